@@ -1,0 +1,1 @@
+"""Values and rules. No I/O: everything here is decided from its arguments."""

@@ -1,0 +1,1 @@
+"""A list becomes batches."""

@@ -1,0 +1,1 @@
+"""Flows, fair order, permits, pauses, claims and the gate."""

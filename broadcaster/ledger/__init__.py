@@ -1,0 +1,1 @@
+"""One outcome per recipient: record, retry, doubt, dead letters."""

@@ -1,0 +1,1 @@
+"""The read side: snapshots that every surface shows alike."""

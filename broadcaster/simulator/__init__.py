@@ -1,0 +1,1 @@
+"""A faithful fake Twilio for the demo, the tests and load."""

@@ -1,0 +1,1 @@
+"""Redis: connection, embedded server, key names, scripts."""

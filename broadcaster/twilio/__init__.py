@@ -1,0 +1,1 @@
+"""The typed client, error codes and what a failure proves."""
