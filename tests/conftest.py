@@ -1,0 +1,85 @@
+"""What every test may ask for: a real server, a clean database, and waiting for a condition."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import Redis
+
+from broadcaster.store.embedded import EmbeddedServer
+from broadcaster.store.server_binary import ServerBinary, bundled_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    type_of_wait = Callable[..., Awaitable[Any]]
+
+
+def server_under_test() -> ServerBinary:
+    """Return the server the run is about: BROADCASTER_TEST_SERVER's, else the bundled Valkey."""
+    chosen = os.environ.get("BROADCASTER_TEST_SERVER")
+    path = Path(chosen) if chosen else bundled_server()
+    if path is None:
+        pytest.fail("no server to test with: set BROADCASTER_TEST_SERVER to a redis-server or valkey-server")
+    return ServerBinary.probe(path)
+
+
+@pytest.fixture(scope="session")
+def server_binary() -> ServerBinary:
+    """The server program this run uses, for tests that start, kill and restart their own."""
+    return server_under_test()
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    tmp_path_factory: pytest.TempPathFactory, server_binary: ServerBinary
+) -> Iterator[EmbeddedServer]:
+    """One server for the whole run; tests that kill or pause a server start their own."""
+    with EmbeddedServer(
+        tmp_path_factory.mktemp("redis"),
+        binary=server_binary,
+        port=0,
+        options={"enable-debug-command": "local"},
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedServer) -> str:
+    """The run's server, emptied: data, scripts and settings a test may have left."""
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        client.script_flush()
+        client.config_set("maxmemory", 0)
+    return redis_server.url
+
+
+@pytest.fixture
+def wait_until() -> type_of_wait:
+    """Wait for a condition instead of sleeping: `await wait_until(lambda: done, timeout=5)`."""
+    return _wait_until
+
+
+async def _wait_until(
+    predicate: Callable[[], Any],
+    timeout: float = 10.0,  # noqa: ASYNC109 - a test reads better so
+    description: str = "",
+) -> Any:
+    """Return the first true value of `predicate`, plain or async; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            what = description or getattr(predicate, "__name__", "the condition")
+            pytest.fail(f"{what}: not so after {timeout:g} s (last value {value!r})")
+        await asyncio.sleep(0.005)
