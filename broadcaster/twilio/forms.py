@@ -1,0 +1,59 @@
+"""Create Message bodies as x-www-form-urlencoded bytes; what recipients share is encoded once."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Everything but the unreserved characters (RFC 3986, 2.3) and the space, which becomes "+" afterwards.
+_encode_unsafe: Final = re.compile(rb"[^A-Za-z0-9_.~\- ]+").sub
+
+
+def _percent(match: re.Match[bytes]) -> bytes:
+    return b"%" + match[0].hex("%").upper().encode()
+
+
+def quote(text: str) -> bytes:
+    """Percent-encode one value as HTML forms do, spaces as `+`. A lone surrogate becomes U+FFFD's bytes.
+
+    Runs of unsafe bytes are encoded in one go, which is what makes it several times faster than `quote_plus`.
+    """
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raw = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    return _encode_unsafe(_percent, raw).replace(b" ", b"+")
+
+
+def encode_form(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """Encode name and value pairs in order; a name may repeat (`MediaUrl`)."""
+    return b"&".join([quote(name) + b"=" + quote(value) for name, value in pairs])
+
+
+class FormTemplate:
+    """The part of a form that all recipients of one (broadcast, lane) share, and the way to add the rest.
+
+    `shared` holds every parameter but `To`, `Body` and `ContentVariables`: `From` or `MessagingServiceSid`,
+    `MediaUrl`, `ContentSid`, `StatusCallback`, options. A parameter of those three raises ValueError.
+    """
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, shared: Iterable[tuple[str, str]]) -> None:
+        pairs = list(shared)
+        for name, _ in pairs:
+            if name in {"To", "Body", "ContentVariables"}:
+                raise ValueError(f"{name} differs by recipient: give it to encode(), not to the template")
+        self._prefix = encode_form([*pairs, ("To", "")])
+
+    def encode(self, to: str, body: str | None, content_variables: str | None = None) -> bytes:
+        """Return the form for one recipient. `content_variables` is a JSON object as text."""
+        form = self._prefix + quote(to)
+        if body is not None:
+            form += b"&Body=" + quote(body)
+        if content_variables is not None:
+            form += b"&ContentVariables=" + quote(content_variables)
+        return form
