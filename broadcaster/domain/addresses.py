@@ -1,0 +1,121 @@
+"""Addresses are plain `str` in Twilio's form: `+14155550100` or `whatsapp:+14155550100`.
+
+A million of them are read, compared and packed, so they stay strings; this module is the only door
+through which other spellings come in.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final
+
+import phonenumbers
+
+# E.164: at most 15 digits, no leading zero; 7 is the shortest that any country uses with its code.
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_ADDRESS: Final = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
+_PREFIX: Final = re.compile(r"(whatsapp:|tel:|)\s*(.*)", re.IGNORECASE | re.DOTALL)
+_FOREIGN: Final = re.compile(r"[^\d\s+＋().\-/‐-―−]")
+_SPREADSHEET: Final = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)  # noqa: RUF039 -- none
+_MASKABLE: Final = re.compile(r"(?<![0-9A-Za-z])[0-9]{7,}(?![0-9A-Za-z])")
+# Invisible marks that spreadsheets and chat programs leave around a copied number, and Excel's "text" apostrophe.
+_WRAPPING: Final = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'"
+_LONG_NUMBER: Final = 10
+
+
+class AddressError(ValueError):
+    """An address or sender that cannot be used; the message says why and what to write instead."""
+
+
+class Channel(enum.StrEnum):
+    """What carries a message; recipient and sender must be on the same one."""
+
+    SMS = "sms"
+    WHATSAPP = "whatsapp"
+
+
+def is_e164(text: str) -> bool:
+    """Tell whether `text` has exactly the shape `+` and 7 to 15 digits. Says nothing about existence."""
+    return _E164.fullmatch(text) is not None
+
+
+def parse_address(text: str, region: str | None = None) -> str:
+    """Return the address that `text` means, in Twilio's form.
+
+    Strict E.164 (with or without `whatsapp:`) is taken by its shape alone. Anything else is read as
+    people write numbers; a national number needs `region` (ISO 3166 letters, `US`) and every number must
+    be possible in its country's plan. Raises AddressError.
+    """
+    if _ADDRESS.fullmatch(text) is not None:
+        return text
+    return _parse_written(text, region)
+
+
+def _parse_written(text: str, region: str | None) -> str:
+    bare = text.strip().strip(_WRAPPING).strip()
+    if not bare:
+        raise AddressError("there is no number here")
+    match = _PREFIX.fullmatch(bare)
+    scheme, number = (match[1].lower(), match[2].strip(_WRAPPING)) if match else ("", bare)
+    if _SPREADSHEET.fullmatch(number):
+        raise AddressError(
+            "a spreadsheet has rounded this number: format its column as text and export again"
+        )
+    foreign = _FOREIGN.search(number)
+    if foreign:
+        raise AddressError(f"{foreign[0]!r} does not belong in a number: write it like +14155550100")
+    if region is None and not number.startswith(("+", "＋")):  # noqa: RUF001 -- as typed on a Japanese keyboard
+        raise AddressError("no country code: write it like +14155550100, or name the country with --region")
+    plain = _to_e164(number, region)
+    return f"whatsapp:{plain}" if scheme == "whatsapp:" else plain
+
+
+_NOT_POSSIBLE: Final = {
+    phonenumbers.ValidationResult.INVALID_COUNTRY_CODE: "no country has this country code",
+    phonenumbers.ValidationResult.TOO_SHORT: "too short for its country",
+    phonenumbers.ValidationResult.TOO_LONG: "too long for its country",
+    phonenumbers.ValidationResult.INVALID_LENGTH: "the wrong length for its country",
+    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "the area code is missing",
+}
+
+
+def _to_e164(number: str, region: str | None) -> str:
+    try:
+        parsed = phonenumbers.parse(number, region.upper() if region else None)
+    except phonenumbers.NumberParseException as error:
+        if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and region:
+            hint = "unknown country code, or --region is not a country like US"
+        elif error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE:
+            hint = "no country has this country code"
+        else:
+            hint = "not a telephone number"
+        raise AddressError(f"{hint}: write it like +14155550100") from None
+    reason = _NOT_POSSIBLE.get(phonenumbers.is_possible_number_with_reason(parsed))
+    plain: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    if reason is None and not is_e164(plain):
+        reason = "not a number that can be messaged"
+    if reason:
+        raise AddressError(f"{reason}: write it like +14155550100")
+    return plain
+
+
+def channel_of(address: str) -> Channel:
+    """Return the channel of an address that `parse_address` gave."""
+    return Channel.WHATSAPP if address[0] == "w" else Channel.SMS
+
+
+def digits_of(address: str) -> int:
+    """Return the digits of an address that `parse_address` gave, below 10**15: its key for de-duplication."""
+    return int(address[9:]) if address[0] == "w" else int(address)
+
+
+def mask(text: str) -> str:
+    """Hide the middle of every number in `text`: `+1415•••0100`, `whatsapp:+1415•••0100`."""
+    return _MASKABLE.sub(_mask_digits, text)
+
+
+def _mask_digits(match: re.Match[str]) -> str:
+    digits = match[0]
+    kept = 4 if len(digits) >= _LONG_NUMBER else 2
+    return f"{digits[:kept]}•••{digits[-kept:]}"
