@@ -16,10 +16,12 @@ import phonenumbers
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _ADDRESS: Final = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
 _PREFIX: Final = re.compile(r"(whatsapp:|tel:|)\s*(.*)", re.IGNORECASE | re.DOTALL)
-_FOREIGN: Final = re.compile(r"[^\d\s+＋().\-/‐-―−]")
-_SPREADSHEET: Final = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)  # noqa: RUF039 -- none
+# Full-width plus, and the hyphens, dashes and minus sign that word processors put for "-".
+_PLUS: Final = ("+", "\uff0b")
+_FOREIGN: Final = re.compile("[^\\d\\s+\uff0b().\\-/\u2010-\u2015\u2212]")
+_SPREADSHEET: Final = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _MASKABLE: Final = re.compile(r"(?<![0-9A-Za-z])[0-9]{7,}(?![0-9A-Za-z])")
-# Invisible marks that spreadsheets and chat programs leave around a copied number, and Excel's "text" apostrophe.
+# Invisible marks that spreadsheets and chat programs leave around a number, and Excel's "text" apostrophe.
 _WRAPPING: Final = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'"
 _LONG_NUMBER: Final = 10
 
@@ -65,7 +67,7 @@ def _parse_written(text: str, region: str | None) -> str:
     foreign = _FOREIGN.search(number)
     if foreign:
         raise AddressError(f"{foreign[0]!r} does not belong in a number: write it like +14155550100")
-    if region is None and not number.startswith(("+", "＋")):  # noqa: RUF001 -- as typed on a Japanese keyboard
+    if region is None and not number.startswith(_PLUS):
         raise AddressError("no country code: write it like +14155550100, or name the country with --region")
     plain = _to_e164(number, region)
     return f"whatsapp:{plain}" if scheme == "whatsapp:" else plain

@@ -1,4 +1,4 @@
-"""What a message says: text with `{{ variables }}`, media, or a Content template; checked once, rendered often.
+"""What a message says: text with `{{ variables }}`, media, or a Content template.
 
 A variable is a column of the list. One that is missing or blank where the text needs it is a fault of
 that row, never "Hi ,". Text may say itself what to do instead: `{{ nick or "friend" }}`,
@@ -8,14 +8,16 @@ that row, never "Hi ,". Text may say itself what to do instead: `{{ nick or "fri
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from broadcaster.domain.addresses import Channel
 from broadcaster.domain.segments import segments
 from broadcaster.domain.templates import ContentError, RenderError, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 __all__ = [
     "MAX_BODY_CHARACTERS",
@@ -101,7 +103,7 @@ class Renderer:
         raise ContentError(f"no such column: {', '.join(absent)}{hint}; the list has: {there}")
 
     def render(self, variables: Mapping[str, str]) -> Rendered:
-        """Return the text for one recipient. Raises RenderError where a variable it needs is missing or blank."""
+        """Return one recipient's text. Raises RenderError where a variable it needs is missing or blank."""
         return self._constant or self._render(variables)
 
     def over_rows(self, columns: Sequence[str]) -> Callable[[Sequence[str]], Rendered]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import enum
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from broadcaster.domain.addresses import AddressError, Channel, channel_of, parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 MAX_RATE: Final = 100_000.0
 
@@ -212,12 +214,13 @@ def _defaults(phone: str | None, whatsapp: str | None, needed: Collection[Channe
 def _check_covered(chosen: Sequence[Sender], needed: Collection[Channel]) -> None:
     if not chosen and not needed:
         raise NoSenderError(
-            f"no sender: name one with --from, or set {_ENV_SERVICE}, {_ENV_OF[Channel.SMS]} or {_ENV_OF[Channel.WHATSAPP]}"
+            f"no sender: name one with --from, or set {_ENV_SERVICE}, "
+            f"{_ENV_OF[Channel.SMS]} or {_ENV_OF[Channel.WHATSAPP]}"
         )
     for channel in sorted(needed):
         if not any(sender.channel in (None, channel) for sender in chosen):
             raise NoSenderError(
-                f"no sender for the {channel} recipients of this list: name one with --from, or set {_ENV_OF[channel]}"
+                f"no sender for {channel} recipients: name one with --from, or set {_ENV_OF[channel]}"
             )
 
 

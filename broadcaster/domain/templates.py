@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _TAG: Final = re.compile(r"\{[{%].*?(?:[}%]\}|$)", re.DOTALL)
 _MISSING: Final = "missing or empty"
@@ -26,7 +29,7 @@ class ContentError(ValueError):
 
 
 class RenderError(ValueError):
-    """The content cannot be sent to this recipient; `variable` is the column at fault, None if no single one is."""
+    """The content cannot be sent to this recipient; `variable` is the column at fault, if it is one."""
 
     def __init__(self, variable: str | None, reason: str) -> None:
         super().__init__(f"{variable}: {reason}" if variable else reason)
@@ -34,7 +37,7 @@ class RenderError(ValueError):
         self.reason = reason
 
 
-class _Absent(UndefinedError):
+class _AbsentError(UndefinedError):
     """A variable without a value was printed, compared or calculated with."""
 
     def __init__(self, variable: str | None, message: str | None = None) -> None:
@@ -51,10 +54,10 @@ class _Undefined(StrictUndefined):
         self, hint: str | None = None, obj: Any = missing, name: str | None = None, exc: Any = UndefinedError
     ) -> None:
         if exc is UndefinedError:
-            exc = partial(_Absent, name if obj is missing else None)
+            exc = partial(_AbsentError, name if obj is missing else None)
         super().__init__(hint, obj, name, exc)
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         return False
 
 
@@ -120,7 +123,7 @@ class Text:
                 given[name] = value
         try:
             text = self._template.render(given)
-        except _Absent as error:
+        except _AbsentError as error:
             raise RenderError(error.variable, _MISSING if error.variable else str(error)) from None
         except SecurityError as error:
             raise RenderError(None, f"the text does what no text may: {error}") from None
@@ -193,7 +196,7 @@ def _explain(error: TemplateSyntaxError, source: str, label: str) -> str:
 
 
 def _column(source: str, line: int) -> int:
-    """Return the column, from 1, of the first tag on `line` that is wrong by itself, else of its first tag."""
+    """Return the column, from 1, of the first wrong tag on `line`, else of its first tag."""
     lines = re.split(r"\r\n|\r|\n", source)
     text = lines[line - 1] if line <= len(lines) else ""
     starts = [match.start() for match in _TAG.finditer(text)]
