@@ -99,9 +99,9 @@ def outcome_of_refusal(
 def outcome_of_failure(error: Exception) -> Outcome:
     """Classify what pyreqwest raised for a request it was given.
 
-    Its exception types say nothing about the phase (a read timeout comes as `ConnectTimeoutError`, a close after
-    the whole request as `ConnectError`). So: not sent only if one cause is exactly `NEVER_CONNECTED`, or no
-    connection came free in time; all else is unknown. `marks.check_marks` proves both at start-up.
+    Its exception types say nothing about the phase (a read timeout comes as `ConnectTimeoutError`, a close
+    after the whole request as `ConnectError`). So: not sent only if one cause is exactly `NEVER_CONNECTED`,
+    or no connection came free in time; all else is unknown. `marks.check_marks` proves both at start-up.
     """
     if isinstance(error, PoolTimeoutError):
         return Outcome(Kind.NOT_SENT, detail="no connection came free in time")

@@ -1,8 +1,8 @@
-"""What an error code means and what it is about. The table is `codes.toml`; what is not in it has safe defaults.
+"""What an error code means and what it is about: the table `codes.toml`, and safe defaults for all else.
 
-The defaults stop as little as they can and send nothing twice: an unknown code of a refusal concerns its recipient
-only, 401 and 403 the account, a 408 or 5xx is doubt, any other bare HTTP status means that it was not Twilio
-that answered, which concerns everything.
+The defaults stop as little as they can and send nothing twice: an unknown code of a refusal concerns its
+recipient only, with 401 and 403 the account; a bare 408, 2xx or 5xx is doubt; any other bare HTTP status
+means that it was not Twilio that answered, which concerns everything.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ CODES: Final[dict[int, Code]] = _read_table()
 
 
 def lookup(code: int, http_status: int = 0) -> Code:
-    """Return what is known about `code`, or a safe default. `http_status` is that of the answer it came in, if any."""
+    """Return what is known about `code`, else a safe default. `http_status` is its answer's, 0 if unknown."""
     known = CODES.get(code)
     if known is not None:
         return known
@@ -92,11 +92,7 @@ def _own_reason(code: int) -> Code:
 def _remedy_of_status(status: int) -> Remedy:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Remedy.SLOW_ACCOUNT
-    if (
-        status == HTTPStatus.REQUEST_TIMEOUT
-        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        or 200 <= status < 300
-    ):  # noqa: PLR2004
+    if status == HTTPStatus.REQUEST_TIMEOUT or status // 100 in (2, 5):
         return Remedy.UNKNOWN
     return Remedy.ACCOUNT
 

@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from pyreqwest.client import ClientBuilder
 from pyreqwest.http import Url
-from pyreqwest.proxy import ProxyBuilder
 
 from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.twilio.answers import outcome_of_created, outcome_of_failure, outcome_of_refusal
+from broadcaster.twilio.engine import DEFAULT_TIMEOUTS, Timeouts, client_builder
 from broadcaster.twilio.marks import check_marks
 
 if TYPE_CHECKING:
     from pyreqwest.client import Client
 
-#: Twilio gives up on a request itself after about 26 s; waiting longer turns doubt into answers.
-SHORTEST_READ_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds per phase. `read` is between two bytes of the answer, `total` from connecting to the last byte.
-
-    `pool_idle` keeps a connection no longer than Twilio's front door does, so that few requests meet a closing one.
-    """
-
-    connect: float = 5.0
-    read: float = 35.0
-    total: float = 60.0
-    pool: float = 5.0
-    pool_idle: float = 30.0
-
-    @classmethod
-    def for_tests(cls, seconds: float) -> Timeouts:
-        """Return short timeouts, for servers that are slow on purpose."""
-        return cls(connect=seconds, read=seconds, total=2 * seconds, pool=seconds)
-
-
-DEFAULT_TIMEOUTS: Final = Timeouts()
-
 
 class MessageSender:
     """Posts Create Message forms over at most `concurrency` HTTP/1.1 connections. An async context manager.
 
-    Follows no redirect (a 307 would post again), keeps no cookies, asks for no compression, reads no proxy from
-    the environment. `auth` is (account SID or API key, its secret). `proxy` is a URL, `root_pem` further trusted
-    certificates.
+    `auth` is (account SID or API key, its secret). `proxy` is a URL; without it none is used, whatever the
+    environment says. `root_pem` are certificates to trust besides the system's. See `engine` for the rest.
     """
 
     def __init__(
@@ -67,21 +38,26 @@ class MessageSender:
         self._concurrency = concurrency
         self._base_url = base_url.rstrip("/")
         self._url = Url(f"{self._base_url}/2010-04-01/Accounts/{account_sid}/Messages.json")
-        self._builder = _client_builder(timeouts, concurrency, proxy, root_pem).default_headers(
-            {
-                "authorization": "Basic " + b64encode(":".join(auth).encode()).decode(),
-                "content-type": "application/x-www-form-urlencoded",
-                "accept": "application/json",
-                "accept-charset": "utf-8",
-            }
-        )
+        headers = {
+            "authorization": "Basic " + b64encode(":".join(auth).encode()).decode(),
+            "content-type": "application/x-www-form-urlencoded",
+            "accept": "application/json",
+            "accept-charset": "utf-8",
+        }
+
+        def build() -> Client:  # a builder serves once
+            builder = client_builder(timeouts, concurrency=concurrency, proxy=proxy, root_pem=root_pem)
+            return builder.default_headers(headers).build()
+
+        self._build = build
         self._client: Client | None = None
 
     def __repr__(self) -> str:
-        return f"MessageSender({self._account_sid!r}, base_url={self._base_url!r}, concurrency={self._concurrency})"
+        where = f"{self._account_sid!r}, base_url={self._base_url!r}, concurrency={self._concurrency}"
+        return f"MessageSender({where})"
 
     async def __aenter__(self) -> Self:
-        self._client = self._builder.build()
+        self._client = self._build()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -92,8 +68,8 @@ class MessageSender:
     async def post(self, form: bytes) -> Outcome:
         """Send one form and say what became of it. Raises nothing but CancelledError.
 
-        Never cancel a task that waits here: the engine may already have written the request, and its answer is
-        lost with the task. To stop, stop giving it work and wait; the read timeout bounds the wait.
+        Never cancel a task that waits here: the engine may have written the request already, and the answer
+        is lost with the task. To stop, give it no more work and wait; the total timeout bounds the wait.
         """
         client = self._client
         if client is None:
@@ -121,35 +97,5 @@ class MessageSender:
             return outcome_of_failure(error)
 
     async def self_test(self) -> None:
-        """Prove on loopback sockets that failures still carry the marks we read. Raises `TransportMarksError`."""
+        """Prove that failures carry the marks we read (see `marks`). Raises `TransportMarksError`."""
         await check_marks()
-
-
-def _client_builder(
-    timeouts: Timeouts, concurrency: int, proxy: str | None, root_pem: bytes | None
-) -> ClientBuilder:
-    builder = (
-        ClientBuilder()
-        .http1_only()
-        .no_proxy()
-        .follow_redirects(False)
-        .referer(False)
-        .default_cookie_store(False)
-        .gzip(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .max_connections(concurrency)
-        .pool_max_idle_per_host(concurrency)
-        .pool_idle_timeout(timedelta(seconds=timeouts.pool_idle))
-        .pool_timeout(timedelta(seconds=timeouts.pool))
-        .connect_timeout(timedelta(seconds=timeouts.connect))
-        .read_timeout(timedelta(seconds=timeouts.read))
-        .timeout(timedelta(seconds=timeouts.total))
-        .user_agent("broadcaster")
-    )
-    if proxy is not None:
-        builder = builder.proxy(ProxyBuilder.all(proxy))
-    if root_pem is not None:
-        builder = builder.add_root_certificate_pem(root_pem)
-    return builder
