@@ -1,0 +1,118 @@
+"""What intake hands to the store: a batch of one lane's recipients, columnar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: A batch is about this much of its lane's sending at one segment a message.
+BATCH_SECONDS: Final = 30
+MIN_BATCH: Final = 16
+MAX_BATCH: Final = 500
+
+
+class BatchRows(msgspec.Struct):
+    """Up to 500 recipients of one broadcast for one lane; all lists have one entry per recipient.
+
+    `values` holds one list per column of `columns`. `states` is a `State` per recipient (queued or
+    skipped), `codes` its `Reason`, `segments` what one send costs, 1 to 255.
+    """
+
+    lane: str
+    to: list[str]
+    references: list[str | None] | None
+    columns: tuple[str, ...]
+    values: list[list[str]]
+    states: bytes
+    codes: list[int]
+    segments: bytes
+
+    def __len__(self) -> int:
+        return len(self.to)
+
+    def only(self, indexes: Sequence[int], lane: str) -> BatchRows:
+        """Return the rows `indexes`, ascending, as rows of `lane`."""
+        if len(indexes) == len(self.to):
+            return msgspec.structs.replace(self, lane=lane)
+        return BatchRows(
+            lane=lane,
+            to=[self.to[i] for i in indexes],
+            references=None if self.references is None else [self.references[i] for i in indexes],
+            columns=self.columns,
+            values=[[column[i] for i in indexes] for column in self.values],
+            states=bytes([self.states[i] for i in indexes]),
+            codes=[self.codes[i] for i in indexes],
+            segments=bytes([self.segments[i] for i in indexes]),
+        )
+
+
+def batch_size(rate: float) -> int:
+    """Return how many recipients a batch of a lane of `rate` segments a second holds, 16 to 500."""
+    return max(MIN_BATCH, min(MAX_BATCH, int(BATCH_SECONDS * rate)))
+
+
+class LaneRows:
+    """Collects a lane's recipients until they fill a batch."""
+
+    def __init__(self, lane: str, rate: float) -> None:
+        self.lane = lane
+        self.size = batch_size(rate)
+        self._rows: BatchRows | None = None
+
+    def add(self, rows: BatchRows) -> list[BatchRows]:
+        """Take `rows`, any number of them, and return the batches that are full now."""
+        full: list[BatchRows] = []
+        waiting = self._rows
+        if waiting is not None and not _alike(waiting, rows):
+            full.append(waiting)
+            waiting = None
+        rows = rows if waiting is None else _join(waiting, rows)
+        start, size, count = 0, self.size, len(rows)
+        while count - start >= size:
+            full.append(_part(rows, start, start + size))
+            start += size
+        self._rows = _part(rows, start, count) if start < count else None
+        return full
+
+    def rest(self) -> BatchRows | None:
+        """Return what has not filled a batch, and forget it."""
+        rows, self._rows = self._rows, None
+        return rows
+
+
+def _alike(one: BatchRows, other: BatchRows) -> bool:
+    return one.columns == other.columns and (one.references is None) == (other.references is None)
+
+
+def _join(one: BatchRows, other: BatchRows) -> BatchRows:
+    return BatchRows(
+        lane=one.lane,
+        to=one.to + other.to,
+        references=None
+        if one.references is None or other.references is None
+        else one.references + other.references,
+        columns=one.columns,
+        values=[left + right for left, right in zip(one.values, other.values, strict=True)],
+        states=one.states + other.states,
+        codes=one.codes + other.codes,
+        segments=one.segments + other.segments,
+    )
+
+
+def _part(rows: BatchRows, start: int, stop: int) -> BatchRows:
+    if start == 0 and stop == len(rows.to):
+        return rows
+    return BatchRows(
+        lane=rows.lane,
+        to=rows.to[start:stop],
+        references=None if rows.references is None else rows.references[start:stop],
+        columns=rows.columns,
+        values=[column[start:stop] for column in rows.values],
+        states=rows.states[start:stop],
+        codes=rows.codes[start:stop],
+        segments=rows.segments[start:stop],
+    )

@@ -1,0 +1,94 @@
+"""What kind of list this is, told from its first 64 kB."""
+
+from __future__ import annotations
+
+import csv
+import enum
+import io
+import itertools
+import re
+from typing import Final
+
+from broadcaster.intake.faults import UnreadableListError
+
+DELIMITERS: Final = (",", ";", "\t", "|")
+_ROWS_LOOKED_AT: Final = 50
+_LIKE_AN_ADDRESS: Final = re.compile(r"\s*'?(?:whatsapp:|tel:)?[+(]?[0-9][0-9 ().\-/]{4,}\s*", re.IGNORECASE)
+
+
+class Format(enum.StrEnum):
+    """How recipients are written down."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    JSON = "json"
+    LINES = "lines"
+
+
+def detect_format(sample: str) -> Format:
+    """Tell the format from a sample that begins with something other than white space.
+
+    `[` begins a JSON array, `{` an object per line. A first line with a delimiter is a CSV header; so
+    is a single word that is no number. What is left is one number per line.
+    """
+    head = sample.lstrip()
+    if head.startswith("["):
+        return Format.JSON
+    if head.startswith("{"):
+        return Format.NDJSON
+    first = head.splitlines()[0]
+    if any(delimiter in first for delimiter in DELIMITERS):
+        return Format.CSV
+    return Format.LINES if looks_like_an_address(first) else Format.CSV
+
+
+def looks_like_an_address(text: str) -> bool:
+    """Whether `text` is more likely somebody's number than the name of a column."""
+    return _LIKE_AN_ADDRESS.fullmatch(text.strip().strip('"')) is not None
+
+
+def detect_delimiter(sample: str) -> str:
+    """Return the delimiter under which most of the first rows have as many fields as the header.
+
+    Ties go to the one with more columns, then to `,` before `;`, tab and `|`. A single column is `,`.
+    """
+    best, best_score = ",", (0, 0)
+    for delimiter in DELIMITERS:
+        rows = _rows(sample, delimiter)
+        if not rows or len(rows[0]) < 2:  # noqa: PLR2004  (one field: this is not the delimiter)
+            continue
+        score = (sum(len(row) == len(rows[0]) for row in rows), len(rows[0]))
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _rows(sample: str, delimiter: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        rows.extend(itertools.islice(filter(None, reader), _ROWS_LOOKED_AT))
+    except csv.Error:
+        pass  # the rows before the unreadable one still tell
+    return rows[:-1] if 1 < len(rows) < _ROWS_LOOKED_AT else rows  # the sample may end inside the last
+
+
+def decode_sample(sample: bytes, name: str) -> str:
+    """Return the sample as text; a character cut off by its end is dropped.
+
+    Raises `UnreadableListError` where it is not UTF-8, naming the line.
+    """
+    try:
+        return sample.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            return sample[: error.start].decode("utf-8-sig")
+        raise not_utf8(name, 1 + sample.count(b"\n", 0, error.start), sample[error.start]) from None
+
+
+def not_utf8(name: str, line: int, byte: int) -> UnreadableListError:
+    """Return the error for a byte that UTF-8 does not have at that place."""
+    return UnreadableListError(
+        f"{name}, line {line:,}: byte 0x{byte:02x} is not UTF-8 text. "
+        "Save the list as UTF-8 (Excel: 'CSV UTF-8'), or convert it: iconv -f WINDOWS-1252 -t UTF-8."
+    )

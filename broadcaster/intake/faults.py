@@ -1,0 +1,169 @@
+"""What is wrong with a list: one fault per bad row, and the errors that refuse a list as a whole.
+
+::
+
+    ListError
+    ├── UnreadableListError   not a file we can read: missing, binary, not UTF-8, broken JSON
+    ├── ColumnError           no such column; names the ones there are
+    ├── EmptyListError        a list without a recipient
+    └── ListRefusedError      rows with faults, and nobody asked to go on without them
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TextIO
+
+import msgspec
+
+from broadcaster.domain.addresses import mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+#: How many faults are kept in memory and shown; every one is in the file, if a file was asked for.
+SHOWN_FAULTS: Final = 100
+_SHOWN_CHARACTERS: Final = 40
+_LOOKS_LIKE_A_NUMBER: Final = re.compile(r"(?:[0-9][^0-9]{0,2}){7}")
+
+
+class ListError(ValueError):
+    """A recipient list that cannot be taken as it is."""
+
+
+class UnreadableListError(ListError):
+    """The bytes are not a list: no such file, not UTF-8, not JSON where JSON was promised."""
+
+
+class ColumnError(ListError):
+    """A column that is needed is not there, or is there twice."""
+
+
+class EmptyListError(ListError):
+    """There is no recipient in the list."""
+
+
+class ListRefusedError(ListError):
+    """Rows are faulty and no rejects file takes them; `shown` holds the first hundred of `total` faults."""
+
+    def __init__(
+        self, *, name: str, total: int, rows: int, shown: tuple[Fault, ...], path: Path | None
+    ) -> None:
+        self.name = name
+        self.total = total
+        self.rows = rows
+        self.shown = shown
+        self.path = path
+        where = f"; every fault is in {path}" if path is not None else ""
+        super().__init__(
+            f"{name}: {total:,} of {rows:,} rows have a fault, so nothing was queued{where}. "
+            "Correct them, or send the good rows with --rejects FILE."
+        )
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One bad row. `line` counts from 1 (items of a JSON array likewise); `column` is "" for the whole row.
+
+    `value` is fit for a screen and a log: numbers masked, long text cut.
+    """
+
+    line: int
+    column: str
+    value: str
+    reason: str
+
+
+def shown_value(text: str) -> str:
+    """Return `text` as a fault may show it: what looks like a number masked, at most 40 characters."""
+    if _LOOKS_LIKE_A_NUMBER.search(text):
+        text = mask(text[:_SHOWN_CHARACTERS])
+    if len(text) > _SHOWN_CHARACTERS:
+        text = text[: _SHOWN_CHARACTERS - 1] + "…"
+    return text
+
+
+class FaultList:
+    """All faults of a list in bounded memory: the first hundred here, every one in `path` if given.
+
+    The file is a CSV with the columns line, column, value, reason; it is created with the first fault.
+    Raises `UnreadableListError` if it cannot be written.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.total = 0
+        self.shown: list[Fault] = []
+        self._file: TextIO | None = None
+        self._files = contextlib.ExitStack()
+
+    def add(self, fault: Fault) -> None:
+        """Count a fault, keep it if it is among the first hundred, write it if there is a file."""
+        self.total += 1
+        if len(self.shown) < SHOWN_FAULTS:
+            self.shown.append(fault)
+        if self.path is None:
+            return
+        if self._file is None:
+            self._file = self._files.enter_context(open_for_writing(self.path))
+            csv.writer(self._file).writerow(("line", "column", "value", "reason"))
+        csv.writer(self._file).writerow((fault.line, fault.column, fault.value, fault.reason))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._files.close()
+        self._file = None
+
+    def refusal(self, name: str, rows: int) -> ListRefusedError:
+        """Return the error that refuses list `name` of `rows` rows for these faults."""
+        path = self.path if self.total else None
+        return ListRefusedError(name=name, total=self.total, rows=rows, shown=tuple(self.shown), path=path)
+
+
+class RejectsFile:
+    """The CSV that takes bad rows as they came: line, reason, then the list's own columns.
+
+    Corrected, it can be sent as a list itself. It is created at once, so that an older one never
+    passes for this list's. Raises `UnreadableListError` if it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._files = contextlib.ExitStack()
+        self._writer = csv.writer(self._files.enter_context(open_for_writing(path)))
+        self._header: tuple[str, ...] | None = None
+
+    def add(self, line: int, reason: str, columns: tuple[str, ...], values: Sequence[str]) -> None:
+        """Write one bad row; lists whose rows differ in columns keep the first row's order, new ones last."""
+        if self._header is None:
+            self._header = columns
+            self._writer.writerow(("line", "reason", *columns))
+        if columns != self._header:
+            by_name = dict(zip(columns, values, strict=False))
+            values = [*(by_name.pop(name, "") for name in self._header), *by_name.values()]
+        self._writer.writerow((line, reason, *values))
+        self.count += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_for_writing(path: Path) -> TextIO:
+    """Open `path` as a new UTF-8 CSV; raises `UnreadableListError` in words a person can use."""
+    try:
+        return Path(path).open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise UnreadableListError(f"cannot write {path}: {error.strerror or error}") from None

@@ -1,0 +1,127 @@
+"""JSON values as rows: a string is a number; an object has the number, a reference and variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from broadcaster.domain.addresses import mask
+from broadcaster.intake.faults import ColumnError
+from broadcaster.intake.table import (
+    REFERENCE_COLUMN,
+    BadRow,
+    Chunk,
+    find_reference_column,
+    find_to_column,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: A value with its line (or item number); an exception stands for what could not be decoded.
+Entry = tuple[int, Any]
+_VARIABLES: Final = "variables"
+_TO: Final = "to"
+
+
+class _BadValueError(ValueError):
+    """A value that is no row; `column` is the key at fault."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+class JsonRows:
+    """Turns decoded JSON values into chunks.
+
+    An object's keys are its columns, those inside `variables` too; an object has the columns `to` and
+    `reference` whatever its keys for them are called. Columns are the union over a chunk, "" where a
+    row lacks one. Numbers stay as written, true and false are words, null is "".
+    """
+
+    def __init__(self, name: str, to_column: str | None = None) -> None:
+        self._name = name
+        self._to_column = to_column
+        self._keys: dict[tuple[str, ...], tuple[str, str | None]] = {}
+        self._some_row = False
+
+    def chunk(self, entries: Sequence[Entry]) -> Chunk:
+        """Return `entries` as a chunk. Raises `ColumnError` if none up to here says who to send to."""
+        rows: list[dict[str, str]] = []
+        lines: list[int] = []
+        bad: list[BadRow] = []
+        no_column: ColumnError | None = None
+        for line, value in entries:
+            try:
+                rows.append(self._row(value))
+                lines.append(line)
+            except _BadValueError as error:
+                bad.append(BadRow(line, error.column, _shown(value), str(error), (_shown(value),)))
+            except ColumnError as error:
+                no_column = no_column or error
+                reason = f"no key {self._to_column or _TO!r} with the recipient's number"
+                bad.append(BadRow(line, "", _shown(value), reason, (_shown(value),)))
+        self._some_row = self._some_row or bool(rows)
+        if no_column is not None and not self._some_row:
+            raise no_column
+        return _table(rows, lines, bad)
+
+    def _row(self, value: Any) -> dict[str, str]:
+        if isinstance(value, str):
+            return {_TO: value}
+        if isinstance(value, Exception):
+            raise _BadValueError("", str(value))
+        if not isinstance(value, dict):
+            raise _BadValueError("", 'neither a number in quotes nor an object like {"to": …}')
+        inner = value.get(_VARIABLES)
+        if isinstance(inner, dict):
+            outer = {key: entry for key, entry in value.items() if key != _VARIABLES}
+            value = {**inner, **outer}
+        elif inner is not None:
+            raise _BadValueError(_VARIABLES, "variables must be an object of names and texts")
+        else:
+            outer = value
+        to, reference = self._columns(tuple(outer))
+        row = {key: entry if isinstance(entry, str) else _text(key, entry) for key, entry in value.items()}
+        row[_TO] = row[to]
+        if reference is not None:
+            row[REFERENCE_COLUMN] = row[reference]
+        return row
+
+    def _columns(self, keys: tuple[str, ...]) -> tuple[str, str | None]:
+        found = self._keys.get(keys)
+        if found is None:
+            reference = find_reference_column(keys)
+            found = (
+                keys[find_to_column(keys, self._to_column, self._name)],
+                None if reference is None else keys[reference],
+            )
+            if len(self._keys) < 1000:  # noqa: PLR2004  (lists with as many shapes as rows stay bounded)
+                self._keys[keys] = found
+        return found
+
+
+def _text(key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    raise _BadValueError(key, "must be text or a number, not a list or an object")
+
+
+def _shown(value: Any) -> str:
+    return mask(str(value))[:200]
+
+
+def _table(rows: list[dict[str, str]], lines: list[int], bad: list[BadRow]) -> Chunk:
+    names = dict.fromkeys((_TO,))
+    for keys in {tuple(row): None for row in rows}:
+        names.update(dict.fromkeys(keys))
+    if REFERENCE_COLUMN in names:
+        names = dict.fromkeys((_TO, REFERENCE_COLUMN, *names))
+    columns = tuple(names)
+    values = [[row.get(name, "") for row in rows] for name in columns]
+    reference = 1 if REFERENCE_COLUMN in names else None
+    return Chunk(columns, 0, reference, lines, values, bad)

@@ -1,0 +1,185 @@
+"""Loading: packed batches and their first records go to Redis, then one step makes the list whole.
+
+Until `seal` nothing can be sent of it, and a process that dies on the way leaves an import that somebody else
+abandons: its lease runs out, its data is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from broadcaster.domain.broadcast import BroadcastSpec, Priority
+from broadcaster.domain.record import State
+from broadcaster.store.batches import Recipients, fingerprints, first_records, pack_batch
+from broadcaster.store.errors import StoreError
+from broadcaster.store.scripts import Call, packed, text
+
+if TYPE_CHECKING:
+    from broadcaster.intake.batches import BatchRows
+    from broadcaster.store.connection import Store
+
+IMPORT_LEASE_SECONDS: Final = 15.0
+CLASS_OF: Final = {Priority.URGENT: "u", Priority.NORMAL: "n", Priority.BULK: "b"}
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_ROUND: Final = 16
+
+
+class ImportLostError(StoreError):
+    """The import's lease ran out before the list was whole; nothing of it will be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The answer to a reservation: 'new', 'importing', 'abandoned' or 'known', and which broadcast it is about."""
+
+    verdict: str
+    broadcast: str
+    fingerprint: str
+
+
+def new_broadcast_id() -> str:
+    """Return an id that sorts by time: 9 characters of milliseconds, 5 of chance."""
+    number = int(time.time() * 1000) << 25 | secrets.randbits(25)
+    letters = []
+    for _ in range(14):
+        number, low = number >> 5, number & 31
+        letters.append(_ALPHABET[low])
+    return "".join(reversed(letters))
+
+
+def reserve(broadcast: str, spec: BroadcastSpec, idempotency_key: str = "") -> Call[Reservation]:
+    """Begin an import, once per idempotency key."""
+    who = f"{socket.gethostname()}:{os.getpid()}"
+    arguments = (
+        broadcast,
+        idempotency_key,
+        int(IMPORT_LEASE_SECONDS * 1000),
+        who,
+        msgspec.msgpack.encode(spec),
+        CLASS_OF[spec.priority],
+        spec.name,
+    )
+    return Call("reserve", arguments, lambda r: Reservation(r[0].decode(), r[1].decode(), r[2].decode()))
+
+
+def abandon(broadcast: str, reason: str, *, by_its_importer: bool = False) -> Call[str]:
+    """End an import that will not become whole; 'ok', 'alive', or the state it is in."""
+    return Call("abandon", (broadcast, reason, int(by_its_importer)), text)
+
+
+@dataclass(slots=True)
+class Loader:
+    """Writes batches of one broadcast and counts what it wrote. Use: `add` each, then `seal`."""
+
+    store: Store
+    broadcast: str
+    spec: BroadcastSpec
+    rates: dict[str, float]
+    counts: dict[int, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    _batches: dict[str, int] = field(default_factory=dict)
+    _pending: list[tuple[str, bytes]] = field(default_factory=list)
+    _renewed: float = 0.0
+    _lanes: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._lanes = {lane: i for i, lane in enumerate(self.spec.senders)}
+
+    async def add(self, rows: BatchRows) -> None:
+        """Take one batch; writes go out several batches at a time."""
+        number = self._batches.get(rows.lane, 0)
+        self._batches[rows.lane] = number + 1
+        batch = f"{self._lanes[rows.lane]}.{number}"
+        for state in set(rows.states):
+            self.counts[state] = self.counts.get(state, 0) + rows.states.count(state)
+        for state, code in zip(rows.states, rows.codes, strict=True):
+            if code:
+                self.codes[f"{state}:{code}"] = self.codes.get(f"{state}:{code}", 0) + 1
+        keys, now_s = self.store.keys, int(time.time())
+        recipients = Recipients(rows.to, rows.references, rows.columns, rows.values)
+        self._pending += [
+            (keys.batch(self.broadcast, batch), pack_batch(recipients)),
+            (
+                keys.ledger(self.broadcast, batch),
+                first_records(rows.states, rows.codes, rows.segments, now_s),
+            ),
+            (keys.fingerprints(self.broadcast, batch), fingerprints(rows.to)),
+        ]
+        if len(self._pending) >= 3 * _ROUND:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is pending and renew the import's lease. Raises `ImportLostError`."""
+        renew = time.monotonic() - self._renewed > IMPORT_LEASE_SECONDS / 5
+        if not self._pending and not renew:
+            return
+        async with self.store.redis.pipeline(transaction=False) as pipe:
+            for key, value in self._pending:
+                pipe.set(key, value)
+            if renew:
+                pipe.pexpire(
+                    self.store.keys.broadcast(self.broadcast, ":importer"), int(IMPORT_LEASE_SECONDS * 1000)
+                )
+            replies = await pipe.execute()
+        if renew:
+            if not replies[-1]:
+                raise ImportLostError(
+                    "The import was given up: its process did not report for too long. Send the list again."
+                )
+            self._renewed = time.monotonic()
+        self._pending.clear()
+
+    async def seal(
+        self, *, fingerprint: str, facts: dict[str, str], batches_of: dict[str, int] | None = None
+    ) -> None:
+        """Make the list whole: `scheduled` if the spec names a time, else `draft`. Raises `ImportLostError`."""
+        await self.flush()
+        spec = self.spec
+        made = batches_of or self._batches
+        body = (
+            [(lane, repr(self.rates[lane]), made.get(lane, 0)) for lane in spec.senders],
+            {str(int(s)): n for s, n in self.counts.items()},
+            self.codes,
+            facts,
+        )
+        scheduled = spec.schedule_at is not None
+        call: Call[str] = Call(
+            "seal",
+            (
+                self.broadcast,
+                "scheduled" if scheduled else "draft",
+                "" if spec.schedule_at is None else repr(spec.schedule_at),
+                "" if spec.expires_at is None else repr(spec.expires_at),
+                "" if spec.rate is None else repr(spec.rate),
+                fingerprint,
+                packed(body),
+            ),
+            text,
+        )
+        verdict = await self.store.run(call)
+        if verdict != "ok":
+            raise ImportLostError(f"The import can't be finished: it is {verdict}. Send the list again.")
+
+    @property
+    def total(self) -> int:
+        """Recipients written so far."""
+        return sum(self.counts.values())
+
+
+async def remove_data(store: Store, broadcast: str) -> int:
+    """Remove the batches, ledgers and fingerprints of a failed import; answers how many keys went."""
+    removed = 0
+    for kind in ("bat", "led", "fp", "flow", "hist"):
+        async for key in store.redis.scan_iter(f"{store.keys.prefix}{kind}:{broadcast}:*", count=2000):
+            removed += await store.redis.unlink(key)
+    removed += await store.redis.unlink(
+        *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run"))
+    )
+    return removed

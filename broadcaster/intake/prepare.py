@@ -1,0 +1,244 @@
+"""The way of a list: rows → addresses → lanes → duplicates → opt-outs → rendered → batches.
+
+Everything works on a chunk's columns at once; rows are looked at one by one only where they differ
+from the usual. A list is read once, so that standard input works: batches come out while it is
+being read, and only its end tells whether it is taken. Whoever stores them drops them on an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.record import Reason, State
+from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
+from broadcaster.intake.batches import BatchRows, LaneRows
+from broadcaster.intake.faults import EmptyListError, Fault, FaultList, RejectsFile, shown_value
+from broadcaster.intake.rendering import RowRenderer
+from broadcaster.intake.summary import LaneTotals, Summary
+from broadcaster.intake.table import BadRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from broadcaster.domain.addresses import Channel
+    from broadcaster.domain.content import Renderer
+    from broadcaster.intake.table import Chunk, ListReader
+
+_DUPLICATE: Final = int(Reason.DUPLICATE)
+_OPTED_OUT: Final = int(Reason.OPTED_OUT)
+_QUEUED: Final = int(State.QUEUED)
+_SKIPPED: Final = int(State.SKIPPED)
+
+
+class Preparation:
+    """One list on its way into batches; iterate over it once, then read `summary`.
+
+    `senders` are (lane name, segments a second). `region` is where numbers without a country code
+    are from. Rows with faults go to `rejects` if given; otherwise the first fault stops the batches,
+    the rest of the list is only checked, and its end raises `ListRefusedError`. Also raised:
+    `EmptyListError`, `UnreadableListError`, and `ContentError` for a variable that no column has.
+    Duplicates and opted-out recipients get rows in state skipped. Batches hold the columns that the
+    content uses, or with `keep_unused_columns` all but the recipient and the reference.
+    """
+
+    def __init__(
+        self,
+        reader: ListReader,
+        *,
+        renderer: Renderer,
+        senders: Sequence[tuple[str, float]],
+        region: str | None = None,
+        opt_outs: OptOuts | None = None,
+        rejects: RejectsFile | None = None,
+        faults: FaultList | None = None,
+        keep_unused_columns: bool = False,
+    ) -> None:
+        self.summary = Summary(lanes={name: LaneTotals() for name, _ in senders})
+        self.faults = faults if faults is not None else FaultList()
+        self._reader = reader
+        self._region = region
+        self._opt_outs = opt_outs
+        self._rejects = rejects
+        self._picker = LanePicker(senders)
+        self._names = [name for name, _ in senders]
+        self._lanes = [LaneRows(name, rate) for name, rate in senders]
+        self._seen = Seen()
+        self._renderer = RowRenderer(renderer, self.summary, self._names)
+        self._keep_unused = keep_unused_columns
+        self._variables = tuple(sorted(renderer.variables))
+
+    def __iter__(self) -> Iterator[BatchRows]:
+        """Yield the batches, a lane's in the list's order."""
+        try:
+            for chunk in self._reader:
+                for batch in self._take(chunk):
+                    self.summary.batches += 1
+                    yield batch
+            self._check_end()
+            for lane in self._lanes:
+                rest = lane.rest()
+                if rest is not None:
+                    self.summary.batches += 1
+                    yield rest
+        finally:
+            self.faults.close()
+
+    def _check_end(self) -> None:
+        summary, name = self.summary, self._reader.name
+        if not summary.rows:
+            raise EmptyListError(f"{name} has no recipients: there is nobody to send to.")
+        if self.faults.total and (self._rejects is None or not summary.records):
+            raise self.faults.refusal(name, summary.rows)
+
+    def _take(self, chunk: Chunk) -> list[BatchRows]:
+        """Carry one chunk through all steps; return the batches that are full."""
+        if not self.summary.rows and len(chunk):
+            self._renderer.check_columns(chunk.columns)
+        self.summary.rows += len(chunk) + len(chunk.bad)
+        texts = chunk.values[chunk.to]
+        to_column = chunk.columns[chunk.to]
+        channel = uniform_channel(texts)
+        addresses, problems = (texts, {}) if channel else parse_column(texts, to_column, self._region)
+        lanes, unfit = self._picker.lanes(addresses, channel)
+        problems.update({index: (to_column, reason) for index, reason in unfit.items()})
+        codes = self._codes(addresses, lanes, channel, problems)
+        segments = self._render(chunk, addresses, lanes, problems, codes)
+        if problems or chunk.bad:
+            self._report(chunk, problems)
+        kept: Sequence[int] = range(len(chunk))
+        if problems:
+            kept = [index for index in kept if index not in problems]
+        self._count(lanes, kept, codes, segments)
+        if self.faults.total and self._rejects is None:
+            return []
+        return self._split(chunk, addresses, lanes, kept, codes, segments)
+
+    def _codes(
+        self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None, problems: Problems
+    ) -> list[int]:
+        """Return a `Reason` per row: why a good one is skipped, else 0."""
+        codes = [0] * len(addresses)
+        if channel is None or problems or not self._seen.take_new(addresses, channel):
+            for index, address in enumerate(addresses):
+                if index not in problems and not self._seen.take(address):
+                    codes[index] = _DUPLICATE
+        if self._opt_outs is not None:
+            blocks = self._opt_outs.blocks
+            for index, address in enumerate(addresses):
+                if not codes[index] and index not in problems and blocks(address, self._names[lanes[index]]):
+                    codes[index] = _OPTED_OUT
+        return codes
+
+    def _render(
+        self,
+        chunk: Chunk,
+        addresses: Sequence[str],
+        lanes: Sequence[int],
+        problems: Problems,
+        codes: list[int],
+    ) -> list[int]:
+        """Render what will be sent; return every row's segments, 1 where nothing is sent.
+
+        A row that cannot be rendered is no first of its duplicates: the next of them takes its place.
+        """
+        segments = [1] * len(chunk)
+        waiting = [index for index, code in enumerate(codes) if not code and index not in problems]
+        while waiting:
+            costs, failed = self._renderer.render(chunk, waiting, addresses, lanes)
+            for index, cost in costs.items():
+                segments[index] = cost
+            problems.update(failed)
+            lost = {addresses[index] for index in failed}
+            for address in lost:
+                self._seen.forget(address)
+            waiting = []
+            for index, code in enumerate(codes) if lost else ():
+                if code == _DUPLICATE and addresses[index] in lost and self._seen.take(addresses[index]):
+                    codes[index] = 0
+                    waiting.append(index)
+        return segments
+
+    def _report(self, chunk: Chunk, problems: Problems) -> None:
+        """Note every fault of the chunk, in the list's order."""
+        found: list[BadRow] = list(chunk.bad)
+        for index, (column, reason) in problems.items():
+            row = chunk.row(index)
+            value = row[chunk.columns.index(column)] if column in chunk.columns else ""
+            found.append(BadRow(chunk.lines[index], column, value, reason, row))
+        for bad in sorted(found, key=lambda bad: bad.line):
+            self.faults.add(Fault(bad.line, bad.column, shown_value(bad.value), bad.reason))
+            if self._rejects is not None:
+                self._rejects.add(bad.line, bad.reason, chunk.columns, bad.values)
+        self.summary.rejected += len(found)
+
+    def _count(
+        self, lanes: Sequence[int], kept: Sequence[int], codes: Sequence[int], segments: Sequence[int]
+    ) -> None:
+        summary = self.summary
+        if any(codes):
+            summary.duplicates += sum(codes[index] == _DUPLICATE for index in kept)
+            summary.opted_out += sum(codes[index] == _OPTED_OUT for index in kept)
+            kept = [index for index in kept if not codes[index]]
+        summary.recipients += len(kept)
+        for lane, indexes in _by_lane(lanes, kept).items():
+            totals = summary.lanes[self._names[lane]]
+            totals.recipients += len(indexes)
+            cost = (
+                sum(segments) if len(indexes) == len(segments) else sum(segments[index] for index in indexes)
+            )
+            totals.segments += cost
+            summary.segments += cost
+
+    def _split(
+        self,
+        chunk: Chunk,
+        addresses: list[str],
+        lanes: Sequence[int],
+        kept: Sequence[int],
+        codes: list[int],
+        segments: list[int],
+    ) -> list[BatchRows]:
+        """Give the rows `kept` to their lanes; return the batches that are full now."""
+        columns, values = self._kept_columns(chunk)
+        references: list[str | None] | None = None
+        if chunk.reference is not None:
+            references = [text or None for text in chunk.values[chunk.reference]]
+        rows = BatchRows(
+            lane="",
+            to=addresses,
+            references=references,
+            columns=columns,
+            values=values,
+            states=bytes(_SKIPPED if code else _QUEUED for code in codes)
+            if any(codes)
+            else bytes(len(codes)),
+            codes=codes,
+            segments=bytes(segments),
+        )
+        full: list[BatchRows] = []
+        for lane, indexes in _by_lane(lanes, kept).items():
+            full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))
+        return full
+
+    def _kept_columns(self, chunk: Chunk) -> tuple[tuple[str, ...], list[list[str]]]:
+        """Return the columns that batches hold, and their values."""
+        if self._keep_unused:
+            indexes = [i for i in range(len(chunk.columns)) if i not in (chunk.to, chunk.reference)]
+            if chunk.columns[chunk.to] in self._variables:
+                indexes.insert(0, chunk.to)
+            return tuple(chunk.columns[i] for i in indexes), [chunk.values[i] for i in indexes]
+        there = dict(zip(chunk.columns, chunk.values, strict=True))
+        return self._variables, [there.get(name) or [""] * len(chunk) for name in self._variables]
+
+
+def _by_lane(lanes: Sequence[int], kept: Sequence[int]) -> dict[int, Sequence[int]]:
+    """Group the row numbers `kept` by lane."""
+    if not kept:
+        return {}
+    first = lanes[kept[0]]
+    if lanes.count(first) == len(lanes):
+        return {first: kept}
+    groups: dict[int, list[int]] = {}
+    for index in kept:
+        groups.setdefault(lanes[index], []).append(index)
+    return dict(groups)

@@ -1,0 +1,147 @@
+"""Reading a JSON array of recipients item by item, whatever its size."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from broadcaster.intake.detect import not_utf8
+from broadcaster.intake.faults import UnreadableListError
+from broadcaster.intake.json_rows import JsonRows
+from broadcaster.intake.table import CHUNK_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from broadcaster.intake.sources import ListSource
+    from broadcaster.intake.table import Chunk
+
+_BLOCK_CHARACTERS: Final = 64 * 1024
+#: An item longer than this is taken for broken JSON, so that a missing quote can't fill the memory.
+MAX_ITEM_CHARACTERS: Final = 1024 * 1024
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
+
+
+class JsonReader:
+    """A JSON array of strings or objects; positions are item numbers from 1, since lines may mean nothing.
+
+    Broken JSON raises `UnreadableListError` with its line while iterating: what follows can't be told.
+    """
+
+    position = "item"
+
+    def __init__(self, source: ListSource, *, to_column: str | None = None) -> None:
+        self.source = source
+        self.name = source.name
+        self._rows = JsonRows(source.name, to_column)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the items in chunks."""
+        yield from _chunks(_Items(self.source), self._rows)
+
+
+class ValuesReader:
+    """Recipients that are Python values already, such as an API call's: strings or mappings."""
+
+    position = "item"
+    source = None
+
+    def __init__(
+        self, values: Iterable[Any], *, name: str = "recipients", to_column: str | None = None
+    ) -> None:
+        self.name = name
+        self._values = values
+        self._rows = JsonRows(name, to_column)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the values in chunks."""
+        yield from _chunks(self._values, self._rows)
+
+
+def _chunks(values: Iterable[Any], rows: JsonRows) -> Iterator[Chunk]:
+    numbered = iter(enumerate(values, 1))
+    while some := list(itertools.islice(numbered, CHUNK_ROWS)):
+        yield rows.chunk(some)
+
+
+class _Items:
+    """The items of the array in a source's text, decoded one after the other."""
+
+    def __init__(self, source: ListSource) -> None:
+        self._source = source
+        self._text = source.text()
+        self._buffer = ""
+        self._at = 0
+        self._line = 1
+        self._ended = False
+        # Numbers stay as written: 1.10 is not 1.1 in a message.
+        self._decode = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._next_character() != "[":
+            raise self._broken("a JSON list begins with [")
+        self._at += 1
+        if self._next_character() == "]":
+            self._at += 1
+        else:
+            while True:
+                yield self._item()
+                mark = self._next_character()
+                self._at += 1
+                if mark == "]":
+                    break
+                if mark != ",":
+                    self._at -= 1
+                    raise self._broken(
+                        "expected , or ] after an item" if mark else "it ends before the closing ]"
+                    )
+        if self._next_character():
+            raise self._broken("there is more text after the closing ]")
+
+    def _next_character(self) -> str:
+        """Skip white space; return the character at the cursor, "" at the end."""
+        while True:
+            space = _SPACE.match(self._buffer, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._buffer):
+                return self._buffer[self._at]
+            if not self._more():
+                return ""
+
+    def _item(self) -> Any:
+        self._next_character()
+        while True:
+            try:
+                value, end = self._decode(self._buffer, self._at)
+            except json.JSONDecodeError as error:
+                if not self._more():
+                    raise self._broken(error.msg) from None
+                continue
+            # A bare number may go on in the next block.
+            if end < len(self._buffer) or isinstance(value, (dict, list)) or self._buffer[end - 1] == '"':
+                self._at = end
+                return value
+            if not self._more():
+                raise self._broken("it ends before the closing ]")
+
+    def _more(self) -> bool:
+        """Read on, dropping what was consumed; False at the end of the text."""
+        if len(self._buffer) - self._at > MAX_ITEM_CHARACTERS:
+            raise self._broken(
+                f"an item of more than {MAX_ITEM_CHARACTERS:,} characters; a quote may be missing"
+            )
+        self._line += self._buffer.count("\n", 0, self._at)
+        try:
+            block = self._text.read(_BLOCK_CHARACTERS)
+        except UnicodeDecodeError as error:
+            line = self._line + self._buffer.count("\n", self._at) + error.object.count(b"\n", 0, error.start)
+            raise not_utf8(self._source.name, line, error.object[error.start]) from None
+        self._buffer = self._buffer[self._at :] + block
+        self._at = 0
+        return bool(block)
+
+    def _broken(self, what: str) -> UnreadableListError:
+        line = self._line + self._buffer.count("\n", 0, self._at)
+        return UnreadableListError(f"{self._source.name}, line {line:,}: not valid JSON: {what}.")

@@ -1,0 +1,111 @@
+"""Render what will be sent, to know that it can be and what it costs; the text itself is not kept."""
+
+from __future__ import annotations
+
+import re
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.addresses import Channel, channel_of
+from broadcaster.domain.content import Rendered, RenderError
+from broadcaster.domain.segments import measure
+from broadcaster.intake.summary import SHOWN_MESSAGES, Culprit, ShownMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from broadcaster.domain.content import Renderer
+    from broadcaster.intake.addressing import Problems
+    from broadcaster.intake.summary import Summary
+    from broadcaster.intake.table import Chunk
+
+#: Outside these a text may need UCS-2; inside it never does.
+_UNUSUAL: Final = re.compile(r"[^ -_a-~\n\r]")
+#: A record keeps segments in a byte; a body of 1,600 characters has at most 24.
+_MAX_SEGMENTS: Final = 255
+
+
+class RowRenderer:
+    """Renders rows and counts segments and encodings into a `Summary`."""
+
+    def __init__(self, renderer: Renderer, summary: Summary, lanes: Sequence[str]) -> None:
+        self._renderer = renderer
+        self._summary = summary
+        self._lanes = lanes
+        self._variables = tuple(sorted(renderer.variables))
+        self._render: Callable[[Sequence[str]], Rendered] = renderer.over_rows(self._variables)
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Raise ContentError if the content uses a variable that is none of `columns`."""
+        self._renderer.check_columns(columns)
+
+    def render(
+        self, chunk: Chunk, indexes: Iterable[int], addresses: Sequence[str], lanes: Sequence[int]
+    ) -> tuple[dict[int, int], Problems]:
+        """Render the rows `indexes` of `chunk`: their segments by index, and what is wrong with others."""
+        if not self._variables:
+            return self._render_constant(chunk, indexes, addresses, lanes), {}
+        rows = self._rows(chunk)
+        render, cost, summary = self._render, self._renderer.cost, self._summary
+        segments: dict[int, int] = {}
+        problems: Problems = {}
+        gsm7 = 0
+        for index in indexes:
+            try:
+                rendered = render(rows[index])
+            except RenderError as error:
+                problems[index] = (error.variable or "", error.reason)
+                continue
+            address = addresses[index]
+            channel = Channel.WHATSAPP if address[0] == "w" else Channel.SMS
+            segments[index] = cost(rendered, channel)
+            body = rendered.body
+            if body is not None and channel is Channel.SMS:
+                if _UNUSUAL.search(body) is None:
+                    gsm7 += 1
+                else:
+                    self._count_encoding(body, chunk.lines[index], 1)
+            if len(summary.first) < SHOWN_MESSAGES:
+                self._show(address, lanes[index], rendered, segments[index])
+        summary.gsm7 += gsm7
+        return segments, problems
+
+    def _rows(self, chunk: Chunk) -> list[tuple[str, ...]]:
+        """Return each row's variables; rows of a JSON list may lack some, which is like an empty one."""
+        columns: list[Iterable[str]] = [
+            chunk.values[chunk.columns.index(name)] if name in chunk.columns else repeat("", len(chunk))
+            for name in self._variables
+        ]
+        return list(zip(*columns, strict=True))
+
+    def _render_constant(
+        self, chunk: Chunk, indexes: Iterable[int], addresses: Sequence[str], lanes: Sequence[int]
+    ) -> dict[int, int]:
+        rendered = self._render(())
+        chosen = list(indexes)
+        if not chosen:
+            return {}
+        costs = {channel: self._renderer.cost(rendered, channel) for channel in Channel}
+        whatsapp = [index for index in chosen if addresses[index][0] == "w"]
+        segments = dict.fromkeys(chosen, costs[Channel.SMS])
+        segments.update(dict.fromkeys(whatsapp, costs[Channel.WHATSAPP]))
+        count = len(chosen) - len(whatsapp)
+        if rendered.body is not None and count:
+            self._count_encoding(rendered.body, chunk.lines[chosen[0]], count)
+        for index in chosen[: SHOWN_MESSAGES - len(self._summary.first)]:
+            self._show(addresses[index], lanes[index], rendered, costs[channel_of(addresses[index])])
+        return segments
+
+    def _count_encoding(self, body: str, line: int, count: int) -> None:
+        measured = measure(body)
+        if measured.encoding == "GSM-7":
+            self._summary.gsm7 += count
+            return
+        self._summary.ucs2 += count
+        if measured.culprit is not None and self._summary.culprit is None:
+            self._summary.culprit = Culprit(measured.culprit, line)
+
+    def _show(self, to: str, lane: int, rendered: Rendered, segments: int) -> None:
+        self._summary.first.append(
+            ShownMessage(to, self._lanes[lane], rendered, min(segments, _MAX_SEGMENTS))
+        )

@@ -1,0 +1,63 @@
+"""What a list came to: the counters of a preparation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from broadcaster.domain.content import Rendered
+
+SHOWN_MESSAGES: Final = 3
+
+
+@dataclass(slots=True)
+class LaneTotals:
+    """What one sender has to send: recipients and segments."""
+
+    recipients: int = 0
+    segments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The first character that turned a message into UCS-2, and the row it was in."""
+
+    character: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMessage:
+    """A rendered message as its recipient will get it."""
+
+    to: str
+    lane: str
+    rendered: Rendered
+    segments: int
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counters of one list. `rows` is `recipients` + `duplicates` + `opted_out` + `rejected`.
+
+    `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`.
+    """
+
+    rows: int = 0
+    recipients: int = 0
+    duplicates: int = 0
+    opted_out: int = 0
+    rejected: int = 0
+    segments: int = 0
+    batches: int = 0
+    gsm7: int = 0
+    ucs2: int = 0
+    culprit: Culprit | None = None
+    lanes: dict[str, LaneTotals] = field(default_factory=dict)
+    first: list[ShownMessage] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """How many records the ledger gets: every row but the rejected ones."""
+        return self.rows - self.rejected
