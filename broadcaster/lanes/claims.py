@@ -1,0 +1,165 @@
+"""What a worker asks of the lanes: a lease, slices of work, the gate's yes, and to give back."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final, NamedTuple
+
+from broadcaster.domain.record import State
+from broadcaster.store.scripts import Call, packed, unpacked
+
+_HEAD: Final = struct.Struct(">HBBBHBH")
+MICRO: Final = 1_000_000
+
+
+class Item(NamedTuple):
+    """A record in a slice: where it is in its batch, what it costs, and the attempt it stands at."""
+
+    index: int
+    segments: int
+    attempt: int
+    spent: int
+
+
+class Slice(NamedTuple):
+    """Work of one lane that this worker may do: records of one batch with permits to send them.
+
+    The first may leave `delay_seconds` after the answer came; each segment sent puts the next
+    `interval_seconds` later.
+    """
+
+    claim: str
+    lane: str
+    broadcast: str
+    batch: str
+    delay_seconds: float
+    interval_seconds: float
+    items: list[Item]
+
+
+class Claimed(NamedTuple):
+    """The answer to a claim. `next_seconds` is when a lane is due again (None: none has work)."""
+
+    next_seconds: float | None
+    slices: list[Slice]
+    stopped: str
+
+
+class Verdict(NamedTuple):
+    """The gate's answer for one group: `refused` names why none may go, else `yes` is '1' or '0' a record."""
+
+    refused: str
+    yes: str
+
+
+class Standing(NamedTuple):
+    """A worker's standing after a renewal: its share of the account's concurrency, and what else changed."""
+
+    share: int
+    limit: float
+    workers: int
+    optout_epoch: str
+    stopped: str
+
+
+class Group(NamedTuple):
+    """Records of one claim that ask to go now, as the gate wants them: index and attempt, flat."""
+
+    claim: str
+    lane: str
+    broadcast: str
+    batch: str
+    wanted: list[int]
+
+
+def claim(worker: str, nonce: str, *, lanes: int, records: int, horizon_seconds: float) -> Call[Claimed]:
+    """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone."""
+    return Call("claim", (worker, nonce, lanes, records, int(horizon_seconds * MICRO)), _claimed)
+
+
+def _claimed(reply: list[Any]) -> Claimed:
+    next_us, slices, stopped = reply
+    return Claimed(
+        None if next_us < 0 else next_us / MICRO,
+        [
+            Slice(
+                _str(c),
+                _str(lane),
+                _str(bid),
+                _str(batch),
+                delay / MICRO,
+                float(interval) / MICRO,
+                [Item(i, seg, attempt, s >> 4) for i, s, _, seg, attempt, _, _ in _HEAD.iter_unpack(heads)],
+            )
+            for c, lane, bid, batch, delay, interval, heads in slices
+        ],
+        _str(stopped),
+    )
+
+
+def _str(value: Any) -> str:
+    return value if isinstance(value, str) else bytes(value).decode()
+
+
+def intend(worker: str, optout_epoch: str, groups: list[Group]) -> Call[list[Verdict]]:
+    """Ask the gate. A yes means that the record says `sending` and the POST may leave."""
+    return Call("intent", (worker, optout_epoch, packed(groups)), _verdicts)
+
+
+def _verdicts(reply: bytes) -> list[Verdict]:
+    return [Verdict(_str(refused), _str(yes)) for refused, yes in unpacked(reply)]
+
+
+def release(worker: str, claims: list[str]) -> Call[int]:
+    """End claims; what was never `sending` goes back to its flow."""
+    return Call("release", (worker, packed(claims)), int)
+
+
+def renew(
+    worker: str,
+    *,
+    lease_seconds: float,
+    accepted: int,
+    throttled: int,
+    full: bool,
+    initial: int,
+    most: int,
+) -> Call[Standing]:
+    """Keep the lease and learn the share of the account's concurrency. Raises `LeaseLost`."""
+    return Call(
+        "renew",
+        (worker, int(lease_seconds * MICRO), 0, accepted, throttled, int(full), initial, most, b""),
+        _standing,
+    )
+
+
+def join(
+    worker: str, about: dict[str, Any], *, lease_seconds: float, initial: int, most: int
+) -> Call[Standing]:
+    """Take a first lease under a new worker id."""
+    return Call(
+        "renew", (worker, int(lease_seconds * MICRO), 1, 0, 0, 0, initial, most, packed(about)), _standing
+    )
+
+
+def _standing(reply: bytes) -> Standing:
+    share, limit, workers, epoch, stopped = unpacked(reply)
+    return Standing(int(share), float(limit), int(workers), _str(epoch), _str(stopped))
+
+
+def leave(worker: str, claims_at_most: int = 200) -> Call[int]:
+    """Give back the lease and what is held; answers how many claims are left to end."""
+    return Call("leave", (worker, claims_at_most), int)
+
+
+def sweep(patience_seconds: float, claims_at_most: int = 200) -> Call[list[tuple[str, int, int]]]:
+    """Take back the claims of workers whose lease ran out: (worker, claims ended, claims left)."""
+    return Call(
+        "sweep",
+        (int(patience_seconds * MICRO), claims_at_most),
+        lambda reply: [(_str(w), int(done), int(left)) for w, done, left in unpacked(reply)],
+    )
+
+
+#: States a gate may let go; kept here so that a reader sees them beside the calls.
+GATE_OPENS_FOR: Final = frozenset({State.QUEUED, State.RETRY})

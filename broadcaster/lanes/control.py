@@ -1,0 +1,68 @@
+"""Steering: start, pause, resume, cancel a broadcast; pause, hold, rate a lane; stop everything."""
+
+from __future__ import annotations
+
+from broadcaster.domain.record import Reason
+from broadcaster.store.scripts import Call, text
+
+MICRO = 1_000_000
+
+
+def start(broadcast: str, *, from_states: tuple[str, ...] = ("draft", "scheduled")) -> Call[str]:
+    """Put all flows of a broadcast on their lanes at once; 'ok' or the state that forbids it."""
+    return Call("start", (broadcast, ",".join(from_states)), text)
+
+
+def pause(broadcast: str, reason: str) -> Call[str]:
+    """Take a running broadcast out of its lanes; 'ok' or the state it is in."""
+    return Call("pause", (broadcast, reason), text)
+
+
+def resume(broadcast: str) -> Call[str]:
+    """Put a paused broadcast back at the clock of its lanes; 'ok' or the state it is in."""
+    return Call("resume", (broadcast,), text)
+
+
+def cancel(broadcast: str, reason: str) -> Call[str]:
+    """Let nothing of a broadcast leave any more; its unsent records are skipped by `skip`, batch by batch."""
+    return Call("cancel", (broadcast, reason), text)
+
+
+def skip(broadcast: str, lane: str, batch: str, reason: Reason) -> Call[int]:
+    """End the unsent records of one batch as `skipped`; answers how many changed."""
+    return Call("skip", (broadcast, lane, batch, int(reason)), int)
+
+
+def pause_lane(lane: str, reason: str) -> Call[str]:
+    """Stop one sender; `reason` is shown to whoever asks why it waits."""
+    return Call("lane_pause", (lane, "pause", reason, ""), text)
+
+
+def resume_lane(lane: str) -> Call[str]:
+    """Let a stopped or held sender go on."""
+    return Call("lane_pause", (lane, "resume", "", ""), text)
+
+
+def hold_lane(lane: str, seconds: float, reason: str) -> Call[str]:
+    """Let a sender wait for a while (its queue at Twilio is full, say); it goes on by itself."""
+    return Call("lane_pause", (lane, "hold", int(seconds * MICRO), reason), text)
+
+
+def set_rate(lane: str, segments_per_second: float) -> Call[str]:
+    """Change a sender's pace, also while it sends."""
+    return Call("lane_pause", (lane, "rate", repr(float(segments_per_second)), ""), text)
+
+
+def share_pool(lane: str, service: str) -> Call[str]:
+    """Let a sender spend the permits of the Messaging Service whose pool it is in, besides its own."""
+    return Call("lane_pause", (lane, "pool", service, ""), text)
+
+
+def pause_account(reason: str) -> Call[int]:
+    """Stop everything with a reason; 1 if that changed anything."""
+    return Call("account_pause", (reason,), int)
+
+
+def resume_account() -> Call[int]:
+    """Let everything go on; 1 if that changed anything."""
+    return Call("account_pause", ("",), int)

@@ -1,0 +1,53 @@
+"""Writing outcomes: many at once, each compared with the record it is about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from broadcaster.domain.record import State
+from broadcaster.store.scripts import Call, packed, unpacked
+
+
+class Result(NamedTuple):
+    """One message's outcome as the script wants it. `sid` is 16 raw bytes or b'', `delay_us` until a retry is due."""
+
+    index: int
+    attempt: int
+    state: State
+    code: int
+    sid: bytes
+    flags: int
+    spend: int
+    delay_us: int
+    content: int
+
+
+class Results(NamedTuple):
+    """Outcomes of one batch."""
+
+    lane: str
+    broadcast: str
+    batch: str
+    outcomes: list[Result]
+
+
+class Recorded(NamedTuple):
+    """What writing changed: records, duplicates we are found to have caused, broadcasts it paused (id, reason)."""
+
+    changed: int
+    caused: int
+    paused: list[tuple[str, str]]
+
+
+def record(worker: str, results: list[Results]) -> Call[Recorded]:
+    """Write outcomes. Never refused for a lost claim; a second time changes nothing."""
+    return Call("record", (worker, packed(results)), _recorded)
+
+
+def _recorded(reply: bytes) -> Recorded:
+    changed, caused, paused = unpacked(reply)
+    return Recorded(int(changed), int(caused), [(_str(b), _str(reason)) for b, reason in paused])
+
+
+def _str(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()

@@ -1,0 +1,80 @@
+"""Packed batches: what is known of their recipients before anything is sent, and their first records."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, NamedTuple
+
+import msgspec
+
+from broadcaster.domain.record import RECORD_BYTES, Record, State
+
+FINGERPRINT_BYTES: Final = 2
+_LEVEL: Final = 1
+_VERSION: Final = 1
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Recipients(NamedTuple):
+    """An unpacked batch: addresses, the caller's references, and one list of values for each column."""
+
+    to: list[str]
+    references: list[str | None] | None
+    columns: tuple[str, ...]
+    values: list[list[str]]
+
+    def variables(self, index: int) -> dict[str, str]:
+        """Return one recipient's variables by column name."""
+        return {name: column[index] for name, column in zip(self.columns, self.values, strict=True)}
+
+
+_decoder = msgspec.msgpack.Decoder(
+    tuple[int, list[str], list[str | None] | None, tuple[str, ...], list[list[str]]]
+)
+
+
+def pack_batch(recipients: Recipients) -> bytes:
+    """Pack a batch: msgpack, then zlib level 1 (36 bytes for a recipient with a name, 150 µs to unpack 500)."""
+    return zlib.compress(
+        _encode((_VERSION, recipients.to, recipients.references, recipients.columns, recipients.values)),
+        _LEVEL,
+    )
+
+
+def unpack_batch(raw: bytes) -> Recipients:
+    """Unpack what `pack_batch` made."""
+    _, to, references, columns, values = _decoder.decode(zlib.decompress(raw))
+    return Recipients(to, references, columns, values)
+
+
+def fingerprint(address: str) -> bytes:
+    """Return two bytes that find an address in a batch without unpacking it; 1 in 65,536 others match too."""
+    return (zlib.crc32(address.encode()) & 0xFFFF).to_bytes(FINGERPRINT_BYTES, "big")
+
+
+def fingerprints(addresses: list[str]) -> bytes:
+    """Return the fingerprints of a whole batch, side by side."""
+    crc32 = zlib.crc32
+    return b"".join([(crc32(a.encode()) & 0xFFFF).to_bytes(2, "big") for a in addresses])
+
+
+def first_records(states: bytes, codes: list[int], segments: bytes, now_s: int) -> bytes:
+    """Return the ledger of a new batch: queued records, or skipped ones with our reason for it."""
+    queued = _queued_by_segments(now_s)
+    pieces = []
+    for state, code, cost in zip(states, codes, segments, strict=True):
+        if state == State.QUEUED:
+            pieces.append(queued[cost])
+        else:
+            pieces.append(Record(State(state), max(1, cost), code=code, changed=now_s).pack())
+    return b"".join(pieces)
+
+
+def _queued_by_segments(now_s: int) -> list[bytes]:
+    template = bytearray(Record(State.QUEUED, 1, changed=now_s).pack())
+    rows = []
+    for cost in range(256):
+        template[2] = max(1, cost)
+        rows.append(bytes(template))
+    assert len(rows[0]) == RECORD_BYTES  # noqa: S101 - the layout and this shortcut must agree
+    return rows

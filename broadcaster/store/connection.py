@@ -1,0 +1,121 @@
+"""One connection to one Redis primary, and what must be true of it before anything is trusted to it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from broadcaster.store.errors import StoreError, Unreachable, WrongServer
+from broadcaster.store.keys import Keys
+from broadcaster.store.scripts import Scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.store.scripts import Call
+
+T = TypeVar("T")
+FORMAT_VERSION: Final = 1
+OLDEST_SERVER: Final = (7, 0)
+SOCKET_TIMEOUT_SECONDS: Final = 10.0
+
+
+class Store:
+    """The door to Redis: a client, the key names, and the scripts under the installation's epoch."""
+
+    def __init__(self, redis: Redis, prefix: str, epoch: str, url: str) -> None:
+        self.redis = redis
+        self.keys = Keys(prefix)
+        self.epoch = epoch
+        self.url = url
+        self._scripts = Scripts(redis, prefix, epoch)
+
+    async def run(self, call: Call[T]) -> T:
+        """Carry out one script call. Raises `StoreError`; `Unreachable` may have been carried out."""
+        return await self._scripts.run(call)
+
+    async def run_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Carry out several script calls in one round trip, in order."""
+        return await self._scripts.run_all(calls)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()
+
+
+def client(url: str, *, connections: int = 32) -> Redis:
+    """Make a client with explicit time-outs and a bounded pool; nothing is retried behind our back."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        **({} if url.startswith("unix:") else {"socket_connect_timeout": 5.0, "socket_keepalive": True}),
+    )
+    return Redis(connection_pool=pool)
+
+
+async def open_store(url: str, prefix: str = "bc:") -> Store:
+    """Connect, check the server, and join the installation under `prefix` (beginning one if there is none).
+
+    Raises `Unreachable`, or `WrongServer` for a server that is too old, a Cluster, evicting, or holds newer data.
+    """
+    redis = client(url)
+    try:
+        await check_server(redis)
+        epoch = await _join(redis, prefix)
+    except BaseException:
+        await redis.aclose()
+        raise
+    return Store(redis, prefix, epoch, url)
+
+
+async def check_server(redis: Redis) -> dict[str, Any]:
+    """Return the server's INFO if we can work with it. Raises `Unreachable` or `WrongServer`."""
+    try:
+        info: dict[str, Any] = await redis.info()
+    except AuthenticationError as error:
+        raise WrongServer(f"Redis refused the password in REDIS_URL: {error}") from error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise Unreachable(
+            f"Redis does not answer ({_without_password(str(error))}). Check REDIS_URL, or unset it to use the built-in server."
+        ) from error
+    except RedisError as error:
+        raise StoreError(f"Redis refused INFO: {error}") from error
+    version = tuple(int(part) for part in re.findall(r"\d+", str(info.get("redis_version", "0")))[:2])
+    if version < OLDEST_SERVER:
+        raise WrongServer(
+            f"Redis {info.get('redis_version')} is too old: 7.0 or newer, or Valkey 7.2 or newer, is needed."
+        )
+    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled"):
+        raise WrongServer(
+            "This is a Redis Cluster. Broadcaster needs one primary (with replicas or Sentinel if you like)."
+        )
+    return info
+
+
+async def _join(redis: Redis, prefix: str) -> str:
+    try:
+        await redis.set(f"{prefix}format", FORMAT_VERSION, nx=True)
+        found = int(await redis.get(f"{prefix}format") or 0)
+        if found > FORMAT_VERSION:
+            raise WrongServer(
+                f"The data in this Redis has format {found}; this program knows up to {FORMAT_VERSION}. Upgrade the program."
+            )
+        await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
+        epoch = await redis.get(f"{prefix}epoch")
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise Unreachable(f"Redis does not answer: {error}") from error
+    except RedisError as error:
+        raise StoreError(f"Redis refused to begin an installation: {error}") from error
+    return str(epoch.decode())
+
+
+def _without_password(message: str) -> str:
+    return re.sub(r"://[^@/]*@", "://…@", message)

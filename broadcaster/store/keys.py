@@ -1,0 +1,75 @@
+"""Every key name, with its lifetime. Lua builds the same names in `lua/prelude.lua`.
+
+========================  =========  ==========================================================
+key (after the prefix)    type       lifetime
+========================  =========  ==========================================================
+epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
+bcs                       zset       one member a broadcast, until it is deleted
+active, importing         set        broadcasts in that state
+skipping                  set        canceled or expired broadcasts whose unsent records still wait to be skipped
+scheduled                 zset       broadcasts by the second they start
+bc:ID                     hash       state, counts `n0`..`n11`, spec; until deleted
+bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
+bc:ID:importer            string     lease of the importing process (PX)
+idem:KEY                  string     until its broadcast is deleted
+bat:ID:B  led:ID:B  fp:ID:B  string  packed recipients, records, fingerprints of batch `lane.number`
+hist:ID:B:I               list       only messages with a second attempt or doubt; capped; with their broadcast
+flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
+lanes                     set        every lane there ever was
+lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
+due                       zset       lanes with work, by the microsecond of their next permit
+account                   hash       pause, rate, concurrency of the whole installation
+workers, overdue          zset|hash  leases; members leave with their worker
+worker:ID                 hash       a day after the worker is gone (EXPIRE)
+worker:ID:claims          hash       the worker's open claims
+wake                      list       capped at 32 tokens
+optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+========================  =========  ==========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under one prefix (`BROADCASTER_KEY_PREFIX`)."""
+
+    prefix: str
+
+    def plain(self, name: str) -> str:
+        """Return a key that belongs to the installation: `due`, `workers`, `optouts:epoch`."""
+        return self.prefix + name
+
+    def broadcast(self, broadcast: str, part: str = "") -> str:
+        """Return a broadcast's hash, or one of its parts (`:lanes`, `:codes`, `:dead`, `:doubt`, `:importer`)."""
+        return f"{self.prefix}bc:{broadcast}{part}"
+
+    def batch(self, broadcast: str, batch: str) -> str:
+        """Return where the packed recipients of one batch are."""
+        return f"{self.prefix}bat:{broadcast}:{batch}"
+
+    def ledger(self, broadcast: str, batch: str) -> str:
+        """Return where the records of one batch are."""
+        return f"{self.prefix}led:{broadcast}:{batch}"
+
+    def fingerprints(self, broadcast: str, batch: str) -> str:
+        """Return where the two-byte fingerprints of one batch's addresses are."""
+        return f"{self.prefix}fp:{broadcast}:{batch}"
+
+    def history(self, broadcast: str, batch: str, index: int) -> str:
+        """Return the attempts of one message, kept only where there was more to say than the record holds."""
+        return f"{self.prefix}hist:{broadcast}:{batch}:{index}"
+
+    def flow(self, broadcast: str, lane: str, part: str = "") -> str:
+        """Return a flow's hash, or its `:back` list or `:retry` zset."""
+        return f"{self.prefix}flow:{broadcast}:{lane}{part}"
+
+    def lane(self, lane: str, part: str = "") -> str:
+        """Return a lane's hash, or its flows of one class (`:u`, `:n`, `:b`) or its `:later` zset."""
+        return f"{self.prefix}lane:{lane}{part}"
+
+    def worker(self, worker: str, part: str = "") -> str:
+        """Return a worker's hash, or its `:claims`."""
+        return f"{self.prefix}worker:{worker}{part}"

@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- cancel: nothing of this broadcast leaves any more. Its unsent records are skipped by skip.lua, batch by batch.
+--
+-- ARGV[3] broadcast  ARGV[4] reason a person can read
+-- Returns 'ok', or the state that forbids it ('gone' if unknown).
+
+local bid = ARGV[3]
+local key = bc_key(bid)
+local v = redis.call('HMGET', key, 'state', 'cls')
+local state = v[1]
+if not state then return 'gone' end
+if state ~= 'running' and state ~= 'paused' and state ~= 'draft' and state ~= 'scheduled' then return state end
+redis.call('HSET', key, 'state', 'canceled', 'reason', ARGV[4], 'finished', now_s)
+for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
+  redis.call('ZREM', class_key(lane, v[2]), bid)
+  redis.call('ZREM', later_key(lane), bid)
+end
+redis.call('ZREM', P .. 'scheduled', bid)
+redis.call('SREM', P .. 'active', bid)
+redis.call('SADD', P .. 'skipping', bid)
+return 'ok'

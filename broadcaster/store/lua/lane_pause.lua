@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- lane_pause: stop one lane with a reason ('' resumes it), hold it until a time, or give it another rate, all at once.
+--
+-- ARGV[3] lane  ARGV[4] 'pause' | 'resume' | 'hold' | 'rate' | 'pool'
+-- ARGV[5] the reason | '' | microseconds from now | segments a second | the service's lane
+-- ARGV[6] (hold only) the reason
+-- Returns 'ok', or 'gone' for resume of a lane that has never been.
+
+local lane, verb, value = ARGV[3], ARGV[4], ARGV[5]
+local key = lane_key(lane)
+redis.call('SADD', P .. 'lanes', lane)
+if verb == 'pause' then
+  redis.call('HSET', key, 'paused', value)
+  redis.call('ZREM', P .. 'due', lane)
+elseif verb == 'hold' then
+  redis.call('HSET', key, 'hold', now + tonumber(value), 'hold_reason', ARGV[6] or '')
+elseif verb == 'pool' then redis.call('HSET', key, 'pool', value)
+else
+  if verb == 'rate' then redis.call('HSET', key, 'rate', value) else redis.call('HSET', key, 'paused', '', 'hold', 0) end
+  local tat = tonumber(redis.call('HGET', key, 'tat') or 0)
+  -- a permit clock set by a slower rate must not outlive it
+  if verb == 'rate' then redis.call('HSET', key, 'tat', string.format('%.0f', math.min(tat, now + 1000000 / tonumber(value)))) end
+  lane_due(lane, now)
+  wake()
+end
+return 'ok'

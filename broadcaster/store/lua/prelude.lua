@@ -1,0 +1,154 @@
+-- prelude: stands before every script of this folder; it is no script of its own.
+--
+-- ARGV[1] key prefix, ARGV[2] the installation's epoch; a script's own arguments start at ARGV[3].
+-- A script refuses with EPOCH when the installation is not the one its caller knows (FLUSHALL, wrong server).
+-- Times are microseconds of Redis' own clock unless a name ends in _s. A record's layout: domain/record.py.
+
+local P = ARGV[1]
+if redis.call('GET', P .. 'epoch') ~= ARGV[2] then
+  return redis.error_reply('EPOCH the installation in this Redis is not the one this process started with')
+end
+local clock = redis.call('TIME')
+local now_s = tonumber(clock[1])
+local now = now_s * 1000000 + tonumber(clock[2])
+
+local QUEUED, SENDING, RETRY, IN_DOUBT, ACCEPTED = 0, 1, 2, 3, 4
+local DEAD, SKIPPED = 10, 11
+local RANK = {[0] = 0, 1, 0, 2, 3, 4, 5, 6, 5, 5, 7, 7}
+local NO_SID = string.rep('\0', 16)
+
+local function bc_key(bid) return P .. 'bc:' .. bid end
+local function lane_key(lane) return P .. 'lane:' .. lane end
+local function flow_key(bid, lane) return P .. 'flow:' .. bid .. ':' .. lane end
+local function ledger_key(bid, batch) return P .. 'led:' .. bid .. ':' .. batch end
+local function class_key(lane, cls) return P .. 'lane:' .. lane .. ':' .. cls end
+local function later_key(lane) return P .. 'lane:' .. lane .. ':later' end
+
+-- state, spent, flags, segments, attempt, code of the record that starts at byte `at` (1-based) of `raw`
+local function head_of(raw, at)
+  local a, flags, segments, hi, lo, c1, c2, c3 = string.byte(raw, at, at + 7)
+  local state = a % 16
+  return state, (a - state) / 16, flags, segments, hi * 256 + lo, c1 * 65536 + c2 * 256 + c3
+end
+
+local function record(state, spent, flags, segments, attempt, code, sid, began_s, changed_s)
+  local lo, c3 = attempt % 256, code % 256
+  local c2 = ((code - c3) / 256) % 256
+  return string.char(state + spent * 16, flags, segments, (attempt - lo) / 256, lo,
+                     (code - c2 * 256 - c3) / 65536, c2, c3) .. sid .. struct.pack('>I4I4', began_s, changed_s)
+end
+
+-- counters[bid][state] = change; applied once a script has seen all its records
+local counters, dead_in, doubt_in = {}, {}, {}
+local function moved(bid, batch, from, to)
+  local c = counters[bid]
+  if not c then c = {}; counters[bid] = c end
+  c[from] = (c[from] or 0) - 1
+  c[to] = (c[to] or 0) + 1
+  local at = bid .. '\n' .. batch
+  if from == DEAD then dead_in[at] = (dead_in[at] or 0) - 1 end
+  if to == DEAD then dead_in[at] = (dead_in[at] or 0) + 1 end
+  if from == IN_DOUBT then doubt_in[at] = (doubt_in[at] or 0) - 1 end
+  if to == IN_DOUBT then doubt_in[at] = (doubt_in[at] or 0) + 1 end
+end
+
+local function mark(kind, changes)
+  for at, change in pairs(changes) do
+    if change ~= 0 then
+      local cut = string.find(at, '\n', 1, true)
+      local key, batch = bc_key(string.sub(at, 1, cut - 1)) .. kind, string.sub(at, cut + 1)
+      if redis.call('HINCRBY', key, batch, change) <= 0 then redis.call('HDEL', key, batch) end
+    end
+  end
+end
+
+-- A broadcast is completed when nothing is queued, sending, in retry or in doubt.
+local function complete_if_done(bid)
+  local key = bc_key(bid)
+  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3')
+  if v[1] ~= 'running' then return end
+  for i = 2, 5 do if tonumber(v[i] or 0) > 0 then return end end
+  redis.call('HSET', key, 'state', 'completed', 'reason', '', 'finished', now_s)
+  redis.call('SREM', P .. 'active', bid)
+end
+
+local function apply_counters()
+  for bid, changes in pairs(counters) do
+    for state, change in pairs(changes) do
+      if change ~= 0 then redis.call('HINCRBY', bc_key(bid), 'n' .. state, change) end
+    end
+    if (changes[QUEUED] or 0) < 0 or (changes[SENDING] or 0) < 0 or (changes[RETRY] or 0) < 0
+       or (changes[IN_DOUBT] or 0) < 0 then
+      complete_if_done(bid)
+    end
+  end
+  mark(':dead', dead_in)
+  mark(':doubt', doubt_in)
+end
+
+local function wake()
+  redis.call('LPUSH', P .. 'wake', '1')
+  redis.call('LTRIM', P .. 'wake', 0, 31)
+end
+
+-- Let a lane be looked at no later than `at`; a paused lane stays out until it is resumed.
+local function lane_due(lane, at)
+  local paused = redis.call('HGET', lane_key(lane), 'paused')
+  if not paused or paused == '' then redis.call('ZADD', P .. 'due', 'LT', at, lane) end
+end
+
+-- Put a broadcast's flow back on its lane, at the clock of its class: it neither jumps the queue nor waits for
+-- what it missed. A flow with nothing to give is taken out again by claim.lua.
+local function activate(bid, lane, cls)
+  local key = class_key(lane, cls)
+  if not redis.call('ZSCORE', key, bid) then
+    redis.call('ZADD', key, redis.call('HGET', lane_key(lane), 'clock:' .. cls) or 0, bid)
+  end
+  redis.call('ZREM', later_key(lane), bid)
+  lane_due(lane, now)
+end
+
+-- Make a record of this flow due at `at` again (a retry, or an unsent record that was given back).
+local function retry_at(bid, lane, batch_no, index, at, running)
+  redis.call('ZADD', flow_key(bid, lane) .. ':retry', at, batch_no .. ':' .. index)
+  if running then
+    redis.call('ZADD', later_key(lane), 'LT', at, bid)
+    lane_due(lane, at)
+  end
+end
+
+-- End one claim [broadcast, lane, batch, 'index:attempt,…']: unsent records return to their flow, in ranges where they
+-- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it.
+local function give_back(claim, lost)
+  local bid, lane, batch = claim[1], claim[2], claim[3]
+  local led, flow = ledger_key(bid, batch), flow_key(bid, lane)
+  local batch_no = string.match(batch, '%.(%d+)$')
+  local b = redis.call('HMGET', bc_key(bid), 'state', 'cls')
+  local from, to, returned = nil, nil, false
+  local function close()
+    if from then redis.call('LPUSH', flow .. ':back', batch_no .. ':' .. from .. ':' .. to) end
+    from = nil
+  end
+  for i, a in string.gmatch(claim[4], '(%d+):(%d+)') do
+    local index, expected = tonumber(i), tonumber(a)
+    local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
+    if #raw == 32 then
+      local state, spent, flags, segments, attempt, code = head_of(raw, 1)
+      if state == QUEUED and attempt == expected then
+        if from and index == to then to = index + 1 else close(); from, to = index, index + 1 end
+        returned = true
+      elseif state == RETRY and attempt == expected then
+        retry_at(bid, lane, batch_no, index, now, b[1] == 'running')
+        returned = true
+      elseif lost and state == SENDING and attempt == expected + 1 then
+        local began_s = struct.unpack('>I4', raw, 25)
+        redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
+        moved(bid, batch, SENDING, IN_DOUBT)
+        redis.call('RPUSH', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index,
+                   cmsgpack.pack({attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'}))
+      end
+    end
+  end
+  close()
+  if returned and b[1] == 'running' then activate(bid, lane, b[2]) end
+end

@@ -1,0 +1,135 @@
+#!lua flags=allow-oom
+-- record: write the outcomes of many messages at once. An outcome is never refused for a lost claim.
+--
+-- ARGV[3] worker
+-- ARGV[4] msgpack: list of [lane, broadcast, batch, outcomes], outcomes a list of
+--   [index, attempt, state, code, sid (16 bytes or ''), flags to set, spend (0|1), delay, content (0|1)]
+--   delay: µs until a retry is due. content: a refusal that is the content's fault.
+-- Returns msgpack [changed, caused, paused]: records changed; duplicates we caused (an older attempt turns out to
+--   have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason].
+-- Twice with the same input changes nothing the second time.
+
+local CONTENT_RUN = 20
+local CANCELED = 3
+local HISTORY = 20
+local changed, caused, paused = 0, 0, {}
+
+-- May a record at (state, attempt) take this outcome of the same attempt?
+local function may_follow(state, new)
+  if state == SENDING then return true end
+  if state == IN_DOUBT then return new ~= IN_DOUBT end
+  if state == RETRY then return new >= ACCEPTED and new < DEAD end
+  return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
+end
+
+local function remember(bid, batch, index, entry)
+  local key = P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index
+  redis.call('RPUSH', key, cmsgpack.pack(entry))
+  redis.call('LTRIM', key, -HISTORY, -1)
+end
+
+-- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume.
+local function content_run(lane, bid, batch, index, state, content)
+  local run = bc_key(bid) .. ':run'
+  if content == 1 then
+    if redis.call('RPUSH', run, lane .. '\n' .. batch .. '\n' .. index) >= CONTENT_RUN then
+      local key = bc_key(bid)
+      if redis.call('HGET', key, 'state') == 'running' then paused[#paused + 1] = bid end
+    end
+  elseif state == ACCEPTED and redis.call('EXISTS', run) == 1 then redis.call('DEL', run) end
+end
+
+local function apply(lane, bid, batch, o, broadcast)
+  local led = ledger_key(bid, batch)
+  local index, new, code = o[1], o[3], o[4]
+  if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
+  local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
+  if #raw < 32 then return end
+  local state, spent, flags, segments, attempt = head_of(raw, 1)
+  if attempt > o[2] then
+    if new >= ACCEPTED and new < DEAD and o[2] > 0 then
+      caused = caused + (state == RETRY and 0 or 1)
+      remember(bid, batch, index, {o[2], new, o[4], now_s, now_s, o[5], ARGV[3], 'late'})
+    end
+    return
+  end
+  if attempt ~= o[2] or not may_follow(state, new) then return end
+  local began_s = struct.unpack('>I4', raw, 25)
+  if o[6] > 0 then flags = bit.bor(flags, o[6]) end
+  local sid = o[5] ~= '' and o[5] or string.sub(raw, 9, 24)
+  spent = math.min(15, spent + o[7])
+  redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, code, sid, began_s, now_s))
+  moved(bid, batch, state, new)
+  changed = changed + 1
+  if attempt > 1 or new == RETRY or new == IN_DOUBT then
+    remember(bid, batch, index, {attempt, new, code, began_s, now_s, o[5], ARGV[3], ''})
+  end
+  local batch_no = string.match(batch, '%.(%d+)$')
+  if new == RETRY then retry_at(bid, lane, batch_no, index, now + o[8], broadcast == 'running')
+  elseif state == RETRY then redis.call('ZREM', flow_key(bid, lane) .. ':retry', batch_no .. ':' .. index) end
+  if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. code, 1) end
+  if new == RETRY then redis.call('HINCRBY', bc_key(bid), 'retried', 1) end
+  content_run(lane, bid, batch, index, new, o[9])
+end
+
+-- Most groups are fresh acceptances of records that lie together: one read and one write for all of them.
+local function apply_dense(bid, batch, outcomes)
+  local lowest, highest = math.huge, -1
+  for _, o in ipairs(outcomes) do
+    if o[3] ~= ACCEPTED or o[2] ~= 1 then return false end
+    lowest, highest = math.min(lowest, o[1]), math.max(highest, o[1])
+  end
+  if highest - lowest >= #outcomes * 4 or redis.call('EXISTS', bc_key(bid) .. ':run') == 1 then return false end
+  local led = ledger_key(bid, batch)
+  local span = redis.call('GETRANGE', led, lowest * 32, highest * 32 + 31)
+  table.sort(outcomes, function(a, b) return a[1] < b[1] end)
+  for _, o in ipairs(outcomes) do
+    local at = (o[1] - lowest) * 32 + 1
+    if #span < at + 31 then return false end
+    local state, _, _, _, attempt = head_of(span, at)
+    if attempt ~= 1 or (state ~= SENDING and state ~= ACCEPTED) then return false end
+  end
+  local pieces, copied = {}, 1
+  for _, o in ipairs(outcomes) do
+    local at = (o[1] - lowest) * 32 + 1
+    local state, spent, flags, segments = head_of(span, at)
+    if state == SENDING and at >= copied then
+      pieces[#pieces + 1] = string.sub(span, copied, at - 1)
+      pieces[#pieces + 1] = record(ACCEPTED, spent, bit.bor(flags, o[6]), segments, 1, o[4], o[5],
+                                   struct.unpack('>I4', span, at + 24), now_s)
+      copied = at + 32
+      moved(bid, batch, SENDING, ACCEPTED)
+      changed = changed + 1
+    end
+  end
+  if #pieces > 0 then
+    pieces[#pieces + 1] = string.sub(span, copied)
+    redis.call('SETRANGE', led, lowest * 32, table.concat(pieces))
+  end
+  return true
+end
+
+for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
+  local lane, bid, batch, outcomes = group[1], group[2], group[3], group[4]
+  if #outcomes < 2 or not apply_dense(bid, batch, outcomes) then
+    local broadcast = redis.call('HGET', bc_key(bid), 'state')
+    for _, o in ipairs(outcomes) do apply(lane, bid, batch, o, broadcast) end
+  end
+end
+apply_counters()
+local told = {}
+for _, bid in ipairs(paused) do
+  if redis.call('HGET', bc_key(bid), 'state') == 'running' then
+    local top = redis.call('HGETALL', bc_key(bid) .. ':codes')
+    local code, most = '', 0
+    for i = 1, #top, 2 do
+      if string.sub(top[i], 1, 3) == '10:' and tonumber(top[i + 1]) > most then
+        code, most = string.sub(top[i], 4), tonumber(top[i + 1])
+      end
+    end
+    local reason = 'content:' .. code
+    redis.call('HSET', bc_key(bid), 'state', 'paused', 'reason', reason)
+    told[#told + 1] = {bid, reason}
+  end
+end
+return cmsgpack.pack({changed, caused, told})

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- resume: put a paused broadcast's flows back at the clock of their lanes. Messages that a run of content refusals had
+-- ended are queued again.
+--
+-- ARGV[3] broadcast
+-- Returns 'ok', or the state it is in ('gone' if unknown).
+
+local bid = ARGV[3]
+local key = bc_key(bid)
+local v = redis.call('HMGET', key, 'state', 'cls')
+if not v[1] then return 'gone' end
+if v[1] ~= 'paused' then return v[1] end
+redis.call('HSET', key, 'state', 'running', 'reason', '')
+for _, entry in ipairs(redis.call('LRANGE', key .. ':run', 0, -1)) do
+  local lane, batch, i = string.match(entry, '^(.-)\n(.-)\n(%d+)$')
+  local index = tonumber(i)
+  local raw = redis.call('GETRANGE', ledger_key(bid, batch), index * 32, index * 32 + 31)
+  if #raw == 32 then
+    local state, _, flags, segments, attempt, code = head_of(raw, 1)
+    if state == DEAD then
+      redis.call('SETRANGE', ledger_key(bid, batch), index * 32,
+                 record(RETRY, 0, flags, segments, attempt, code, NO_SID, struct.unpack('>I4', raw, 25), now_s))
+      moved(bid, batch, DEAD, RETRY)
+      redis.call('HINCRBY', key .. ':codes', '10:' .. code, -1)
+      retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, true)
+    end
+  end
+end
+redis.call('DEL', key .. ':run')
+apply_counters()
+for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
+complete_if_done(bid)
+wake()
+return 'ok'

@@ -1,0 +1,33 @@
+#!lua
+-- seal: an imported list is whole. Its flows exist from now on, but stand on no lane until start.lua.
+--
+-- ARGV[3] broadcast  ARGV[4] 'draft' | 'scheduled'  ARGV[5] unix second to start at, or ''
+-- ARGV[6] expires (unix second) or ''  ARGV[7] rate (segments a second) or ''  ARGV[8] fingerprint
+-- ARGV[9] msgpack [lanes: [name, rate, batches], counts: {state: n}, codes: {'state:code': n}, facts: {name: text}]
+-- Returns 'ok', or the state that forbids it: an import is sealed only while its importer holds its lease.
+
+local bid = ARGV[3]
+local key = bc_key(bid)
+local state = redis.call('HGET', key, 'state')
+if state ~= 'importing' then return state or 'gone' end
+if redis.call('EXISTS', key .. ':importer') == 0 then return 'abandoned' end
+local body = cmsgpack.unpack(ARGV[9])
+local total = 0
+redis.call('DEL', key .. ':lanes')
+for i, lane in ipairs(body[1]) do
+  redis.call('RPUSH', key .. ':lanes', lane[1])
+  redis.call('HSET', flow_key(bid, lane[1]), 'li', i - 1, 'n', lane[3], 'head', 0, 'pos', 0)
+  redis.call('SADD', P .. 'lanes', lane[1])
+  redis.call('HSETNX', lane_key(lane[1]), 'rate', lane[2])
+end
+for s, n in pairs(body[2]) do
+  redis.call('HSET', key, 'n' .. s, n)
+  total = total + n
+end
+for c, n in pairs(body[3]) do redis.call('HSET', key .. ':codes', c, n) end
+for name, text in pairs(body[4]) do redis.call('HSET', key, name, text) end
+redis.call('HSET', key, 'total', total, 'state', ARGV[4], 'at', ARGV[5], 'expires', ARGV[6], 'rate', ARGV[7], 'print', ARGV[8])
+if ARGV[4] == 'scheduled' then redis.call('ZADD', P .. 'scheduled', ARGV[5], bid) end
+redis.call('SREM', P .. 'importing', bid)
+redis.call('DEL', key .. ':importer')
+return 'ok'

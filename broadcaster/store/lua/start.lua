@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- start: put all flows of a broadcast on their lanes at once; the step from loading to sending.
+--
+-- ARGV[3] broadcast  ARGV[4] comma-separated states it may start from (e.g. 'draft,scheduled')
+-- Returns 'ok', or the state that forbids it ('gone' if there is no such broadcast). Twice: 'running'.
+
+local bid = ARGV[3]
+local key = bc_key(bid)
+local v = redis.call('HMGET', key, 'state', 'cls')
+local state = v[1]
+if not state then return 'gone' end
+if not string.find(',' .. ARGV[4] .. ',', ',' .. state .. ',', 1, true) then return state end
+redis.call('HSET', key, 'state', 'running', 'reason', '')
+redis.call('HSETNX', key, 'started', now_s)
+redis.call('SADD', P .. 'active', bid)
+redis.call('ZREM', P .. 'scheduled', bid)
+for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
+complete_if_done(bid)
+wake()
+return 'ok'

@@ -1,0 +1,133 @@
+"""The Lua scripts, each called through one typed value.
+
+A `Call` names a script, carries its arguments after the prefix and epoch, and decodes the reply; the functions that
+make them live where their words belong (`lanes`, `ledger`, `intake`). Calls can be run one by one or several in one
+round trip. Every write script may be run twice with the same input, so a call whose answer was lost is asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgpack
+import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One script with its arguments (after prefix and epoch) and how its reply is read."""
+
+    script: str
+    arguments: tuple[Argument, ...]
+    decode: Callable[[Any], T]
+
+
+def text(reply: bytes) -> str:
+    """Read a reply that is a word."""
+    return reply.decode()
+
+
+unpacked: Callable[[bytes], Any] = msgspec.msgpack.Decoder().decode
+
+
+def packed(value: Any) -> bytes:
+    """Pack an argument for Lua's cmsgpack, which knows bytes only in msgpack's old string form."""
+    return bytes(msgpack.packb(value, use_bin_type=False))
+
+
+def read_script(name: str) -> str:
+    """Return the text of `lua/<name>.lua` with the prelude put behind its shebang line."""
+    folder = resources.files("broadcaster.store") / "lua"
+    own = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
+    shebang, _, body = own.partition("\n")
+    return f"{shebang}\n{prelude}\n{body}"
+
+
+def script_names() -> list[str]:
+    """Return the names of all scripts, the prelude left out."""
+    folder = resources.files("broadcaster.store") / "lua"
+    return sorted(
+        f.name[:-4] for f in folder.iterdir() if f.name.endswith(".lua") and f.name != "prelude.lua"
+    )
+
+
+class Scripts:
+    """Runs calls against one Redis; loads a script when the server does not know it (restart, failover, flush)."""
+
+    def __init__(self, redis: Redis, prefix: str, epoch: str) -> None:
+        self._redis = redis
+        self._fixed = (prefix, epoch)
+        self._text = {name: read_script(name) for name in script_names()}
+        self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call. Raises a `StoreError`; on `Unreachable` the call may have been carried out."""
+        command = ("EVALSHA", self._sha[call.script], 0, *self._fixed, *call.arguments)
+        try:
+            try:
+                reply = await self._redis.execute_command(*command)
+            except NoScriptError:
+                await self._redis.script_load(self._text[call.script])
+                reply = await self._redis.execute_command(*command)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise Unreachable(f"Redis gave no answer to {call.script}: {error}") from error
+        except ResponseError as error:
+            raise refusal(error, call.script) from error
+        return call.decode(reply)
+
+    async def run_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run several calls in one round trip, in order. A refused call raises after all were carried out."""
+        replies = await self._pipeline(calls)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            try:
+                for name in {calls[i].script for i in unknown}:
+                    await self._redis.script_load(self._text[name])
+            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+                raise Unreachable(f"Redis gave no answer: {error}") from error
+            again = await self._pipeline([calls[i] for i in unknown])
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        for call, reply in zip(calls, replies, strict=True):
+            if isinstance(reply, Exception):
+                raise refusal(reply, call.script) from reply
+        return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    async def _pipeline(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for call in calls:
+                    pipe.execute_command("EVALSHA", self._sha[call.script], 0, *self._fixed, *call.arguments)
+                return await pipe.execute(raise_on_error=False)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise Unreachable(f"Redis gave no answer: {error}") from error
+
+
+def refusal(error: Exception, script: str) -> StoreError:
+    """Turn an error reply into the exception whose name says what to do about it."""
+    message = str(error)
+    if message.startswith("EPOCH") or " EPOCH " in message[:40]:
+        return EpochChanged(message)
+    if message.startswith("LEASE"):
+        return LeaseLost(message)
+    if isinstance(error, RedisConnectionError | RedisTimeoutError) or message.startswith(
+        ("LOADING", "READONLY", "MASTERDOWN")
+    ):
+        return Unreachable(message)
+    return StoreError(f"{script}: {message}")

@@ -1,0 +1,89 @@
+"""Broadcasts of numbered recipients, loaded as intake loads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broadcaster.domain.broadcast import BroadcastSpec, Priority
+from broadcaster.domain.content import Content
+from broadcaster.domain.record import Record, State
+from broadcaster.intake.batches import BatchRows
+from broadcaster.intake.load import Loader, new_broadcast_id, reserve
+from broadcaster.lanes.control import start
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+
+def number(i: int) -> str:
+    """The i-th recipient of a test."""
+    return f"+1415{i:07d}"
+
+
+async def load(
+    store: Store,
+    lanes: dict[str, int],
+    *,
+    rates: dict[str, float] | None = None,
+    batch: int = 50,
+    priority: Priority = Priority.NORMAL,
+    body: str = "hello",
+    segments: int = 1,
+    begin: bool = True,
+    first: int = 0,
+    expires_at: float | None = None,
+    rate: float | None = None,
+) -> str:
+    """Load a broadcast with so many recipients for each lane; start it unless told not to."""
+    spec = BroadcastSpec(
+        name="test",
+        senders=tuple(lanes),
+        content=Content(body=body),
+        priority=priority,
+        expires_at=expires_at,
+        rate=rate,
+    )
+    bid = new_broadcast_id()
+    assert (await store.run(reserve(bid, spec))).verdict == "new"
+    loader = Loader(store, bid, spec, rates or dict.fromkeys(lanes, 1000.0))
+    at = first
+    for lane, count in lanes.items():
+        for begun in range(0, count, batch):
+            size = min(batch, count - begun)
+            await loader.add(
+                BatchRows(
+                    lane=lane,
+                    to=[number(at + i) for i in range(size)],
+                    references=None,
+                    columns=(),
+                    values=[],
+                    states=bytes(size),
+                    codes=[0] * size,
+                    segments=bytes([segments]) * size,
+                )
+            )
+            at += size
+    await loader.seal(fingerprint="f", facts={})
+    if begin:
+        assert await store.run(start(bid)) == "ok"
+    return bid
+
+
+async def records(store: Store, bid: str) -> dict[tuple[str, int], Record]:
+    """Read the whole ledger of a broadcast."""
+    found = {}
+    prefix = store.keys.ledger(bid, "")
+    async for key in store.redis.scan_iter(f"{prefix}*", count=1000):
+        raw = await store.redis.get(key)
+        batch = key.decode()[len(prefix) :]
+        for i in range(len(raw) // 32):
+            found[batch, i] = Record.unpack(raw, i * 32)
+    return found
+
+
+async def counts(store: Store, bid: str) -> dict[State, int]:
+    """Read a broadcast's counters, zeros left out."""
+    fields = await store.redis.hgetall(store.keys.broadcast(bid))
+    return {
+        State(int(k[1:])): int(v) for k, v in fields.items() if k[:1] == b"n" and k[1:].isdigit() and int(v)
+    }
