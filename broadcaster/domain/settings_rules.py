@@ -1,0 +1,109 @@
+"""What one setting's text must be: a rule returns the text to keep, or raises `ValueError("must be …")`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_E164: Final = re.compile(r"\+[1-9]\d{6,14}")
+_SHORT_CODE: Final = re.compile(r"\d{3,8}")
+_SENDER_ID: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}")
+_WHATSAPP: Final = "whatsapp:"
+_SHORTEST_KEY: Final = 16
+_LIMITS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
+
+
+def sid(start: str) -> Callable[[str], str]:
+    """Make the rule for one kind of Twilio identifier: its two letters and 32 hexadecimal digits."""
+
+    def rule(value: str) -> str:
+        if not re.fullmatch(start + "[0-9a-fA-F]{32}", value):
+            raise ValueError(f"must be {start} and 32 hexadecimal digits, as the Twilio console shows it")
+        return value
+
+    return rule
+
+
+def pattern(expression: str, what: str) -> Callable[[str], str]:
+    """Make a rule out of a regular expression for the whole text and the words for it."""
+
+    def rule(value: str) -> str:
+        if not re.fullmatch(expression, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return rule
+
+
+def sms_from(value: str) -> str:
+    """Take a number (spaces and punctuation are dropped), a short code or an alphanumeric sender ID."""
+    if value.startswith(_WHATSAPP):
+        raise ValueError("must be an SMS sender: give a whatsapp: sender as TWILIO_WHATSAPP_FROM")
+    number = _bare(value)
+    if not any(kind.fullmatch(number) for kind in (_E164, _SHORT_CODE, _SENDER_ID)):
+        raise ValueError("must be a number like +14155550100, a short code, or a sender ID of 11 characters")
+    return number
+
+
+def whatsapp_from(value: str) -> str:
+    """Take `whatsapp:+…`; the prefix is added to a bare number."""
+    number = _bare(value.removeprefix(_WHATSAPP))
+    if not _E164.fullmatch(number):
+        raise ValueError("must be a WhatsApp sender like whatsapp:+14155550100")
+    return _WHATSAPP + number
+
+
+def _bare(number: str) -> str:
+    return re.sub(r"[ ().-]", "", number) if number.startswith("+") else number
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Make the rule for a URL of one of these schemes with a host (`unix`: with a path)."""
+
+    def rule(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+            usable = parts.scheme in schemes and bool(
+                parts.path if parts.scheme == "unix" else parts.hostname
+            )
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(
+                "must be a URL with a host, starting with " + ", ".join(f"{s}://" for s in schemes)
+            )
+        return value.rstrip("/")
+
+    return rule
+
+
+def signing_keys(value: str) -> str:
+    """Take one key, or `NEW,OLD` while it is being changed."""
+    keys = value.split(",")
+    if len(keys) > 2 or any(len(key.strip()) < _SHORTEST_KEY for key in keys):  # noqa: PLR2004 - new and old
+        raise ValueError(
+            f"must be one key, or NEW,OLD, each of at least {_SHORTEST_KEY} characters "
+            '(python3 -c "import secrets; print(secrets.token_urlsafe(32))" makes one)'
+        )
+    return value
+
+
+def explain(kind: str, context: Mapping[str, object], message: str) -> str:
+    """Turn pydantic's error type, its context and its message into "must be …"."""
+    bounds = [f"{words} {context[key]:g}" for key, words in _LIMITS.items() if key in context]
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return "must be one of " + str(context["expected"]).replace("'", "").replace(" or ", ", ")
+    if bounds:
+        return f"must be {bounds[0]}"
+    if kind.startswith("int_"):
+        return "must be a whole number"
+    if kind.startswith("float_"):
+        return "must be a number"
+    return f"cannot be used: {message}"
