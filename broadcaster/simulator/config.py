@@ -1,0 +1,125 @@
+"""What the simulated Twilio is like: account, senders, limits, clock, and the faults it makes.
+
+Everything here can be changed while it runs (`POST /_simulator/config`), the listening address aside.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+ACCOUNT_SID: Final = "AC00000000000000000000000000000001"
+TEST_ACCOUNT_SID: Final = "AC00000000000000000000000000000002"
+SERVICE_SID: Final = "MG00000000000000000000000000000001"
+TEMPLATE_SID: Final = "HX00000000000000000000000000000001"
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Messaging Service: its pool and the flags that change what recipients see."""
+
+    senders: tuple[str, ...] = ()
+    friendly_name: str = "Simulated service"
+    smart_encoding: bool = False
+    link_domain: str = "twil.example"
+    validity_period: int = 36_000
+
+
+class TemplateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Content template: text with `{{1}}` placeholders, defaults for them, media it carries."""
+
+    body: str
+    variables: dict[str, str] = msgspec.field(default_factory=dict)
+    media: tuple[str, ...] = ()
+
+
+class RecipientFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fault for one recipient: on its first `tries` tries, on all of them when `tries` is 0."""
+
+    fault: str
+    tries: int = 0
+
+
+class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One simulated account. Rates are segments a second, probabilities 0 to 1, times in the unit named.
+
+    `faults` maps a fault's name (see `faults.FAULTS`, or any Twilio code as digits) to the share of tries
+    that meet it; `recipients` maps a `To` to a fault, a `RecipientFault`, or a list with one fault per
+    try ("" for none). The draw depends on `seed`, `To` and the number of the try only, so the order in
+    which requests arrive changes nothing.
+    """
+
+    account_sid: str = ACCOUNT_SID
+    token: str = "simulator"  # noqa: S105  a fake account's, documented
+    api_keys: dict[str, str] = msgspec.field(default_factory=dict)
+    test_account_sid: str = TEST_ACCOUNT_SID
+    test_token: str = "simulator-test"  # noqa: S105
+    account_type: Literal["Full", "Trial"] = "Full"
+    account_status: Literal["active", "suspended", "closed"] = "active"
+    verified: tuple[str, ...] | None = None
+    """On a trial account, the only recipients allowed (21608); None allows all."""
+
+    senders: dict[str, float] = msgspec.field(default_factory=dict)
+    """Sender to its rate; others get their kind's default."""
+    any_sender: bool = True
+    """Accept a `From` that is not in `senders` or a pool; otherwise 21606."""
+    queue_seconds: float = 36_000.0
+    services: dict[str, ServiceConfig] = msgspec.field(
+        default_factory=lambda: {SERVICE_SID: ServiceConfig(senders=("+15005550006",))}
+    )
+    templates: dict[str, TemplateConfig] = msgspec.field(
+        default_factory=lambda: {TEMPLATE_SID: TemplateConfig(body="Hi {{1}}", variables={"1": "there"})}
+    )
+    magic_numbers: bool = True
+    """Twilio's magic numbers act for the live credentials too, not only for the test ones."""
+
+    seed: int = 1
+    faults: dict[str, float] = msgspec.field(default_factory=dict)
+    recipients: dict[str, str | list[str] | RecipientFault] = msgspec.field(default_factory=dict)
+    connection_faults: float = 0.0
+    """Share of new connections that are aborted as soon as they are made."""
+    refuse_every_seconds: float = 0.0
+    """Close the listener this often (0: never), for `refuse_for_seconds`: connecting is then refused."""
+    refuse_for_seconds: float = 0.05
+    delivery_failures: dict[str, float] = msgspec.field(default_factory=dict)
+    """Twilio code to the share of recipients whose message ends `undelivered` with it."""
+
+    concurrency_limit: int = 0
+    """Requests at once before 429/20429; 0 is no limit."""
+    retry_after_seconds: int | None = None
+    """`Retry-After` on every 429; the 2010 API documents none."""
+    latency_ms: float = 0.0
+    latency_jitter_ms: float = 0.0
+    slow_body_seconds: float = 5.0
+    accept_delay_seconds: float = 26.0
+    """How long a `late_accept` waits before it accepts, whether or not the client is still there."""
+
+    clock_skew_seconds: float = 0.0
+    list_lag_seconds: float = 0.0
+    list_nulls: Literal["first", "last"] = "first"
+    """Where the list, ordered by `date_sent` descending, puts messages that were not sent yet."""
+    nulls_pass_date_filters: bool = False
+    list_fail_from_page: int = 0
+    """Pages of the list with this number and later answer 500; 0 is never."""
+    choose_sender_seconds: float = 1.0
+    """How long a service's message stays `accepted`, without a `from`."""
+    delivery_seconds: float = 1.0
+    """From `sent` to `delivered`."""
+
+
+def changed(config: SimulatorConfig, patch: bytes) -> SimulatorConfig:
+    """Return the config with the fields of a JSON object replaced; raises msgspec.ValidationError."""
+    fields = msgspec.json.decode(patch, type=dict[str, msgspec.Raw])
+    whole = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _builtins(config).items()}
+    return msgspec.json.decode(msgspec.json.encode(whole | fields), type=SimulatorConfig)
+
+
+def public(config: SimulatorConfig) -> dict[str, object]:
+    """Return the config as JSON types, without its secrets."""
+    hidden = ("token", "test_token", "api_keys")
+    return {name: value for name, value in _builtins(config).items() if name not in hidden}
+
+
+def _builtins(config: SimulatorConfig) -> dict[str, object]:
+    built: dict[str, object] = msgspec.to_builtins(config)
+    return built

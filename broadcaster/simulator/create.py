@@ -1,0 +1,114 @@
+"""Accepting a message: what becomes of its text, which sender takes it, when it will leave."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+import msgspec
+
+from broadcaster.simulator.encoding import count_segments, smart
+from broadcaster.simulator.faults import draw
+from broadcaster.simulator.messages import Message
+from broadcaster.simulator.rules import send_at
+
+if TYPE_CHECKING:
+    from broadcaster.simulator.config import ServiceConfig, SimulatorConfig
+    from broadcaster.simulator.forms import Form
+    from broadcaster.simulator.world import World
+
+TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
+QUEUE_OVERFLOW: Final = 30001
+EXPIRED_IN_QUEUE: Final = 30036
+QUEUE_FULL: Final = 21611
+
+_PLACEHOLDER: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_LINK: Final = re.compile(r"https?://\S+")
+
+
+def text_of(form: Form, config: SimulatorConfig) -> tuple[str, int]:
+    """Return the body that the recipient sees, and the number of media."""
+    fields = form.fields
+    body, media = fields.get("Body", ""), len(form.media)
+    template = fields.get("ContentSid")
+    if template:
+        body, media = _render(template, fields.get("ContentVariables"), config)
+    service = config.services.get(fields.get("MessagingServiceSid", ""))
+    if service is not None and fields.get("ShortenUrls", "").lower() == "true":
+        body = _LINK.sub(lambda found: _short(found[0], fields["To"], service), body)
+    if (service is not None and service.smart_encoding) or fields.get("SmartEncoded", "").lower() == "true":
+        body = smart(body)
+    if config.account_type == "Trial":
+        body = TRIAL_PREFIX + body
+    return body, media
+
+
+def _render(sid: str, variables: str | None, config: SimulatorConfig) -> tuple[str, int]:
+    """Fill a template; a placeholder without a value takes the template's default, else nothing."""
+    template = config.templates[sid]
+    given = msgspec.json.decode(variables, type=dict[str, str]) if variables else {}
+    values = template.variables | given
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], ""), template.body), len(template.media)
+
+
+def _short(url: str, to: str, service: ServiceConfig) -> str:
+    return f"https://{service.link_domain}/{int(draw(url, to) * (1 << 40)):010x}"
+
+
+def accept(
+    world: World, form: Form, *, account: str, now: float, received_ms: float, attempt: int, fault: str
+) -> int | Message:
+    """Keep the message and return it, or the code to refuse it with when its sender's queue is full."""
+    config = world.config
+    fields = form.fields
+    to, service = fields["To"], fields.get("MessagingServiceSid")
+    body, media = text_of(form, config)
+    # Media and channel messages count once; only text is cut into segments.
+    segments = 1 if media or to[0] != "+" else count_segments(body)
+    sender = fields.get("From") or _choose(config.services[service or ""].senders, to)
+    scheduled = (send_at(fields) or 0.0) if "ScheduleType" in fields else 0.0
+    chosen = max(now, scheduled) + config.choose_sender_seconds if service and not fields.get("From") else now
+    queue = world.queue(sender)
+    full = queue.full(now, segments, config.queue_seconds)
+    if full and not service:
+        return QUEUE_FULL
+    starts, leaves = (chosen, chosen) if full else queue.put(max(chosen, scheduled), segments)
+    outcome = QUEUE_OVERFLOW if full else 0
+    validity = fields.get("ValidityPeriod")
+    if validity and not full and leaves > max(now, scheduled) + int(validity):
+        leaves, outcome = max(now, scheduled) + int(validity), EXPIRED_IN_QUEUE
+    if not outcome and config.delivery_failures:
+        outcome = int(world.failures.at(draw(config.seed, to, "delivery")) or 0)
+    number = len(world.messages)
+    message = Message(
+        number=number,
+        sid=world.sid_for(number, mms=media > 0),
+        account=account,
+        to=to,
+        sender=sender,
+        service=service,
+        body=body,
+        segments=segments,
+        media=media,
+        created=now,
+        received_ms=received_ms,
+        chosen_at=chosen,
+        starts_at=min(starts, leaves),
+        leaves_at=leaves,
+        ends_at=leaves + config.delivery_seconds,
+        attempt=attempt,
+        fault=fault,
+        outcome=outcome,
+        scheduled_at=scheduled,
+    )
+    world.add(message)
+    return message
+
+
+def _choose(pool: tuple[str, ...], to: str) -> str:
+    """Return the sender of the pool that this recipient always gets (sticky sender), on its channel."""
+    fitting = [
+        sender for sender in pool if sender.startswith("whatsapp:") == to.startswith("whatsapp:")
+    ] or list(pool)
+    return fitting[crc32(to.encode()) % len(fitting)]

@@ -1,0 +1,173 @@
+"""Twilio's message list: filters, order, pages, and the ways in which it lags behind what was accepted."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from broadcaster.simulator.errors import error_body, status_of
+from broadcaster.simulator.exchange import Answer
+from broadcaster.simulator.messages import resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broadcaster.simulator.messages import Message
+    from broadcaster.simulator.world import World
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 1000
+SNAPSHOTS_KEPT: Final = 16
+FILTERS: Final = ("To", "From", "DateSent", "DateSent<", "DateSent>")
+_DAY: Final = 86_400.0
+_encode = msgspec.json.Encoder().encode
+
+
+class _BadQueryError(Exception):
+    """The query can't be served; `code` is Twilio's."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
+    """Serve one page of the list. Later pages are pages of what the first one saw."""
+    try:
+        size, page = _paging(query)
+        token = query.get("PageToken")
+        numbers = world.snapshots.get(token) if token else None
+        if token and numbers is None:
+            raise _BadQueryError(20422)
+        if numbers is None:
+            numbers = _select(world, query)
+    except _BadQueryError as bad:
+        return Answer(status_of(bad.code), error_body(bad.code, status_of(bad.code)))
+    if world.config.list_fail_from_page and page >= world.config.list_fail_from_page:
+        return Answer(500, error_body(20500, 500))
+    rows = numbers[page * size : (page + 1) * size]
+    more = (page + 1) * size < len(numbers)
+    if more and token is None:
+        token = _keep(world, numbers)
+    now, skew = time.time(), world.config.clock_skew_seconds
+    resources: list[object] = [resource(world.messages[number], now, skew) for number in rows]
+    return Answer(
+        200, _encode(_envelope(path, query, "messages", resources, size, page, token if more else None))
+    )
+
+
+def simple_page(path: str, query: dict[str, str], key: str, rows: list[object]) -> Answer:
+    """Serve a short list of the 2010 API by page number alone."""
+    try:
+        size, page = _paging(query)
+    except _BadQueryError as bad:
+        return Answer(status_of(bad.code), error_body(bad.code, status_of(bad.code)))
+    shown = rows[page * size : (page + 1) * size]
+    more = "PASIMULATED" if (page + 1) * size < len(rows) else None
+    return Answer(200, _encode(_envelope(path, query, key, shown, size, page, more)))
+
+
+def _envelope(
+    path: str, query: dict[str, str], key: str, rows: list[object], size: int, page: int, token: str | None
+) -> dict[str, object]:
+    """Return the 2010 API's page around rows; `token` is set when there is a next page."""
+    filters = {name: query[name] for name in (*FILTERS, "PhoneNumber") if name in query}
+
+    def uri(number: int, page_token: str | None = None) -> str:
+        more = {"PageToken": page_token} if page_token else {}
+        return f"{path}?{urlencode(filters | {'PageSize': str(size), 'Page': str(number)} | more)}"
+
+    given = query.get("PageToken")
+    return {
+        key: rows,
+        "page": page,
+        "page_size": size,
+        "start": page * size,
+        "end": page * size + max(len(rows) - 1, 0),
+        "uri": uri(page, given),
+        "first_page_uri": uri(0),
+        "next_page_uri": uri(page + 1, token) if token else None,
+        "previous_page_uri": uri(page - 1, given) if page else None,
+    }
+
+
+def _paging(query: dict[str, str]) -> tuple[int, int]:
+    size, page = query.get("PageSize", str(DEFAULT_PAGE)), query.get("Page", "0")
+    if not (size.isdecimal() and page.isdecimal() and int(size)):
+        raise _BadQueryError(20422)
+    if int(size) > MAX_PAGE:
+        raise _BadQueryError(20007)
+    return int(size), int(page)
+
+
+def _select(world: World, query: dict[str, str]) -> list[int]:
+    """Return the numbers of all messages that the filters let through, in the list's order."""
+    now, config = time.time(), world.config
+    newest = now - config.list_lag_seconds
+    to, sender = query.get("To"), query.get("From")
+    numbers: Iterable[int] = range(len(world.messages)) if not to else world.messages_to(_plus(to))
+    least, most = _window(query)
+    found: list[tuple[float, int]] = []
+    # Beyond every date or before every date: where messages without one belong.
+    unsent = float("inf") if config.list_nulls == "first" else float("-inf")
+    for number in numbers:
+        message = world.messages[number]
+        if message.deleted or message.created > newest:
+            continue
+        if sender and message.shown_sender(now) != _plus(sender):
+            continue
+        at = message.sent_at(now)
+        if not _in_window(
+            message, at, least, most, config.clock_skew_seconds, nulls=config.nulls_pass_date_filters
+        ):
+            continue
+        found.append((unsent if at is None else at, number))
+    found.sort(reverse=True)
+    return [number for _, number in found]
+
+
+def _in_window(
+    _message: Message, at: float | None, least: float | None, most: float | None, skew: float, *, nulls: bool
+) -> bool:
+    if least is None and most is None:
+        return True
+    if at is None:
+        return nulls
+    shown = int(at + skew)
+    return (least is None or shown >= least) and (most is None or shown <= most)
+
+
+def _window(query: dict[str, str]) -> tuple[float | None, float | None]:
+    """Return the least and greatest `date_sent`, both included, as unix seconds on Twilio's clock."""
+    least = _moment(query["DateSent>"]) if query.get("DateSent>") else None
+    most = _moment(query["DateSent<"]) if query.get("DateSent<") else None
+    if query.get("DateSent"):
+        least = _moment(query["DateSent"])
+        most = least + (_DAY - 1 if len(query["DateSent"]) <= len("2008-01-02") else 0)
+    return least, most
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise _BadQueryError(20422) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _plus(number: str) -> str:
+    """Return the number with the plus sign that an unencoded query lost."""
+    return "+" + number[1:] if number.startswith(" ") else number
+
+
+def _keep(world: World, numbers: list[int]) -> str:
+    """Remember a listing for its later pages; the oldest one is forgotten."""
+    token = f"PAMM{len(world.snapshots):04x}{time.monotonic_ns():028x}"
+    world.snapshots[token] = numbers
+    while len(world.snapshots) > SNAPSHOTS_KEPT:
+        del world.snapshots[next(iter(world.snapshots))]
+    return token

@@ -1,0 +1,146 @@
+"""`messaging.twilio.com` on the same host: Messaging Services and the senders in their pools."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from broadcaster.simulator.forms import parse_form
+from broadcaster.simulator.reading import failed, found
+from broadcaster.simulator.senders import is_short_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.simulator.config import ServiceConfig
+    from broadcaster.simulator.exchange import Answer, Exchange
+    from broadcaster.simulator.world import World
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 1000
+_PATH: Final = re.compile(r"/v1/Services/(MG[0-9a-fA-F]{32})(?:/(\w+))?")
+_DATE: Final = "2020-01-01T00:00:00Z"
+
+
+async def serve(world: World, exchange: Exchange) -> None:
+    """Serve one request of the Messaging API v1; only reading."""
+    await exchange.read_body()
+    await exchange.answer(_route(world, exchange))
+
+
+def _route(world: World, exchange: Exchange) -> Answer:
+    services, path = world.config.services, exchange.path
+    query = parse_form(exchange.query).fields
+    base = f"http://{exchange.header(b'host').decode()}"
+    account = world.config.account_sid
+    if exchange.method != "GET":
+        return failed(20404, f"{exchange.method} {path} is not simulated")
+    if path == "/v1/Services":
+        return _page(
+            base + path, query, "services", [_service(base, account, sid, s) for sid, s in services.items()]
+        )
+    matched = _PATH.fullmatch(path)
+    service = services.get(matched[1]) if matched else None
+    if matched is None or service is None or (matched[2] and matched[2] not in _POOLS):
+        return failed(20404, f"{path} was not found")
+    if matched[2] is None:
+        return found(_service(base, account, matched[1], service))
+    key, row = _POOLS[matched[2]]
+    common = {"account_sid": account, "service_sid": matched[1], "date_created": _DATE, "date_updated": _DATE}
+    rows = [common | part for part in (row(sender) for sender in service.senders) if part]
+    return _page(base + path, query, key, [part | {"url": f"{base}{path}/{part['sid']}"} for part in rows])
+
+
+def _sid(prefix: str, sender: str) -> str:
+    return f"{prefix}{sender.encode().hex()[-32:]:0>32}"
+
+
+def _phone_number(sender: str) -> dict[str, object]:
+    if not sender.startswith("+"):
+        return {}
+    country = "US" if sender.startswith("+1") else ""
+    sid = _sid("PN", sender)
+    return {"sid": sid, "phone_number": sender, "country_code": country, "capabilities": ["MMS", "SMS"]}
+
+
+def _short_code(sender: str) -> dict[str, object]:
+    if not is_short_code(sender):
+        return {}
+    return {"sid": _sid("SC", sender), "short_code": sender, "country_code": "US", "capabilities": ["SMS"]}
+
+
+def _alpha(sender: str) -> dict[str, object]:
+    if sender.startswith(("+", "whatsapp:")) or is_short_code(sender):
+        return {}
+    return {"sid": _sid("AI", sender), "alpha_sender": sender, "capabilities": ["SMS"]}
+
+
+def _channel(sender: str) -> dict[str, object]:
+    if not sender.startswith("whatsapp:"):
+        return {}
+    return {"sid": _sid("XE", sender), "sender": sender, "sender_type": "WhatsApp", "country_code": "US"}
+
+
+_POOLS: Final[dict[str, tuple[str, Callable[[str], dict[str, object]]]]] = {
+    "PhoneNumbers": ("phone_numbers", _phone_number),
+    "ShortCodes": ("short_codes", _short_code),
+    "AlphaSenders": ("alpha_senders", _alpha),
+    "ChannelSenders": ("senders", _channel),
+}
+
+
+def _service(base: str, account: str, sid: str, service: ServiceConfig) -> dict[str, object]:
+    url = f"{base}/v1/Services/{sid}"
+    return {
+        "sid": sid,
+        "account_sid": account,
+        "friendly_name": service.friendly_name,
+        "date_created": _DATE,
+        "date_updated": _DATE,
+        "inbound_request_url": None,
+        "inbound_method": "POST",
+        "fallback_url": None,
+        "fallback_method": "POST",
+        "status_callback": None,
+        "sticky_sender": True,
+        "mms_converter": True,
+        "smart_encoding": service.smart_encoding,
+        "scan_message_content": "inherit",
+        "fallback_to_long_code": True,
+        "area_code_geomatch": True,
+        "synchronous_validation": False,
+        "validity_period": service.validity_period,
+        "usecase": "undeclared",
+        "us_app_to_person_registered": False,
+        "use_inbound_webhook_on_number": False,
+        "url": url,
+        "links": {
+            "phone_numbers": f"{url}/PhoneNumbers",
+            "short_codes": f"{url}/ShortCodes",
+            "alpha_senders": f"{url}/AlphaSenders",
+            "channel_senders": f"{url}/ChannelSenders",
+        },
+    }
+
+
+def _page(url: str, query: dict[str, str], key: str, rows: list[dict[str, object]]) -> Answer:
+    """Return a page as the newer APIs have it, with `meta` and whole URLs."""
+    size_text, page_text = query.get("PageSize", str(DEFAULT_PAGE)), query.get("Page", "0")
+    if not (size_text.isdecimal() and page_text.isdecimal() and 0 < int(size_text) <= MAX_PAGE):
+        return failed(20007)
+    size, page = int(size_text), int(page_text)
+
+    def at(number: int) -> str:
+        return f"{url}?{urlencode({'PageSize': size, 'Page': number})}"
+
+    meta = {
+        "key": key,
+        "page": page,
+        "page_size": size,
+        "url": at(page),
+        "first_page_url": at(0),
+        "previous_page_url": at(page - 1) if page else None,
+        "next_page_url": at(page + 1) if (page + 1) * size < len(rows) else None,
+    }
+    return found({"meta": meta, key: rows[page * size : (page + 1) * size]})

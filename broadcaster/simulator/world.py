@@ -1,0 +1,196 @@
+"""Everything the simulator knows: messages, tries, answers, queues. One event loop owns it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from array import array
+from collections import Counter
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from broadcaster.simulator.faults import FaultPlan, Shares
+from broadcaster.simulator.senders import SenderQueue, default_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broadcaster.simulator.config import SimulatorConfig
+    from broadcaster.simulator.exchange import Exchange
+    from broadcaster.simulator.messages import Message
+
+_MASK: Final = 0xFFFFFFFF
+_SPREAD: Final = 0x9E3779B1  # odd, so that number → number * _SPREAD mod 2**32 can be undone
+_UNSPREAD: Final = pow(_SPREAD, -1, 1 << 32)
+
+
+class Decision(msgspec.Struct, gc=False, kw_only=True):
+    """A try that did not simply end in 201: what was decided and what was answered.
+
+    `status` is 0 where nothing was answered; `sid` is the message that exists nevertheless, if one does.
+    """
+
+    to: str
+    attempt: int
+    fault: str
+    status: int
+    code: int
+    arrived_ms: float
+    sid: str | None = None
+
+
+class World:
+    """The state behind one simulated account. Not thread-safe."""
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self.in_flight = 0
+        self.closing = False  # the listener is closed: each answer ends its connection
+        self._stopping = asyncio.Event()
+        self._hanging: set[Exchange] = set()
+        self.generation = 0
+        self.configure(config)
+        self.reset()
+
+    def configure(self, config: SimulatorConfig) -> None:
+        """Take another config; raises ValueError before anything changed when it makes no sense."""
+        plan = FaultPlan(config)
+        failures = Shares(config.delivery_failures)
+        self.config = config
+        self.plan = plan
+        self.failures = failures
+        if self.generation:
+            now = time.time()
+            for name, queue in self.queues.items():
+                queue.change_rate(config.senders.get(name) or default_rate(name), now)
+
+    def reset(self) -> None:
+        """Forget every message, try and count; the config stays."""
+        self.generation += 1
+        seed = f"{self.config.seed}/{self.generation}/{time.time_ns()}"
+        self._prefix = blake2b(seed.encode(), digest_size=12).hexdigest()
+        self.messages: list[Message] = []
+        self.by_to: dict[str, int | list[int]] = {}
+        self.decisions: list[Decision] = []
+        self.decisions_by_to: dict[str, list[int]] = {}
+        self.unaccepted: dict[str, int] = {}
+        self.queues: dict[str, SenderQueue] = {}
+        self.arrivals: dict[str, array[float]] = {}
+        self.arrived_segments: dict[str, array[int]] = {}
+        self.answers: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.requests = 0
+        self.accepted = 0
+        self.copies = 0
+        self.max_in_flight = self.in_flight
+        self.late = 0
+        self.snapshots: dict[str, list[int]] = {}
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def sid_for(self, number: int, *, mms: bool) -> str:
+        """Return the sid of message `number`: looks random, yet leads back to the number."""
+        return f"{'MM' if mms else 'SM'}{self._prefix}{number * _SPREAD & _MASK:08x}"
+
+    def find(self, sid: str) -> Message | None:
+        """Return the message of that sid, deleted or not."""
+        if sid[2:-8] != self._prefix:
+            return None
+        try:
+            number = int(sid[-8:], 16) * _UNSPREAD & _MASK
+        except ValueError:
+            return None
+        if number >= len(self.messages):
+            return None
+        message = self.messages[number]
+        return message if message.sid == sid else None
+
+    def add(self, message: Message) -> None:
+        """Keep an accepted message."""
+        self.messages.append(message)
+        self.accepted += 1
+        earlier = self.by_to.get(message.to)
+        if earlier is None:
+            self.by_to[message.to] = message.number
+            return
+        self.copies += 1
+        if isinstance(earlier, int):
+            self.by_to[message.to] = [earlier, message.number]
+        else:
+            earlier.append(message.number)
+
+    def messages_to(self, to: str) -> list[int]:
+        """Return the numbers of all messages to that recipient, in order of acceptance."""
+        found = self.by_to.get(to, [])
+        return [found] if isinstance(found, int) else found
+
+    # -- tries ------------------------------------------------------------------------------------
+
+    def next_attempt(self, to: str) -> int:
+        """Return the number, from 1, of the try that starts now."""
+        found = self.by_to.get(to)
+        accepted = 0 if found is None else 1 if isinstance(found, int) else len(found)
+        return accepted + self.unaccepted.get(to, 0) + 1
+
+    def record(self, decision: Decision) -> Decision:
+        """Keep what was decided about a try that is not simply accepted."""
+        self.decisions_by_to.setdefault(decision.to, []).append(len(self.decisions))
+        self.decisions.append(decision)
+        if decision.fault:
+            self.faults[decision.fault] += 1
+        if decision.sid is None:
+            self.unaccepted[decision.to] = self.unaccepted.get(decision.to, 0) + 1
+        return decision
+
+    def accepted_late(self, decision: Decision, sid: str) -> None:
+        """Complete a decision whose message exists only now."""
+        decision.sid = sid
+        self.unaccepted[decision.to] -= 1
+
+    def arrived(self, lane: str, at_ms: float, segments: int) -> None:
+        """Note a request's arrival for this `From`, or service, for checks of the pace."""
+        times = self.arrivals.get(lane)
+        if times is None:
+            times = self.arrivals[lane] = array("d")
+            self.arrived_segments[lane] = array("H")
+        times.append(at_ms)
+        self.arrived_segments[lane].append(min(segments, 65535))
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    async def pause(self, seconds: float) -> None:
+        """Wait that long, less if the simulator stops."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    @contextlib.contextmanager
+    def hanging(self, exchange: Exchange) -> Iterator[None]:
+        """Remember an exchange that waits for its client to go, so that stopping can end it."""
+        self._hanging.add(exchange)
+        try:
+            yield
+        finally:
+            self._hanging.discard(exchange)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the simulator is being stopped."""
+        return self._stopping.is_set()
+
+    def release(self) -> None:
+        """End every wait: the simulator stops."""
+        self._stopping.set()
+        for exchange in self._hanging:
+            exchange.reset()
+
+    # -- senders ----------------------------------------------------------------------------------
+
+    def queue(self, sender: str) -> SenderQueue:
+        """Return the sender's queue, at the configured rate or its kind's."""
+        queue = self.queues.get(sender)
+        if queue is None:
+            rate = self.config.senders.get(sender) or default_rate(sender)
+            queue = self.queues[sender] = SenderQueue(rate)
+        return queue
