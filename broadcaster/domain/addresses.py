@@ -23,7 +23,7 @@ _SPREADSHEET: Final = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _MASKABLE: Final = re.compile(r"(?<![0-9A-Za-z])[0-9]{7,}(?![0-9A-Za-z])")
 # Invisible marks that spreadsheets and chat programs leave around a number, and Excel's "text" apostrophe.
 _WRAPPING: Final = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'"
-_LONG_NUMBER: Final = 10
+_LONG_NUMBER: Final = 11
 
 
 class AddressError(ValueError):

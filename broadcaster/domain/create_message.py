@@ -5,19 +5,26 @@ Checked before anything is queued, because what is wrong here is wrong for every
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from broadcaster.domain.addresses import AddressError, channel_of, is_e164
-from broadcaster.domain.content import MAX_BODY_CHARACTERS, Content, Rendered
-from broadcaster.domain.senders import SenderKind, parse_sender
+from broadcaster.domain.content import Content, Rendered
+from broadcaster.domain.message_rules import Fault, broken_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+
+__all__ = [
+    "TWILIO_NAMES",
+    "CreateMessage",
+    "Fault",
+    "check",
+    "check_content",
+    "form_pairs",
+    "message_for",
+    "parse_form",
+]
 
 
 class CreateMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,14 +60,6 @@ class CreateMessage(msgspec.Struct, frozen=True, kw_only=True):
     max_price: float | None = None
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """A parameter that Twilio would refuse: its name, the rule, and the code (0 where Twilio has none)."""
-
-    parameter: str
-    rule: str
-    twilio_code: int = 0
-
-
 def _twilio_name(field: str) -> str:
     return "".join(word.capitalize() for word in field.split("_"))
 
@@ -78,7 +77,7 @@ _OURS: Final = frozenset(
 
 def form_pairs(message: CreateMessage) -> list[tuple[str, str]]:
     """Return the form of the request, a pair for each element of a list, as Twilio wants it."""
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for field, name in TWILIO_NAMES.items():
         value = getattr(message, field)
         if value is None:
@@ -123,7 +122,7 @@ _KINDS: Final[dict[Any, str]] = {
 def message_for(
     content: Content, rendered: Rendered, *, to: str, from_: str | None, messaging_service_sid: str | None
 ) -> tuple[CreateMessage, list[Fault]]:
-    """Return one recipient's request, and the faults of the content's options (not yet of the request: `check`)."""
+    """Return one recipient's request and the faults of its options; `check` judges the request."""
     fields, faults = parse_form((name, text) for name, text in content.options.items() if name not in _OURS)
     faults += [
         Fault(name, "a broadcast sets this itself; it cannot be an option")
@@ -146,7 +145,7 @@ def message_for(
 def check_content(
     content: Content, *, from_: str | None, messaging_service_sid: str | None, now: float | None = None
 ) -> list[Fault]:
-    """Return what Twilio would refuse whoever the recipient is: `check` of a request with a stand-in for the text."""
+    """Return what Twilio would refuse whoever the recipient is: `check` with a stand-in for the text."""
     to = "whatsapp:+12015550123" if from_ and from_.startswith("whatsapp:") else "+12015550123"
     variables = msgspec.json.encode(content.content_variables).decode() if content.content_variables else None
     stand_in = Rendered(content.body and "text", variables)
@@ -161,143 +160,4 @@ def check(message: CreateMessage, now: float | None = None) -> list[Fault]:
 
     `now` (unix seconds) lets a send time be judged too.
     """
-    return [
-        *_check_addresses(message),
-        *_check_content(message),
-        *_check_values(message),
-        *_check_schedule(message, now),
-    ]
-
-
-_SIDS: Final = {
-    "messaging_service_sid": ("MG", 21705),
-    "content_sid": ("HX", 21655),
-    "application_sid": ("AP", 20422),
-}
-_HEX: Final = re.compile(r"[0-9a-fA-F]{32}")
-_CHOICES: Final = {
-    "content_retention": (("retain", "discard"), 30029),
-    "address_retention": (("retain", "obfuscate"), 30030),
-    "risk_check": (("enable", "disable"), 20422),
-    "traffic_type": (("free",), 20422),
-    "schedule_type": (("fixed",), 35126),
-}
-_GEO: Final = re.compile(r"geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(\|.+)?")
-_MAX_MEDIA: Final = 10
-_MAX_URL_CHARACTERS: Final = 4000
-_MAX_VALIDITY_SECONDS: Final = 36_000
-# Documented as 300 s now and as 900 s on older pages; the longer one is safe under both.
-_SOONEST: Final = timedelta(minutes=15)
-_LATEST: Final = timedelta(days=35)
-
-
-def _check_addresses(message: CreateMessage) -> Iterator[Fault]:
-    to, from_ = message.to, message.from_
-    if not to:
-        yield Fault("To", "a recipient is required", 21604)
-    elif not is_e164(to.removeprefix("whatsapp:")):
-        yield Fault("To", "must be +14155550100 or whatsapp:+14155550100", 21211)
-    if not from_ and not message.messaging_service_sid:
-        yield Fault("From", "a sender or a messaging service is required", 21603)
-    if from_:
-        try:
-            sender = parse_sender(from_)
-        except AddressError as error:
-            yield Fault("From", str(error), 21212)
-        else:
-            if sender.kind is SenderKind.SERVICE:
-                yield Fault("From", "a service's MG… belongs in MessagingServiceSid", 21212)
-            elif to and sender.channel is not channel_of(to):
-                yield Fault("From", "sender and recipient must be on the same channel", 21910)
-            elif sender.name == to:
-                yield Fault("To", "sender and recipient are the same", 63031 if to[0] == "w" else 21266)
-    if message.fallback_from and (from_ or not message.messaging_service_sid):
-        yield Fault("FallbackFrom", "needs a messaging service and no From", 21664)
-
-
-def _check_content(message: CreateMessage) -> Iterator[Fault]:
-    body, media = message.body, message.media_url
-    if not (body and body.strip()) and not media and not message.content_sid:
-        yield Fault("Body", "a body, a media URL or a content template is required", 21619)
-    if body and len(body) > MAX_BODY_CHARACTERS:
-        yield Fault("Body", f"at most {MAX_BODY_CHARACTERS} characters, this has {len(body)}", 21617)
-    if len(media) > _MAX_MEDIA:
-        yield Fault("MediaUrl", f"at most {_MAX_MEDIA}, these are {len(media)}", 21623)
-    elif len(media) > 1 and message.to.startswith("whatsapp:"):
-        yield Fault("MediaUrl", "WhatsApp sends one per message and drops the others")
-    for url in media:
-        if not _is_web_url(url):
-            yield Fault("MediaUrl", f"{url!r} is not an http or https address", 21620)
-    if message.content_sid and media:
-        yield Fault("MediaUrl", "a content template brings its own media", 63030)
-    if message.content_sid and body:
-        yield Fault("Body", "a content template brings its own text; give one of the two")
-    if message.content_variables is not None:
-        if not message.content_sid:
-            yield Fault("ContentVariables", "need a ContentSid", 21654)
-        try:
-            msgspec.json.decode(message.content_variables, type=dict[str, str])
-        except msgspec.DecodeError:
-            yield Fault("ContentVariables", "must be a JSON object of strings", 21656)
-    if message.persistent_action and not message.to.startswith("whatsapp:"):
-        yield Fault("PersistentAction", "only WhatsApp has them")
-    for action in message.persistent_action:
-        if not _GEO.fullmatch(action):
-            yield Fault("PersistentAction", f"{action!r} is not geo:LATITUDE,LONGITUDE or …|LABEL")
-        elif not body:
-            yield Fault("PersistentAction", "a location needs a body, its name")
-
-
-def _check_values(message: CreateMessage) -> Iterator[Fault]:
-    for field, (prefix, code) in _SIDS.items():
-        sid = getattr(message, field)
-        if sid is not None and not (sid.startswith(prefix) and _HEX.fullmatch(sid[2:])):
-            yield Fault(TWILIO_NAMES[field], f"must be {prefix} and 32 hexadecimal digits", code)
-    for field, (choices, code) in _CHOICES.items():
-        choice = getattr(message, field)
-        if choice is not None and choice not in choices:
-            yield Fault(TWILIO_NAMES[field], f"must be {' or '.join(choices)}", code)
-    callback = message.status_callback
-    if callback is not None:
-        if not _is_web_url(callback) or len(callback) > _MAX_URL_CHARACTERS:
-            yield Fault(
-                "StatusCallback", "must be an http or https address of at most 4,000 characters", 21609
-            )
-        elif "_" in (urlsplit(callback).hostname or ""):
-            yield Fault("StatusCallback", "Twilio takes no host name with an underscore", 21609)
-    validity = message.validity_period
-    if validity is not None and not 1 <= validity <= _MAX_VALIDITY_SECONDS:
-        yield Fault("ValidityPeriod", f"must be 1 to {_MAX_VALIDITY_SECONDS} seconds", 21624)
-    if message.attempt is not None and message.attempt < 1:
-        yield Fault("Attempt", "counts from 1", 20422)
-    if message.shorten_urls and not message.messaging_service_sid:
-        yield Fault("ShortenUrls", "needs a messaging service with a link shortening domain")
-
-
-def _check_schedule(message: CreateMessage, now: float | None) -> Iterator[Fault]:
-    if message.send_at is None:
-        if message.schedule_type is not None:
-            yield Fault("SendAt", "a ScheduleType needs it", 35111)
-        return
-    if message.schedule_type is None:
-        yield Fault("ScheduleType", "must be fixed beside a SendAt")
-    if not message.messaging_service_sid:
-        # Older pages say that Twilio drops the time and sends at once.
-        yield Fault("SendAt", "only a messaging service can send later", 35118)
-    try:
-        at = datetime.fromisoformat(message.send_at)
-    except ValueError:
-        yield Fault("SendAt", "must be ISO 8601 like 2030-01-31T09:00:00Z", 35114)
-        return
-    if at.tzinfo is None:
-        yield Fault("SendAt", "needs an offset, like 2030-01-31T09:00:00Z", 35114)
-    elif now is not None and not _SOONEST <= at - datetime.fromtimestamp(now, UTC) <= _LATEST:
-        yield Fault("SendAt", "must be 15 minutes to 35 days away", 35115)
-
-
-def _is_web_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not re.search(r"\s", text)
+    return list(broken_rules(message, now))

@@ -50,7 +50,7 @@ _TOLL_FREE: Final = re.compile(r"\+18(?:00|33|44|55|66|77|88)[0-9]{7}")
 _ALPHANUMERIC: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+\-_]{1,11}")
 _RATE: Final = re.compile(
     r"(?P<count>\d+(?:\.\d+)?|\.\d+)\s*(?:(?:/|per)\s*(?P<per>\d+(?:\.\d+)?)?\s*(?P<unit>[a-z]+)?)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _UNIT_SECONDS: Final = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
