@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcaster.telemetry.logs import configure, get_logger
+from broadcaster.telemetry.masking import HIDDEN, Masking, is_dropped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN = "f00dfeedf00dfeedf00dfeedf00dfeed"
+ACCOUNT = "AC" + "0a" * 16
+NUMBER = "14155550100"
+
+
+class Lines(io.StringIO):
+    tty = False
+
+    def isatty(self) -> bool:
+        return self.tty
+
+    @property
+    def last(self) -> dict[str, Any]:
+        line: dict[str, Any] = json.loads(self.getvalue().splitlines()[-1])
+        return line
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    stream = Lines()
+    configure("debug", "json", secrets=[TOKEN, "p@ss/word"], stream=stream)
+    yield stream
+    root.handlers[:], level = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def test_a_line_is_json_with_the_event_and_its_values(lines: Lines) -> None:
+    get_logger("broadcaster.test").info("slice_done", lane="MG" + "1c" * 16, accepted=3, seconds=0.25)
+    line = lines.last
+    assert (line["event"], line["level"], line["logger"]) == ("slice_done", "info", "broadcaster.test")
+    assert (line["lane"], line["accepted"], line["seconds"]) == ("MG" + "1c" * 16, 3, 0.25)
+    assert line["timestamp"].endswith("Z")
+
+
+def test_other_libraries_lines_take_the_same_way(lines: Lines) -> None:
+    logging.getLogger("somebody").warning("called %s with %s", f"+{NUMBER}", {"token": "x"})
+    line = lines.last
+    assert line["event"] == f"called +1415{HIDDEN}0100 with {{'token': {HIDDEN}}}"
+    assert (line["level"], line["logger"]) == ("warning", "somebody")
+
+
+def test_bound_values_are_masked_too(lines: Lines) -> None:
+    structlog.contextvars.bind_contextvars(recipient=f"whatsapp:+{NUMBER}")
+    get_logger("x").bind(body="Hello", sender=f"+{NUMBER}").error("refused")
+    line = lines.last
+    assert line["recipient"] == f"whatsapp:+1415{HIDDEN}0100"
+    assert line["sender"] == f"+1415{HIDDEN}0100"
+    assert "body" not in line
+
+
+def test_an_exception_is_written_masked(lines: Lines) -> None:
+    def fail() -> None:
+        raise ValueError(f"no route to +{NUMBER} with {TOKEN}")
+
+    try:
+        fail()
+    except ValueError:
+        get_logger("x").exception("send_failed")
+    text = lines.last["exception"]
+    assert "ValueError: no route to" in text
+    assert NUMBER not in text
+    assert TOKEN not in text
+
+
+def test_arqs_line_for_every_job_is_off_and_its_errors_are_not(lines: Lines) -> None:
+    logging.getLogger("arq.worker").info("%6.2fs → %s(%s)", 0.1, "job", "arguments")
+    assert lines.getvalue() == ""
+    logging.getLogger("arq.worker").error("job failed")
+    assert lines.last["event"] == "job failed"
+
+
+def test_levels_below_the_chosen_one_are_not_written() -> None:
+    stream = Lines()
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        configure("warning", "json", stream=stream)
+        get_logger("x").info("quiet")
+        get_logger("x").warning("loud")
+    finally:
+        root.handlers[:], level = before
+        root.setLevel(level)
+        structlog.reset_defaults()
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["loud"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tty", "is_json"), [("auto", True, False), ("auto", False, True), ("json", True, True)]
+)
+@pytest.mark.usefixtures("lines")
+def test_a_terminal_gets_readable_lines(chosen: Any, tty: bool, is_json: bool) -> None:  # noqa: FBT001
+    stream = Lines()
+    stream.tty = tty
+    configure("info", chosen, stream=stream)
+    get_logger("x").error("something_happened", to=f"+{NUMBER}", exc_info=RuntimeError(f"+{NUMBER}"))
+    text = stream.getvalue()
+    assert "something_happened" in text
+    assert NUMBER not in text
+    assert text.startswith("{") is is_json
+
+
+@pytest.mark.usefixtures("lines")
+def test_configuring_again_does_not_write_twice() -> None:
+    stream = Lines()
+    configure("info", "json", stream=stream)
+    configure("info", "json", stream=stream)
+    get_logger("x").info("once")
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+ATTEMPTS_ON_A_NUMBER = [
+    "+14155550100",
+    "14155550100",
+    "to14155550100",
+    "phone14155550100x",
+    "whatsapp:+14155550100",
+    "whatsapp%3A%2B14155550100",
+    "To=%2B14155550100&From=x",
+    "+1 (415) 555-0100",
+    "+1-415-555-0100",
+    "1.415.555.0100",
+    "415-555-0100",
+    "+1\u00a0415\u00a0555\u00a00100",
+    "+1\u200b415\u200b555\u200b0100",
+    "\uff0b14155550100",
+    "+\uff11\uff14\uff11\uff15\uff15\uff15\uff15\uff10\uff11\uff10\uff10",
+    "+١٤١٥٥٥٥٠١٠٠",
+    "broadcaster:lane:+14155550100",
+    "tel:+1/415/555/0100",
+    '{"to": "+14155550100"}',
+    "b'+14155550100'",
+    "2026-11-21 +14155550100",
+    "0014155550100",
+    "14155550100,14155550100",
+    "http://127.0.0.1/Messages.json?To=%2B14155550100",
+]
+
+
+@pytest.mark.parametrize("text", ATTEMPTS_ON_A_NUMBER)
+def test_no_spelling_of_a_number_gets_through(text: str) -> None:
+    masked = Masking().text(text)
+    digits = "".join(str(int(c)) for c in masked if c.isdigit())
+    assert HIDDEN in masked
+    assert "5550100" not in digits
+    assert "55501" not in digits
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"to": NUMBER},
+        {f"+{NUMBER}": 3},
+        [{"x": [f"+{NUMBER}"]}],
+        ({"digits": 14155550100},),
+        {14155550100: 1},
+        {f"+{NUMBER}"},
+        ValueError(f"bad +{NUMBER}"),
+        type("Odd", (), {"__repr__": lambda _: f"<Odd +{NUMBER}>"})(),
+        f"+{NUMBER}".encode(),
+        bytearray(b"body=Hello"),
+        int(NUMBER),
+    ],
+)
+def test_no_container_hides_one(value: Any) -> None:
+    text = str(Masking().value(value))
+    assert NUMBER not in text
+    assert "Hello" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T10:00:00Z",
+        "2026-11-21 10:00:00.123456",
+        "SM" + "0123456789" * 3 + "ab",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "192.168.100.200",
+        "0.12345678901234",
+        "error 21610 after 3 attempts of 500 in 12.5 s",
+        "127.0.0.1:6379",
+        "v=7.0.15",
+    ],
+)
+def test_what_is_no_number_stays_readable(text: str) -> None:
+    assert Masking().text(text) == text
+
+
+def test_times_and_sizes_stay_readable() -> None:
+    times = {"started_at": 1795255200, "used_bytes": 4_000_000_000, "clock_ms": 1795255200000, "n": 12}
+    assert Masking().mapping(times) == times
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("body", "Body", "message_body", "variables", "ContentVariables", "content-variables", "token"),
+        *("TWILIO_AUTH_TOKEN", "authToken", "Authorization", "auth", "api_key", "X-Twilio-Signature"),
+        *("Cookie", "password", "client_secret", "media_url", "MediaUrls", "secret_key"),
+    ],
+)
+def test_some_keys_are_never_logged(key: str) -> None:
+    assert is_dropped(key)
+    assert Masking().mapping({key: "x", "deeper": [{key: "x"}]}) == {"deeper": [{}]}
+
+
+@pytest.mark.parametrize(
+    "key", ["to", "state", "broadcast", "event", "account", "author", "sid", "lane", "platform"]
+)
+def test_other_keys_are(key: str) -> None:
+    assert Masking().mapping({key: "x"}) == {key: "x"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"body": "Hush, \\"quoted\\" hush", "x": 1}',
+        "{'Body': 'Hush it\\'s', 'x': 1}",
+        "Body=Hush%20hush&x=1",
+        "CreateMessage(to='x', body='Hush', variables={'name': 'Hush'})",
+        'content_variables="{\\"1\\": \\"Hush\\"}"',
+        '{\\"body\\": \\"Hush hush\\"}',
+        "Authorization: Basic SHVzaEh1c2g6SHVzaA==",
+        "authorization: Bearer Hush.Hush-Hush",
+        "got Bearer HushHushHush from there",
+        f"https://{ACCOUNT}:Hush@api.twilio.com/x",
+        "redis://:Hush@host:6379/0",
+        "TWILIO_AUTH_TOKEN=Hush",
+        "auth_token='Hush'",
+        "api_key: Hush",
+        "key bc_live_abc_HushHushHush given",
+        'body="Hush without an end',
+    ],
+)
+def test_secrets_and_texts_inside_a_text_are_hidden(text: str) -> None:
+    masked = Masking().text(text)
+    assert HIDDEN in masked
+    assert "Hush" not in masked
+    assert "SHVza" not in masked
+
+
+def test_known_secrets_are_hidden_however_they_are_spelled() -> None:
+    masking = Masking([TOKEN, "p@ss/word"])
+    for text in (TOKEN, f"x{TOKEN}y", "p@ss/word", "p%40ss%2Fword", f"user:{TOKEN}"):
+        masked = masking.text(text)
+        assert TOKEN not in masked
+        assert "word" not in masked
+    header = "Basic " + base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
+    assert masking.value([header]) == [f"Basic {HIDDEN}"]
+
+
+def test_a_lone_token_is_hidden_even_if_unknown() -> None:
+    assert Masking().text(f"refused {TOKEN}") == f"refused {HIDDEN}"
+
+
+@given(st.text(max_size=30), st.from_regex(r"\+[1-9][0-9]{7,13}", fullmatch=True), st.text(max_size=30))
+def test_a_number_never_gets_through_whole(before: str, number: str, after: str) -> None:
+    assert number not in Masking().text(before + number + after)
+
+
+@given(
+    st.recursive(
+        st.text(max_size=20) | st.integers() | st.none(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    )
+)
+def test_masking_never_fails_and_masked_again_changes_nothing_more(value: Any) -> None:
+    masked = Masking().value(value)
+    json.dumps(masked)
