@@ -45,24 +45,23 @@ class SimulatorApp:
             world.in_flight -= 1
 
     async def _serve(self, exchange: Exchange) -> None:
+        path, world = exchange.path, self.world
         account = self._account(exchange.header(b"authorization"))
-        if account is None:
-            return await _refused(exchange, 20003)
-        path = exchange.path
-        testing = account == self.world.config.test_account_sid
-        if not path.startswith(ACCOUNTS):
-            if testing:
-                return await _refused(exchange, 20008)
-            return await services.serve(self.world, exchange)
+        testing = account == world.config.test_account_sid
         split = len(ACCOUNTS) + _SID_CHARACTERS
-        if path[len(ACCOUNTS) : split] != account:
-            return await _refused(exchange, 20404, f"{path} was not found")
-        rest = path[split:]
-        if rest == "/Messages.json" and exchange.method == "POST":
-            return await create_message(self.world, exchange, account, testing=testing)
-        if testing and not rest.startswith(("/Messages", "/IncomingPhoneNumbers")):
-            return await _refused(exchange, 20008)
-        return await reading.serve(self.world, exchange, account, rest)
+        rest = path[split:] if path.startswith(ACCOUNTS) else ""
+        if account is None:
+            await _refused(exchange, 20003)
+        elif rest and path[len(ACCOUNTS) : split] != account:
+            await _refused(exchange, 20404, f"{path} was not found")
+        elif rest == "/Messages.json" and exchange.method == "POST":
+            await create_message(world, exchange, account, testing=testing)
+        elif testing and not rest.startswith(("/Messages", "/IncomingPhoneNumbers")):
+            await _refused(exchange, 20008)
+        elif rest:
+            await reading.serve(world, exchange, account, rest)
+        else:
+            await services.serve(world, exchange)
 
     def _account(self, header: bytes) -> str | None:
         """Return the account that these Basic credentials belong to."""

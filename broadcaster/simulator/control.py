@@ -26,6 +26,7 @@ import msgspec
 
 from broadcaster.simulator.config import changed, public
 from broadcaster.simulator.exchange import Answer
+from broadcaster.simulator.forms import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +71,7 @@ def _look(world: World, name: str, query: Query) -> object:
     looks: dict[str, Callable[[], object]] = {
         "health": lambda: {"ok": True},
         "duplicates": lambda: duplicates(world, int(_one(query, "limit") or 100)),
-        "recipients": lambda: {to: recipient(world, to) for to in query.get("To", [])},
+        "recipients": lambda: {to: recipient(world, to) for to in map(as_number, query.get("To", []))},
         "arrivals": lambda: _arrivals(world, query),
         "senders": lambda: _senders(world),
         "config": lambda: public(world.config),
@@ -173,13 +174,13 @@ def _pieces(rows: Iterator[object]) -> Iterator[bytes]:
 
 
 def _arrivals(world: World, query: Query) -> dict[str, Any]:
-    wanted = query.get("sender") or list(world.arrivals)
+    wanted = [as_number(sender) for sender in query.get("sender", [])] or list(world.arrivals)
     short = bool(_one(query, "summary"))
     return {sender: _pace(world, sender, short=short) for sender in wanted if sender in world.arrivals}
 
 
 def _pace(world: World, sender: str, *, short: bool) -> dict[str, Any]:
-    """Return a sender's arrivals. `rate` is segments a second from first to last, `peak` the fullest second."""
+    """Return a sender's arrivals: `rate` in segments a second from first to last, `peak` the fullest second."""
     times, segments = world.arrivals[sender], world.arrived_segments[sender]
     total = sum(segments)
     span = (times[-1] - times[0]) / 1000
@@ -212,5 +213,4 @@ def _senders(world: World) -> dict[str, Any]:
 
 def _one(query: Query, name: str) -> str | None:
     values = query.get(name)
-    # A plus sign in a query means a space; a number that was not encoded comes with one.
-    return None if not values else values[-1]
+    return None if not values else as_number(values[-1])

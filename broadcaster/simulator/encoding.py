@@ -19,6 +19,7 @@ _SIMPLE: Final = frozenset(_BASIC)
 
 _GSM_SINGLE, _GSM_PART = 160, 153
 _UCS_SINGLE, _UCS_PART = 70, 67
+_LAST_OF_ONE_UNIT: Final = "\uffff"
 
 # Look-alikes that smart encoding replaces; the kinds of characters that word processors put in.
 _SMART: Final = str.maketrans(
@@ -62,7 +63,7 @@ def count_segments(text: str) -> int:
     costs = [_COST.get(character, 0) for character in text]
     if all(costs):
         return _parts(costs, _GSM_SINGLE, _GSM_PART)
-    return _parts([1 if ord(character) <= 0xFFFF else 2 for character in text], _UCS_SINGLE, _UCS_PART)
+    return _parts([1 if character <= _LAST_OF_ONE_UNIT else 2 for character in text], _UCS_SINGLE, _UCS_PART)
 
 
 def _parts(costs: list[int], single: int, part: int) -> int:

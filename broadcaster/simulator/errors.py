@@ -1,6 +1,7 @@
 """Twilio's error answers: the HTTP status each code comes with, and a sentence of our own.
 
-Statuses as the error dictionary's pages and Twilio's test credentials show them; 400 where nothing else is known.
+Statuses as the error dictionary's pages and Twilio's test credentials show them; 400 where
+nothing else is known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which try meets which fault: by recipient, else by a draw that only the seed, the number and the try decide."""
+"""Which try meets which fault: by recipient, else by a draw.
+
+Only the seed, the number and which try it is decide a draw, never the order of arrival.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Way(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to a try. `accepts`: the message exists afterwards. `sticky`: drawn per number, not per try."""
+    """What happens to a try.
+
+    `accepts`: the message exists afterwards. `sticky`: drawn per number, so that every try meets it.
+    """
 
     name: str
     way: Way

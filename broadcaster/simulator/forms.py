@@ -24,8 +24,8 @@ def parse_form(raw: bytes) -> Form:
     media: list[str] = []
     for pair in raw.decode("utf-8", "replace").split("&"):
         name, _, value = pair.partition("=")
-        if "%" in value or "+" in value:
-            value = unquote_plus(value)
+        if "+" in value or "%" in value:
+            value = _unquote(value)
         if "%" in name or "+" in name:
             name = unquote_plus(name)
         if name in REPEATED:
@@ -34,3 +34,17 @@ def parse_form(raw: bytes) -> Form:
         elif name:
             fields[name] = value
     return Form(fields, media)
+
+
+def _unquote(value: str) -> str:
+    """Decode a value; the two common cases, a number and a text without escapes, without a parser."""
+    if "%" not in value:
+        return value.replace("+", " ")
+    if value.startswith("%2B") and "%" not in value[3:] and "+" not in value:
+        return "+" + value[3:]
+    return unquote_plus(value)
+
+
+def as_number(text: str) -> str:
+    """Return the number with the plus sign that an unencoded query turned into a space."""
+    return "+" + text[1:] if text.startswith(" ") else text

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
 
 from broadcaster.simulator.errors import error_body, status_of
 from broadcaster.simulator.exchange import Answer
+from broadcaster.simulator.forms import as_number
 from broadcaster.simulator.messages import resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broadcaster.simulator.messages import Message
     from broadcaster.simulator.world import World
 
 DEFAULT_PAGE: Final = 50
@@ -39,14 +39,10 @@ def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
     """Serve one page of the list. Later pages are pages of what the first one saw."""
     try:
         size, page = _paging(query)
-        token = query.get("PageToken")
-        numbers = world.snapshots.get(token) if token else None
-        if token and numbers is None:
-            raise _BadQueryError(20422)
-        if numbers is None:
-            numbers = _select(world, query)
+        numbers = _listing(world, query)
     except _BadQueryError as bad:
         return Answer(status_of(bad.code), error_body(bad.code, status_of(bad.code)))
+    token = query.get("PageToken")
     if world.config.list_fail_from_page and page >= world.config.list_fail_from_page:
         return Answer(500, error_body(20500, 500))
     rows = numbers[page * size : (page + 1) * size]
@@ -55,9 +51,18 @@ def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
         token = _keep(world, numbers)
     now, skew = time.time(), world.config.clock_skew_seconds
     resources: list[object] = [resource(world.messages[number], now, skew) for number in rows]
-    return Answer(
-        200, _encode(_envelope(path, query, "messages", resources, size, page, token if more else None))
-    )
+    shown = _Page("messages", resources, size, page, token if more else None)
+    return Answer(200, _encode(_envelope(path, query, shown)))
+
+
+def _listing(world: World, query: dict[str, str]) -> list[int]:
+    """Return the listing that the page is cut from: the remembered one, or a new one."""
+    token = query.get("PageToken")
+    if not token:
+        return _select(world, query)
+    if token not in world.snapshots:
+        raise _BadQueryError(20422)
+    return world.snapshots[token]
 
 
 def simple_page(path: str, query: dict[str, str], key: str, rows: list[object]) -> Answer:
@@ -68,30 +73,39 @@ def simple_page(path: str, query: dict[str, str], key: str, rows: list[object]) 
         return Answer(status_of(bad.code), error_body(bad.code, status_of(bad.code)))
     shown = rows[page * size : (page + 1) * size]
     more = "PASIMULATED" if (page + 1) * size < len(rows) else None
-    return Answer(200, _encode(_envelope(path, query, key, shown, size, page, more)))
+    return Answer(200, _encode(_envelope(path, query, _Page(key, shown, size, page, more))))
 
 
-def _envelope(
-    path: str, query: dict[str, str], key: str, rows: list[object], size: int, page: int, token: str | None
-) -> dict[str, object]:
-    """Return the 2010 API's page around rows; `token` is set when there is a next page."""
+class _Page(NamedTuple):
+    """A page's rows under their key; `token` is set when there is a next one."""
+
+    key: str
+    rows: list[object]
+    size: int
+    number: int
+    token: str | None
+
+
+def _envelope(path: str, query: dict[str, str], page: _Page) -> dict[str, object]:
+    """Return what the 2010 API wraps around a page."""
     filters = {name: query[name] for name in (*FILTERS, "PhoneNumber") if name in query}
 
     def uri(number: int, page_token: str | None = None) -> str:
         more = {"PageToken": page_token} if page_token else {}
-        return f"{path}?{urlencode(filters | {'PageSize': str(size), 'Page': str(number)} | more)}"
+        return f"{path}?{urlencode(filters | {'PageSize': str(page.size), 'Page': str(number)} | more)}"
 
     given = query.get("PageToken")
+    start = page.number * page.size
     return {
-        key: rows,
-        "page": page,
-        "page_size": size,
-        "start": page * size,
-        "end": page * size + max(len(rows) - 1, 0),
-        "uri": uri(page, given),
+        page.key: page.rows,
+        "page": page.number,
+        "page_size": page.size,
+        "start": start,
+        "end": start + max(len(page.rows) - 1, 0),
+        "uri": uri(page.number, given),
         "first_page_uri": uri(0),
-        "next_page_uri": uri(page + 1, token) if token else None,
-        "previous_page_uri": uri(page - 1, given) if page else None,
+        "next_page_uri": uri(page.number + 1, page.token) if page.token else None,
+        "previous_page_uri": uri(page.number - 1, given) if page.number else None,
     }
 
 
@@ -109,8 +123,9 @@ def _select(world: World, query: dict[str, str]) -> list[int]:
     now, config = time.time(), world.config
     newest = now - config.list_lag_seconds
     to, sender = query.get("To"), query.get("From")
-    numbers: Iterable[int] = range(len(world.messages)) if not to else world.messages_to(_plus(to))
+    numbers: Iterable[int] = range(len(world.messages)) if not to else world.messages_to(as_number(to))
     least, most = _window(query)
+    filtered = any(query.get(name) for name in FILTERS[2:])
     found: list[tuple[float, int]] = []
     # Beyond every date or before every date: where messages without one belong.
     unsent = float("inf") if config.list_nulls == "first" else float("-inf")
@@ -118,33 +133,23 @@ def _select(world: World, query: dict[str, str]) -> list[int]:
         message = world.messages[number]
         if message.deleted or message.created > newest:
             continue
-        if sender and message.shown_sender(now) != _plus(sender):
+        if sender and message.shown_sender(now) != as_number(sender):
             continue
         at = message.sent_at(now)
-        if not _in_window(
-            message, at, least, most, config.clock_skew_seconds, nulls=config.nulls_pass_date_filters
-        ):
+        if at is None:
+            if filtered and not config.nulls_pass_date_filters:
+                continue
+        elif not least <= int(at + config.clock_skew_seconds) <= most:
             continue
         found.append((unsent if at is None else at, number))
     found.sort(reverse=True)
     return [number for _, number in found]
 
 
-def _in_window(
-    _message: Message, at: float | None, least: float | None, most: float | None, skew: float, *, nulls: bool
-) -> bool:
-    if least is None and most is None:
-        return True
-    if at is None:
-        return nulls
-    shown = int(at + skew)
-    return (least is None or shown >= least) and (most is None or shown <= most)
-
-
-def _window(query: dict[str, str]) -> tuple[float | None, float | None]:
+def _window(query: dict[str, str]) -> tuple[float, float]:
     """Return the least and greatest `date_sent`, both included, as unix seconds on Twilio's clock."""
-    least = _moment(query["DateSent>"]) if query.get("DateSent>") else None
-    most = _moment(query["DateSent<"]) if query.get("DateSent<") else None
+    least = _moment(query["DateSent>"]) if query.get("DateSent>") else float("-inf")
+    most = _moment(query["DateSent<"]) if query.get("DateSent<") else float("inf")
     if query.get("DateSent"):
         least = _moment(query["DateSent"])
         most = least + (_DAY - 1 if len(query["DateSent"]) <= len("2008-01-02") else 0)
@@ -157,11 +162,6 @@ def _moment(text: str) -> float:
     except ValueError:
         raise _BadQueryError(20422) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _plus(number: str) -> str:
-    """Return the number with the plus sign that an unencoded query lost."""
-    return "+" + number[1:] if number.startswith(" ") else number
 
 
 def _keep(world: World, numbers: list[int]) -> str:

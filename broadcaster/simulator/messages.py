@@ -38,9 +38,10 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     scheduled_at: float = 0.0
     touched: float = 0.0
     canceled: bool = False
+    redacted: bool = False
     deleted: bool = False
 
-    def status(self, now: float) -> str:
+    def status(self, now: float) -> str:  # noqa: PLR0911  one return per status
         """Return Twilio's word for where the message is."""
         if self.canceled:
             return "canceled"
@@ -104,7 +105,7 @@ def resource(message: Message, now: float, skew: float) -> dict[str, object]:
         "messaging_service_sid": message.service,
         "from": shown,
         "to": message.to,
-        "body": message.body,
+        "body": "" if message.redacted else message.body,
         "status": status,
         "direction": "outbound-api",
         "num_segments": "0" if message.service and shown is None else str(message.segments),

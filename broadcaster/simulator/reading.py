@@ -1,4 +1,4 @@
-"""The account's other resources: message list, fetch, update, delete, media, feedback, numbers, the account."""
+"""The account's resources but Create Message: list, fetch, update, delete, media, numbers, the account."""
 
 from __future__ import annotations
 
@@ -25,14 +25,21 @@ _encode = msgspec.json.Encoder().encode
 
 async def serve(world: World, exchange: Exchange, account: str, rest: str) -> None:
     """Serve what comes after `/2010-04-01/Accounts/{sid}`."""
-    raw = await exchange.read_body() or b""
-    fields = parse_form(raw).fields
-    query = parse_form(exchange.query).fields
-    config = world.config
-    if config.concurrency_limit and world.in_flight > config.concurrency_limit:
+    fields = parse_form(await exchange.read_body() or b"").fields
+    limit = world.config.concurrency_limit
+    if limit and world.in_flight > limit:
         answer = failed(20429)
+    elif exchange.method == "GET" and not rest.startswith("/Messages/"):
+        answer = _lists(world, exchange, account, rest)
     else:
-        answer = _route(world, exchange, account, rest, fields, query)
+        matched = _MESSAGE.fullmatch(rest)
+        message = world.find(matched[1]) if matched else None
+        if matched is None or message is None or message.deleted:
+            answer = failed(20404, f"{exchange.path} was not found")
+        elif matched[2]:
+            answer = _part(exchange, message, matched[2], fields)
+        else:
+            answer = _message(world, exchange.method, message, fields)
     world.answers[f"{exchange.method} {answer.status}"] += 1
     await exchange.answer(answer)
 
@@ -47,46 +54,41 @@ def found(value: object, status: int = 200) -> Answer:
     return Answer(status, _encode(value))
 
 
-def _route(
-    world: World, exchange: Exchange, account: str, rest: str, fields: dict[str, str], query: dict[str, str]
-) -> Answer:
-    method = exchange.method
-    if method == "GET":
-        if rest == ".json":
+def _lists(world: World, exchange: Exchange, account: str, rest: str) -> Answer:
+    """Serve what is not one message."""
+    query = parse_form(exchange.query).fields
+    match rest:
+        case ".json":
             return found(_account(world, account))
-        if rest == "/Messages.json":
+        case "/Messages.json":
             return message_page(world, exchange.path, query)
-        if rest == "/IncomingPhoneNumbers.json":
+        case "/IncomingPhoneNumbers.json":
             return _numbers(world, exchange.path, account, query)
-        if rest == "/SMS/ShortCodes.json":
+        case "/SMS/ShortCodes.json":
             return simple_page(exchange.path, query, "short_codes", [])
-    matched = _MESSAGE.fullmatch(rest)
-    message = world.find(matched[1]) if matched else None
-    if matched is None or message is None or message.deleted:
-        return failed(20404, f"{exchange.path} was not found")
-    return _message(world, exchange, message, matched[2], fields)
+        case _:
+            return failed(20404, f"{exchange.path} was not found")
 
 
-def _message(
-    world: World, exchange: Exchange, message: Message, part: str | None, fields: dict[str, str]
-) -> Answer:
-    method, now = exchange.method, time.time()
-    if part == "/Media" and method == "GET":
+def _part(exchange: Exchange, message: Message, part: str, fields: dict[str, str]) -> Answer:
+    """Serve what belongs to one message: its media list, feedback on it."""
+    if part == "/Media" and exchange.method == "GET":
         return simple_page(exchange.path, {}, "media_list", _media(message))
-    if part == "/Feedback" and method == "POST":
-        return found(_feedback(message, fields.get("Outcome", "confirmed"), now), 201)
-    if part is not None:
-        return failed(20404, f"{exchange.path} was not found")
-    if method == "POST":
-        code = _update(message, fields, now)
-        if code:
-            return failed(code)
+    if part == "/Feedback" and exchange.method == "POST":
+        return found(_feedback(message, fields.get("Outcome", "confirmed"), time.time()))
+    return failed(20404, f"{exchange.path} was not found")
+
+
+def _message(world: World, method: str, message: Message, fields: dict[str, str]) -> Answer:
+    """Fetch, update or delete a message."""
+    now = time.time()
     if method == "DELETE":
         if not message.complete(now):
             return failed(20009)
         message.deleted = True
         return Answer(204, b"")
-    return found(resource(message, now, world.config.clock_skew_seconds))
+    code = _update(message, fields, now) if method == "POST" else 0
+    return failed(code) if code else found(resource(message, now, world.config.clock_skew_seconds))
 
 
 def _update(message: Message, fields: dict[str, str], now: float) -> int:
@@ -100,7 +102,7 @@ def _update(message: Message, fields: dict[str, str], now: float) -> int:
             return 30409
         message.canceled = True
     if "Body" in fields:
-        message.body = ""
+        message.redacted = True
     message.touched = now
     return 0
 
@@ -152,7 +154,10 @@ def _account(world: World, account: str) -> dict[str, object]:
 
 
 def _numbers(world: World, path: str, account: str, query: dict[str, str]) -> Answer:
-    """List the account's numbers; any number counts as owned where any sender is accepted and it is asked for."""
+    """List the account's numbers.
+
+    Where any sender is accepted, any number that is asked for counts as the account's.
+    """
     config = world.config
     owned = [*config.senders, *(sender for pool in config.services.values() for sender in pool.senders)]
     wanted = query.get("PhoneNumber")

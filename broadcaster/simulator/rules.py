@@ -81,7 +81,9 @@ def _recipient(to: str, config: SimulatorConfig, *, testing: bool) -> int:
     return 21265 if is_short_code(to) else 21211
 
 
-def _sender(fields: dict[str, str], config: SimulatorConfig, *, testing: bool) -> int:
+def _sender(  # noqa: PLR0911  one return per rule
+    fields: dict[str, str], config: SimulatorConfig, *, testing: bool
+) -> int:
     service = fields.get("MessagingServiceSid")
     sender = fields.get("From")
     if service:

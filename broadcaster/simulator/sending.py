@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,16 @@ _jitter = random.Random(0)  # noqa: S311  spreads latency, guards nothing
 _encoder = msgspec.json.Encoder()
 
 
+class _Try(NamedTuple):
+    """One request that could be read: who sends what, and which try it is."""
+
+    exchange: Exchange
+    form: Form
+    account: str
+    to: str
+    attempt: int
+
+
 async def create_message(world: World, exchange: Exchange, account: str, *, testing: bool) -> None:
     """Serve one Create Message request."""
     raw = await exchange.read_body()
@@ -38,55 +48,78 @@ async def create_message(world: World, exchange: Exchange, account: str, *, test
     encoded = exchange.header(b"content-type").startswith(b"application/x-www-form-urlencoded")
     form = parse_form(raw) if encoded else Form({}, [])
     if testing:
-        return await _answer(world, exchange, _try_out(world, form, account))
+        await _answer(world, exchange, _try_out(world, form, account))
+        return
     fields = form.fields
     to = fields.get("To", "")
-    attempt = world.next_attempt(to)
     if to:
         lane = fields.get("From") or fields.get("MessagingServiceSid") or ""
         world.arrived(lane, exchange.arrived_ms, count_segments(fields.get("Body", "")))
+    await _serve(world, _Try(exchange, form, account, to, world.next_attempt(to)))
+
+
+async def _serve(world: World, this: _Try) -> None:
+    """Refuse, fail or accept one try, in the order in which Twilio's parts would."""
     config = world.config
     if config.concurrency_limit and world.in_flight > config.concurrency_limit:
-        return await _refuse(world, exchange, _decision(exchange, to, attempt, "concurrency", THROTTLED))
-    if config.account_status != "active":
-        return await _refuse(world, exchange, _decision(exchange, to, attempt, "account", SUSPENDED))
-    fault = None if world.plan.empty else world.plan.decide(to, attempt)
-    if fault is not None and not fault.accepts:
-        world.record(_decision(exchange, to, attempt, fault.name, fault.code, fault.status))
-        return await _end(world, exchange, fault, Answer(fault.status, error_body(fault.code, fault.status)))
-    code = refusal(form, config, time.time() + config.clock_skew_seconds, testing=False)
-    if code:
-        return await _refuse(world, exchange, _decision(exchange, to, attempt, "", code))
-    if fault is not None and fault.way is Way.LATE:
-        return await _accept_late(world, exchange, form, account, attempt)
-    message = _keep(world, exchange, form, account, attempt, fault.name if fault else "")
+        await _refuse(world, this, THROTTLED, "concurrency")
+    elif config.account_status != "active":
+        await _refuse(world, this, SUSPENDED, "account")
+    else:
+        fault = None if world.plan.empty else world.plan.decide(this.to, this.attempt)
+        if fault is not None and not fault.accepts:
+            world.record(_decision(this, fault.name, fault.code, fault.status))
+            await _end(world, this, fault, Answer(fault.status, error_body(fault.code, fault.status)))
+            return
+        code = refusal(this.form, config, time.time() + config.clock_skew_seconds, testing=False)
+        if code:
+            await _refuse(world, this, code)
+        elif fault is not None and fault.way is Way.LATE:
+            await _accept_late(world, this)
+        else:
+            await _accept_now(world, this, fault)
+
+
+async def _accept_now(world: World, this: _Try, fault: Fault | None) -> None:
+    message = _keep(world, this, fault.name if fault else "")
     if isinstance(message, int):
-        return await _refuse(world, exchange, _decision(exchange, to, attempt, "", message))
-    answer = Answer(201, _encoder.encode(resource(message, message.created - JUST_BEFORE, config.clock_skew_seconds)))
-    if fault is None:
-        return await _answer(world, exchange, answer)
-    decision = _decision(exchange, to, attempt, fault.name, fault.code, fault.status)
-    decision.sid = message.sid
-    world.record(decision)
-    return await _end(world, exchange, fault, answer)
+        await _refuse(world, this, message)
+    elif fault is None:
+        await _answer(world, this.exchange, _created(world, message))
+    else:
+        decision = _decision(this, fault.name, fault.code, fault.status)
+        decision.sid = message.sid
+        world.record(decision)
+        await _end(world, this, fault, _created(world, message))
 
 
-def _keep(
-    world: World, exchange: Exchange, form: Form, account: str, attempt: int, fault: str
-) -> Message | int:
+def _keep(world: World, this: _Try, fault: str) -> Message | int:
     """Accept now; returns a code where the queue is full."""
-    now, received = time.time(), exchange.arrived_ms
-    return accept(world, form, account=account, now=now, received_ms=received, attempt=attempt, fault=fault)
+    return accept(
+        world,
+        this.form,
+        account=this.account,
+        now=time.time(),
+        received_ms=this.exchange.arrived_ms,
+        attempt=this.attempt,
+        fault=fault,
+    )
 
 
-def _decision(exchange: Exchange, to: str, attempt: int, fault: str, code: int, status: int = 0) -> Decision:
+def _created(world: World, message: Message) -> Answer:
+    """Return the 201 for a message."""
+    shown_at = message.created - JUST_BEFORE
+    return Answer(201, _encoder.encode(resource(message, shown_at, world.config.clock_skew_seconds)))
+
+
+def _decision(this: _Try, fault: str, code: int, status: int = 0) -> Decision:
     return Decision(
-        to=to,
-        attempt=attempt,
+        to=this.to,
+        attempt=this.attempt,
         fault=fault,
         status=status or (status_of(code) if code else 0),
         code=code,
-        arrived_ms=exchange.arrived_ms,
+        arrived_ms=this.exchange.arrived_ms,
     )
 
 
@@ -97,40 +130,40 @@ def _try_out(world: World, form: Form, account: str) -> Answer:
         return Answer(status_of(code), error_body(code, status_of(code)))
     scratch = World(world.config)
     made = accept(scratch, form, account=account, now=time.time(), received_ms=0, attempt=1, fault="")
-    assert isinstance(made, Message)  # noqa: S101  a fresh queue is never full
-    return Answer(201, _encoder.encode(resource(made, made.created - JUST_BEFORE, world.config.clock_skew_seconds)))
+    if isinstance(made, int):
+        return Answer(status_of(made), error_body(made, status_of(made)))
+    return _created(world, made)
 
 
-async def _refuse(world: World, exchange: Exchange, decision: Decision) -> None:
-    world.record(decision)
-    await _answer(
-        world, exchange, Answer(decision.status, error_body(decision.code, decision.status)), decision.code
-    )
+async def _refuse(world: World, this: _Try, code: int, fault: str = "") -> None:
+    status = status_of(code)
+    world.record(_decision(this, fault, code, status))
+    await _answer(world, this.exchange, Answer(status, error_body(code, status)), code)
 
 
-async def _accept_late(world: World, exchange: Exchange, form: Form, account: str, attempt: int) -> None:
+async def _accept_late(world: World, this: _Try) -> None:
     """Accept after the configured delay, whether or not the client still listens; then answer 201."""
-    decision = world.record(_decision(exchange, form.fields["To"], attempt, "late_accept", 0, 201))
+    decision = world.record(_decision(this, "late_accept", 0, 201))
     generation = world.generation
     world.late += 1
     await world.pause(world.config.accept_delay_seconds)
-    if (
-        world.stopping or world.generation != generation
-    ):  # reset meanwhile: that request belongs to a forgotten world
-        return await exchange.drop()
+    if world.stopping or world.generation != generation:  # that request belongs to a forgotten world
+        await this.exchange.drop()
+        return
     world.late -= 1
-    message = _keep(world, exchange, form, account, attempt, "late_accept")
+    message = _keep(world, this, "late_accept")
     if isinstance(message, int):
-        return await _answer(
-            world, exchange, Answer(status_of(message), error_body(message, status_of(message)))
-        )
+        decision.code, decision.status = message, status_of(message)
+        answer = Answer(decision.status, error_body(message, decision.status))
+        await _answer(world, this.exchange, answer, message)
+        return
     world.accepted_late(decision, message.sid)
-    body = _encoder.encode(resource(message, message.created - JUST_BEFORE, world.config.clock_skew_seconds))
-    return await _answer(world, exchange, Answer(201, body))
+    await _answer(world, this.exchange, _created(world, message))
 
 
-async def _end(world: World, exchange: Exchange, fault: Fault, answer: Answer) -> None:
+async def _end(world: World, this: _Try, fault: Fault, answer: Answer) -> None:
     """End a faulty exchange. `answer` is what a healthy one would get, or the refusal."""
+    exchange = this.exchange
     match fault.way:
         case Way.DROP:
             world.answers["dropped"] += 1

@@ -33,7 +33,13 @@ class SimulatorProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self.scope["extensions"] = {"transport": self.transport}  # type: ignore[dict-item]
+        self.scope["extensions"] = {}
+
+    def on_headers_complete(self) -> None:
+        """Start serving: hand the application its connection."""
+        super().on_headers_complete()
+        extensions: dict[str, Any] = {"transport": self.transport, "cycle": self.cycle}
+        self.scope["extensions"] = extensions
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are no HTTP; the parser may be gone already when the peer was reset."""
@@ -42,7 +48,7 @@ class SimulatorProtocol(HttpToolsProtocol):
 
 
 class Door:
-    """The listening socket. `shut` makes the kernel refuse connections, which `open` ends, on the same port."""
+    """The listening socket. While `shut`, the kernel refuses connections; then it opens on the same port."""
 
     def __init__(self, world: World, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._world = world
@@ -54,6 +60,7 @@ class Door:
             log_config=None,
             access_log=False,
             lifespan="off",
+            proxy_headers=False,
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
@@ -125,7 +132,7 @@ class Door:
         self.drop_all()
         for pending in list(self._state.tasks):
             pending.cancel()
-        while self._state.connections:
+        while self._state.connections:  # noqa: ASYNC110  uvicorn tells nobody when the last one went
             await asyncio.sleep(0.001)
 
     def _protocol(self) -> asyncio.Protocol:
