@@ -18,6 +18,9 @@ class Timeouts:
     Twilio gives up on a request itself after about 26 s, so 35 turn doubt into answers. `total` runs from
     connecting to the last byte. `pool` is the wait for one of the connections. `pool_idle` is how long an
     unused one is kept: shorter than Twilio's front door keeps it, so that few requests meet a closing one.
+
+    Raises ValueError unless connect < read < total: the engine starts all three clocks at once, and only the
+    connect clock's end proves that nothing was sent.
     """
 
     connect: float = 5.0
@@ -25,6 +28,10 @@ class Timeouts:
     total: float = 60.0
     pool: float = 5.0
     pool_idle: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.connect < self.read < self.total:
+            raise ValueError(f"timeouts must grow: 0 < connect < read < total, not {self}")
 
 
 DEFAULT_TIMEOUTS: Final = Timeouts()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.failures import Kind, Outcome
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-_SHORT: Final = Timeouts(connect=2.0, read=0.2, total=4.0, pool=0.05)
+_SHORT: Final = Timeouts(connect=0.3, read=0.4, total=4.0, pool=0.1)
 _FORM: Final = b"Probe=1"
+_TRIES: Final = 3
 
 
 class TransportMarksError(RuntimeError):
@@ -32,22 +33,22 @@ class TransportMarksError(RuntimeError):
 
 
 async def check_marks() -> None:
-    """Raise `TransportMarksError` unless every probed failure is classified as it must be."""
-    probes = (
-        _refused,
-        _handshake_cut,
-        _pool_exhausted,
-        _closed_after_request,
-        _silent,
-        _answer_cut,
-        _redirect,
+    """Raise `TransportMarksError` unless every probed failure is classified as it must be.
+
+    A probe that fails is run again, twice: on a machine that stalls, the clocks in it may run out early.
+    """
+    probes: list[Callable[[], Awaitable[str]]] = list(_PROBES)
+    faults: list[str] = []
+    for _ in range(_TRIES):
+        results = await asyncio.gather(*(probe() for probe in probes))
+        probes = [probe for probe, fault in zip(probes, results, strict=True) if fault]
+        faults = [fault for fault in results if fault]
+        if not faults:
+            return
+    raise TransportMarksError(
+        "the HTTP engine (pyreqwest) reports failures in a way this program does not know, so it might "
+        f"send messages twice: {'; '.join(faults)}. Install the version the package asks for."
     )
-    faults = [fault for fault in await asyncio.gather(*(probe() for probe in probes)) if fault]
-    if faults:
-        raise TransportMarksError(
-            "the HTTP engine (pyreqwest) reports failures in a way this program does not know, so it might "
-            f"send messages twice: {'; '.join(faults)}. Install the version the package asks for."
-        )
 
 
 async def _refused() -> str:
@@ -113,6 +114,17 @@ async def _redirect() -> str:
     return "" if outcome.http_status == 307 else "a redirect was followed"  # noqa: PLR2004
 
 
+_PROBES: Final = (
+    _refused,
+    _handshake_cut,
+    _pool_exhausted,
+    _closed_after_request,
+    _silent,
+    _answer_cut,
+    _redirect,
+)
+
+
 async def _post(url: str) -> Outcome:
     async with client_builder(_SHORT, concurrency=1).build() as client:
         return await _post_with(client, url)
@@ -139,17 +151,21 @@ async def _wait_for_close(reader: asyncio.StreamReader, _: asyncio.StreamWriter)
 @asynccontextmanager
 async def _server(handle: Handler) -> AsyncIterator[int]:
     """Serve `handle` on a loopback port, closing each connection after it; yields the port."""
+    visits: list[asyncio.Task[None]] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):  # the client may go first
             await handle(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client went first, which some probes make it do
-        finally:
-            writer.close()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(asyncio.get_running_loop().create_task(visit(reader, writer)))
+
+    server = await asyncio.start_server(start, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await asyncio.gather(*visits)  # each ends when its client, closed by now, is gone
