@@ -44,6 +44,10 @@ class Store:
         """Carry out several script calls in one round trip, in order."""
         return await self._scripts.run_all(calls)
 
+    async def run_each(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Carry out several script calls in one round trip; a refused call's answer is its `StoreError`."""
+        return await self._scripts.run_each(calls)
+
     async def close(self) -> None:
         """Close the connections."""
         await self.redis.aclose()

@@ -93,6 +93,17 @@ class Scripts:
 
     async def run_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run several calls in one round trip, in order. A refused call raises after all were carried out."""
+        answers = await self.run_each(calls)
+        for answer in answers:
+            if isinstance(answer, StoreError):
+                raise answer
+        return answers
+
+    async def run_each(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run several calls in one round trip, in order; a refused call's answer is its `StoreError`.
+
+        Raises `Unreachable` when it is not known which of them were carried out.
+        """
         replies = await self._pipeline(calls)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -104,10 +115,16 @@ class Scripts:
             again = await self._pipeline([calls[i] for i in unknown])
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
+        answers = []
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, Exception):
-                raise refusal(reply, call.script) from reply
-        return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+                error = refusal(reply, call.script)
+                if isinstance(error, Unreachable):
+                    raise error from reply
+                answers.append(error)
+            else:
+                answers.append(call.decode(reply))
+        return answers
 
     async def _pipeline(self, calls: Sequence[Call[Any]]) -> list[Any]:
         try:

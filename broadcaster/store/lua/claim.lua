@@ -3,7 +3,7 @@
 --
 -- ARGV[3] worker  ARGV[4] nonce: the same nonce gets the same answer again
 -- ARGV[5] lanes at most  ARGV[6] records at most
--- ARGV[7] horizon: how far ahead (µs) a permit may lie
+-- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
 -- Returns [next, slices, reason]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
@@ -11,6 +11,7 @@
 
 local worker, nonce = ARGV[3], ARGV[4]
 local lanes_left, records_left, horizon = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local slice_most = tonumber(ARGV[8])
 local SLICE, BURST, DEBT = 500000, 50000, 60000000
 local CLASSES = {'u', 'n', 'b'}
 
@@ -73,10 +74,11 @@ end
 local function take(s, bid, lane_index, budget)
   local led = ledger_key(bid, lane_index .. '.' .. s.batch_no)
   local heads, attempts, segments_total = {}, {}, 0
+  local most = math.min(records_left, slice_most)
   local function one(index, raw, at)
     local state, _, _, segments, attempt = head_of(raw, at)
     if state ~= QUEUED and state ~= RETRY then return true end
-    if #heads > 0 and (segments_total + segments > budget or #heads >= records_left) then return false end
+    if #heads > 0 and (segments_total + segments > budget or #heads >= most) then return false end
     heads[#heads + 1] = struct.pack('>I2', index) .. string.sub(raw, at, at + 7)
     attempts[#attempts + 1] = index .. ':' .. attempt
     segments_total = segments_total + segments
@@ -90,7 +92,7 @@ local function take(s, bid, lane_index, budget)
       s.taken[#s.taken + 1] = s.batch_no .. ':' .. index
     end
   else
-    local last_wanted = s.from + math.min(records_left, math.ceil(budget), 500) + 15
+    local last_wanted = s.from + math.min(most, math.ceil(budget), 500) + 15
     if s.to and s.to - 1 < last_wanted then last_wanted = s.to - 1 end
     local raw = redis.call('GETRANGE', led, s.from * 32, last_wanted * 32 + 31)
     local count = math.floor(#raw / 32)

@@ -18,7 +18,7 @@ local changed, caused, paused = 0, 0, {}
 local function may_follow(state, new)
   if state == SENDING then return true end
   if state == IN_DOUBT then return new ~= IN_DOUBT end
-  if state == RETRY then return new >= ACCEPTED and new < DEAD end
+  if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
 end
 

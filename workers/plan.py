@@ -1,0 +1,113 @@
+"""What this worker holds and has not sent: slices, ordered by when their next message may leave.
+
+Pure: times are the caller's monotonic seconds. A message whose permit has grown old is given up rather than caught
+up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from broadcaster.lanes.claims import Item, Slice
+
+#: A permit may be used this long after its time, or one segment's interval where that is longer.
+STALE_SECONDS: Final = 0.1
+
+
+@dataclass(slots=True)
+class Held:
+    """A slice this worker holds. `open` counts its messages whose end is not yet written."""
+
+    slice: Slice
+    next_at: float
+    position: int = 0
+    open: int = 0
+    dropped: bool = False
+    stale_after: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open = len(self.slice.items)
+        self.stale_after = max(STALE_SECONDS, self.slice.interval_seconds)
+
+
+@dataclass(slots=True)
+class Plan:
+    """A heap of slices. `unsent` counts their messages that have not been taken."""
+
+    unsent: int = 0
+    given_up: int = 0
+    _heap: list[tuple[float, int, Held]] = field(default_factory=list)
+    _serial: int = 0
+
+    def add(self, held: Held) -> None:
+        """Take a slice."""
+        self.unsent += len(held.slice.items) - held.position
+        self._push(held)
+
+    def _push(self, held: Held) -> None:
+        self._serial += 1
+        heappush(self._heap, (held.next_at, self._serial, held))
+
+    def next_at(self) -> float | None:
+        """When the next message may leave, or None."""
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, now: float, until: float, at_most: int) -> tuple[list[tuple[Held, list[Item]]], list[Held]]:
+        """Return up to `at_most` messages that may leave by `until`, by slice, and the slices that are used up.
+
+        Messages whose permits are stale at `now` are passed over.
+        """
+        portions: list[tuple[Held, list[Item]]] = []
+        ended: list[Held] = []
+        heap = self._heap
+        while heap and at_most > 0 and heap[0][0] <= until:
+            held = heappop(heap)[2]
+            if held.dropped:
+                continue
+            items = self._portion(held, now, until, at_most)
+            at_most -= len(items)
+            if items:
+                portions.append((held, items))
+            if held.position >= len(held.slice.items):
+                ended.append(held)
+            else:
+                self._push(held)
+        return portions, ended
+
+    def _portion(self, held: Held, now: float, until: float, at_most: int) -> list[Item]:
+        items, interval, at = held.slice.items, held.slice.interval_seconds, held.next_at
+        position, taken = held.position, []
+        oldest = now - held.stale_after
+        while position < len(items) and at <= until and len(taken) < at_most:
+            item = items[position]
+            position += 1
+            if at < oldest:
+                held.open -= 1
+                self.given_up += 1
+            else:
+                taken.append(item)
+            at += item.segments * interval
+        self.unsent -= position - held.position
+        held.position, held.next_at = position, at
+        return taken
+
+    def drop(self, held: Held) -> None:
+        """Give up what is left of a slice: the gate refused it, or its claim is gone."""
+        if held.dropped:
+            return
+        held.dropped = True
+        left = len(held.slice.items) - held.position
+        held.open -= left
+        self.unsent -= left
+        held.position = len(held.slice.items)
+
+    def drop_all(self) -> list[Held]:
+        """Give up everything that was not taken; returns the slices it belonged to."""
+        helds = [entry[2] for entry in self._heap if not entry[2].dropped]
+        for held in helds:
+            self.drop(held)
+        self._heap.clear()
+        return helds

@@ -1,0 +1,202 @@
+"""POSTs: messages that the gate let go are sent, at most so many at once, and their ends become ledger results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from broadcaster.domain.content import RenderError
+from broadcaster.domain.failures import Kind, Outcome
+from broadcaster.domain.record import Reason, State
+from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
+from broadcaster.ledger.recording import Result, Results
+from broadcaster.twilio.codes import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.lanes.claims import Item
+    from workers.contents import Batch
+    from workers.plan import Held
+
+MICRO: Final = 1_000_000
+_NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="lease ran out before it left")
+
+
+class Sends(Protocol):
+    """What posts one form: Twilio's client, or a recording one."""
+
+    async def post(self, form: bytes) -> Outcome:
+        """Post; never raises."""
+        ...
+
+
+class Message(NamedTuple):
+    """A record that says `sending`, on its way out."""
+
+    held: Held
+    item: Item
+    batch: Batch
+
+
+class Signal(NamedTuple):
+    """An outcome that concerns more than its own message."""
+
+    lane: str
+    address: str
+    decision: Decision
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened since somebody last looked."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    retries: dict[str, int] = field(default_factory=dict)
+    latencies: list[float] = field(default_factory=list)
+    accepted: int = 0
+    throttled: int = 0
+    full: bool = False
+
+
+class Poster:
+    """Runs the POSTs. `approve` gives it messages; `results` are taken by the dispatcher's next exchange.
+
+    Nothing leaves once `lease_until` (monotonic) has passed: whoever took over may be sending it by then.
+    """
+
+    def __init__(self, sender: Sends, *, concurrency: int, policy: RetryPolicy, ended: Callable[[], None]) -> None:
+        self.in_flight = 0
+        self.allowed = concurrency
+        self.lease_until = 0.0
+        self.ready: deque[Message] = deque()
+        self.signals: list[Signal] = []
+        self.tally = Tally()
+        self._sender = sender
+        self._concurrency = concurrency
+        self._policy = policy
+        self._ended = ended
+        self._results: dict[tuple[str, str, str], list[Result]] = {}
+        self._count = 0
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start the runners, one for each request that may be in flight."""
+        self._tasks = [asyncio.create_task(self._run(), name=f"post-{i}") for i in range(self._concurrency)]
+
+    async def stop(self) -> None:
+        """End the runners. Call only when nothing is in flight: a canceled POST is a doubt."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def approve(self, messages: list[Message]) -> None:
+        """Take messages that the gate let go."""
+        self.ready.extend(messages)
+        self.wake()
+
+    def share(self, allowed: int) -> None:
+        """Change how many may be in flight."""
+        self.allowed = max(1, min(self._concurrency, allowed))
+        self.wake()
+
+    def wake(self) -> None:
+        """Let idle runners look for work."""
+        wanted = min(len(self.ready), self.allowed - self.in_flight)
+        while wanted > 0 and self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                wanted -= 1
+
+    def has_results(self) -> bool:
+        """Whether there is something to record."""
+        return self._count > 0
+
+    def take_results(self) -> list[Results]:
+        """Return what ended since the last call, by batch."""
+        taken = [Results(lane, bid, batch, outcomes) for (lane, bid, batch), outcomes in self._results.items()]
+        self._results = {}
+        self._count = 0
+        return taken
+
+    def add_result(self, held: Held, result: Result) -> None:
+        """Note the end of one message of a slice."""
+        slice_ = held.slice
+        self._results.setdefault((slice_.lane, slice_.broadcast, slice_.batch), []).append(result)
+        self._count += 1
+        held.open -= 1
+
+    def skip(self, held: Held, item: Item, reason: Reason) -> None:
+        """Note that a message was not asked for at the gate at all."""
+        self.add_result(held, Result(item.index, item.attempt, State.SKIPPED, reason, b"", 0, 0, 0, 0))
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready, post = self.ready, self._sender.post
+        while True:
+            while not ready or self.in_flight >= self.allowed:
+                waiter = loop.create_future()
+                self._idle.append(waiter)
+                await waiter
+            message = ready.popleft()
+            self.in_flight += 1
+            if self.in_flight >= self.allowed:
+                self.tally.full = True
+            started = monotonic()
+            outcome = _NOT_SENT
+            try:
+                if started < self.lease_until:
+                    outcome = await post(message.batch.form(message.item.index))
+                    self.tally.latencies.append(monotonic() - started)
+            except RenderError:
+                self._end(message, Decision(State.DEAD, Reason.RENDERING, spends=True), None)
+                continue
+            finally:
+                self.in_flight -= 1
+            self._settle(message, outcome)
+
+    def _settle(self, message: Message, outcome: Outcome) -> None:
+        tally = self.tally
+        kind = outcome.kind
+        if kind is Kind.ACCEPTED:
+            tally.accepted += 1
+            tally.outcomes["accepted"] = tally.outcomes.get("accepted", 0) + 1
+            self._end(message, _ACCEPTED, outcome.sid)
+            return
+        tally.outcomes[kind.value] = tally.outcomes.get(kind.value, 0) + 1
+        remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
+        item = message.item
+        decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
+        if kind in (Kind.THROTTLED, Kind.NOT_SENT) and decision.stop is Stop.NOTHING:
+            tally.throttled += 1
+        if decision.state is State.RETRY:
+            tally.retries[kind.value] = tally.retries.get(kind.value, 0) + 1
+        if decision.stop is not Stop.NOTHING or decision.opts_out:
+            self.signals.append(Signal(message.held.slice.lane, message.batch.address(item.index), decision))
+        self._end(message, decision, None)
+
+    def _end(self, message: Message, decision: Decision, sid: str | None) -> None:
+        item = message.item
+        self.add_result(
+            message.held,
+            Result(
+                item.index,
+                item.attempt + 1,
+                decision.state,
+                decision.code,
+                bytes.fromhex(sid[2:]) if sid else b"",
+                1 if sid is not None and sid[0] == "M" else 0,
+                int(decision.spends),
+                int(decision.delay_seconds * MICRO),
+                int(decision.about_content),
+            ),
+        )
+        self._ended()
+
+
+_ACCEPTED: Final = Decision(State.ACCEPTED)
