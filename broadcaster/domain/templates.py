@@ -86,7 +86,7 @@ class Text:
         for node in tree.find_all(_LOADING):
             raise ContentError(f"{label}, line {node.lineno}: a text cannot include or import another one")
         used = meta.find_undeclared_variables(tree)
-        if "self" in used:
+        if any(node.name == "self" for node in tree.find_all(nodes.Name)):
             raise ContentError(f"{label}: `self` has a meaning of its own in Jinja; rename that column")
         self.variables = tuple(
             dict.fromkeys(node.name for node in tree.find_all(nodes.Name) if node.name in used)
@@ -147,7 +147,7 @@ def _substitution(
     places = [keys[name] for _, name in pieces if name is not None]
     if not places:
         constant = pattern % ()
-        return lambda _: constant
+        return (lambda _: constant) if constant.strip() else diagnose
     take = itemgetter(*places)
     strip = str.strip
     if len(places) == 1:

@@ -148,9 +148,22 @@ PHONE, WHATS = "+14155550100", "whatsapp:+14155550100"
 
 
 def names(
-    *given: str, service: str | None = None, needed: tuple[Channel, ...] = (SMS,), **env: str
+    *given: str,
+    service: str | None = None,
+    needed: tuple[Channel, ...] = (SMS,),
+    default_service: str | None = None,
+    default_phone: str | None = None,
+    default_whatsapp: str | None = None,
 ) -> list[str]:
-    return [sender.name for sender in names(*given, service=service, needed=needed, **env)]
+    senders = choose_senders(
+        given,
+        service,
+        default_service=default_service,
+        default_phone=default_phone,
+        default_whatsapp=default_whatsapp,
+        channels_needed=needed,
+    )
+    return [sender.name for sender in senders]
 
 
 def test_named_senders_are_taken_once_and_in_order() -> None:
