@@ -39,7 +39,7 @@ def uniform_channel(addresses: Sequence[str]) -> Channel | None:
 
 
 def parse_column(texts: Sequence[str], column: str, region: str | None) -> tuple[list[str], Problems]:
-    """Return the addresses that `texts` of `column` mean, "" where one means none, with what is wrong there."""
+    """Return the addresses that `texts` of `column` mean, "" where one means none, and why."""
     addresses: list[str] = []
     problems: Problems = {}
     for index, text in enumerate(texts):

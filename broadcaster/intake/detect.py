@@ -13,7 +13,7 @@ from broadcaster.intake.faults import UnreadableListError
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 _ROWS_LOOKED_AT: Final = 50
-_LIKE_AN_ADDRESS: Final = re.compile(r"\s*'?(?:whatsapp:|tel:)?[+(]?[0-9][0-9 ().\-/]{4,}\s*", re.IGNORECASE)
+_LIKE_AN_ADDRESS: Final = re.compile(r"(?:whatsapp:|tel:)?[^a-z]*[0-9][^a-z]*", re.IGNORECASE)
 
 
 class Format(enum.StrEnum):

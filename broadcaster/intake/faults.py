@@ -127,10 +127,13 @@ class RejectsFile:
     """The CSV that takes bad rows as they came: line, reason, then the list's own columns.
 
     Corrected, it can be sent as a list itself. It is created at once, so that an older one never
-    passes for this list's. Raises `UnreadableListError` if it cannot be written.
+    passes for this list's. Raises `UnreadableListError` if it cannot be written, or is the list
+    itself: `list_path`, which writing would empty while it is being read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, list_path: str = "-") -> None:
+        if list_path != "-" and path.exists() and path.samefile(list_path):
+            raise UnreadableListError(f"the rejects would overwrite the list {path}; name another file.")
         self.path = path
         self.count = 0
         self._files = contextlib.ExitStack()
@@ -139,6 +142,8 @@ class RejectsFile:
 
     def add(self, line: int, reason: str, columns: tuple[str, ...], values: Sequence[str]) -> None:
         """Write one bad row; lists whose rows differ in columns keep the first row's order, new ones last."""
+        if columns[:2] == ("line", "reason"):  # corrected rejects, sent again: only the new ones count
+            columns, values = columns[2:], values[2:]
         if self._header is None:
             self._header = columns
             self._writer.writerow(("line", "reason", *columns))

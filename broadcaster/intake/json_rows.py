@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from broadcaster.domain.addresses import mask
+import msgspec
+
 from broadcaster.intake.faults import ColumnError
 from broadcaster.intake.table import (
     REFERENCE_COLUMN,
@@ -17,7 +18,7 @@ from broadcaster.intake.table import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: A value with its line (or item number); an exception stands for what could not be decoded.
+#: A value with its line (or item number); an `UndecodableError` stands for text that is no JSON.
 Entry = tuple[int, Any]
 _VARIABLES: Final = "variables"
 _TO: Final = "to"
@@ -29,6 +30,14 @@ class _BadValueError(ValueError):
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(reason)
         self.column = column
+
+
+class UndecodableError(ValueError):
+    """Text that is no JSON: why, and the text itself."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(reason)
+        self.text = text
 
 
 class JsonRows:
@@ -56,11 +65,12 @@ class JsonRows:
                 rows.append(self._row(value))
                 lines.append(line)
             except _BadValueError as error:
-                bad.append(BadRow(line, error.column, _shown(value), str(error), (_shown(value),)))
+                raw = _raw(value)
+                bad.append(BadRow(line, error.column, raw, str(error), (raw,)))
             except ColumnError as error:
                 no_column = no_column or error
                 reason = f"no key {self._to_column or _TO!r} with the recipient's number"
-                bad.append(BadRow(line, "", _shown(value), reason, (_shown(value),)))
+                bad.append(BadRow(line, "", _raw(value), reason, (_raw(value),)))
         self._some_row = self._some_row or bool(rows)
         if no_column is not None and not self._some_row:
             raise no_column
@@ -69,7 +79,9 @@ class JsonRows:
     def _row(self, value: Any) -> dict[str, str]:
         if isinstance(value, str):
             return {_TO: value}
-        if isinstance(value, Exception):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {_TO: str(value)}
+        if isinstance(value, UndecodableError):
             raise _BadValueError("", str(value))
         if not isinstance(value, dict):
             raise _BadValueError("", 'neither a number in quotes nor an object like {"to": …}')
@@ -111,8 +123,8 @@ def _text(key: str, value: Any) -> str:
     raise _BadValueError(key, "must be text or a number, not a list or an object")
 
 
-def _shown(value: Any) -> str:
-    return mask(str(value))[:200]
+def _raw(value: Any) -> str:
+    return value.text if isinstance(value, UndecodableError) else msgspec.json.encode(value).decode()
 
 
 def _table(rows: list[dict[str, str]], lines: list[int], bad: list[BadRow]) -> Chunk:

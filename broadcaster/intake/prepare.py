@@ -111,7 +111,7 @@ class Preparation:
         self._count(lanes, kept, codes, segments)
         if self.faults.total and self._rejects is None:
             return []
-        return self._split(chunk, addresses, lanes, kept, codes, segments)
+        return self._split(lanes, kept, self._rows(chunk, addresses, codes, segments))
 
     def _codes(
         self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None, problems: Problems
@@ -189,32 +189,26 @@ class Preparation:
             totals.segments += cost
             summary.segments += cost
 
-    def _split(
-        self,
-        chunk: Chunk,
-        addresses: list[str],
-        lanes: Sequence[int],
-        kept: Sequence[int],
-        codes: list[int],
-        segments: list[int],
-    ) -> list[BatchRows]:
-        """Give the rows `kept` to their lanes; return the batches that are full now."""
+    def _rows(self, chunk: Chunk, addresses: list[str], codes: list[int], segments: list[int]) -> BatchRows:
+        """Return the whole chunk as rows of no lane yet."""
         columns, values = self._kept_columns(chunk)
         references: list[str | None] | None = None
         if chunk.reference is not None:
             references = [text or None for text in chunk.values[chunk.reference]]
-        rows = BatchRows(
+        skipped = any(codes)
+        return BatchRows(
             lane="",
             to=addresses,
             references=references,
             columns=columns,
             values=values,
-            states=bytes(_SKIPPED if code else _QUEUED for code in codes)
-            if any(codes)
-            else bytes(len(codes)),
+            states=bytes(_SKIPPED if code else _QUEUED for code in codes) if skipped else bytes(len(codes)),
             codes=codes,
             segments=bytes(segments),
         )
+
+    def _split(self, lanes: Sequence[int], kept: Sequence[int], rows: BatchRows) -> list[BatchRows]:
+        """Give the rows `kept` to their lanes; return the batches that are full now."""
         full: list[BatchRows] = []
         for lane, indexes in _by_lane(lanes, kept).items():
             full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))

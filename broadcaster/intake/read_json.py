@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from broadcaster.intake.detect import not_utf8
 from broadcaster.intake.faults import UnreadableListError
 from broadcaster.intake.json_rows import JsonRows
-from broadcaster.intake.table import CHUNK_ROWS
+from broadcaster.intake.table import CHUNK_ROWS, SourceReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +27,7 @@ MAX_ITEM_CHARACTERS: Final = 1024 * 1024
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
-class JsonReader:
+class JsonReader(SourceReader):
     """A JSON array of strings or objects; positions are item numbers from 1, since lines may mean nothing.
 
     Broken JSON raises `UnreadableListError` with its line while iterating: what follows can't be told.
@@ -33,8 +36,7 @@ class JsonReader:
     position = "item"
 
     def __init__(self, source: ListSource, *, to_column: str | None = None) -> None:
-        self.source = source
-        self.name = source.name
+        super().__init__(source)
         self._rows = JsonRows(source.name, to_column)
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -46,7 +48,6 @@ class ValuesReader:
     """Recipients that are Python values already, such as an API call's: strings or mappings."""
 
     position = "item"
-    source = None
 
     def __init__(
         self, values: Iterable[Any], *, name: str = "recipients", to_column: str | None = None
@@ -54,10 +55,23 @@ class ValuesReader:
         self.name = name
         self._values = values
         self._rows = JsonRows(name, to_column)
+        self._hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the values in chunks."""
-        yield from _chunks(self._values, self._rows)
+        yield from _chunks(self._hashed(), self._rows)
+
+    def _hashed(self) -> Iterator[Any]:
+        for value in self._values:
+            self._hash.update(msgspec.json.encode(value, order="deterministic") + b"\n")
+            yield value
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the values as JSON, the order of keys aside; to be asked after the last."""
+        return self._hash.hexdigest()
+
+    def release(self) -> None:
+        """Do nothing: nothing is open."""
 
 
 def _chunks(values: Iterable[Any], rows: JsonRows) -> Iterator[Chunk]:

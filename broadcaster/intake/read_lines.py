@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from broadcaster.intake.detect import not_utf8
-from broadcaster.intake.json_rows import JsonRows
-from broadcaster.intake.table import CHUNK_ROWS, Chunk
+from broadcaster.intake.json_rows import JsonRows, UndecodableError
+from broadcaster.intake.table import Chunk, SourceReader
+from broadcaster.intake.text_lines import TextLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,54 +17,38 @@ if TYPE_CHECKING:
     from broadcaster.intake.sources import ListSource
 
 
-def _numbered_lines(source: ListSource) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, with their numbers."""
-    number = 0
-    try:
-        for number, line in enumerate(source.text(), 1):  # noqa: B007  (also needed in the error)
-            if line := line.strip():  # noqa: PLW2901
-                yield number, line
-    except UnicodeDecodeError as error:
-        line_number = number + 1 + error.object.count(b"\n", 0, error.start)
-        raise not_utf8(source.name, line_number, error.object[error.start]) from None
+def _numbered(source: ListSource) -> Iterator[list[tuple[int, str]]]:
+    """Yield groups of (line number, line) without the blank ones."""
+    for first, lines in TextLines(source).groups():
+        yield [(number, text) for number, line in enumerate(lines, first) if (text := line.strip())]
 
 
-class LinesReader:
+class LinesReader(SourceReader):
     """One number per line; blank lines are left out. Raises `UnreadableListError` while iterating."""
-
-    position = "line"
-
-    def __init__(self, source: ListSource) -> None:
-        self.source = source
-        self.name = source.name
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the numbers in chunks of the one column `to`."""
-        lines = _numbered_lines(self.source)
-        while some := list(itertools.islice(lines, CHUNK_ROWS)):
-            numbers, values = zip(*some, strict=True)
-            yield Chunk(("to",), 0, None, numbers, [list(values)])
+        for some in filter(None, _numbered(self.source)):
+            numbers, texts = zip(*some, strict=True)
+            yield Chunk(("to",), 0, None, numbers, [list(texts)])
 
 
-class NdjsonReader:
+class NdjsonReader(SourceReader):
     """One JSON object (or string) per line, blank lines left out; see `json_rows` for its keys."""
 
-    position = "line"
-
     def __init__(self, source: ListSource, *, to_column: str | None = None) -> None:
-        self.source = source
-        self.name = source.name
+        super().__init__(source)
         self._rows = JsonRows(source.name, to_column)
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the rows in chunks; a line that is no JSON is a bad row."""
-        lines = _numbered_lines(self.source)
+        # Numbers with a fraction stay as written: 1.10 is not 1.1 in a message.
         decode = msgspec.json.Decoder(float_hook=str).decode
-        while some := list(itertools.islice(lines, CHUNK_ROWS)):
+        for some in filter(None, _numbered(self.source)):
             entries: list[Entry] = []
             for number, line in some:
                 try:
                     entries.append((number, decode(line)))
                 except msgspec.DecodeError as error:
-                    entries.append((number, msgspec.DecodeError(f"not valid JSON: {error}")))
+                    entries.append((number, UndecodableError(f"not valid JSON: {error}", line)))
             yield self._rows.chunk(entries)

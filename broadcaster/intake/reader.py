@@ -28,7 +28,7 @@ class ListOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_list(path: str, options: ListOptions | None = None) -> ListReader:
-    """Open the list at `path` (`-`: standard input), which the caller releases: `reader.source.release()`.
+    """Open the list at `path` (`-`: standard input), which the caller releases: `reader.release()`.
 
     Raises a `ListError`: unreadable, empty, or without a column of recipients.
     """

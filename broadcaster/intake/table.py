@@ -60,10 +60,6 @@ class ListReader(Protocol):
     """A list that can be read once, from its beginning to its end."""
 
     @property
-    def source(self) -> ListSource | None:
-        """The bytes it reads, None if it was given values."""
-
-    @property
     def name(self) -> str:
         """What to call the list in an error: its path."""
 
@@ -73,6 +69,30 @@ class ListReader(Protocol):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the rows in chunks."""
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the list in hex; to be asked after the last row."""
+
+    def release(self) -> None:
+        """Close what is open."""
+
+
+class SourceReader:
+    """What readers of bytes have in common; `source.bytes_read` of `source.size` is how far they are."""
+
+    position = "line"
+
+    def __init__(self, source: ListSource) -> None:
+        self.source = source
+        self.name = source.name
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all bytes as they came, in hex; to be asked after the last row."""
+        return self.source.digest()
+
+    def release(self) -> None:
+        """Close the file, if it was opened for this reader."""
+        self.source.release()
 
 
 def plain_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ def write_csv(path: Path, rows: int) -> None:
         for start in range(0, rows, 10_000):
             file.write(
                 "".join(
-                    f"+1{2_000_000_000 + chance.randrange(8_000_000_000)},Name{n},City {n % 977},{n % 28 + 1} May\n"
+                    f"+1{chance.randrange(2 * 10**9, 10**10)},Name{n},City {n % 977},{n % 28 + 1} May\n"
                     for n in range(start, min(start + 10_000, rows))
                 )
             )
@@ -38,12 +39,13 @@ def measure(path: Path, what: str, body: str, *, keep: bool = False) -> None:
         keep_unused_columns=keep,
     )
     batches = sum(1 for _ in preparation)
-    assert reader.source is not None
-    reader.source.digest()
-    reader.source.release()
+    reader.digest()
+    reader.release()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     rows = preparation.summary.rows
-    print(f"{what:40} {rows / seconds:12,.0f} rows/s {rows / cpu:12,.0f} rows/CPU-s {batches:8,} batches")
+    sys.stdout.write(
+        f"{what:40} {rows / seconds:12,.0f} rows/s {rows / cpu:12,.0f} rows/CPU-s {batches:8,} batches\n"
+    )
 
 
 def main() -> None:

@@ -1,0 +1,128 @@
+"""What a list would come to: the same pipeline, nothing stored, no Redis and no credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from broadcaster.intake.faults import Fault, FaultList, ListRefusedError
+from broadcaster.intake.prepare import Preparation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.domain.content import Renderer
+    from broadcaster.intake.addressing import OptOuts
+    from broadcaster.intake.table import ListReader
+
+
+class LaneForecast(msgspec.Struct, frozen=True):
+    """One sender's share: `rate` in segments a second, `seconds` until its last message has left."""
+
+    sender: str
+    rate: float
+    recipients: int
+    segments: int
+    seconds: float
+
+
+class FirstMessage(msgspec.Struct, frozen=True):
+    """A message as it would be sent; `content_variables` is a JSON object in a string."""
+
+    to: str
+    sender: str
+    body: str | None
+    content_variables: str | None
+    segments: int
+
+
+class Ucs2Cause(msgspec.Struct, frozen=True):
+    """The first character that is not in GSM-7, its Unicode code point as U+XXXX, and its row's line."""
+
+    character: str
+    code_point: str
+    line: int
+
+
+class DryRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The report. `rows` is recipients + duplicates + opted_out + rejected.
+
+    `refused`: rows are faulty and would stop the list, since no rejects file is given. `faults` are the
+    first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
+    `ucs2` count text messages by encoding. `seconds` is the slowest sender's.
+    """
+
+    list_name: str
+    position: str
+    rows: int
+    recipients: int
+    duplicates: int
+    opted_out: int
+    rejected: int
+    refused: bool
+    faults: tuple[Fault, ...]
+    segments: int
+    gsm7: int
+    ucs2: int
+    ucs2_cause: Ucs2Cause | None
+    senders: tuple[LaneForecast, ...]
+    seconds: float
+    messages: tuple[FirstMessage, ...]
+
+
+def dry_run(
+    reader: ListReader,
+    *,
+    renderer: Renderer,
+    senders: Sequence[tuple[str, float]],
+    region: str | None = None,
+    opt_outs: OptOuts | None = None,
+    faults: FaultList | None = None,
+    with_rejects: bool = False,
+) -> DryRun:
+    """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
+
+    Raises what `Preparation` raises, but for `ListRefusedError`: faults are what a dry run is for.
+    """
+    preparation = Preparation(
+        reader, renderer=renderer, senders=senders, region=region, opt_outs=opt_outs, faults=faults
+    )
+    refused = False
+    try:
+        for _ in preparation:
+            pass
+    except ListRefusedError:
+        refused = not with_rejects or not preparation.summary.records
+    summary = preparation.summary
+    lanes = tuple(
+        LaneForecast(
+            name, rate, summary.lanes[name].recipients, summary.lanes[name].segments,
+            summary.lanes[name].segments / rate,
+        )
+        for name, rate in senders
+    )  # fmt: skip
+    culprit = summary.culprit
+    return DryRun(
+        list_name=reader.name,
+        position=reader.position,
+        rows=summary.rows,
+        recipients=summary.recipients,
+        duplicates=summary.duplicates,
+        opted_out=summary.opted_out,
+        rejected=summary.rejected,
+        refused=refused,
+        faults=tuple(preparation.faults.shown),
+        segments=summary.segments,
+        gsm7=summary.gsm7,
+        ucs2=summary.ucs2,
+        ucs2_cause=None
+        if culprit is None
+        else Ucs2Cause(culprit.character, f"U+{ord(culprit.character):04X}", culprit.line),
+        senders=lanes,
+        seconds=max((lane.seconds for lane in lanes), default=0.0),
+        messages=tuple(
+            FirstMessage(m.to, m.lane, m.rendered.body, m.rendered.content_variables, m.segments)
+            for m in summary.first
+        ),
+    )
