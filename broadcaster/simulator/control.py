@@ -17,7 +17,6 @@ POST drop                        reset every open connection, idle ones too
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -122,11 +121,11 @@ def recipient(world: World, to: str) -> dict[str, Any]:
     return {
         "tries": world.next_attempt(to) - 1,
         "decisions": [world.decisions[place] for place in world.decisions_by_to.get(to, [])],
-        "accepted": [accepted_row(world.messages[number]) for number in world.messages_to(to)],
+        "accepted": [accepted_row(world.messages[number], world.now()) for number in world.messages_to(to)],
     }
 
 
-def accepted_row(message: Message) -> dict[str, Any]:
+def accepted_row(message: Message, now: float) -> dict[str, Any]:
     """Return one line of `accepted`: times are unix seconds on the true clock, and monotonic milliseconds."""
     return {
         "n": message.number,
@@ -140,7 +139,7 @@ def accepted_row(message: Message) -> dict[str, Any]:
         "fault": message.fault,
         "received_at": message.created,
         "received_ms": message.received_ms,
-        "status": message.status(time.time()),
+        "status": message.status(now),
     }
 
 
@@ -150,9 +149,8 @@ def _accepted(world: World, query: Query) -> Iterator[dict[str, Any]]:
     to, sender = _one(query, "To"), _one(query, "From")
     numbers: Sequence[int] = range(start, len(world.messages)) if to is None else world.messages_to(to)
     found = (world.messages[number] for number in numbers if number >= start)
-    return (
-        accepted_row(m) for m in islice((m for m in found if sender is None or m.sender == sender), limit)
-    )
+    wanted = (message for message in found if sender is None or message.sender == sender)
+    return (accepted_row(message, world.now()) for message in islice(wanted, limit))
 
 
 def _decisions(world: World, query: Query) -> Iterator[object]:
@@ -180,7 +178,7 @@ def _arrivals(world: World, query: Query) -> dict[str, Any]:
 
 
 def _pace(world: World, sender: str, *, short: bool) -> dict[str, Any]:
-    """Return a sender's arrivals: `rate` in segments a second from first to last, `peak` the fullest second."""
+    """Return arrivals: `rate` in segments a second from first to last, `peak` the fullest second."""
     times, segments = world.arrivals[sender], world.arrived_segments[sender]
     total = sum(segments)
     span = (times[-1] - times[0]) / 1000
@@ -207,7 +205,7 @@ def _peak(times: Sequence[float], segments: Sequence[int]) -> int:
 
 
 def _senders(world: World) -> dict[str, Any]:
-    now = time.time()
+    now = world.now()
     return {name: {"rate": queue.rate, "waiting": queue.waiting(now)} for name, queue in world.queues.items()}
 
 

@@ -68,16 +68,17 @@ def accept(
     segments = 1 if media or to[0] != "+" else count_segments(body)
     sender = fields.get("From") or _choose(config.services[service or ""].senders, to)
     scheduled = (send_at(fields) or 0.0) if "ScheduleType" in fields else 0.0
-    chosen = max(now, scheduled) + config.choose_sender_seconds if service and not fields.get("From") else now
+    due = max(now, scheduled)
+    chosen = due + config.choose_sender_seconds if service else 0.0
     queue = world.queue(sender)
     full = queue.full(now, segments, config.queue_seconds)
     if full and not service:
         return QUEUE_FULL
-    starts, leaves = (chosen, chosen) if full else queue.put(max(chosen, scheduled), segments)
+    starts, leaves = (chosen, chosen) if full else queue.put(max(chosen, due), segments)
     outcome = QUEUE_OVERFLOW if full else 0
     validity = fields.get("ValidityPeriod")
-    if validity and not full and leaves > max(now, scheduled) + int(validity):
-        leaves, outcome = max(now, scheduled) + int(validity), EXPIRED_IN_QUEUE
+    if validity and not full and leaves > due + int(validity):
+        leaves, outcome = due + int(validity), EXPIRED_IN_QUEUE
     if not outcome and config.delivery_failures:
         outcome = int(world.failures.at(draw(config.seed, to, "delivery")) or 0)
     number = len(world.messages)
@@ -88,6 +89,7 @@ def accept(
         to=to,
         sender=sender,
         service=service,
+        named="From" in fields,
         body=body,
         segments=segments,
         media=media,

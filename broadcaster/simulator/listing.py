@@ -49,7 +49,7 @@ def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
     more = (page + 1) * size < len(numbers)
     if more and token is None:
         token = _keep(world, numbers)
-    now, skew = time.time(), world.config.clock_skew_seconds
+    now, skew = world.now(), world.config.clock_skew_seconds
     resources: list[object] = [resource(world.messages[number], now, skew) for number in rows]
     shown = _Page("messages", resources, size, page, token if more else None)
     return Answer(200, _encode(_envelope(path, query, shown)))
@@ -120,7 +120,7 @@ def _paging(query: dict[str, str]) -> tuple[int, int]:
 
 def _select(world: World, query: dict[str, str]) -> list[int]:
     """Return the numbers of all messages that the filters let through, in the list's order."""
-    now, config = time.time(), world.config
+    now, config = world.now(), world.config
     newest = now - config.list_lag_seconds
     to, sender = query.get("To"), query.get("From")
     numbers: Iterable[int] = range(len(world.messages)) if not to else world.messages_to(as_number(to))

@@ -23,6 +23,8 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     to: str
     sender: str
     service: str | None
+    named: bool
+    """Whether the request named the sender, also where a service was given."""
     body: str
     segments: int
     media: int
@@ -67,7 +69,7 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
 
     def shown_sender(self, now: float) -> str | None:
         """Return its `from`: null until a service has chosen one."""
-        return None if not self.sender or now < self.chosen_at else self.sender
+        return self.sender if self.named or now >= self.chosen_at else None
 
     def complete(self, now: float) -> bool:
         """Whether it may be deleted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -37,7 +36,7 @@ async def serve(world: World, exchange: Exchange, account: str, rest: str) -> No
         if matched is None or message is None or message.deleted:
             answer = failed(20404, f"{exchange.path} was not found")
         elif matched[2]:
-            answer = _part(exchange, message, matched[2], fields)
+            answer = _part(exchange, message, matched[2], fields, world.now())
         else:
             answer = _message(world, exchange.method, message, fields)
     world.answers[f"{exchange.method} {answer.status}"] += 1
@@ -70,18 +69,18 @@ def _lists(world: World, exchange: Exchange, account: str, rest: str) -> Answer:
             return failed(20404, f"{exchange.path} was not found")
 
 
-def _part(exchange: Exchange, message: Message, part: str, fields: dict[str, str]) -> Answer:
+def _part(exchange: Exchange, message: Message, part: str, fields: dict[str, str], now: float) -> Answer:
     """Serve what belongs to one message: its media list, feedback on it."""
     if part == "/Media" and exchange.method == "GET":
         return simple_page(exchange.path, {}, "media_list", _media(message))
     if part == "/Feedback" and exchange.method == "POST":
-        return found(_feedback(message, fields.get("Outcome", "confirmed"), time.time()))
+        return found(_feedback(message, fields.get("Outcome", "confirmed"), now))
     return failed(20404, f"{exchange.path} was not found")
 
 
 def _message(world: World, method: str, message: Message, fields: dict[str, str]) -> Answer:
     """Fetch, update or delete a message."""
-    now = time.time()
+    now = world.now()
     if method == "DELETE":
         if not message.complete(now):
             return failed(20009)

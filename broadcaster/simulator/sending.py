@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from typing import Final, NamedTuple
 
 import msgspec
@@ -71,7 +70,7 @@ async def _serve(world: World, this: _Try) -> None:
             world.record(_decision(this, fault.name, fault.code, fault.status))
             await _end(world, this, fault, Answer(fault.status, error_body(fault.code, fault.status)))
             return
-        code = refusal(this.form, config, time.time() + config.clock_skew_seconds, testing=False)
+        code = refusal(this.form, config, world.now() + config.clock_skew_seconds, testing=False)
         if code:
             await _refuse(world, this, code)
         elif fault is not None and fault.way is Way.LATE:
@@ -99,7 +98,7 @@ def _keep(world: World, this: _Try, fault: str) -> Message | int:
         world,
         this.form,
         account=this.account,
-        now=time.time(),
+        now=world.now(),
         received_ms=this.exchange.arrived_ms,
         attempt=this.attempt,
         fault=fault,
@@ -125,11 +124,11 @@ def _decision(this: _Try, fault: str, code: int, status: int = 0) -> Decision:
 
 def _try_out(world: World, form: Form, account: str) -> Answer:
     """Answer test credentials: all checks, nothing kept."""
-    code = refusal(form, world.config, time.time(), testing=True)
+    code = refusal(form, world.config, world.now(), testing=True)
     if code:
         return Answer(status_of(code), error_body(code, status_of(code)))
     scratch = World(world.config)
-    made = accept(scratch, form, account=account, now=time.time(), received_ms=0, attempt=1, fault="")
+    made = accept(scratch, form, account=account, now=world.now(), received_ms=0, attempt=1, fault="")
     if isinstance(made, int):
         return Answer(status_of(made), error_body(made, status_of(made)))
     return _created(world, made)

@@ -72,6 +72,7 @@ class Door:
         self._server: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._cycle: asyncio.Task[None] | None = None
+        self._taken: set[asyncio.Task[None]] = set()
         self.connections_made = 0
 
     @property
@@ -105,7 +106,10 @@ class Door:
         if self._server is None:
             return
         self._world.closing = True
+        spare = None if self._listening is None else self._listening.dup()
         self._close_listener()
+        if spare is not None:
+            self._take_waiting(spare)
         self._reopening = asyncio.get_running_loop().create_task(self._open_after(seconds))
 
     def drop_all(self) -> int:
@@ -147,6 +151,20 @@ class Door:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def _take_waiting(self, listening: socket.socket) -> None:
+        """Serve who connected before the listener closed: the kernel would reset them, not refuse them."""
+        loop = asyncio.get_running_loop()
+        with listening, contextlib.suppress(BlockingIOError):
+            while True:
+                accepted, _ = listening.accept()
+                accepted.setblocking(False)
+                serving = loop.create_task(self._serve(accepted))
+                self._taken.add(serving)
+                serving.add_done_callback(self._taken.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(self._protocol, accepted, ssl=self._tls)
 
     async def _open_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -16,7 +16,7 @@ from broadcaster.simulator.faults import FaultPlan, Shares
 from broadcaster.simulator.senders import SenderQueue, default_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from broadcaster.simulator.config import SimulatorConfig
     from broadcaster.simulator.exchange import Exchange
@@ -47,6 +47,7 @@ class World:
 
     def __init__(self, config: SimulatorConfig) -> None:
         self.in_flight = 0
+        self.now: Callable[[], float] = time.time  # replaceable, so that a test need not wait
         self.closing = False  # the listener is closed: each answer ends its connection
         self._stopping = asyncio.Event()
         self._hanging: set[Exchange] = set()
@@ -62,7 +63,7 @@ class World:
         self.plan = plan
         self.failures = failures
         if self.generation:
-            now = time.time()
+            now = self.now()
             for name, queue in self.queues.items():
                 queue.change_rate(config.senders.get(name) or default_rate(name), now)
 
