@@ -27,16 +27,18 @@ local function refusal(group)
   return nil
 end
 
--- Reads and writes the span of the ledger between the lowest and highest index once, where that is dense.
+-- Reads and writes the span of the ledger between the lowest and highest index once, where that is dense and the
+-- indexes ascend (retries come in the order they are due).
 local function pass(group)
   local bid, batch, wanted = group[3], group[4], group[5]
   local led = ledger_key(bid, batch)
   local yes = {}
-  local lowest, highest = math.huge, -1
+  local lowest, highest, ascending = math.huge, -1, true
   for i = 1, #wanted, 2 do
+    ascending = ascending and wanted[i] > highest
     lowest, highest = math.min(lowest, wanted[i]), math.max(highest, wanted[i])
   end
-  local dense = (highest - lowest + 1) <= #wanted * 2
+  local dense = ascending and (highest - lowest + 1) <= #wanted * 2
   local span = dense and redis.call('GETRANGE', led, lowest * 32, highest * 32 + 31)
   local pieces, copied = {}, 1
   for i = 1, #wanted, 2 do
