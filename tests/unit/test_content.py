@@ -40,6 +40,7 @@ def body(text: str, **variables: str) -> str | None:
         ("<{{ name }}>", {"name": "<b> & 'c'"}, "<<b> & 'c'>"),
         ("{{ name | upper }}", {"name": "Ann"}, "ANN"),
         ("{{ name[0] }}.", {"name": "Ann"}, "A."),
+        ("{{ (minutes | int) * 60 }} s", {"minutes": "2"}, "120 s"),
         ('Hi {{ nick or "friend" }}', {}, "Hi friend"),
         ('Hi {{ nick or "friend" }}', {"nick": "  "}, "Hi friend"),
         ('Hi {{ nick | default("friend") }}', {"nick": ""}, "Hi friend"),
@@ -113,6 +114,8 @@ def test_a_body_too_long_after_rendering_is_the_rows_fault() -> None:
         (" \n", "empty"),
         ("{# nothing said #}", "nothing is left"),
         ("{{ 1 // 0 }}", "cannot be worked out"),
+        ("{{ 'x' * 10 ** 10 }}", "only two numbers can be multiplied"),
+        ("{{ 'x' * 10000000000 }}", "only two numbers can be multiplied"),
         ("x" * 1601, r"1,601 characters"),
     ],
 )
