@@ -28,6 +28,25 @@ local function remember(bid, batch, index, entry)
   redis.call('LTRIM', key, -HISTORY, -1)
 end
 
+-- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such
+-- line; of one attempt only, if given).
+local function late_acceptance(bid, batch, index, attempt)
+  local found
+  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
+    local e = cmsgpack.unpack(raw)
+    if e[8] == 'late' and (not attempt or e[1] == attempt) then found = e end
+  end
+  return found
+end
+
+-- An older attempt was accepted, and a newer one has left: a duplicate, counted once however often we are told.
+local function remember_late(bid, batch, o)
+  local before = late_acceptance(bid, batch, o[1], o[2])
+  if before and RANK[o[3]] <= RANK[before[2]] then return end
+  if not before then caused = caused + 1 end
+  remember(bid, batch, o[1], {o[2], o[3], o[4], now_s, now_s, o[5], ARGV[3], 'late', o[6]})
+end
+
 -- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume.
 local function content_run(lane, bid, batch, index, state, content)
   local run = bc_key(bid) .. ':run'
@@ -41,28 +60,32 @@ end
 
 local function apply(lane, bid, batch, o, broadcast)
   local led = ledger_key(bid, batch)
-  local index, new, code = o[1], o[3], o[4]
-  if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
+  local index, new, code, told_sid, told_flags = o[1], o[3], o[4], o[5], o[6]
   local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
   if #raw < 32 then return end
   local state, spent, flags, segments, attempt = head_of(raw, 1)
-  if attempt > o[2] then
-    if new >= ACCEPTED and new < DEAD and o[2] > 0 then
-      caused = caused + (state == RETRY and 0 or 1)
-      remember(bid, batch, index, {o[2], new, o[4], now_s, now_s, o[5], ARGV[3], 'late'})
-    end
-    return
+  local sid = string.sub(raw, 9, 24)
+  if attempt > o[2] and (told_sid == '' or told_sid ~= sid) then
+    if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
+    -- an acceptance wins over a retry that still waits, whichever attempt it is about
+    if state ~= RETRY then return remember_late(bid, batch, o) end
   end
-  if attempt ~= o[2] or not may_follow(state, new) then return end
+  if attempt < o[2] or not may_follow(state, new) then return end
+  if attempt > 1 and (new == RETRY or new == DEAD) then
+    -- an earlier attempt is known to be with Twilio: there is nothing to send again
+    local late = late_acceptance(bid, batch, index)
+    if late then new, code, told_sid, told_flags = late[2], late[3], late[6], late[9] end
+  end
+  if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
   local began_s = struct.unpack('>I4', raw, 25)
-  if o[6] > 0 then flags = bit.bor(flags, o[6]) end
-  local sid = o[5] ~= '' and o[5] or string.sub(raw, 9, 24)
+  if told_flags > 0 then flags = bit.bor(flags, told_flags) end
+  if told_sid ~= '' then sid = told_sid end
   spent = math.min(15, spent + o[7])
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, code, sid, began_s, now_s))
   moved(bid, batch, state, new)
   changed = changed + 1
   if attempt > 1 or new == RETRY or new == IN_DOUBT then
-    remember(bid, batch, index, {attempt, new, code, began_s, now_s, o[5], ARGV[3], ''})
+    remember(bid, batch, index, {attempt, new, code, began_s, now_s, told_sid, ARGV[3], ''})
   end
   local batch_no = string.match(batch, '%.(%d+)$')
   if new == RETRY then retry_at(bid, lane, batch_no, index, now + o[8], broadcast == 'running')
