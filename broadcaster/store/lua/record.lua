@@ -55,7 +55,11 @@ local function content_run(lane, bid, batch, index, state, content)
       local key = bc_key(bid)
       if redis.call('HGET', key, 'state') == 'running' then paused[#paused + 1] = bid end
     end
-  elseif state == ACCEPTED and redis.call('EXISTS', run) == 1 then redis.call('DEL', run) end
+  elseif state == ACCEPTED then
+    -- a full run has paused the broadcast: who was in flight then doesn't take it back
+    local length = redis.call('LLEN', run)
+    if length > 0 and length < CONTENT_RUN then redis.call('DEL', run) end
+  end
 end
 
 local function apply(lane, bid, batch, o, broadcast)
@@ -139,7 +143,7 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
     for _, o in ipairs(outcomes) do apply(lane, bid, batch, o, broadcast) end
   end
 end
-apply_counters()
+-- Before the counters, which would complete a broadcast that these refusals were the last of.
 local told = {}
 for _, bid in ipairs(paused) do
   if redis.call('HGET', bc_key(bid), 'state') == 'running' then
@@ -155,4 +159,5 @@ for _, bid in ipairs(paused) do
     told[#told + 1] = {bid, reason}
   end
 end
+apply_counters()
 return cmsgpack.pack({changed, caused, told})
