@@ -79,7 +79,9 @@ class Contents:
     async def load(self, slices: Iterable[Slice]) -> None:
         """Fetch what slices need and is not here, in one round trip. Raises redis' errors."""
         async with self._lock:
-            missing = {(s.broadcast, s.batch): s.lane for s in slices if (s.broadcast, s.batch) not in self._batches}
+            missing = {
+                (s.broadcast, s.batch): s.lane for s in slices if (s.broadcast, s.batch) not in self._batches
+            }
             if not missing:
                 return
             unknown = sorted({bid for bid, _ in missing if bid not in self._broadcasts})

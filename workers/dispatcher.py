@@ -23,6 +23,7 @@ from broadcaster.ledger import recording
 from broadcaster.ledger.optouts import OptOuts, opt_out
 from broadcaster.ledger.outcomes import RetryPolicy, Stop
 from broadcaster.domain.record import Reason
+from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
 from broadcaster.twilio.codes import meaning
 from workers.contents import Contents
@@ -30,9 +31,12 @@ from workers.plan import Held, Plan
 from workers.posting import Message, Poster, Sends, Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from broadcaster.lanes.claims import Item
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
+    from broadcaster.telemetry.metrics import Metrics
 
 log = structlog.get_logger("dispatcher")
 
@@ -47,6 +51,8 @@ GAP_SECONDS: Final = 0.002
 IDLE_SECONDS: Final = 1.0
 PLAN_AT_MOST: Final = 4000
 ENOUGH: Final = 256
+#: A yes that is older than this when it arrives is not used: its permit is long past, and so may the lease be.
+LATE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,9 @@ class Limits:
 class Dispatcher:
     """Serves the lanes from one process. `run` until `stop` is called; a lost Redis makes it wait, not end."""
 
-    def __init__(self, store: Store, sender: Sends, limits: Limits, policy: RetryPolicy, metrics: Any) -> None:
+    def __init__(
+        self, store: Store, sender: Sends, limits: Limits, policy: RetryPolicy, metrics: Metrics
+    ) -> None:
         self.worker = ""
         self.stopped_by = ""
         self._store = store
@@ -86,7 +94,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._admissions: set[asyncio.Task[None]] = set()
+        self._admitting = 0
+        self._side: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what is in flight and give back the rest. Raises `EpochChanged`."""
@@ -102,9 +111,9 @@ class Dispatcher:
                         task.result()
             await self._drain()
         finally:
-            for task in (*side, *self._admissions):
+            for task in (*side, *self._side):
                 task.cancel()
-            await asyncio.gather(*side, *self._admissions, return_exceptions=True)
+            await asyncio.gather(*side, *self._side, return_exceptions=True)
             await self._poster.stop()
 
     def stop(self) -> None:
@@ -140,7 +149,8 @@ class Dispatcher:
         if at < self._wake_at:
             self._schedule(at)
 
-    def _on_ended(self) -> None:
+    def _on_ended(self, held: Held) -> None:
+        self._close_if_done(held)
         earliest = self._last_start + GAP_SECONDS
         if self._wake_at > earliest:
             self._nudge(earliest)
@@ -163,7 +173,7 @@ class Dispatcher:
         return room if room >= GROUP // 2 else 0
 
     def _wants_claim(self) -> bool:
-        if self._plan.unsent >= PLAN_AT_MOST or self._admissions:
+        if self._plan.unsent >= PLAN_AT_MOST or self._admitting:
             return False
         return not self._limited or self._plan.unsent < ENOUGH
 
@@ -174,7 +184,6 @@ class Dispatcher:
         asked = self._ask(now)
         results = self._poster.take_results()
         finished, self._finished = self._finished, []
-        finished += self._ended_claims()
         controls, self._controls = [*self._controls, *self._react()], []
         calls: list[Call[Any]] = []
         if results:
@@ -183,7 +192,11 @@ class Dispatcher:
         if finished:
             calls.append(claims.release(self.worker, finished))
         if asked:
-            calls.append(claims.intend(self.worker, self._optouts.epoch, [_group(held, items) for held, items in asked]))
+            calls.append(
+                claims.intend(
+                    self.worker, self._optouts.epoch, [_group(held, items) for held, items in asked]
+                )
+            )
         claiming = not self._stopping and self._claim_at <= now + GAP_SECONDS and self._wants_claim()
         if claiming:
             self._nonce = self._nonce or secrets.token_hex(6)
@@ -198,14 +211,15 @@ class Dispatcher:
             )
         if not calls:
             return
-        sent_at = monotonic()
+        sent_at, worker = monotonic(), self.worker
         answers = await self._insist(calls)
         answered_at = monotonic()
-        self._metrics.exchanged(answered_at - sent_at)
+        self._metrics.redis_roundtrip.observe_many([answered_at - sent_at])
         if claiming:
             self._claimed(answers.pop(), answered_at)
         if asked:
-            await self._let_go(asked, answers.pop())
+            late = worker != self.worker or answered_at - sent_at > LATE_SECONDS
+            await self._let_go(asked, answers.pop(), late=late)
         if results:
             self._recorded(answers[0])
         for answer in answers:
@@ -213,7 +227,7 @@ class Dispatcher:
                 raise answer
             if isinstance(answer, StoreError) and not isinstance(answer, LeaseLost):
                 log.error("redis.refused", error=str(answer))
-        self._metrics.tally(self._poster, self._plan)
+        self._poster.report(self._metrics)
 
     async def _insist(self, calls: list[Call[Any]]) -> list[Any]:
         """Ask until there is an answer; every script may be run twice. POSTs go on meanwhile."""
@@ -224,7 +238,7 @@ class Dispatcher:
             except Unreachable as error:
                 if not waited:
                     log.warning("redis.unreachable", error=str(error), in_flight=self._poster.in_flight)
-                self._metrics.redis_error("exchange")
+                self._metrics.redis_failed("exchange")
                 await asyncio.sleep(wait)
                 waited += wait
                 wait = min(1.0, wait * 2)
@@ -252,13 +266,14 @@ class Dispatcher:
             return items
         kept = []
         for item in items:
-            if self._optouts.blocks(batch.address(item.index), held.slice.lane):
+            if self._optouts.blocks(batch.address(item.row), held.slice.lane):
                 self._poster.skip(held, item, Reason.OPTED_OUT)
             else:
                 kept.append(item)
         return kept
 
-    async def _let_go(self, asked: list[tuple[Held, list[Item]]], verdicts: Any) -> None:
+    async def _let_go(self, asked: list[tuple[Held, list[Item]]], verdicts: Any, *, late: bool) -> None:
+        """Hand what the gate let go to the poster; a yes that took too long to arrive is turned back, unsent."""
         if isinstance(verdicts, StoreError):
             for held, items in asked:
                 held.open -= len(items)
@@ -268,16 +283,21 @@ class Dispatcher:
         for (held, items), verdict in zip(asked, verdicts, strict=True):
             if verdict.refused:
                 held.open -= len(items)
-                self._metrics.refused(verdict.refused, len(items))
+                self._metrics.intents_refused(verdict.refused, len(items))
                 stale_optouts = stale_optouts or verdict.refused == "optouts"
                 self._give_up(held, lost=verdict.refused == "claim")
                 continue
             batch = self._contents.get(held.slice.broadcast, held.slice.batch)
             if batch is None:
                 raise RuntimeError("a slice was admitted without its batch")
-            going = [Message(held, item, batch) for item, yes in zip(items, verdict.yes, strict=True) if yes == "1"]
+            going = [
+                Message(held, item, batch) for item, yes in zip(items, verdict.yes, strict=True) if yes == "1"
+            ]
             held.open -= len(items) - len(going)
-            self._poster.approve(going)
+            if late:
+                self._poster.turn_back(going)
+            else:
+                self._poster.approve(going)
             self._close_if_done(held)
         if stale_optouts:
             await self._refresh_optouts()
@@ -290,23 +310,23 @@ class Dispatcher:
             self._close_if_done(held)
 
     def _close_if_done(self, held: Held) -> None:
-        if held.open <= 0 and held.position >= len(held.slice.items) and self._held.pop(held.slice.claim, None):
+        if (
+            held.open <= 0
+            and held.position >= len(held.slice.items)
+            and self._held.pop(held.slice.claim, None)
+        ):
             self._finished.append(held.slice.claim)
-
-    def _ended_claims(self) -> list[str]:
-        done = [c for c, held in self._held.items() if held.open <= 0 and held.position >= len(held.slice.items)]
-        for claim in done:
-            del self._held[claim]
-        return done
 
     def _recorded(self, answer: Any) -> None:
         if isinstance(answer, StoreError):
             return
         if answer.caused:
-            self._metrics.caused(answer.caused)
+            self._metrics.duplicate_caused(answer.caused)
             log.error("duplicate.caused", count=answer.caused)
         for broadcast, reason in answer.paused:
             log.warning("broadcast.paused", broadcast=broadcast, reason=reason)
+        for broadcast in answer.completed:
+            self._spawn(self._say_completed(broadcast))
 
     def _claimed(self, answer: Any, now: float) -> None:
         if isinstance(answer, Exception):
@@ -322,9 +342,22 @@ class Dispatcher:
         if not answer.slices:
             return
         self._metrics.claimed(len(answer.slices))
-        task = asyncio.create_task(self._admit(answer.slices, now))
-        self._admissions.add(task)
-        task.add_done_callback(self._admissions.discard)
+        self._admitting += 1
+        self._spawn(self._admit(answer.slices, now))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    async def _say_completed(self, broadcast: str) -> None:
+        """Write a broadcast's one canonical line."""
+        try:
+            snapshot = await read_broadcast(self._store, broadcast)
+        except (RedisError, OSError):
+            return
+        if snapshot is not None:
+            log.info("broadcast.completed", **snapshot.summary())
 
     async def _admit(self, slices: list[claims.Slice], now: float) -> None:
         """Fetch what the slices say, then plan them."""
@@ -345,6 +378,7 @@ class Dispatcher:
             if self._contents.get(slice_.broadcast, slice_.batch) is None:
                 log.error("batch.missing", broadcast=slice_.broadcast, batch=slice_.batch)
                 self._give_up(held)
+        self._admitting -= 1
         self._nudge(monotonic())
 
     def _react(self) -> list[Call[Any]]:
@@ -369,7 +403,9 @@ class Dispatcher:
                 log.warning("lane.hold", lane=lane, seconds=decision.stop_seconds, reason=reason)
                 return [control.hold_lane(lane, decision.stop_seconds, reason)]
             case Stop.NOTHING:
-                return [opt_out([signal.address], f"twilio:{decision.code}", lane)] if decision.opts_out else []
+                return (
+                    [opt_out([signal.address], f"twilio:{decision.code}", lane)] if decision.opts_out else []
+                )
 
     # -- lease
 
@@ -377,7 +413,11 @@ class Dispatcher:
         while True:
             try:
                 self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-                about = {"host": socket.gethostname(), "pid": os.getpid(), "concurrency": self._limits.concurrency}
+                about = {
+                    "host": socket.gethostname(),
+                    "pid": os.getpid(),
+                    "concurrency": self._limits.concurrency,
+                }
                 asked_at = monotonic()
                 standing = await self._store.run(
                     claims.join(
@@ -430,16 +470,18 @@ class Dispatcher:
     async def _start_over(self) -> None:
         """The lease is gone, and with it the claims: begin under a new name. Outcomes in flight still count."""
         log.warning("lease.lost", worker=self.worker, in_flight=self._poster.in_flight)
+        self._poster.recall()
         self._plan.drop_all()
         self._held.clear()
         self._finished.clear()
         await self._join()
 
     async def _refresh_optouts(self) -> None:
+        """Become current. Where Redis does not answer, the gate refuses until this has worked."""
         try:
             await self._optouts.refresh(self._store)
         except (RedisError, OSError) as error:
-            raise Unreachable(f"opt-outs can't be read: {error}") from error
+            log.warning("optouts.unread", error=str(error))
 
     async def _listen(self) -> None:
         """Hear that there is new work sooner than by looking once a second."""
@@ -455,23 +497,21 @@ class Dispatcher:
 
     async def _drain(self) -> None:
         """Finish what is in flight within the budget; give back everything else."""
-        until = monotonic() + self._limits.drain_seconds
         for held in self._plan.drop_all():
             self._close_if_done(held)
-        while (self._poster.in_flight or self._poster.ready) and monotonic() < until:
-            await self._exchange()
-            await asyncio.sleep(0.01)
-        await self._exchange()
-        if self._poster.in_flight:
-            log.warning("drain.over", in_flight=self._poster.in_flight)
         try:
-            while await self._store.run(claims.leave(self.worker)):
-                pass
-        except StoreError as error:
-            log.warning("leave.failed", error=str(error))
+            async with asyncio.timeout(self._limits.drain_seconds):
+                while self._poster.in_flight or self._poster.ready:
+                    await self._exchange()
+                    await asyncio.sleep(0.01)
+                await self._exchange()
+                while await self._store.run(claims.leave(self.worker)):
+                    pass
+        except (TimeoutError, StoreError) as error:
+            log.warning("drain.incomplete", in_flight=self._poster.in_flight, error=str(error))
 
 
 def _group(held: Held, items: list[Item]) -> claims.Group:
     slice_ = held.slice
-    wanted = [value for item in items for value in (item.index, item.attempt)]
+    wanted = [value for item in items for value in (item.row, item.attempt)]
     return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted)

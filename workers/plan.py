@@ -55,7 +55,9 @@ class Plan:
         """When the next message may leave, or None."""
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: float, until: float, at_most: int) -> tuple[list[tuple[Held, list[Item]]], list[Held]]:
+    def take(
+        self, now: float, until: float, at_most: int
+    ) -> tuple[list[tuple[Held, list[Item]]], list[Held]]:
         """Return up to `at_most` messages that may leave by `until`, by slice, and the slices that are used up.
 
         Messages whose permits are stale at `now` are passed over.
@@ -79,7 +81,8 @@ class Plan:
 
     def _portion(self, held: Held, now: float, until: float, at_most: int) -> list[Item]:
         items, interval, at = held.slice.items, held.slice.interval_seconds, held.next_at
-        position, taken = held.position, []
+        position = held.position
+        taken: list[Item] = []
         oldest = now - held.stale_after
         while position < len(items) and at <= until and len(taken) < at_most:
             item = items[position]

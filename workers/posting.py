@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.lanes.claims import Item
+    from broadcaster.telemetry.metrics import Metrics
     from workers.contents import Batch
     from workers.plan import Held
 
 MICRO: Final = 1_000_000
-_NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="lease ran out before it left")
+_NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 
 
 class Sends(Protocol):
@@ -68,7 +69,9 @@ class Poster:
     Nothing leaves once `lease_until` (monotonic) has passed: whoever took over may be sending it by then.
     """
 
-    def __init__(self, sender: Sends, *, concurrency: int, policy: RetryPolicy, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, sender: Sends, *, concurrency: int, policy: RetryPolicy, ended: Callable[[Held], None]
+    ) -> None:
         self.in_flight = 0
         self.allowed = concurrency
         self.lease_until = 0.0
@@ -119,7 +122,9 @@ class Poster:
 
     def take_results(self) -> list[Results]:
         """Return what ended since the last call, by batch."""
-        taken = [Results(lane, bid, batch, outcomes) for (lane, bid, batch), outcomes in self._results.items()]
+        taken = [
+            Results(lane, bid, batch, outcomes) for (lane, bid, batch), outcomes in self._results.items()
+        ]
         self._results = {}
         self._count = 0
         return taken
@@ -131,9 +136,31 @@ class Poster:
         self._count += 1
         held.open -= 1
 
+    def recall(self) -> None:
+        """Take back every message that has not left: what approved it no longer holds."""
+        while self.ready:
+            self._settle(self.ready.popleft(), _NOT_SENT)
+
+    def turn_back(self, messages: list[Message]) -> None:
+        """Note messages that got their yes too late as surely not sent."""
+        for message in messages:
+            self._settle(message, _NOT_SENT)
+
     def skip(self, held: Held, item: Item, reason: Reason) -> None:
         """Note that a message was not asked for at the gate at all."""
-        self.add_result(held, Result(item.index, item.attempt, State.SKIPPED, reason, b"", 0, 0, 0, 0))
+        self.add_result(held, Result(item.row, item.attempt, State.SKIPPED, reason, b"", 0, 0, 0, 0))
+
+    def report(self, metrics: Metrics) -> None:
+        """Add what happened since the last call to the metrics."""
+        tally = self.tally
+        metrics.in_flight.set(self.in_flight)
+        if tally.outcomes:
+            metrics.sends_done(tally.outcomes, tally.latencies)
+            tally.outcomes, tally.latencies = {}, []
+        if tally.retries:
+            for reason, count in tally.retries.items():
+                metrics.retried(reason, count)
+            tally.retries = {}
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -151,7 +178,7 @@ class Poster:
             outcome = _NOT_SENT
             try:
                 if started < self.lease_until:
-                    outcome = await post(message.batch.form(message.item.index))
+                    outcome = await post(message.batch.form(message.item.row))
                     self.tally.latencies.append(monotonic() - started)
             except RenderError:
                 self._end(message, Decision(State.DEAD, Reason.RENDERING, spends=True), None)
@@ -177,7 +204,7 @@ class Poster:
         if decision.state is State.RETRY:
             tally.retries[kind.value] = tally.retries.get(kind.value, 0) + 1
         if decision.stop is not Stop.NOTHING or decision.opts_out:
-            self.signals.append(Signal(message.held.slice.lane, message.batch.address(item.index), decision))
+            self.signals.append(Signal(message.held.slice.lane, message.batch.address(item.row), decision))
         self._end(message, decision, None)
 
     def _end(self, message: Message, decision: Decision, sid: str | None) -> None:
@@ -185,7 +212,7 @@ class Poster:
         self.add_result(
             message.held,
             Result(
-                item.index,
+                item.row,
                 item.attempt + 1,
                 decision.state,
                 decision.code,
@@ -196,7 +223,7 @@ class Poster:
                 int(decision.about_content),
             ),
         )
-        self._ended()
+        self._ended(message.held)
 
 
 _ACCEPTED: Final = Decision(State.ACCEPTED)

@@ -15,7 +15,7 @@ MICRO: Final = 1_000_000
 class Item(NamedTuple):
     """A record in a slice: where it is in its batch, what it costs, and the attempt it stands at."""
 
-    index: int
+    row: int
     segments: int
     attempt: int
     spent: int

@@ -11,7 +11,7 @@ from broadcaster.store.scripts import Call, packed, unpacked
 class Result(NamedTuple):
     """One message's outcome as the script wants it. `sid` is 16 raw bytes or b'', `delay_us` until a retry is due."""
 
-    index: int
+    row: int
     attempt: int
     state: State
     code: int
@@ -32,11 +32,12 @@ class Results(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What writing changed: records, duplicates we are found to have caused, broadcasts it paused (id, reason)."""
+    """What writing changed: records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed."""
 
     changed: int
     caused: int
     paused: list[tuple[str, str]]
+    completed: list[str]
 
 
 def record(worker: str, results: list[Results]) -> Call[Recorded]:
@@ -45,8 +46,9 @@ def record(worker: str, results: list[Results]) -> Call[Recorded]:
 
 
 def _recorded(reply: bytes) -> Recorded:
-    changed, caused, paused = unpacked(reply)
-    return Recorded(int(changed), int(caused), [(_str(b), _str(reason)) for b, reason in paused])
+    changed, caused, paused, completed = unpacked(reply)
+    told = [(_str(broadcast), _str(reason)) for broadcast, reason in paused]
+    return Recorded(int(changed), int(caused), told, [_str(broadcast) for broadcast in completed])
 
 
 def _str(value: str | bytes) -> str:

@@ -118,10 +118,10 @@ class Scripts:
         answers = []
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, Exception):
-                error = refusal(reply, call.script)
-                if isinstance(error, Unreachable):
-                    raise error from reply
-                answers.append(error)
+                refused = refusal(reply, call.script)
+                if isinstance(refused, Unreachable):
+                    raise refused from reply
+                answers.append(refused)
             else:
                 answers.append(call.decode(reply))
         return answers

@@ -28,6 +28,12 @@ def server(tmp_path: Path, server_binary: ServerBinary) -> Iterator[EmbeddedServ
             running.process.send_signal(signal.SIGCONT)
 
 
+@pytest.fixture
+def on_linux() -> None:
+    if sys.platform != "linux":
+        pytest.skip("the kernel's parent-death signal and /proc are Linux's")
+
+
 def client_of(server: EmbeddedServer) -> Any:
     return Redis.from_url(server.url, decode_responses=True)
 
@@ -160,13 +166,13 @@ def is_alive(pid: int) -> bool:
         return stat.read().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+@pytest.mark.usefixtures("on_linux")
 async def test_it_ends_when_its_parent_is_killed(tmp_path: Path, wait_until: Any) -> None:
     pid = started_by_a_process_that_is_killed(tmp_path, die="yes")
     await wait_until(lambda: not is_alive(pid), description="the server ended with its parent")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.usefixtures("on_linux")
 def test_one_that_outlives_its_parent_is_found_again(tmp_path: Path) -> None:
     pid = started_by_a_process_that_is_killed(tmp_path, die="no")
     try:
@@ -179,9 +185,8 @@ def test_one_that_outlives_its_parent_is_found_again(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("on_linux")
 def test_only_the_main_thread_may_start_one_that_ends_with_its_parent(tmp_path: Path) -> None:
-    if sys.platform != "linux":
-        pytest.skip("Linux only")
     errors: list[Exception] = []
 
     def start() -> None:

@@ -62,6 +62,7 @@ local function mark(kind, changes)
   end
 end
 
+local completed = {}
 -- A broadcast is completed when nothing is queued, sending, in retry or in doubt.
 local function complete_if_done(bid)
   local key = bc_key(bid)
@@ -70,6 +71,7 @@ local function complete_if_done(bid)
   for i = 2, 5 do if tonumber(v[i] or 0) > 0 then return end end
   redis.call('HSET', key, 'state', 'completed', 'reason', '', 'finished', now_s)
   redis.call('SREM', P .. 'active', bid)
+  completed[#completed + 1] = bid
 end
 
 local function apply_counters()
@@ -117,14 +119,22 @@ local function retry_at(bid, lane, batch_no, index, at, running)
   end
 end
 
+-- One more line of a message's history, which is capped.
+local function remember(bid, batch, index, entry)
+  local key = P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index
+  redis.call('RPUSH', key, cmsgpack.pack(entry))
+  redis.call('LTRIM', key, -20, -1)
+end
+
 -- End one claim [broadcast, lane, batch, 'index:attempt,…']: unsent records return to their flow, in ranges where they
--- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it.
+-- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it;
+-- else they are returned, as they stood in the claim.
 local function give_back(claim, lost)
   local bid, lane, batch = claim[1], claim[2], claim[3]
   local led, flow = ledger_key(bid, batch), flow_key(bid, lane)
   local batch_no = string.match(batch, '%.(%d+)$')
   local b = redis.call('HMGET', bc_key(bid), 'state', 'cls')
-  local from, to, returned = nil, nil, false
+  local from, to, returned, sending = nil, nil, false, {}
   local function close()
     if from then redis.call('LPUSH', flow .. ':back', batch_no .. ':' .. from .. ':' .. to) end
     from = nil
@@ -140,15 +150,16 @@ local function give_back(claim, lost)
       elseif state == RETRY and attempt == expected then
         retry_at(bid, lane, batch_no, index, now, b[1] == 'running')
         returned = true
-      elseif lost and state == SENDING and attempt == expected + 1 then
+      elseif state == SENDING and attempt == expected + 1 and not lost then sending[#sending + 1] = i .. ':' .. a
+      elseif state == SENDING and attempt == expected + 1 then
         local began_s = struct.unpack('>I4', raw, 25)
         redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
         moved(bid, batch, SENDING, IN_DOUBT)
-        redis.call('RPUSH', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index,
-                   cmsgpack.pack({attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'}))
+        remember(bid, batch, index, {attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'})
       end
     end
   end
   close()
   if returned and b[1] == 'running' then activate(bid, lane, b[2]) end
+  return sending
 end

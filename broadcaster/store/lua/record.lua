@@ -5,13 +5,13 @@
 -- ARGV[4] msgpack: list of [lane, broadcast, batch, outcomes], outcomes a list of
 --   [index, attempt, state, code, sid (16 bytes or ''), flags to set, spend (0|1), delay, content (0|1)]
 --   delay: µs until a retry is due. content: a refusal that is the content's fault.
--- Returns msgpack [changed, caused, paused]: records changed; duplicates we caused (an older attempt turns out to
---   have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason].
+-- Returns msgpack [changed, caused, paused, completed]: records changed; duplicates we caused (an older attempt turns out to
+--   have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
+--   broadcasts that it completed.
 -- Twice with the same input changes nothing the second time.
 
 local CONTENT_RUN = 20
 local CANCELED = 3
-local HISTORY = 20
 local changed, caused, paused = 0, 0, {}
 
 -- May a record at (state, attempt) take this outcome of the same attempt?
@@ -20,12 +20,6 @@ local function may_follow(state, new)
   if state == IN_DOUBT then return new ~= IN_DOUBT end
   if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
-end
-
-local function remember(bid, batch, index, entry)
-  local key = P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index
-  redis.call('RPUSH', key, cmsgpack.pack(entry))
-  redis.call('LTRIM', key, -HISTORY, -1)
 end
 
 -- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such
@@ -160,4 +154,4 @@ for _, bid in ipairs(paused) do
   end
 end
 apply_counters()
-return cmsgpack.pack({changed, caused, told})
+return cmsgpack.pack({changed, caused, told, completed})

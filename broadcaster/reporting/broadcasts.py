@@ -1,0 +1,170 @@
+"""A broadcast as everybody sees it: API, command line, dashboard and log show the same object."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.record import State
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+_STATES: Final = tuple(State)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCount:
+    """How many recipients ended in `state` with `code`."""
+
+    state: State
+    code: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastView:
+    """One broadcast now. Counts by state add up to `total`; times are unix seconds, None if not yet.
+
+    `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's unsent messages over its
+    rate, None while it waits. `waits_for` says what each lane waits for, in words, empty where it is sending.
+    """
+
+    id: str
+    name: str
+    state: str
+    state_reason: str
+    total: int
+    counts: dict[State, int]
+    codes: tuple[CodeCount, ...]
+    senders: tuple[str, ...]
+    spec: BroadcastSpec
+    retried: int
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    rate: float | None = None
+    eta_seconds: float | None = None
+    waits_for: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unsent(self) -> int:
+        """Recipients that still may be sent to: queued, or waiting for another try."""
+        return self.counts.get(State.QUEUED, 0) + self.counts.get(State.RETRY, 0)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing moves any more by itself: all ended, or only doubt is left."""
+        return not (self.unsent or self.counts.get(State.SENDING, 0)) or self.state in ("canceled", "failed")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the object of `send --json`, `broadcasts show --json` and the API, in JSON's types."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "state_reason": self.state_reason or None,
+            "total": self.total,
+            "counts": {state.label: self.counts.get(state, 0) for state in _STATES},
+            "codes": [{"state": c.state.label, "code": c.code, "count": c.count} for c in self.codes],
+            "senders": list(self.senders),
+            "waits_for": self.waits_for,
+            "retried": self.retried,
+            "rate": None if self.rate is None else round(self.rate, 2),
+            "eta": None if self.eta_seconds is None else round(self.eta_seconds),
+            "created_at": self.created_at,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
+
+
+async def read_broadcast(store: Store, broadcast: str) -> BroadcastView | None:
+    """Read one broadcast, or None if there is no such. Raises redis' errors."""
+    keys = store.keys
+    async with store.redis.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.broadcast(broadcast))
+        pipe.hgetall(keys.broadcast(broadcast, ":codes"))
+        pipe.time()
+        raw, codes, now = await pipe.execute()
+    if not raw or b"spec" not in raw:
+        return None
+    fields = {name.decode(): value for name, value in raw.items()}
+    view = _view(broadcast, fields, codes)
+    if view.state not in ("running", "paused", "scheduled"):
+        return view
+    return await _with_lanes(store, view, now[0] + now[1] / 1e6)
+
+
+async def list_broadcasts(store: Store, *, limit: int = 50) -> list[BroadcastView]:
+    """Read the newest broadcasts, newest first."""
+    ids = await store.redis.zrevrange(store.keys.plain("bcs"), 0, limit - 1)
+    views = await asyncio.gather(*(read_broadcast(store, i.decode()) for i in ids))
+    return [view for view in views if view is not None]
+
+
+def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -> BroadcastView:
+    spec = msgspec.msgpack.decode(fields["spec"], type=BroadcastSpec)
+    counts = {state: int(fields.get(f"n{int(state)}", 0)) for state in _STATES}
+    counted = []
+    for name, count in codes.items():
+        state, code = name.decode().split(":")
+        if int(count) > 0:
+            counted.append(CodeCount(State(int(state)), int(code), int(count)))
+    started, finished = int(fields.get("started", 0)) or None, int(fields.get("finished", 0)) or None
+    return BroadcastView(
+        id=broadcast,
+        name=fields["name"].decode(),
+        state=fields["state"].decode(),
+        state_reason=fields.get("reason", b"").decode(),
+        total=int(fields.get("total", 0)),
+        counts={state: n for state, n in counts.items() if n},
+        codes=tuple(sorted(counted, key=lambda c: -c.count)),
+        senders=spec.senders,
+        spec=spec,
+        retried=int(fields.get("retried", 0)),
+        created_at=int(fields.get("created", 0)),
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+async def _with_lanes(store: Store, view: BroadcastView, now: float) -> BroadcastView:
+    """Add pace, forecast, and what each lane waits for."""
+    keys = store.keys
+    async with store.redis.pipeline(transaction=False) as pipe:
+        pipe.hget(keys.plain("account"), "paused")
+        pipe.zcount(keys.plain("workers"), "-inf", "+inf")
+        for lane in view.senders:
+            pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
+        account, workers, *lanes = await pipe.execute()
+    waits: dict[str, str] = {}
+    rate_total = 0.0
+    for lane, (rate, paused, hold, hold_reason, _) in zip(view.senders, lanes, strict=True):
+        rate_total += float(rate or 0)
+        if paused:
+            waits[lane] = f"paused: {paused.decode()}"
+        elif hold and float(hold) / 1e6 > now:
+            waits[lane] = f"held for {float(hold) / 1e6 - now:.0f} s: {(hold_reason or b'').decode()}"
+        elif view.unsent and rate:
+            waits[lane] = f"its pace of {float(rate):g}/s"
+    if account:
+        waits = {lane: f"everything is stopped: {account.decode()}" for lane in view.senders}
+    elif not workers and view.unsent:
+        waits = {lane: "no worker is running: start one with `broadcaster worker`" for lane in view.senders}
+    if view.state == "paused":
+        waits = {lane: f"the broadcast is paused: {view.state_reason}" for lane in view.senders}
+    sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
+    elapsed = now - view.started_at if view.started_at else 0.0
+    running = view.state == "running" and not account
+    return BroadcastView(
+        **{
+            **{name: getattr(view, name) for name in view.__slots__},
+            "waits_for": waits,
+            "rate": sent / elapsed if elapsed > 0 and running else None,
+            "eta_seconds": view.unsent / rate_total if running and rate_total and workers else None,
+        }
+    )

@@ -1,0 +1,48 @@
+"""The composition root: settings become connections, in order; they end in reverse."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from broadcaster.ledger.outcomes import RetryPolicy
+from broadcaster.store.connection import Store, open_store
+from broadcaster.twilio.send import MessageSender, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from broadcaster.settings import Settings
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings, redis_url: str) -> AsyncIterator[Store]:
+    """Join the installation in this Redis. Raises `StoreError`."""
+    store = await open_store(redis_url, prefix_of(settings))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def prefix_of(settings: Settings) -> str:
+    """Return what every key of this installation starts with."""
+    return f"{settings.key_prefix}:"
+
+
+def message_sender(settings: Settings, concurrency: int) -> MessageSender:
+    """Return the client of the send path. Raises `SettingsError` where credentials are missing."""
+    account, user, password = settings.credentials()
+    return MessageSender(
+        account,
+        (user, password),
+        settings.twilio_url,
+        timeouts=Timeouts(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds),
+        concurrency=concurrency,
+        proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
+    )
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """Return how transient failures are tried again."""
+    return RetryPolicy(settings.max_attempts, settings.backoff_base_seconds, settings.backoff_cap_seconds)

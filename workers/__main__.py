@@ -1,0 +1,99 @@
+"""`python -m workers`: one worker process. `broadcaster worker` becomes this."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+
+from broadcaster.runtime import message_sender, opened_store, retry_policy
+from broadcaster.settings import SettingsError, load_settings
+from broadcaster.store.embedded import redis_for
+from broadcaster.store.errors import StoreError
+from broadcaster.store.server_binary import EmbeddedServerError
+from broadcaster.telemetry import logs
+from broadcaster.telemetry.metrics import Metrics
+from workers.dispatcher import Dispatcher, Limits
+from workers.supervisor import serve
+
+if TYPE_CHECKING:
+    from broadcaster.settings import Settings
+    from broadcaster.telemetry.metrics import MetricsServer
+
+log = structlog.get_logger("worker")
+
+
+def main() -> int:
+    """Run a worker until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 failed, 2 can't be set up."""
+    parser = argparse.ArgumentParser(prog="broadcaster worker", description="Send what is due.")
+    parser.add_argument(
+        "--concurrency", type=int, help="requests in flight at once (default: BROADCASTER_CONCURRENCY)"
+    )
+    parser.add_argument(
+        "--metrics-port", type=int, help="port of /metrics (default: BROADCASTER_METRICS_PORT)"
+    )
+    options = parser.parse_args()
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_level, settings.log_format)
+        with redis_for(settings.redis_address, settings.data_dir) as redis_url:
+            return uvloop.run(_run(settings, options, redis_url))
+    except (SettingsError, EmbeddedServerError) as error:
+        sys.stderr.write(f"broadcaster worker: {error}\n")
+        return 2
+    except StoreError as error:
+        sys.stderr.write(f"broadcaster worker: {error}\n")
+        return 1
+
+
+async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    concurrency = options.concurrency or settings.concurrency
+    port = settings.metrics_port if options.metrics_port is None else options.metrics_port
+    limits = Limits(
+        concurrency=concurrency,
+        lease_seconds=settings.lease_seconds,
+        drain_seconds=settings.shutdown_seconds,
+        account_most=settings.account_concurrency,
+    )
+    async with message_sender(settings, concurrency) as sender:
+        await sender.self_test()
+        async with opened_store(settings, redis_url) as store:
+            server = _serve_metrics(metrics, settings.metrics_host, port)
+            log.info(
+                "worker.started",
+                pid=os.getpid(),
+                concurrency=concurrency,
+                metrics_port=server.port if server else None,
+            )
+            try:
+                await serve(store, Dispatcher(store, sender, limits, retry_policy(settings), metrics), stop)
+            finally:
+                if server:
+                    server.close()
+    log.info("worker.stopped", pid=os.getpid())
+    return 0
+
+
+def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | None:
+    """Answer /metrics; where the port is taken (a second worker on one host) any free one will do."""
+    for candidate in (port, 0):
+        try:
+            return metrics.serve(candidate, host)
+        except OSError as error:
+            log.warning("metrics.port_taken", port=candidate, error=str(error))
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

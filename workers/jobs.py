@@ -1,0 +1,110 @@
+"""arq's part: jobs and cron. Each finds its work in our own keys, so that a lost job, an expired one or one run
+twice changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from arq.cron import cron
+from arq.worker import func
+
+from broadcaster.domain.record import Reason
+from broadcaster.intake.load import abandon, remove_data
+from broadcaster.lanes import claims, control
+
+if TYPE_CHECKING:
+    from arq.cron import CronJob
+    from arq.worker import Function
+
+    from broadcaster.store.connection import Store
+
+log = structlog.get_logger("jobs")
+
+SWEEP_PATIENCE_SECONDS: Final = 2.0
+SKIPS_AT_ONCE: Final = 20
+EVERY_SECOND: Final = set(range(60))
+EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
+
+
+async def sweep_leases(ctx: dict[str, Any]) -> None:
+    """Take back the claims of workers whose lease ran out."""
+    store: Store = ctx["store"]
+    left = 1
+    while left:
+        swept = await store.run(claims.sweep(ctx.get("patience_seconds", SWEEP_PATIENCE_SECONDS)))
+        left = sum(entry[2] for entry in swept)
+        for worker, ended, _ in swept:
+            log.warning("worker.lost", worker=worker, claims=ended)
+
+
+async def start_due(ctx: dict[str, Any]) -> None:
+    """Start scheduled broadcasts whose time has come."""
+    store: Store = ctx["store"]
+    now, _ = await store.redis.time()
+    for raw in await store.redis.zrangebyscore(store.keys.plain("scheduled"), "-inf", now, start=0, num=100):
+        broadcast = raw.decode()
+        verdict = await store.run(control.start(broadcast, from_states=("scheduled",)))
+        log.info("broadcast.started", broadcast=broadcast, verdict=verdict)
+        if verdict != "ok":
+            await store.redis.zrem(store.keys.plain("scheduled"), raw)
+
+
+async def end_expired(ctx: dict[str, Any]) -> None:
+    """Find broadcasts past their time, and canceled ones, whose unsent records still wait to be skipped."""
+    store: Store = ctx["store"]
+    now, _ = await store.redis.time()
+    for raw in await store.redis.smembers(store.keys.plain("active")):
+        expires = await store.redis.hget(store.keys.broadcast(raw.decode()), "expires")
+        if expires and float(expires) <= now:
+            await skip_unsent(ctx, raw.decode())
+    for raw in await store.redis.smembers(store.keys.plain("skipping")):
+        await skip_unsent(ctx, raw.decode())
+
+
+async def skip_unsent(ctx: dict[str, Any], broadcast: str) -> None:
+    """Skip all unsent records of a canceled or expired broadcast, batch by batch."""
+    store: Store = ctx["store"]
+    keys = store.keys
+    state = await store.redis.hget(keys.broadcast(broadcast), "state")
+    reason = Reason.CANCELED if state == b"canceled" else Reason.EXPIRED
+    calls = []
+    skipped = 0
+    for i, raw in enumerate(await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)):
+        lane = raw.decode()
+        for number in range(int(await store.redis.hget(keys.flow(broadcast, lane), "n") or 0)):
+            calls.append(control.skip(broadcast, lane, f"{i}.{number}", reason))
+            if len(calls) >= SKIPS_AT_ONCE:
+                skipped += sum(await store.run_all(calls))
+                calls = []
+    skipped += sum(await store.run_all(calls)) if calls else 0
+    await store.redis.srem(keys.plain("skipping"), broadcast)
+    if skipped:
+        log.info("broadcast.skipped", broadcast=broadcast, records=skipped, reason=reason.name.lower())
+
+
+async def abandon_imports(ctx: dict[str, Any]) -> None:
+    """End imports whose process died, and remove what they had written."""
+    store: Store = ctx["store"]
+    for raw in await store.redis.smembers(store.keys.plain("importing")):
+        broadcast = raw.decode()
+        if (
+            await store.run(abandon(broadcast, "the importing process ended before the list was complete"))
+            == "ok"
+        ):
+            removed = await remove_data(store, broadcast)
+            log.warning("import.abandoned", broadcast=broadcast, keys=removed)
+
+
+def functions() -> list[Function]:
+    """Return the jobs that can be enqueued."""
+    return [func(skip_unsent, keep_result=0, max_tries=1)]  # type: ignore[arg-type]
+
+
+def crons() -> list[CronJob]:
+    """Return what runs by the clock, on one worker at a time."""
+    every_second = (sweep_leases, start_due, end_expired)
+    return [
+        *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=60) for job in every_second),  # type: ignore[arg-type]
+        cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),  # type: ignore[arg-type]
+    ]

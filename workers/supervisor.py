@@ -1,0 +1,86 @@
+"""One worker process: the dispatcher, and arq's Worker built anew around it whenever Redis comes back.
+
+Stops in reverse order within one budget: the dispatcher's drain (requests in flight end or are given up to doubt)
+is the longest part, `Limits.drain_seconds`; arq's jobs are cut off at once, since each can be run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from broadcaster.store.connection import client
+from broadcaster.store.errors import StoreError
+from broadcaster.store.jobs import deserialize, queue_name, serialize
+from workers.jobs import crons, functions
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+    from workers.dispatcher import Dispatcher
+
+log = structlog.get_logger("supervisor")
+
+REBUILD_SECONDS: Final = 1.0
+JOBS_AT_ONCE: Final = 10
+JOB_EXPIRES_MS: Final = 86_400_000
+
+
+async def serve(
+    store: Store, dispatcher: Dispatcher, stop: asyncio.Event, *, job_expires_ms: int = JOB_EXPIRES_MS
+) -> None:
+    """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone."""
+    dispatching = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    jobs = asyncio.create_task(_run_jobs(store, job_expires_ms), name="jobs")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        dispatcher.stop()
+        await dispatching
+    finally:
+        for task in (stopping, jobs):
+            task.cancel()
+        await asyncio.gather(stopping, jobs, return_exceptions=True)
+
+
+async def _run_jobs(store: Store, job_expires_ms: int) -> None:
+    while True:
+        worker = _build(store, job_expires_ms)
+        try:
+            await worker.main()
+        except (RedisError, OSError, StoreError) as error:
+            log.warning("jobs.interrupted", error=str(error))
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await worker.close()
+        await asyncio.sleep(REBUILD_SECONDS)
+
+
+def _build(store: Store, job_expires_ms: int) -> Worker:
+    redis = ArqRedis(
+        client(store.url).connection_pool,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        default_queue_name=queue_name(store.keys.prefix),
+        expires_extra_ms=job_expires_ms,
+    )
+    settings: dict[str, Any] = {
+        "functions": functions(),
+        "cron_jobs": crons(),
+        "redis_pool": redis,
+        "queue_name": queue_name(store.keys.prefix),
+        "handle_signals": False,
+        "keep_result": 0,
+        "max_jobs": JOBS_AT_ONCE,
+        "job_serializer": serialize,
+        "job_deserializer": deserialize,
+        "expires_extra_ms": job_expires_ms,
+        "log_results": False,
+        "ctx": {"store": store},
+    }
+    return Worker(**settings)
