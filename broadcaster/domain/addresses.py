@@ -37,6 +37,10 @@ class Channel(enum.StrEnum):
     WHATSAPP = "whatsapp"
 
 
+_SMS: Final = Channel.SMS
+_WHATSAPP: Final = Channel.WHATSAPP
+
+
 def is_e164(text: str) -> bool:
     """Tell whether `text` has exactly the shape `+` and 7 to 15 digits. Says nothing about existence."""
     return _E164.fullmatch(text) is not None
@@ -104,7 +108,7 @@ def _to_e164(number: str, region: str | None) -> str:
 
 def channel_of(address: str) -> Channel:
     """Return the channel of an address that `parse_address` gave."""
-    return Channel.WHATSAPP if address[0] == "w" else Channel.SMS
+    return _WHATSAPP if address[0] == "w" else _SMS
 
 
 def digits_of(address: str) -> int:

@@ -64,7 +64,7 @@ def measure(text: str) -> Measure:
 
 
 def _septets(text: str) -> int:
-    return len(text) + sum(map(text.count, _EXTENSION))
+    return len(text) + len(_EXTENDED.findall(text))
 
 
 def _gsm_parts(text: str) -> int:

@@ -231,35 +231,34 @@ class SenderShare:
     process or the machine. `senders` are (name, segments a second).
     """
 
-    __slots__ = ("_bounds", "_indices", "_only")
+    __slots__ = ("_sms", "_whatsapp")
 
     def __init__(self, senders: Sequence[tuple[str, float]]) -> None:
-        self._bounds: dict[Channel, list[float]] = {}
-        self._indices: dict[Channel, list[int]] = {}
-        self._only: dict[bool, int] = {}
-        channels = [parse_sender(name).channel for name, _ in senders]
-        for channel in Channel:
-            fitting = sorted(
-                (name, rate, index)
-                for index, (name, rate) in enumerate(senders)
-                if channels[index] in (None, channel)
-            )
-            sums = list(accumulate(rate for _, rate, _ in fitting))
-            # The last bound is left out: whatever lies above the others is the last sender's.
-            self._bounds[channel] = [part / sums[-1] * 2**32 for part in sums[:-1]]
-            self._indices[channel] = [index for _, _, index in fitting]
-            if len(fitting) == 1:
-                self._only[channel is Channel.WHATSAPP] = fitting[0][2]
+        self._sms = _shares(senders, Channel.SMS)
+        self._whatsapp = _shares(senders, Channel.WHATSAPP)
 
     def pick(self, address: str) -> int:
         """Return the index in `senders` of the one for this address. Raises NoSenderError if none fits."""
-        only = self._only.get(address[0] == "w")
-        if only is not None:
-            return only
-        channel = channel_of(address)
-        indices = self._indices[channel]
+        indices, bounds = self._whatsapp if address[0] == "w" else self._sms
+        if len(indices) == 1:
+            return indices[0]
         if not indices:
+            channel = channel_of(address)
             raise NoSenderError(
                 f"no sender for {channel} recipients: name one with --from, or set {_ENV_OF[channel]}"
             )
-        return indices[bisect_right(self._bounds[channel], crc32(address.encode()))]
+        return indices[bisect_right(bounds, crc32(address.encode()))]
+
+
+def _shares(senders: Sequence[tuple[str, float]], channel: Channel) -> tuple[list[int], list[int]]:
+    """Return the indices that serve `channel`, by name, and the upper ends of their shares of 32 bits.
+
+    The last end is left out: whatever lies above the others is the last sender's.
+    """
+    fitting = sorted(
+        (name, rate, index)
+        for index, (name, rate) in enumerate(senders)
+        if parse_sender(name).channel in (None, channel)
+    )
+    sums = list(accumulate(rate for _, rate, _ in fitting))
+    return [index for _, _, index in fitting], [int(part / sums[-1] * 2**32) for part in sums[:-1]]

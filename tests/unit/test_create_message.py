@@ -44,7 +44,8 @@ def later(**delta: float) -> str:
 def test_every_parameter_of_twilios_openapi_file_is_there() -> None:
     assert set(TWILIO_NAMES.values()) == {
         "To", "StatusCallback", "ApplicationSid", "MaxPrice", "ProvideFeedback", "Attempt", "ValidityPeriod",
-        "ForceDelivery", "ContentRetention", "AddressRetention", "SmartEncoded", "PersistentAction", "TrafficType",
+        "ForceDelivery", "ContentRetention", "AddressRetention", "SmartEncoded", "PersistentAction",
+        "TrafficType",
         "ShortenUrls", "ScheduleType", "SendAt", "SendAsMms", "ContentVariables", "RiskCheck", "From",
         "FallbackFrom", "MessagingServiceSid", "Body", "MediaUrl", "ContentSid",
     }  # fmt: skip
