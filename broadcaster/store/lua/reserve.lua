@@ -5,8 +5,10 @@
 -- ARGV[6] name of the importing process  ARGV[7] spec (msgpack)  ARGV[8] class u|n|b  ARGV[9] name
 -- Returns [verdict, broadcast, fingerprint]: 'new'; 'importing' (a living process is at it); 'abandoned' (its process
 --   died: clear it, then ask again); 'known' (compare the fingerprint).
+--   Asked again with the same id: 'new', and nothing changes.
 
 local bid, idem = ARGV[3], ARGV[4]
+if redis.call('EXISTS', bc_key(bid)) == 1 then return {'new', bid, ''} end
 if idem ~= '' then
   local known = redis.call('GET', P .. 'idem:' .. idem)
   if known and known ~= bid then
