@@ -13,6 +13,7 @@ local worker, nonce = ARGV[3], ARGV[4]
 local lanes_left, records_left, horizon = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local slice_most = tonumber(ARGV[8])
 local SLICE, BURST, DEBT = 500000, 50000, 60000000
+local FRUITLESS = 500
 local CLASSES = {'u', 'n', 'b'}
 
 if not redis.call('ZSCORE', P .. 'workers', worker) then
@@ -126,9 +127,10 @@ local function pick_class(lane, L)
   return best, best_tag, weight_sum
 end
 
--- One slice of one lane, or nil when none of its flows can give now.
+-- One slice of one lane, or nil when none of its flows can give now, or too many records in a row need no sending:
+-- Redis serves others too, and the lane stays due.
 local function slice(lane, L, paces)
-  while true do
+  for _ = 1, FRUITLESS do
     local c, tag, weight_sum = pick_class(lane, L)
     if not c then return nil end
     local cls = CLASSES[c]

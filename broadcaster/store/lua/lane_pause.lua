@@ -4,7 +4,7 @@
 -- ARGV[3] lane  ARGV[4] 'pause' | 'resume' | 'hold' | 'rate' | 'pool'
 -- ARGV[5] the reason | '' | microseconds from now | segments a second | the service's lane
 -- ARGV[6] (hold only) the reason
--- Returns 'ok', or 'gone' for resume of a lane that has never been.
+-- Returns 'ok'. A lane that has never been begins to be.
 
 local lane, verb, value = ARGV[3], ARGV[4], ARGV[5]
 local key = lane_key(lane)
