@@ -94,6 +94,8 @@ class Text:
             self._template = _ENVIRONMENT.from_string(source)
         except TemplateSyntaxError as error:
             raise ContentError(_explain(error, source, label)) from None
+        except Exception as error:  # noqa: BLE001 -- Python itself may refuse what Jinja made of the text
+            raise ContentError(f"{label}: too long or too deeply nested to read ({error})") from None
         for node in tree.find_all(_LOADING):
             raise ContentError(f"{label}, line {node.lineno}: a text cannot include or import another one")
         used = meta.find_undeclared_variables(tree)

@@ -114,9 +114,12 @@ def test_a_body_too_long_after_rendering_is_the_rows_fault() -> None:
         (" \n", "empty"),
         ("{# nothing said #}", "nothing is left"),
         ("{{ 1 // 0 }}", "cannot be worked out"),
+        pytest.param("{{ " + "(" * 3000 + "a" + ")" * 3000 + " }}", "nested", id="parentheses"),
+        pytest.param("{% for a in b %}" * 30 + "{% endfor %}" * 30, "nested", id="loops"),
+        pytest.param("{{ " + "9" * 5000 + " }}", "too long", id="digits"),
         ("{{ 'x' * 10 ** 10 }}", "only two numbers can be multiplied"),
         ("{{ 'x' * 10000000000 }}", "only two numbers can be multiplied"),
-        ("x" * 1601, r"1,601 characters"),
+        pytest.param("x" * 1601, r"1,601 characters", id="1601 characters"),
     ],
 )
 def test_faults_of_the_text_itself(text: str, says: str) -> None:
