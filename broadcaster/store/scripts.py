@@ -71,7 +71,7 @@ class Scripts:
     """Runs calls against one Redis; loads a script when the server does not know it (restart, failover, flush)."""
 
     def __init__(self, redis: Redis, prefix: str, epoch: str) -> None:
-        self._redis = redis
+        self._redis: Any = redis
         self._fixed = (prefix, epoch)
         self._text = {name: read_script(name) for name in script_names()}
         self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
@@ -83,7 +83,7 @@ class Scripts:
             try:
                 reply = await self._redis.execute_command(*command)
             except NoScriptError:
-                await self._redis.script_load(self._text[call.script])
+                await self._load()
                 reply = await self._redis.execute_command(*command)
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise Unreachable(f"Redis gave no answer to {call.script}: {error}") from error
@@ -108,8 +108,7 @@ class Scripts:
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             try:
-                for name in {calls[i].script for i in unknown}:
-                    await self._redis.script_load(self._text[name])
+                await self._load()
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
                 raise Unreachable(f"Redis gave no answer: {error}") from error
             again = await self._pipeline([calls[i] for i in unknown])
@@ -126,12 +125,20 @@ class Scripts:
                 answers.append(call.decode(reply))
         return answers
 
+    async def _load(self) -> None:
+        """Load all scripts: a server that knows only some would run a round trip out of order."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for body in self._text.values():
+                pipe.script_load(body)
+            await pipe.execute()
+
     async def _pipeline(self, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for call in calls:
                     pipe.execute_command("EVALSHA", self._sha[call.script], 0, *self._fixed, *call.arguments)
-                return await pipe.execute(raise_on_error=False)
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+                return replies
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise Unreachable(f"Redis gave no answer: {error}") from error
 
