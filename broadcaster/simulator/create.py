@@ -71,10 +71,14 @@ def accept(
     due = max(now, scheduled)
     chosen = due + config.choose_sender_seconds if service else 0.0
     queue = world.queue(sender)
-    full = queue.full(now, segments, config.queue_seconds)
+    full = not scheduled and queue.full(now, segments, config.queue_seconds)
     if full and not service:
         return QUEUE_FULL
-    starts, leaves = (chosen, chosen) if full else queue.put(max(chosen, due), segments)
+    starts = leaves = max(chosen, due)
+    if scheduled:  # what waits for its hour is in nobody's way until then
+        leaves += segments / queue.rate
+    elif not full:
+        starts, leaves = queue.put(starts, segments)
     outcome = QUEUE_OVERFLOW if full else 0
     validity = fields.get("ValidityPeriod")
     if validity and not full and leaves > due + int(validity):

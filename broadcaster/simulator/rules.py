@@ -50,11 +50,13 @@ def refusal(form: Form, config: SimulatorConfig, now: float, *, testing: bool) -
         _content(form)
         or _recipient(form.fields["To"], config, testing=testing)
         or _sender(form.fields, config, testing=testing)
-        or (_options(form, config, now) if len(form.fields) > _PLAIN_FIELDS or form.media else 0)
+        or (0 if _plain(form) else _options(form, config, now))
     )
 
 
-_PLAIN_FIELDS: Final = 3  # To, From or service, Body: nothing that could be combined wrongly
+def _plain(form: Form) -> bool:
+    """Whether there is only a recipient, a sender and a text: nothing that could be combined wrongly."""
+    return len(form.fields) == len(("To", "From", "Body")) and "Body" in form.fields and not form.media
 
 
 def _content(form: Form) -> int:
