@@ -30,7 +30,7 @@ class Store:
     """The door to Redis: a client, the key names, and the scripts under the installation's epoch."""
 
     def __init__(self, redis: Redis, prefix: str, epoch: str, url: str) -> None:
-        self.redis = redis
+        self.redis: Any = redis  # redis-py types replies as "awaitable or value"; only the first happens here
         self.keys = Keys(prefix)
         self.epoch = epoch
         self.url = url
