@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 import msgspec
 
-from broadcaster.domain.addresses import mask
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 #: How many faults are kept in memory and shown; every one is in the file, if a file was asked for.
 SHOWN_FAULTS: Final = 100
 _SHOWN_CHARACTERS: Final = 40
-_LOOKS_LIKE_A_NUMBER: Final = re.compile(r"(?:[0-9][^0-9]{0,2}){7}")
+_LOOKS_LIKE_A_NUMBER: Final = re.compile(r"(?:[0-9][^0-9A-Za-z,;|\n]{0,3}){7,}")
 
 
 class ListError(ValueError):
@@ -78,12 +76,17 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def shown_value(text: str) -> str:
-    """Return `text` as a fault may show it: what looks like a number masked, at most 40 characters."""
-    if _LOOKS_LIKE_A_NUMBER.search(text):
-        text = mask(text[:_SHOWN_CHARACTERS])
-    if len(text) > _SHOWN_CHARACTERS:
-        text = text[: _SHOWN_CHARACTERS - 1] + "…"
-    return text
+    """Return `text` as a fault may show it: at most 40 characters, numbers masked however written."""
+    text = _LOOKS_LIKE_A_NUMBER.sub(_masked, text)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _masked(match: re.Match[str]) -> str:
+    """Hide all digits of a number but the first three and the last two."""
+    text = match[0]
+    digits = [place for place, character in enumerate(text) if character.isdigit()]
+    hidden = set(digits[3:-2])
+    return "".join("•" if place in hidden else character for place, character in enumerate(text))
 
 
 class FaultList:

@@ -108,10 +108,15 @@ class Preparation:
         kept: Sequence[int] = range(len(chunk))
         if problems:
             kept = [index for index in kept if index not in problems]
-        self._count(lanes, kept, codes, segments)
+        groups = _by_lane(lanes, kept)
+        self._count(groups, codes, segments)
         if self.faults.total and self._rejects is None:
             return []
-        return self._split(lanes, kept, self._rows(chunk, addresses, codes, segments))
+        rows = self._rows(chunk, addresses, codes, segments)
+        full: list[BatchRows] = []
+        for lane, indexes in groups.items():
+            full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))
+        return full
 
     def _codes(
         self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None, problems: Problems
@@ -171,22 +176,20 @@ class Preparation:
                 self._rejects.add(bad.line, bad.reason, chunk.columns, bad.values)
         self.summary.rejected += len(found)
 
-    def _count(
-        self, lanes: Sequence[int], kept: Sequence[int], codes: Sequence[int], segments: Sequence[int]
-    ) -> None:
-        summary = self.summary
-        if any(codes):
-            summary.duplicates += sum(codes[index] == _DUPLICATE for index in kept)
-            summary.opted_out += sum(codes[index] == _OPTED_OUT for index in kept)
-            kept = [index for index in kept if not codes[index]]
-        summary.recipients += len(kept)
-        for lane, indexes in _by_lane(lanes, kept).items():
+    def _count(self, groups: dict[int, Sequence[int]], codes: Sequence[int], segments: Sequence[int]) -> None:
+        """Add the rows that are kept, grouped by lane, to the counters."""
+        summary, skipped = self.summary, any(codes)
+        for lane, kept in groups.items():
+            indexes = kept
+            if skipped:
+                summary.duplicates += sum(codes[index] == _DUPLICATE for index in kept)
+                summary.opted_out += sum(codes[index] == _OPTED_OUT for index in kept)
+                indexes = [index for index in kept if not codes[index]]
+            cost = sum(segments[index] for index in indexes)
             totals = summary.lanes[self._names[lane]]
             totals.recipients += len(indexes)
-            cost = (
-                sum(segments) if len(indexes) == len(segments) else sum(segments[index] for index in indexes)
-            )
             totals.segments += cost
+            summary.recipients += len(indexes)
             summary.segments += cost
 
     def _rows(self, chunk: Chunk, addresses: list[str], codes: list[int], segments: list[int]) -> BatchRows:
@@ -206,13 +209,6 @@ class Preparation:
             codes=codes,
             segments=bytes(segments),
         )
-
-    def _split(self, lanes: Sequence[int], kept: Sequence[int], rows: BatchRows) -> list[BatchRows]:
-        """Give the rows `kept` to their lanes; return the batches that are full now."""
-        full: list[BatchRows] = []
-        for lane, indexes in _by_lane(lanes, kept).items():
-            full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))
-        return full
 
     def _kept_columns(self, chunk: Chunk) -> tuple[tuple[str, ...], list[list[str]]]:
         """Return the columns that batches hold, and their values."""

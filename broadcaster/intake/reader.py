@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.intake.detect import Format, decode_sample, detect_delimiter, detect_format
+from broadcaster.intake.faults import ColumnError
 from broadcaster.intake.read_csv import CsvReader
 from broadcaster.intake.read_json import JsonReader
 from broadcaster.intake.read_lines import LinesReader, NdjsonReader
@@ -52,4 +53,8 @@ def read_list(source: ListSource, options: ListOptions) -> ListReader:
             return LinesReader(source)
         case Format.CSV:
             delimiter = options.delimiter or detect_delimiter(sample)
+            if len(delimiter) != 1 or delimiter in '"\r\n':
+                raise ColumnError(
+                    f"{delimiter!r} can't separate columns: give one character, such as ; or a tab."
+                )
             return CsvReader(source, delimiter=delimiter, to_column=options.to_column)

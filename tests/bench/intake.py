@@ -3,39 +3,76 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from broadcaster.domain.content import Content, compile_content
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.reader import open_list
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
-def write_csv(path: Path, rows: int) -> None:
-    """Write a list with the columns to, name, city and due."""
+THREE = "Hi {{ name }}, {{ city }} is due on {{ due }}"
+Row = tuple[str, str, str, str]
+
+
+def generated(rows: int) -> Iterator[list[Row]]:
+    """Yield rows of to, name, city and due, ten thousand at a time; the same ones every time."""
     chance = random.Random(1)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write("to,name,city,due\n")
-        for start in range(0, rows, 10_000):
-            file.write(
-                "".join(
-                    f"+1{chance.randrange(2 * 10**9, 10**10)},Name{n},City {n % 977},{n % 28 + 1} May\n"
-                    for n in range(start, min(start + 10_000, rows))
-                )
-            )
+    for start in range(0, rows, 10_000):
+        yield [
+            (f"+1{chance.randrange(2 * 10**9, 10**10)}", f"Name{n}", f"City {n % 977}", f"{n % 28 + 1} May")
+            for n in range(start, min(start + 10_000, rows))
+        ]
 
 
-def measure(path: Path, what: str, body: str, *, keep: bool = False) -> None:
+def write(path: Path, rows: int, line: Callable[[Row], str], head: str = "", tail: str = "") -> Path:
+    """Write the generated rows, each as `line` says."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(head)
+        for some in generated(rows):
+            file.write("".join(map(line, some)))
+        file.write(tail)
+    return path
+
+
+def as_object(row: Row) -> str:
+    """Return a row as the API has it."""
+    return json.dumps({"to": row[0], "variables": {"name": row[1], "city": row[2], "due": row[3]}})
+
+
+class NobodyOptedOut:
+    """What asking for each row costs."""
+
+    def blocks(self, address: str, lane: str) -> bool:  # noqa: ARG002 -- the shape of `OptOuts`
+        """Return False."""
+        return False
+
+
+def measure(
+    what: str,
+    path: Path,
+    body: str,
+    *,
+    keep: bool = False,
+    senders: Sequence[tuple[str, float]] = (("+14155550100", 50.0),),
+    opt_outs: NobodyOptedOut | None = None,
+) -> None:
     """Read the list once and print the rate."""
     began, cpu = time.perf_counter(), time.process_time()
     reader = open_list(str(path))
     preparation = Preparation(
         reader,
         renderer=compile_content(Content(body=body)),
-        senders=[("+14155550100", 50.0)],
+        senders=senders,
+        opt_outs=opt_outs,
         keep_unused_columns=keep,
     )
     batches = sum(1 for _ in preparation)
@@ -43,21 +80,33 @@ def measure(path: Path, what: str, body: str, *, keep: bool = False) -> None:
     reader.release()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     rows = preparation.summary.rows
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     sys.stdout.write(
-        f"{what:40} {rows / seconds:12,.0f} rows/s {rows / cpu:12,.0f} rows/CPU-s {batches:8,} batches\n"
+        f"{what:38} {rows / seconds:10,.0f} rows/s {rows / cpu:10,.0f} rows/CPU-s"
+        f" {batches:8,} batches {peak:5} MB peak\n"
     )
 
 
 def main() -> None:
-    """Measure the two budgets of the design."""
+    """Measure the two budgets of the design first, then what differs from them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", type=int, nargs="?", default=1_000_000)
     rows = parser.parse_args().rows
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "list.csv"
-        write_csv(path, rows)
-        measure(path, "columns kept", "The water is rising", keep=True)
-        measure(path, "three variables rendered and counted", "Hi {{ name }}, {{ city }} is due on {{ due }}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plain = write(folder / "l.csv", rows, lambda row: ",".join(row) + "\n", "to,name,city,due\n")
+        measure("CSV, columns kept", plain, "The water is rising", keep=True)
+        measure("CSV, three variables counted", plain, THREE)
+        measure("… opt-outs asked for each", plain, THREE, opt_outs=NobodyOptedOut())
+        for count in (10, 1000):
+            senders = [(f"+1415555{n:04}", 1.0) for n in range(count)]
+            measure(f"… {count:,} senders", plain, THREE, senders=senders)
+        lines = write(folder / "lines", rows, lambda row: row[0] + "\n")
+        measure("numbers, a constant text", lines, "The water is rising")
+        ndjson = write(folder / "l.ndjson", rows, lambda row: as_object(row) + "\n")
+        measure("NDJSON, three variables counted", ndjson, THREE)
+        array = write(folder / "l.json", rows, lambda row: "," + as_object(row), "[" + '"+14155550101"', "]")
+        measure("JSON array, a constant text", array, "The water is rising")
 
 
 if __name__ == "__main__":
