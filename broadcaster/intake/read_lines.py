@@ -24,13 +24,13 @@ def _numbered(source: ListSource) -> Iterator[list[tuple[int, str]]]:
 
 
 class LinesReader(SourceReader):
-    """One number per line; blank lines are left out. Raises `UnreadableListError` while iterating."""
+    """One number per line, in quotes or not; blank lines are left out. Raises `UnreadableListError` while iterating."""
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the numbers in chunks of the one column `to`."""
         for some in filter(None, _numbered(self.source)):
             numbers, texts = zip(*some, strict=True)
-            yield Chunk(("to",), 0, None, numbers, [list(texts)])
+            yield Chunk(("to",), 0, None, numbers, [[text.strip('"') for text in texts]])
 
 
 class NdjsonReader(SourceReader):

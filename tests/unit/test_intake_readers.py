@@ -167,7 +167,7 @@ def test_formats_are_told_by_their_content(text: str, found: Format) -> None:
 
 
 def test_numbers_on_lines() -> None:
-    assert rows(reader("+1\n\n  +2 \r\n+3")) == [(1, {"to": "+1"}), (3, {"to": "+2"}), (4, {"to": "+3"})]
+    assert rows(reader('+1\n\n  "+2" \r\n+3')) == [(1, {"to": "+1"}), (3, {"to": "+2"}), (4, {"to": "+3"})]
 
 
 def test_json_objects_become_rows() -> None:
