@@ -8,24 +8,32 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Everything but the unreserved characters (RFC 3986, 2.3) and the space, which becomes "+" afterwards.
-_encode_unsafe: Final = re.compile(rb"[^A-Za-z0-9_.~\- ]+").sub
+# Runs of everything but the unreserved characters (RFC 3986, 2.3) and the space, which becomes "+" later.
+_split_unsafe: Final = re.compile(rb"([^A-Za-z0-9_.~\- ]+)").split
+_SINGLE: Final = {bytes([number]): b"%%%02X" % number for number in range(256)}
 
 
-def _percent(match: re.Match[bytes]) -> bytes:
-    return b"%" + match[0].hex("%").upper().encode()
+def _percent(raw: bytes) -> bytes:
+    return b"%" + raw.hex("%").upper().encode()
 
 
 def quote(text: str) -> bytes:
-    """Percent-encode one value as HTML forms do, spaces as `+`. A lone surrogate becomes U+FFFD's bytes.
+    """Percent-encode one value as HTML forms do. A lone surrogate becomes U+FFFD's bytes.
 
-    Runs of unsafe bytes are encoded in one go, which is what makes it several times faster than `quote_plus`.
+    Faster than `quote_plus`, which goes character by character: this goes from one run of unsafe bytes to the
+    next, and encodes a text that is mostly not Latin in one go, its few safe bytes too.
     """
     try:
         raw = text.encode()
     except UnicodeEncodeError:
         raw = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-    return _encode_unsafe(_percent, raw).replace(b" ", b"+")
+    if 2 * len(raw) > 3 * len(text):
+        return _percent(raw)
+    parts = _split_unsafe(raw)
+    if len(parts) > 1:
+        parts[1::2] = [_SINGLE.get(run) or _percent(run) for run in parts[1::2]]
+        raw = b"".join(parts)
+    return raw.replace(b" ", b"+")
 
 
 def encode_form(pairs: Iterable[tuple[str, str]]) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, quote_plus
+import re
+from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,18 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(any_text)
-def test_quoting_equals_the_standard_library(text: str) -> None:
+def test_quoting_reads_back_as_it_was(text: str) -> None:
+    assert unquote_plus(quote(text).decode(), errors="strict") == text
+
+
+@given(st.text(st.characters(max_codepoint=0x7F)))
+def test_quoting_ascii_equals_the_standard_library(text: str) -> None:
     assert quote(text).decode() == quote_plus(text)
+
+
+@given(any_text)
+def test_what_is_quoted_is_safe_in_a_form(text: str) -> None:
+    assert re.fullmatch(rb"(?:[A-Za-z0-9_.~+-]|%[0-9A-F]{2})*", quote(text))
 
 
 @given(st.lists(st.tuples(any_text.filter(bool), any_text)))
@@ -37,7 +48,7 @@ def test_a_template_puts_the_recipient_behind_what_is_shared(
 
 
 def test_a_lone_surrogate_does_not_stop_a_message() -> None:
-    assert quote("a\ud83d") == b"a%EF%BF%BD"
+    assert unquote_plus(quote("Hello a\ud83d").decode()) == "Hello a\ufffd"
     assert quote("\ud83d\udc4d") == quote("👍")
 
 
