@@ -26,6 +26,7 @@ class Way(enum.Enum):
 
     ANSWER = enum.auto()  # an answer with `status` and `code`
     DROP = enum.auto()  # the connection is reset without an answer
+    CLOSE = enum.auto()  # the connection is closed in order, without an answer
     HANG = enum.auto()  # no answer, ever; ends when the client goes
     SLOW = enum.auto()  # the right answer, its body a few bytes at a time
     CUT = enum.auto()  # the right answer's head and half of its body, then a reset
@@ -64,6 +65,8 @@ FAULTS: Final = _named(
     Fault("timeout_408", Way.HTML, status=408),
     Fault("drop_before", Way.DROP),
     Fault("drop_after", Way.DROP, accepts=True),
+    Fault("close_before", Way.CLOSE),
+    Fault("close_after", Way.CLOSE, accepts=True),
     Fault("hang_before", Way.HANG),
     Fault("hang_after", Way.HANG, accepts=True),
     Fault("slow_body", Way.SLOW, accepts=True, status=201),

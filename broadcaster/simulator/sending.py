@@ -167,6 +167,9 @@ async def _end(world: World, this: _Try, fault: Fault, answer: Answer) -> None:
         case Way.DROP:
             world.answers["dropped"] += 1
             await exchange.drop()
+        case Way.CLOSE:
+            world.answers["closed"] += 1
+            await exchange.close()
         case Way.HANG:
             world.answers["hung"] += 1
             await exchange.gone()

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from broadcaster.simulator.app import SimulatorApp
 from broadcaster.simulator.config import SimulatorConfig
+from broadcaster.simulator.exchange import reset
 from broadcaster.simulator.faults import draw
 from broadcaster.simulator.world import World
 
@@ -116,8 +117,7 @@ class Door:
         """Reset every connection, idle ones too; return how many there were."""
         connections = list(self._state.connections)
         for connection in connections:
-            transport: Any = connection.transport
-            transport.abort()
+            reset(connection.transport)
         return len(connections)
 
     async def stop(self) -> None:
@@ -183,7 +183,8 @@ class _Slammed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Reset it."""
-        transport.abort()  # type: ignore[attr-defined]
+        if isinstance(transport, asyncio.Transport):
+            reset(transport)
 
 
 class Simulator:

@@ -3,89 +3,27 @@
 from __future__ import annotations
 
 import json
-import ssl
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulator_api import GOOD, SENDER, TO, api_of, without
 from smsutil import split  # type: ignore[import-untyped]
 
 from broadcaster.simulator.config import (
     SERVICE_SID,
     TEMPLATE_SID,
     ServiceConfig,
-    SimulatorConfig,
     TemplateConfig,
 )
 from broadcaster.simulator.encoding import count_segments, smart
 from broadcaster.simulator.senders import default_rate
-from broadcaster.simulator.server import running_simulator
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from broadcaster.simulator.server import Simulator
-
-SENDER = "+14155550199"
-TO = "+14155550100"
 OTHER_SERVICE = "MG" + "9" * 32
-GOOD = {"To": TO, "From": SENDER, "Body": "hi"}
-
-
-FAST: dict[str, Any] = {"senders": {SENDER: 1000.0}, "delivery_seconds": 0}
-TLS = ssl.create_default_context()  # made once: it takes longer than a whole test
-
-
-class Api:
-    """The Messages resource, by hand."""
-
-    def __init__(self, simulator: Simulator, http: httpx.AsyncClient) -> None:
-        self.simulator = simulator
-        self.http = http
-        self.base = f"/2010-04-01/Accounts/{simulator.world.config.account_sid}"
-
-    async def post(self, **form: Any) -> httpx.Response:
-        return await self.http.post(f"{self.base}/Messages.json", data=form)
-
-    async def made(self, **form: Any) -> dict[str, Any]:
-        answer = await self.post(**form)
-        assert answer.status_code == 201, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    async def get(self, sid: str) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.http.get(f"{self.base}/Messages/{sid}.json")).json()
-        return found
-
-    async def page(self, **query: Any) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.http.get(f"{self.base}/Messages.json", params=query)).json()
-        return found
-
-    def at(self, moment: float) -> None:
-        self.simulator.world.now = lambda: moment
-
-
-@asynccontextmanager
-async def api_of(**fields: Any) -> AsyncIterator[Api]:
-    config = SimulatorConfig(**(FAST | fields))
-    async with (
-        running_simulator(config) as simulator,
-        httpx.AsyncClient(
-            base_url=simulator.url, auth=(config.account_sid, config.token), verify=TLS
-        ) as http,
-    ):
-        yield Api(simulator, http)
-
-
-def without(*names: str, **more: Any) -> dict[str, Any]:
-    return {name: value for name, value in GOOD.items() if name not in names} | more
-
-
 IN_AN_HOUR = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 IN_A_YEAR = (datetime.now(UTC) + timedelta(days=365)).isoformat()
 SERVED = without("From", MessagingServiceSid=SERVICE_SID)
@@ -251,63 +189,6 @@ async def test_what_twilio_makes_of_a_text() -> None:
         assert (filled["body"], filled["num_media"], filled["sid"][:2]) == ("Hi Ann, at noon", "1", "MM")
         api.simulator.configure(account_type="Trial")
         assert (await api.made(**GOOD))["body"] == "Sent from your Twilio trial account - hi"
-
-
-async def test_the_list_pages_filters_and_orders() -> None:
-    async with api_of(senders={SENDER: 1.0}, delivery_seconds=0) as api:
-        sids = [(await api.made(**GOOD | {"To": f"+1415555{n:04d}"}))["sid"] for n in range(5)]
-        begin = api.simulator.accepted[0].created
-        api.at(begin + 3.5)  # three were sent
-        first = await api.page(PageSize=2)
-        assert [m["sid"] for m in first["messages"]] == [sids[4], sids[3]]
-        assert first["messages"][0]["date_sent"] is None
-        seen, page = [m["sid"] for m in first["messages"]], first
-        while page["next_page_uri"]:
-            page = (await api.http.get(page["next_page_uri"])).json()
-            seen += [m["sid"] for m in page["messages"]]
-        assert seen == [sids[4], sids[3], sids[2], sids[1], sids[0]]
-        api.simulator.configure(list_nulls="last")
-        assert [m["sid"] for m in (await api.page())["messages"]] == [
-            sids[2],
-            sids[1],
-            sids[0],
-            sids[4],
-            sids[3],
-        ]
-
-        assert [m["sid"] for m in (await api.page(To="+14155550002"))["messages"]] == [sids[2]]
-        moment = datetime.fromtimestamp(int(begin + 2), UTC).isoformat().replace("+00:00", "Z")
-        since = await api.page(**{"DateSent>": moment})
-        assert {m["sid"] for m in since["messages"]} == {sids[2], sids[1]}
-        until = await api.page(**{"DateSent<": moment})
-        assert {m["sid"] for m in until["messages"]} == {sids[1], sids[0]}
-        today = datetime.fromtimestamp(begin + 3, UTC).date().isoformat()
-        assert {m["sid"] for m in (await api.page(DateSent=today))["messages"]} <= set(sids[:3])
-        api.simulator.configure(nulls_pass_date_filters=True)
-        assert len((await api.page(**{"DateSent>": moment}))["messages"]) == 4
-
-
-async def test_the_list_refuses_large_pages_and_can_fail_half_way() -> None:
-    async with api_of() as api:
-        for n in range(3):
-            await api.made(**GOOD | {"To": f"+1415555{n:04d}"})
-        assert (await api.page(PageSize=1001))["code"] == 20007
-        assert (await api.page(PageSize=1000))["page_size"] == 1000
-        api.simulator.configure(list_fail_from_page=1)
-        first = await api.page(PageSize=1)
-        answer = await api.http.get(first["next_page_uri"])
-        assert (answer.status_code, answer.json()["code"]) == (500, 20500)
-
-
-async def test_the_list_lags_and_the_clock_is_skewed() -> None:
-    async with api_of(list_lag_seconds=30, clock_skew_seconds=3600) as api:
-        made = await api.made(**GOOD)
-        begin = api.simulator.accepted[0].created
-        assert parsedate_to_datetime(made["date_created"]).timestamp() == int(begin + 3600)
-        assert (await api.page())["messages"] == []
-        assert (await api.get(made["sid"]))["sid"] == made["sid"]
-        api.at(begin + 31)
-        assert len((await api.page())["messages"]) == 1
 
 
 async def test_deleting_needs_a_complete_message() -> None:
