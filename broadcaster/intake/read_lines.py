@@ -24,7 +24,10 @@ def _numbered(source: ListSource) -> Iterator[list[tuple[int, str]]]:
 
 
 class LinesReader(SourceReader):
-    """One number per line, in quotes or not; blank lines are left out. Raises `UnreadableListError` while iterating."""
+    """One number per line, in quotes or not; blank lines are left out.
+
+    Raises `UnreadableListError` while iterating.
+    """
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the numbers in chunks of the one column `to`."""
