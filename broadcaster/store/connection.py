@@ -62,7 +62,7 @@ def client(url: str, *, connections: int = 32) -> Redis:
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
         **({} if url.startswith("unix:") else {"socket_connect_timeout": 5.0, "socket_keepalive": True}),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 async def open_store(url: str, prefix: str = "bc:") -> Store:
