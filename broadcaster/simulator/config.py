@@ -76,6 +76,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seed: int = 1
     faults: dict[str, float] = msgspec.field(default_factory=dict)
     recipients: dict[str, str | list[str] | RecipientFault] = msgspec.field(default_factory=dict)
+    sender_faults: dict[str, str] = msgspec.field(default_factory=dict)
+    """A `From`, or a service, to the fault of all it sends (after `recipients`, before `faults`)."""
     connection_faults: float = 0.0
     """Share of new connections that are aborted as soon as they are made."""
     refuse_every_seconds: float = 0.0
@@ -88,6 +90,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Requests at once before 429/20429; 0 is no limit."""
     retry_after_seconds: int | None = None
     """`Retry-After` on every 429; the 2010 API documents none."""
+    keep_alive_seconds: float = 75.0
+    """Idle connections are closed after this long; for connections made from now on."""
     latency_ms: float = 0.0
     latency_jitter_ms: float = 0.0
     slow_body_seconds: float = 5.0
@@ -105,6 +109,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a service's message stays `accepted`, without a `from`."""
     delivery_seconds: float = 1.0
     """From `sent` to `delivered`."""
+
+    def __post_init__(self) -> None:
+        """Check what would break arithmetic; raises ValueError."""
+        slow = [name for name, rate in self.senders.items() if rate <= 0]
+        if slow:
+            raise ValueError(f"senders need rates above 0: {', '.join(slow)}")
 
 
 def changed(config: SimulatorConfig, patch: bytes) -> SimulatorConfig:

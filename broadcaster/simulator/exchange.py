@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -155,6 +156,7 @@ class Exchange:
         return [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
+            (b"date", http_date(int(world.now() + world.config.clock_skew_seconds))),
             (b"twilio-concurrent-requests", b"%d" % world.in_flight),
             (b"twilio-request-id", b"RQ%032x" % world.requests),
             (b"twilio-request-duration", b"%.3f" % (time.monotonic() - self.arrived_ms / 1000)),
@@ -168,6 +170,12 @@ def reset(transport: asyncio.Transport) -> None:
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+@lru_cache(maxsize=16)
+def http_date(second: int) -> bytes:
+    """Return a unix second as HTTP's `Date` has it."""
+    return formatdate(second, usegmt=True).encode()
 
 
 @lru_cache(maxsize=64)

@@ -128,15 +128,18 @@ class FaultPlan:
         self._sticky = Shares({name: p for name, p in config.faults.items() if known[name].sticky})
         self._passing = Shares({name: p for name, p in config.faults.items() if not known[name].sticky})
         self._recipients = {to: _per_try(rule) for to, rule in config.recipients.items()}
+        self._senders = {sender: fault_named(name) for sender, name in config.sender_faults.items()}
         self._seed = config.seed
-        self.empty = not config.faults and not config.recipients
+        self.empty = not (config.faults or config.recipients or config.sender_faults)
 
-    def decide(self, to: str, attempt: int) -> Fault | None:
-        """Return the fault that try number `attempt` (from 1) to this number meets."""
+    def decide(self, to: str, attempt: int, lane: str = "") -> Fault | None:
+        """Return the fault that try number `attempt` (from 1) to this number, from this lane, meets."""
         rule = self._recipients.get(to)
         if rule is not None:
             faults, last = rule
             return faults[attempt - 1] if attempt <= len(faults) else last
+        if lane in self._senders:
+            return self._senders[lane]
         name = self._sticky.at(draw(self._seed, to)) if self._sticky.names else None
         if name is None and self._passing.names:
             name = self._passing.at(draw(self._seed, to, attempt))

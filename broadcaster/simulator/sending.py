@@ -35,6 +35,7 @@ class _Try(NamedTuple):
     form: Form
     account: str
     to: str
+    lane: str
     attempt: int
 
 
@@ -51,10 +52,10 @@ async def create_message(world: World, exchange: Exchange, account: str, *, test
         return
     fields = form.fields
     to = fields.get("To", "")
+    lane = fields.get("From") or fields.get("MessagingServiceSid") or ""
     if to:
-        lane = fields.get("From") or fields.get("MessagingServiceSid") or ""
         world.arrived(lane, exchange.arrived_ms, count_segments(fields.get("Body", "")))
-    await _serve(world, _Try(exchange, form, account, to, world.next_attempt(to)))
+    await _serve(world, _Try(exchange, form, account, to, lane, world.next_attempt(to)))
 
 
 async def _serve(world: World, this: _Try) -> None:
@@ -65,7 +66,7 @@ async def _serve(world: World, this: _Try) -> None:
     elif config.account_status != "active":
         await _refuse(world, this, SUSPENDED, "account")
     else:
-        fault = None if world.plan.empty else world.plan.decide(this.to, this.attempt)
+        fault = None if world.plan.empty else world.plan.decide(this.to, this.attempt, this.lane)
         if fault is not None and not fault.accepts:
             world.record(_decision(this, fault.name, fault.code, fault.status))
             await _end(world, this, fault, Answer(fault.status, error_body(fault.code, fault.status)))

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from broadcaster.simulator.app import SimulatorApp
 from broadcaster.simulator.config import SimulatorConfig
+from broadcaster.simulator.control import counts, duplicates, recipient
 from broadcaster.simulator.exchange import reset
 from broadcaster.simulator.faults import draw
 from broadcaster.simulator.world import World
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from broadcaster.simulator.messages import Message
 
-KEEP_ALIVE_SECONDS = 75
 STOP_SECONDS = 5.0
 
 
@@ -63,7 +63,6 @@ class Door:
             lifespan="off",
             proxy_headers=False,
             ws="none",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._config.load()
         self._tls = tls
@@ -145,7 +144,9 @@ class Door:
         if share and draw(self._world.config.seed, "connection", self.connections_made) < share:
             self._world.faults["connection"] += 1
             return _Slammed()
-        return SimulatorProtocol(config=self._config, server_state=self._state, app_state={})
+        protocol = SimulatorProtocol(config=self._config, server_state=self._state, app_state={})
+        protocol.timeout_keep_alive = self._world.config.keep_alive_seconds  # type: ignore[assignment]
+        return protocol
 
     def _close_listener(self) -> None:
         if self._server is not None:
@@ -203,6 +204,18 @@ class Simulator:
     def accepted(self) -> list[Message]:
         """Every message it accepted, in order."""
         return self.world.messages
+
+    def counts(self) -> dict[str, Any]:
+        """Return the control API's `counts`."""
+        return counts(self.world)
+
+    def duplicates(self, limit: int = 100) -> dict[str, int]:
+        """Return who was accepted more than once, with how often."""
+        return duplicates(self.world, limit)
+
+    def truth(self, to: str) -> dict[str, Any]:
+        """Return every try and every message to one recipient, as the control API's `recipients` does."""
+        return recipient(self.world, to)
 
     def configure(self, **changes: Any) -> None:
         """Change fields of its config."""

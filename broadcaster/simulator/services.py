@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 1000
-_PATH: Final = re.compile(r"/v1/Services/(MG[0-9a-fA-F]{32})(?:/(\w+))?")
+_PATH: Final = re.compile(r"/v1/Services/(MG[0-9a-fA-F]{32})(?:/(\w+(?:/\w+)?))?")
 _DATE: Final = "2020-01-01T00:00:00Z"
 
 
@@ -87,6 +87,7 @@ _POOLS: Final[dict[str, tuple[str, Callable[[str], dict[str, object]]]]] = {
     "ShortCodes": ("short_codes", _short_code),
     "AlphaSenders": ("alpha_senders", _alpha),
     "ChannelSenders": ("senders", _channel),
+    "Compliance/Usa2p": ("compliance", lambda _sender: {}),  # no campaign is registered
 }
 
 

@@ -166,6 +166,18 @@ async def test_the_first_tries_only_or_one_fault_per_try() -> None:
         assert [row["attempt"] for row in told["accepted"]] == [1, 2, 4]
 
 
+async def test_a_sender_can_be_at_fault() -> None:
+    async with api_of(sender_faults={SENDER: "queue_full"}) as api:
+        assert (await api.post(**GOOD)).json()["code"] == 21611
+        assert (await api.post(**GOOD | {"From": "+14155550198"})).status_code == 201
+
+
+async def test_an_idle_connection_is_closed(wait_until: Wait) -> None:
+    async with api_of(keep_alive_seconds=0.05) as api:
+        assert (await api.post(**GOOD)).status_code == 201
+        await wait_until(lambda: api.simulator.door.connections == 0)
+
+
 async def test_shares_are_met_and_do_not_depend_on_order() -> None:
     shares = {"throttle": 0.1, "invalid_number": 0.1, "error_after": 0.1}
     config = SimulatorConfig(faults=shares)

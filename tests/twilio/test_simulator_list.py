@@ -59,6 +59,8 @@ async def test_the_list_lags_and_the_clock_is_skewed() -> None:
         made = await api.made(**GOOD)
         begin = api.simulator.accepted[0].created
         assert parsedate_to_datetime(made["date_created"]).timestamp() == int(begin + 3600)
+        dated = await api.http.get(f"{api.base}.json")
+        assert abs(parsedate_to_datetime(dated.headers["date"]).timestamp() - begin - 3600) < 30
         assert (await api.page())["messages"] == []
         assert (await api.get(made["sid"]))["sid"] == made["sid"]
         api.at(begin + 31)
