@@ -31,6 +31,7 @@ from broadcaster.twilio.codes import lookup
 #: The one cause that proves the connection was never made, TLS included: nothing can have been sent.
 NEVER_CONNECTED: Final = "client error (Connect)"
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+LONGEST_DETAIL: Final = 160
 
 _is_sid: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}").fullmatch
 
@@ -107,7 +108,7 @@ def outcome_of_failure(error: Exception) -> Outcome:
         return Outcome(Kind.NOT_SENT, detail="no connection came free in time")
     causes = causes_of(error)
     kind = Kind.NOT_SENT if NEVER_CONNECTED in causes else Kind.UNKNOWN
-    return Outcome(kind, detail=causes[-1] if causes else type(error).__name__)
+    return Outcome(kind, detail=(causes[-1] if causes else type(error).__name__)[:LONGEST_DETAIL])
 
 
 def causes_of(error: Exception) -> list[str]:

@@ -98,7 +98,7 @@ class TwilioRest:
         )
 
     def __repr__(self) -> str:
-        return f"TwilioRest({self._account_sid!r}, {self._api!r})"
+        return f"TwilioRest({self._account_sid!r}, {urlsplit(self._api).hostname!r})"
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()

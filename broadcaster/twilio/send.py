@@ -36,8 +36,7 @@ class MessageSender:
     ) -> None:
         self._account_sid = account_sid
         self._concurrency = concurrency
-        self._base_url = base_url.rstrip("/")
-        self._url = Url(f"{self._base_url}/2010-04-01/Accounts/{account_sid}/Messages.json")
+        self._url = Url(f"{base_url.rstrip('/')}/2010-04-01/Accounts/{account_sid}/Messages.json")
         headers = {
             "authorization": "Basic " + b64encode(":".join(auth).encode()).decode(),
             "content-type": "application/x-www-form-urlencoded",
@@ -53,7 +52,7 @@ class MessageSender:
         self._client: Client | None = None
 
     def __repr__(self) -> str:
-        where = f"{self._account_sid!r}, base_url={self._base_url!r}, concurrency={self._concurrency}"
+        where = f"{self._account_sid!r}, {self._url.origin_ascii!r}, concurrency={self._concurrency}"
         return f"MessageSender({where})"
 
     async def __aenter__(self) -> Self:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from faulty import CREATED, SID, Visit, answer, serving
+from pyreqwest.exceptions import (
+    ConnectError,
+    JSONDecodeError,
+    PoolTimeoutError,
+    RequestError,
+    StatusError,
+)
 
 from broadcaster.domain.failures import Kind, Outcome, Remedy
 from broadcaster.twilio.answers import outcome_of_failure, retry_after_seconds
@@ -133,13 +140,58 @@ def test_a_date_without_the_servers_date_is_not_guessed() -> None:
     assert retry_after_seconds("Sat, 21 Nov 2026 08:00:30 GMT", None) is None
 
 
+def failure(error: type[RequestError], *causes: str) -> Outcome:
+    return outcome_of_failure(error("x", {"causes": [{"message": cause} for cause in causes]}))
+
+
+def all_below(error: type[Exception]) -> set[type[Any]]:
+    return {error}.union(*(all_below(each) for each in error.__subclasses__()))
+
+
+def test_no_type_of_error_proves_that_nothing_was_sent_but_the_pools() -> None:
+    """The types lie about the phase; only the exact cause counts."""
+    types = all_below(RequestError) - {PoolTimeoutError, StatusError, JSONDecodeError}
+    assert len(types) > 10
+    for error in types:
+        assert failure(error).kind is Kind.UNKNOWN
+        assert failure(error, "client error (SendRequest)", "connection reset").kind is Kind.UNKNOWN
+        assert failure(error, "client error (Connect)", "tls handshake eof").kind is Kind.NOT_SENT
+    assert failure(PoolTimeoutError).kind is Kind.NOT_SENT
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "client error (connect)",
+        "client error (Connect) ",
+        "x: client error (Connect)",
+        "tls handshake eof",
+        "",
+    ],
+)
+def test_only_the_exact_cause_counts(cause: str) -> None:
+    assert failure(ConnectError, "error sending request for url (http://x/)", cause).kind is Kind.UNKNOWN
+
+
 def test_an_error_of_no_known_kind_is_unknown() -> None:
     assert outcome_of_failure(RuntimeError("client error (Connect)")).kind is Kind.UNKNOWN
+
+
+def test_the_url_and_long_texts_stay_out_of_the_detail() -> None:
+    assert failure(ConnectError, "error sending request for url (http://u:p@x/AC1)").detail == "ConnectError"
+    assert len(failure(ConnectError, "y" * 1000).detail) == 160
+
+
+async def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert (await outcome_of(answer("201 Created", CREATED))).kind is Kind.ACCEPTED
 
 
 def test_secrets_are_not_shown() -> None:
     sender = MessageSender("AC0", ("AC0", "hunter2"), proxy="http://user:hunter2@proxy.invalid")
     assert "hunter2" not in repr(sender)
+    assert "hunter2" not in repr(MessageSender("AC0", ("AC0", "s"), "http://user:hunter2@localhost"))
 
 
 async def test_the_request_is_what_twilio_expects() -> None:
