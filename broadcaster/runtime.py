@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
-from broadcaster.twilio.send import MessageSender, Timeouts
+from broadcaster.twilio.engine import Timeouts
+from broadcaster.twilio.send import MessageSender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

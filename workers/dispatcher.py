@@ -310,11 +310,8 @@ class Dispatcher:
             self._close_if_done(held)
 
     def _close_if_done(self, held: Held) -> None:
-        if (
-            held.open <= 0
-            and held.position >= len(held.slice.items)
-            and self._held.pop(held.slice.claim, None)
-        ):
+        if held.open <= 0 and held.position >= len(held.slice.items) and held.slice.claim in self._held:
+            del self._held[held.slice.claim]
             self._finished.append(held.slice.claim)
 
     def _recorded(self, answer: Any) -> None:

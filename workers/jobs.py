@@ -98,13 +98,13 @@ async def abandon_imports(ctx: dict[str, Any]) -> None:
 
 def functions() -> list[Function]:
     """Return the jobs that can be enqueued."""
-    return [func(skip_unsent, keep_result=0, max_tries=1)]  # type: ignore[arg-type]
+    return [func(skip_unsent, keep_result=0, max_tries=1)]
 
 
 def crons() -> list[CronJob]:
     """Return what runs by the clock, on one worker at a time."""
     every_second = (sweep_leases, start_due, end_expired)
     return [
-        *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=60) for job in every_second),  # type: ignore[arg-type]
-        cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),  # type: ignore[arg-type]
+        *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=60) for job in every_second),
+        cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),
     ]

@@ -175,7 +175,7 @@ class Loader:
 
 async def remove_data(store: Store, broadcast: str) -> int:
     """Remove the batches, ledgers and fingerprints of a failed import; answers how many keys went."""
-    removed = 0
+    removed: int = 0
     for kind in ("bat", "led", "fp", "flow", "hist"):
         async for key in store.redis.scan_iter(f"{store.keys.prefix}{kind}:{broadcast}:*", count=2000):
             removed += await store.redis.unlink(key)

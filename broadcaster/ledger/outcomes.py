@@ -35,7 +35,7 @@ class RetryPolicy:
 
     def delay(self, tries: int, draw: float) -> float:
         """Return the wait after the `tries`-th failure; `draw` in [0, 1) spreads a crowd of retries."""
-        ceiling = min(self.cap_seconds, self.base_seconds * 2 ** min(tries, 20))
+        ceiling = min(self.cap_seconds, self.base_seconds * 2.0 ** min(tries, 20))
         return max(0.05, ceiling * draw)
 
 

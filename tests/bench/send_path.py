@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "redis"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from loading import load
 
 from broadcaster.domain.record import State
