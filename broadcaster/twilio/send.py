@@ -21,6 +21,7 @@ class MessageSender:
 
     `auth` is (account SID or API key, its secret). `proxy` is a URL; without it none is used, whatever the
     environment says. `root_pem` are certificates to trust besides the system's. See `engine` for the rest.
+    Leaving the context breaks what is still in flight: wait for it first.
     """
 
     def __init__(
