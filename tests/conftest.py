@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
+from broadcaster.store.connection import Store, open_store
 from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.server_binary import ServerBinary, bundled_server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     type_of_wait = Callable[..., Awaitable[Any]]
 
@@ -58,6 +59,14 @@ def redis_url(redis_server: EmbeddedServer) -> str:
         client.script_flush()
         client.config_set("maxmemory", 0)
     return redis_server.url
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """A new installation on the emptied server."""
+    opened = await open_store(redis_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
