@@ -85,10 +85,9 @@ def accept(
         leaves, outcome = due + int(validity), EXPIRED_IN_QUEUE
     if not outcome and config.delivery_failures:
         outcome = int(world.failures.at(draw(config.seed, to, "delivery")) or 0)
-    number = len(world.messages)
     message = Message(
-        number=number,
-        sid=world.sid_for(number, mms=media > 0),
+        number=len(world.messages),
+        prefix=world.prefix,
         account=account,
         to=to,
         sender=sender,

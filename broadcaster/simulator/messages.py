@@ -10,6 +10,9 @@ import msgspec
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MASK: Final = 0xFFFFFFFF
+_SPREAD: Final = 0x9E3779B1  # odd, so that number → number * _SPREAD mod 2**32 can be undone
+_UNSPREAD: Final = pow(_SPREAD, -1, 1 << 32)
 _FINAL: Final = frozenset({"delivered", "undelivered", "failed", "canceled", "sent"})
 _PRICE: Final = 0.0075
 
@@ -18,7 +21,8 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     """What the simulator keeps. Times are unix seconds on the true clock; no reference cycles (gc off)."""
 
     number: int
-    sid: str
+    prefix: str
+    """What all sids of one world have in common: 24 hexadecimal digits, one string for all messages."""
     account: str
     to: str
     sender: str
@@ -42,6 +46,11 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     canceled: bool = False
     redacted: bool = False
     deleted: bool = False
+
+    @property
+    def sid(self) -> str:
+        """The sid, made when asked: kept, a million would take 80 MB. Media make it an MM."""
+        return f"{'MM' if self.media else 'SM'}{self.prefix}{self.number * _SPREAD & _MASK:08x}"
 
     def status(self, now: float) -> str:  # noqa: PLR0911  one return per status
         """Return Twilio's word for where the message is."""
@@ -78,6 +87,11 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
 
 #: Codes of messages that never left: queue overflow of a service's sender, validity period over.
 _FAILED_HERE: Final = frozenset({30001, 30036})
+
+
+def number_in(sid: str) -> int:
+    """Return the number behind a sid; raises ValueError where its end is not hexadecimal."""
+    return int(sid[-8:], 16) * _UNSPREAD & _MASK
 
 
 @lru_cache(maxsize=4096)

@@ -138,7 +138,9 @@ def _try_out(world: World, form: Form, account: str) -> Answer:
 async def _refuse(world: World, this: _Try, code: int, fault: str = "") -> None:
     status = status_of(code)
     world.record(_decision(this, fault, code, status))
-    await _answer(world, this.exchange, Answer(status, error_body(code, status)), code)
+    # Turned away at the door: it takes no time, and so none of the account's concurrency.
+    at_once = code == THROTTLED
+    await _answer(world, this.exchange, Answer(status, error_body(code, status)), code, at_once=at_once)
 
 
 async def _accept_late(world: World, this: _Try) -> None:
@@ -192,10 +194,12 @@ async def _end(world: World, this: _Try, fault: Fault, answer: Answer) -> None:
             await _answer(world, exchange, failed, fault.code)
 
 
-async def _answer(world: World, exchange: Exchange, answer: Answer, code: int = 0) -> None:
+async def _answer(
+    world: World, exchange: Exchange, answer: Answer, code: int = 0, *, at_once: bool = False
+) -> None:
     """Wait out the configured latency, answer and count."""
     config = world.config
-    if config.latency_ms or config.latency_jitter_ms:
+    if (config.latency_ms or config.latency_jitter_ms) and not at_once:
         late = config.latency_ms + _jitter.random() * config.latency_jitter_ms
         await asyncio.sleep(late / 1000)
     if answer.status == 429 and config.retry_after_seconds is not None:  # noqa: PLR2004

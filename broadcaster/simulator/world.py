@@ -8,11 +8,12 @@ import time
 from array import array
 from collections import Counter
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from broadcaster.simulator.faults import FaultPlan, Shares
+from broadcaster.simulator.messages import number_in
 from broadcaster.simulator.senders import SenderQueue, default_rate
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from broadcaster.simulator.config import SimulatorConfig
     from broadcaster.simulator.exchange import Exchange
     from broadcaster.simulator.messages import Message
-
-_MASK: Final = 0xFFFFFFFF
-_SPREAD: Final = 0x9E3779B1  # odd, so that number → number * _SPREAD mod 2**32 can be undone
-_UNSPREAD: Final = pow(_SPREAD, -1, 1 << 32)
 
 
 class Decision(msgspec.Struct, gc=False, kw_only=True):
@@ -71,7 +68,7 @@ class World:
         """Forget every message, try and count; the config stays."""
         self.generation += 1
         seed = f"{self.config.seed}/{self.generation}/{time.time_ns()}"
-        self._prefix = blake2b(seed.encode(), digest_size=12).hexdigest()
+        self.prefix = blake2b(seed.encode(), digest_size=12).hexdigest()
         self.messages: list[Message] = []
         self.by_to: dict[str, int | list[int]] = {}
         self.decisions: list[Decision] = []
@@ -91,16 +88,12 @@ class World:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def sid_for(self, number: int, *, mms: bool) -> str:
-        """Return the sid of message `number`: looks random, yet leads back to the number."""
-        return f"{'MM' if mms else 'SM'}{self._prefix}{number * _SPREAD & _MASK:08x}"
-
     def find(self, sid: str) -> Message | None:
         """Return the message of that sid, deleted or not."""
-        if sid[2:-8] != self._prefix:
+        if sid[2:-8] != self.prefix:
             return None
         try:
-            number = int(sid[-8:], 16) * _UNSPREAD & _MASK
+            number = number_in(sid)
         except ValueError:
             return None
         if number >= len(self.messages):
