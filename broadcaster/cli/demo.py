@@ -1,0 +1,193 @@
+"""`broadcaster demo`: a whole campaign on this machine, to be watched; nothing leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from broadcaster.cli import demo_summary
+from broadcaster.cli.demo_campaign import MOST_RECIPIENTS, Campaign, List, plan, target_seconds, write_list
+from broadcaster.cli.demo_stage import DemoError, Stage, set_stage
+from broadcaster.cli.live import Glimpse, watch
+from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.content import Content, compile_content
+from broadcaster.intake.faults import RejectsFile
+from broadcaster.intake.fingerprint import fingerprint
+from broadcaster.intake.load import Loader, new_broadcast_id, reserve
+from broadcaster.intake.prepare import Preparation
+from broadcaster.intake.reader import ListOptions, open_list
+from broadcaster.lanes.control import start
+from broadcaster.ledger.optouts import OptOuts, opt_out
+from broadcaster.settings import SettingsError, load_settings
+from broadcaster.store.connection import open_store
+from broadcaster.store.errors import StoreError
+from broadcaster.store.server_binary import EmbeddedServerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broadcaster.store.connection import Store
+
+_WORKER_SECONDS: Final = 30.0
+#: The second list starts when the first is on its way.
+_URGENT_AFTER_SECONDS: Final = 4.0
+_PREFIX: Final = "broadcaster:"
+_ENDED_BY_CTRL_C: Final = 130
+_PLAIN_WIDTH: Final = 120
+
+
+@click.command()
+@click.option(
+    "--recipients",
+    type=click.IntRange(1, MOST_RECIPIENTS),
+    default=5000,
+    show_default=True,
+    help="Rows in the generated lists.",
+)
+@click.option("--exit", "leave", is_flag=True, help="End when the lists are done, also on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="End when done; the last line is one JSON object.")
+def demo(recipients: int, leave: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Run a campaign against a simulated Twilio and watch it: no account, no Redis, nothing leaves here."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by whatever means, we clean up
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    stay = console.is_terminal and not leave and not as_json
+    try:
+        sys.exit(_perform(console, recipients, stay=stay, as_json=as_json))
+    except (DemoError, EmbeddedServerError, SettingsError, StoreError, RedisError) as error:
+        click.echo(f"broadcaster demo: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+        sys.exit(_ENDED_BY_CTRL_C)
+
+
+def _perform(console: Console, recipients: int, *, stay: bool, as_json: bool) -> int:
+    data_dir = load_settings().data_dir
+    console.print(f"Making up {recipients:,} recipients, starting a Redis, a simulated Twilio and a worker …")
+    campaign = plan(recipients)
+    with set_stage(data_dir, campaign) as stage:
+        run = _Run(campaign, stage, console)
+        verdict = asyncio.run(run.perform())
+        demo_summary.show(verdict, console, rejects=[str(path) for path in run.rejects])
+        if stay:
+            _stay(stage, run, console)
+        if as_json:
+            click.echo(msgspec.json.encode(verdict.as_json()))
+        return 1 if verdict.faults() else 0
+
+
+@dataclass(slots=True)
+class _Run:
+    """One performance: load, start, watch, count."""
+
+    campaign: Campaign
+    stage: Stage
+    console: Console
+    broadcasts: list[str] = field(default_factory=list)
+    rejects: list[Path] = field(default_factory=list)
+    rejected: int = 0
+    _began: float = 0.0
+
+    async def perform(self) -> demo_summary.Verdict:
+        """Send both lists; return what came of them. Raises `DemoError`, `StoreError` and redis' errors."""
+        store = await open_store(self.stage.redis_url, _PREFIX)
+        try:
+            if self.campaign.opted_out:
+                await store.run(opt_out(self.campaign.opted_out, "demo"))
+            loaded = [await self._load(store, one) for one in self.campaign.lists if one.rows]
+            await self._await_worker(store)
+            self._began = time.monotonic()
+            pending = list(loaded)
+            after = min(_URGENT_AFTER_SECONDS, target_seconds(self.campaign.rows) / 4)
+
+            async def each() -> None:
+                self.stage.check()
+                elapsed = time.monotonic() - self._began
+                if pending and (not self.broadcasts or elapsed >= after):
+                    await store.run(start(pending[0]))
+                    self.broadcasts.append(pending.pop(0))
+
+            def ended(glimpse: Glimpse) -> bool:
+                return not pending and glimpse.settled
+
+            glimpse = await watch(store, lambda: self.broadcasts, self.console, ended=ended, each=each)
+            seconds = time.monotonic() - self._began
+            truth = await asyncio.to_thread(self.stage.ask_simulator, "counts")
+            return demo_summary.Verdict(self.campaign.rows, self.rejected, glimpse.views, truth, seconds)
+        finally:
+            await store.close()
+
+    async def _load(self, store: Store, one: List) -> str:
+        """Write a list as CSV, then take it in as `broadcaster send` does; return the broadcast's id."""
+        path = self.stage.folder / (one.name.lower().replace(" ", "-") + ".csv")
+        write_list(one, path)
+        content = Content(body=one.body)
+        spec = BroadcastSpec(
+            name=one.name, senders=tuple(one.senders), content=content, priority=one.priority
+        )
+        reservation = await store.run(reserve(new_broadcast_id(), spec))
+        known = OptOuts()
+        await known.refresh(store)
+        reader = open_list(str(path), ListOptions())
+        rejects_path = path.with_suffix(".rejects.csv")
+        with RejectsFile(rejects_path, list_path=str(path)) as rejects:
+            rows = Preparation(
+                reader,
+                renderer=compile_content(content),
+                senders=list(one.senders.items()),
+                region="US",
+                opt_outs=known,
+                rejects=rejects,
+            )
+            loader = Loader(store, reservation.broadcast, spec, one.senders)
+            for batch in rows:
+                await loader.add(batch)
+            mark = fingerprint(content, one.senders, reader.digest(), {"region": "US"})
+            await loader.seal(fingerprint=mark, facts={})
+            reader.release()
+        self.rejected += rows.summary.rejected
+        if rows.summary.rejected:
+            self.rejects.append(rejects_path)
+        return reservation.broadcast
+
+    async def _await_worker(self, store: Store) -> None:
+        until = time.monotonic() + _WORKER_SECONDS
+        while not await store.redis.zcard(store.keys.plain("workers")):
+            self.stage.check()
+            if time.monotonic() > until:
+                raise DemoError(f"The worker did not begin within {_WORKER_SECONDS:.0f} s.")
+            await asyncio.sleep(0.05)
+
+
+def _stay(stage: Stage, run: _Run, console: Console) -> None:
+    """Keep everything up until Ctrl-C, and say how to look around."""
+    console.print("\nEverything stays up until you press Ctrl-C. In another terminal:\n")
+    lines = (
+        f". {stage.env_file}",
+        "broadcaster broadcasts list",
+        f"broadcaster broadcasts show {run.broadcasts[0]}",
+        "broadcaster dead-letters list",
+        "broadcaster senders list",
+        f"curl {stage.simulator_url}/_simulator/counts",
+    )
+    for line in lines:
+        console.print(f"  {line}", style="cyan")
+    try:
+        while True:
+            stage.check()
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        console.print("\nStopping …")
+
+
+if __name__ == "__main__":
+    demo()
