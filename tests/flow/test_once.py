@@ -85,7 +85,8 @@ async def test_a_killed_worker_loses_and_repeats_nothing(tmp_path: Path, total: 
             await run.until(lambda c, m=moment: c.get(State.ACCEPTED, 0) >= total * m, bid, timeout=120)  # type: ignore[misc]
             stop(run.workers[-1], signal.SIGKILL)
             deaths += 1
-            doubts.append((await counts(run.store, bid)).get(State.SENDING, 0))
+            found = await counts(run.store, bid)
+            doubts.append(found.get(State.SENDING, 0) + found.get(State.IN_DOUBT, 0) - sum(doubts))
             run.start_worker()
         told = await run.settled(bid, timeout=300)
         await check_truth(run, bid, total)

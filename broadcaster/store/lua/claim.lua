@@ -159,9 +159,12 @@ local function slice(lane, L, paces)
         local heads, attempts, segments = take(s, bid, f, budget)
         consume(s)
         if #heads > 0 then
-          L.clock, L.tag[c] = tag, tag + segments / W[cls]
+          L.tag[c] = tag + segments / W[cls]
+          -- who is served alone takes the clock along: whoever comes next starts beside it, owed and owing nothing
+          L.clock = weight_sum == W[cls] and L.tag[c] or tag
+          local flow_clock = redis.call('ZCARD', zset) == 1 and flow_tag + segments or flow_tag
           redis.call('ZADD', zset, flow_tag + segments, bid)
-          redis.call('HSET', lane_key(lane), 'clock', L.clock, 't' .. cls, L.tag[c], 'clock:' .. cls, flow_tag)
+          redis.call('HSET', lane_key(lane), 'clock', L.clock, 't' .. cls, L.tag[c], 'clock:' .. cls, flow_clock)
           local at = free_at(paces)
           for _, p in ipairs(paces) do
             spend({p}, at, segments)
