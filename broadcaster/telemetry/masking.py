@@ -20,6 +20,8 @@ _DROPPED: Final = (
     *("token", "secret", "password", "passwd", "authorization", "auth", "apikey", "secretkey"),
     *("credentials", "cookie", "signature"),
 )
+#: Longer texts are cut: an exception may carry a whole answer.
+_LONGEST: Final = 16_384
 #: Integers this size are numbers or times; times and sizes have a unit at the end of their name.
 _NUMBER_SIZES: Final = range(10**9, 10**15)
 _UNITS: Final = (
@@ -38,7 +40,7 @@ _UNITS: Final = (
 _GAP: Final = r"[\s().\-/\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\xad\ufeff]"
 
 _KEYED: Final = re.compile(
-    r"""(?ix) (?<![a-z]) (?P<key> (?:[a-z]+[_-])* (?:"""
+    r"""(?ix) (?<![a-z]) (?P<key> (?:[a-z]{1,20}[_-]){0,4} (?:"""
     + "|".join(name for name in _DROPPED if name not in {"payload", "rendered", "signature"})
     + r"""|content_?variables|api_key|media_?urls?) \\? ["']? \s* [:=] \s* )
     (?P<value> (?:basic|bearer)\s+\S+ | \\"(?:(?!\\").)*(?:\\")? | "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'?
@@ -80,6 +82,8 @@ class Masking:
         """Return `text` with secrets, message texts and the middle of every number hidden."""
         if self._secrets is not None:
             text = self._secrets.sub(HIDDEN, text)
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}… ({len(text)} characters)"
         if _HARMLESS.fullmatch(text):
             return text
         text = _KEYED.sub(rf"\g<key>{HIDDEN}", text)

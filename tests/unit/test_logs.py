@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -273,6 +274,20 @@ def test_known_secrets_are_hidden_however_they_are_spelled() -> None:
 
 def test_a_lone_token_is_hidden_even_if_unknown() -> None:
     assert Masking().text(f"refused {TOKEN}") == f"refused {HIDDEN}"
+
+
+def test_a_long_text_is_cut_without_showing_half_a_secret() -> None:
+    masked = Masking([TOKEN]).text("x" * 16_370 + TOKEN + "y" * 100_000)
+    assert len(masked) < 16_500
+    assert masked.endswith("characters)")
+    assert TOKEN[:8] not in masked
+
+
+@pytest.mark.parametrize("piece", ["a_", "1 ", 'body="', "body='\\", "+", "AC0", "a-b_", "%2B", '\\"'])
+def test_no_text_takes_long_to_mask(piece: str) -> None:
+    started = time.perf_counter()
+    Masking().text((piece * 16_000)[:16_000])
+    assert time.perf_counter() - started < 1.0
 
 
 @given(st.text(max_size=30), st.from_regex(r"\+[1-9][0-9]{7,13}", fullmatch=True), st.text(max_size=30))
