@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 REPEATED: Final = frozenset({"MediaUrl", "PersistentAction"})
 
@@ -27,7 +27,7 @@ def parse_form(raw: bytes) -> Form:
         if "+" in value or "%" in value:
             value = _unquote(value)
         if "%" in name or "+" in name:
-            name = unquote_plus(name)
+            name = _unquote(name)
         if name in REPEATED:
             if name == "MediaUrl":
                 media.append(value)
@@ -42,7 +42,7 @@ def _unquote(value: str) -> str:
         return value.replace("+", " ")
     if value.startswith("%2B") and "%" not in value[3:] and "+" not in value:
         return "+" + value[3:]
-    return unquote_plus(value)
+    return unquote_to_bytes(value.replace("+", " ")).decode("utf-8", "replace")
 
 
 def as_number(text: str) -> str:

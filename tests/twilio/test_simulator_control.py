@@ -78,6 +78,17 @@ async def test_config_changes_while_it_runs() -> None:
         assert (await api.post(**GOOD)).status_code == 201
 
 
+async def test_faults_by_recipient_come_as_json_too() -> None:
+    first, second, third = recipients(3)
+    rules = {first: "throttle", second: ["error", ""], third: {"fault": "21614", "tries": 1}}
+    async with api_of() as api:
+        await api.http.post("/_simulator/config", json={"recipients": rules})
+        tries = [(await api.post(**GOOD | {"To": to})).status_code for to in (*rules, *rules)]
+        assert tries == [429, 500, 400, 429, 201, 201]
+        told = await api.http.get(f"/_simulator/recipients?To={second}&To={third}")  # the plus is not encoded
+        assert {to: row["tries"] for to, row in told.json().items()} == {second: 2, third: 2}
+
+
 async def test_reset_forgets_everything_but_the_config() -> None:
     async with api_of(recipients={TO: ["throttle"]}) as api:
         assert (await api.post(**GOOD)).status_code == 429

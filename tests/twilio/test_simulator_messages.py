@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from broadcaster.simulator.config import (
     TemplateConfig,
 )
 from broadcaster.simulator.encoding import count_segments, smart
+from broadcaster.simulator.forms import REPEATED, parse_form
 from broadcaster.simulator.senders import default_rate
 
 OTHER_SERVICE = "MG" + "9" * 32
@@ -218,6 +220,14 @@ async def test_some_recipients_end_undelivered() -> None:
 @given(st.text(st.sampled_from("abc é€[]{}~^|\\\n\u4e2d\U0001f600"), max_size=400))
 def test_segments_are_counted_as_an_independent_library_does(text: str) -> None:
     assert count_segments(text) == max(1, len(split(text).parts))
+
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda name: name not in REPEATED)
+
+
+@given(st.dictionaries(NAMES, st.text(st.characters(codec="utf-8"))))
+def test_a_form_is_read_as_it_was_written(fields: dict[str, str]) -> None:
+    assert parse_form(urlencode(fields).encode()).fields == fields
 
 
 def test_smart_encoding_makes_gsm_text() -> None:
