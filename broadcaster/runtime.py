@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.twilio.engine import Timeouts
+from broadcaster.twilio.hosts import base_url
 from broadcaster.twilio.send import MessageSender
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def message_sender(settings: Settings, concurrency: int) -> MessageSender:
     return MessageSender(
         account,
         (user, password),
-        settings.twilio_url,
+        base_url(
+            override=settings.twilio_api_base_url, region=settings.twilio_region, edge=settings.twilio_edge
+        ),
         timeouts=Timeouts(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds),
         concurrency=concurrency,
         proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,

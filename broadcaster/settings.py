@@ -201,12 +201,10 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in text.split(",") if part)
 
     @property
-    def twilio_url(self) -> str:
-        """Where Twilio's API is: `TWILIO_API_BASE_URL`, else the host of edge and region."""
-        if self.twilio_api_base_url:
-            return self.twilio_api_base_url
-        region = self.twilio_region or ("us1" if self.twilio_edge else None)
-        return "https://" + ".".join(filter(None, ("api", self.twilio_edge, region, "twilio.com")))
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret's text, for the logs to hide."""
+        held = (getattr(self, name) for name in type(self).model_fields if is_secret(name))
+        return tuple(secret.get_secret_value() for secret in held if secret)
 
     def credentials(self) -> tuple[str, str, str]:
         """Return (account SID, user, password). Raises `SettingsError` naming what is not set."""

@@ -41,7 +41,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings()
-        logs.configure(settings.log_level, settings.log_format)
+        logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
             return uvloop.run(_run(settings, options, redis_url))
     except (SettingsError, EmbeddedServerError) as error:

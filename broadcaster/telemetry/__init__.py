@@ -1,1 +1,1 @@
-"""Structured logs, metrics and events."""
+"""Structured logs and metrics."""

@@ -32,7 +32,6 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_nothing_set_gives_the_defaults() -> None:
     settings = load_settings()
     assert (settings.concurrency, settings.redis_address, settings.api_port) == (64, None, 8080)
-    assert settings.twilio_url == "https://api.twilio.com"
 
 
 def test_the_environment_wins_over_the_file_and_an_option_over_both(
@@ -179,21 +178,16 @@ def test_credentials_prefer_the_api_key_and_say_what_is_missing() -> None:
     assert both.credentials() == (ACCOUNT, KEY, "s")
 
 
-@pytest.mark.parametrize(
-    ("edge", "region", "url"),
-    [
-        ("dublin", "ie1", "https://api.dublin.ie1.twilio.com"),
-        ("dublin", None, "https://api.dublin.us1.twilio.com"),
-        (None, "ie1", "https://api.ie1.twilio.com"),
-    ],
-)
-def test_edge_and_region_name_the_host(edge: str | None, region: str | None, url: str) -> None:
-    assert load_settings(twilio_edge=edge, twilio_region=region).twilio_url == url
-
-
 def test_another_server_in_twilios_place() -> None:
-    settings = load_settings(twilio_api_base_url="http://127.0.0.1:9000/", twilio_region="ie1")
-    assert settings.twilio_url == "http://127.0.0.1:9000"
+    assert (
+        load_settings(twilio_api_base_url="http://127.0.0.1:9000/").twilio_api_base_url
+        == "http://127.0.0.1:9000"
+    )
+
+
+def test_the_logs_are_told_every_secret() -> None:
+    settings = load_settings(twilio_auth_token="t0k3n", redis_url="redis://:pw@host")
+    assert set(settings.secrets) == {"t0k3n", "redis://:pw@host"}
 
 
 def test_two_signing_keys_while_one_is_being_changed() -> None:
