@@ -1,0 +1,132 @@
+"""`broadcaster broadcasts …`: look at broadcasts and steer them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.connect import with_store
+from broadcaster.cli.exits import CommandFailedError, InputError
+from broadcaster.cli.options import env_file_option, json_option
+from broadcaster.cli.output import print_json, print_table, when
+from broadcaster.cli.showing import show_broadcast
+from broadcaster.lanes import control
+from broadcaster.reporting.broadcasts import list_broadcasts, read_broadcast
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broadcaster.reporting.broadcasts import BroadcastView
+    from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
+
+
+@click.group()
+def broadcasts() -> None:
+    """List, show, watch, start, pause, resume, cancel broadcasts."""
+
+
+@broadcasts.command("list")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+@json_option
+@env_file_option
+def list_(limit: int, *, as_json: bool, env_file: Path | None) -> None:
+    """List the newest broadcasts, newest first."""
+    views = with_store(env_file, lambda store: list_broadcasts(store, limit=limit))
+    if as_json:
+        print_json([view.summary() for view in views])
+        return
+    print_table(
+        ("id", "name", "state", "total", "unsent", "made"),
+        [(v.id, v.name, v.state, v.total, v.unsent, when(v.created_at)) for v in views],
+        right=(3, 4),
+    )
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@json_option
+@env_file_option
+def show(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Show one broadcast: its states, codes, and what it waits for."""
+    show_broadcast(with_store(env_file, lambda store: _read(store, broadcast)), as_json=as_json)
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@json_option
+@env_file_option
+def watch(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
+    """Wait until a broadcast has ended; exit codes as of `send --wait`."""
+    from broadcaster.cli.waiting import wait_for_end  # noqa: PLC0415 - the one command that waits
+
+    code, view = with_store(env_file, lambda store: wait_for_end(store, broadcast))
+    show_broadcast(view, as_json=as_json)
+    return code
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@json_option
+@env_file_option
+def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Start a draft, or a scheduled broadcast before its time."""
+    _steer(env_file, broadcast, control.start(broadcast), "started", as_json=as_json)
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@click.option("--reason", default="by request", show_default=True, help="Shown to whoever asks why it waits.")
+@json_option
+@env_file_option
+def pause(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Stop a running broadcast, within a second."""
+    _steer(env_file, broadcast, control.pause(broadcast, reason), "paused", as_json=as_json)
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@json_option
+@env_file_option
+def resume(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Let a paused broadcast go on."""
+    _steer(env_file, broadcast, control.resume(broadcast), "resumed", as_json=as_json)
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@click.option("--reason", default="by request", show_default=True, help="Shown to whoever asks.")
+@json_option
+@env_file_option
+def cancel(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
+    """End a broadcast: what has not left is skipped."""
+    _steer(env_file, broadcast, control.cancel(broadcast, reason), "canceled", as_json=as_json)
+
+
+def _steer(env_file: Path | None, broadcast: str, call: Call[str], done: str, *, as_json: bool) -> None:
+    """Carry out one script and show the broadcast. Raises InputError or CommandFailedError."""
+
+    async def work(store: Store) -> BroadcastView:
+        await _read(store, broadcast)
+        verdict = await store.run(call)
+        if verdict != "ok" and not _already(done, verdict):
+            raise CommandFailedError(f"broadcast {broadcast} is {verdict}, so it can't be {done}")
+        return await _read(store, broadcast)
+
+    view = with_store(env_file, work)
+    if as_json:
+        print_json(view.summary())
+    else:
+        click.echo(f"{view.id}  {view.name}: {view.state}")
+
+
+def _already(done: str, state: str) -> bool:
+    return state == {"started": "running", "resumed": "running"}.get(done, done)
+
+
+async def _read(store: Store, broadcast: str) -> BroadcastView:
+    view = await read_broadcast(store, broadcast)
+    if view is None:
+        raise InputError(f"there is no broadcast {broadcast}: `broadcaster broadcasts list` shows them")
+    return view

@@ -1,0 +1,70 @@
+"""What each error is to whoever typed the command: one message and an exit code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from broadcaster.domain.addresses import AddressError
+from broadcaster.domain.content import ContentError
+from broadcaster.domain.senders import NoSenderError
+from broadcaster.intake.faults import ListError, ListRefusedError
+from broadcaster.intake.submit import NotConfirmedError, SubmissionError
+from broadcaster.settings import SettingsError
+from broadcaster.store.errors import StoreError, Unreachable, WrongServer
+from broadcaster.store.server_binary import EmbeddedServerError
+from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
+
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+UNFINISHED: Final = 3
+STOPPED: Final = 4
+
+
+class InputError(ValueError):
+    """Something that was typed can't be used; the message says why and what to do."""
+
+
+class CommandFailedError(Exception):
+    """The command could not do what it was asked; the message says why."""
+
+
+_BAD_INPUT: Final = (
+    InputError,
+    SettingsError,
+    AddressError,
+    NoSenderError,
+    ContentError,
+    ListError,
+    SubmissionError,
+    EmbeddedServerError,
+    Unreachable,
+    WrongServer,
+)
+
+
+def explain(error: Exception) -> tuple[int, str] | None:
+    """Return the exit code and what to print; None for what is a bug of ours and wants its traceback."""
+    if isinstance(error, NotConfirmedError):
+        return FAILED, "Nothing was sent."
+    if isinstance(error, ListRefusedError):
+        return BAD_INPUT, _refused_list(error)
+    if isinstance(error, _BAD_INPUT):
+        return BAD_INPUT, f"Error: {error}"
+    if isinstance(error, RedisError | OSError):
+        return FAILED, f"Error: Redis or the system: {error}"
+    if isinstance(error, StoreError | TwilioError | TwilioUnreachable | CommandFailedError):
+        return FAILED, f"Error: {error}"
+    return None
+
+
+def _refused_list(error: ListRefusedError) -> str:
+    lines = [f"Error: {error}"]
+    for fault in error.shown:
+        column = f", {fault.column}" if fault.column else ""
+        value = f" {fault.value!r}" if fault.value else ""
+        lines.append(f"  line {fault.line}{column}:{value} {fault.reason}")
+    if error.total > len(error.shown):
+        lines.append(f"  … and {error.total - len(error.shown):,} more")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""What `send` starts itself where no REDIS_URL is set: the embedded server and one worker.
+
+Both end with the command. Their data stays: the next `send`, or `broadcaster worker`, goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Final, Self
+
+from dotenv import dotenv_values
+
+from broadcaster.cli.exits import CommandFailedError
+from broadcaster.store.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+WORKER_STARTS_SECONDS: Final = 20.0
+_PDEATHSIG: Final = 1
+#: Runs in the child before the worker takes its place: it is told to stop when this process ends.
+_STOP_WITH_PARENT: Final = (
+    "import ctypes,os,sys;"
+    f"sys.platform=='linux' and ctypes.CDLL(None).prctl({_PDEATHSIG},{int(signal.SIGTERM)},0,0,0);"
+    "os.getppid()==int(sys.argv[1]) or sys.exit(1);"
+    "os.execv(sys.argv[2],sys.argv[2:])"
+)
+
+
+def environment(env_file: Path | None, **more: str) -> dict[str, str]:
+    """Return the environment for a process that reads the same settings, `env_file` included."""
+    extra = dotenv_values(env_file) if env_file else {}
+    return {**{name: value for name, value in extra.items() if value}, **os.environ, **more}
+
+
+async def live_workers(store: Store) -> int:
+    """Count the workers whose lease has not run out."""
+    seconds, micros = await store.redis.time()
+    now = seconds * 1_000_000 + micros
+    return int(await store.redis.zcount(store.keys.plain("workers"), now, "+inf"))
+
+
+class Home(AbstractContextManager["Home"]):
+    """The embedded server of a data directory, and a worker if none lives. Raises `EmbeddedServerError`."""
+
+    def __init__(self, settings: Settings, env_file: Path | None) -> None:
+        self._settings = settings
+        self._env_file = env_file
+        self._server = EmbeddedServer(settings.data_dir)
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What redis-py takes."""
+        return self._server.url
+
+    @property
+    def worker_log(self) -> Path:
+        """Where the worker's log lines go."""
+        return self._settings.data_dir / "worker.log"
+
+    def __enter__(self) -> Self:
+        """Start the server, or find the one that runs."""
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the worker, which finishes what is in flight, then the server; what we only found goes on."""
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.terminate()
+            try:
+                self._worker.wait(self._settings.shutdown_seconds + 5)
+            except subprocess.TimeoutExpired:
+                self._worker.kill()
+                self._worker.wait()
+        self._server.stop()
+
+    async def ensure(self, store: Store) -> None:
+        """Bring back what is gone: the server (somebody else's may have ended), a live worker."""
+        self._server.start()
+        if self._worker is not None and self._worker.poll() is None:
+            return
+        if await live_workers(store):
+            return
+        self._worker = self._start_worker()
+        deadline = time.monotonic() + WORKER_STARTS_SECONDS
+        while not await live_workers(store):
+            if self._worker.poll() is not None or time.monotonic() > deadline:
+                raise CommandFailedError(
+                    f"the worker did not start. The end of {self.worker_log}:\n{self._tail()}"
+                )
+            await asyncio.sleep(0.05)
+
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", _STOP_WITH_PARENT, str(os.getpid()), sys.executable, "-m", "workers"]
+        with self.worker_log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
+                command,
+                env=environment(self._env_file, REDIS_URL=self.url),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us: the worker is stopped in order
+            )
+
+    def _tail(self, lines: int = 8) -> str:
+        try:
+            return "\n".join(self.worker_log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return "(there is no log)"

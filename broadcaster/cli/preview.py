@@ -1,0 +1,124 @@
+"""What a list would come to: `send --dry-run`, and the question before a list is sent."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.exits import BAD_INPUT
+from broadcaster.cli.lists import fault_list, open_peeked, senders_of
+from broadcaster.cli.output import print_json, print_table, say, span
+from broadcaster.domain.content import compile_content
+from broadcaster.domain.senders import format_rate
+from broadcaster.intake.dry_run import dry_run
+from broadcaster.intake.senders import lanes_offline
+from broadcaster.intake.submit import Submission, check
+
+if TYPE_CHECKING:
+    from broadcaster.cli.send import SendOptions
+    from broadcaster.intake.dry_run import DryRun
+    from broadcaster.intake.senders import Lane
+    from broadcaster.intake.summary import Summary
+
+
+def forecast(options: SendOptions) -> tuple[DryRun, list[Lane]]:
+    """Read the whole list and report. Raises what reading a list raises, and ContentRefusedError."""
+    with ExitStack() as stack:
+        reader = open_peeked(options)
+        stack.callback(reader.release)
+        lanes = lanes_offline(senders_of(options, reader))
+        service = options.service if options.senders else None
+        submission = Submission(
+            name=options.name, content=options.content, lanes=tuple(lanes), messaging_service_sid=service
+        )
+        check(submission, now=time.time())
+        report = dry_run(
+            reader,
+            renderer=compile_content(options.content),
+            senders=[(lane.name, lane.rate) for lane in lanes],
+            region=options.region,
+            faults=fault_list(options.file),
+            with_rejects=options.rejects is not None,
+        )
+    return report, lanes
+
+
+def preview(options: SendOptions) -> int:
+    """Carry out `send --dry-run`: exit code 2 if the list would be refused."""
+    report, lanes = forecast(options)
+    if options.as_json:
+        print_json(report)
+    else:
+        _show(report, lanes, options)
+    return BAD_INPUT if report.refused else 0
+
+
+def _show(report: DryRun, lanes: list[Lane], options: SendOptions) -> None:
+    click.echo(
+        f"{report.list_name}: {report.rows:,} rows, {report.recipients:,} recipients, "
+        f"{report.duplicates:,} duplicates, {report.rejected:,} faulty"
+    )
+    origins = {lane.name: lane.origin for lane in lanes}
+    print_table(
+        ("sender", "recipients", "segments", "rate", "takes", "rate is"),
+        [
+            (s.sender, s.recipients, s.segments, format_rate(s.rate), span(s.seconds), origins[s.sender])
+            for s in report.senders
+        ],
+        right=(1, 2),
+    )
+    seconds = max(report.seconds, report.segments / options.rate if options.rate else 0.0)
+    click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
+    click.echo(_encoding(report))
+    for message in report.messages:
+        text = message.body if message.body is not None else f"template {options.content.content_sid}"
+        variables = f" {message.content_variables}" if message.content_variables else ""
+        click.echo(f"  {message.sender} → {message.to}: {text}{variables} [{message.segments}]")
+    for fault in report.faults:
+        column = f", {fault.column}" if fault.column else ""
+        click.echo(f"  {report.position} {fault.line}{column}: {fault.value!r} {fault.reason}")
+    if report.refused:
+        say("Error: the list would be refused for its faulty rows; --rejects FILE sends the others.")
+    elif report.rejected:
+        say(f"{report.rejected:,} faulty rows would go to {options.rejects}; the others would be sent.")
+
+
+def _encoding(report: DryRun) -> str:
+    if not report.ucs2:
+        return f"encoding: GSM-7 for all {report.gsm7:,} texts" if report.gsm7 else "encoding: no plain texts"
+    cause = report.ucs2_cause
+    why = (
+        f"; {cause.character!r} ({cause.code_point}) in {report.position} {cause.line} forced it"
+        if cause
+        else ""
+    )
+    return f"encoding: {report.gsm7:,} GSM-7, {report.ucs2:,} UCS-2{why}"
+
+
+def outline(summary: Summary, submission: Submission) -> str:
+    """Return what a person must know to say yes."""
+    lines = [
+        f"{summary.recipients:,} recipients, {summary.segments:,} segments"
+        + (
+            f"; skipped: {summary.duplicates:,} duplicates, {summary.opted_out:,} opted out"
+            if summary.duplicates or summary.opted_out
+            else ""
+        )
+    ]
+    slowest = (submission.rate and summary.segments / submission.rate) or 0.0
+    for lane in submission.lanes:
+        totals = summary.lanes[lane.name]
+        slowest = max(slowest, totals.segments / lane.rate)
+        lines.append(f"  {totals.recipients:,} from {lane.name} at {format_rate(lane.rate)} ({lane.origin})")
+    lines.append(f"  takes about {span(slowest)}")
+    for message in summary.first[:1]:
+        text = (
+            message.rendered.body
+            or message.rendered.content_variables
+            or f"template {submission.content.content_sid}"
+        )
+        lines.append(f"  first message, to {message.to}: {text}")
+    return "\n".join(lines)

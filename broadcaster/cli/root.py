@@ -1,0 +1,101 @@
+"""The command's entry: which commands there are, and how each way of ending becomes an exit code.
+
+Nothing heavy is imported here: a command's module is loaded when the command is used, its help line is here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from broadcaster import __version__
+
+#: Name → (module in this package, attribute, help line), in the order of the help page.
+COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "send": ("send", "send", "Send a message to every recipient of a list, once."),
+    "broadcasts": ("broadcasts", "broadcasts", "List, show, watch, start, pause, resume, cancel broadcasts."),
+    "demo": ("demo", "demo", "Run a simulated campaign and show it; needs no account."),
+    "doctor": ("doctor", "doctor", "Check account, senders, Redis and clock; say what to do."),
+    "messages": ("messages", "messages", "Find what became of single messages."),
+    "dead-letters": ("dead_letters", "dead_letters", "List messages that will not be sent, and why."),
+    "senders": ("senders", "senders", "List senders; set their pace; pause and resume them."),
+    "opt-outs": ("opt_outs", "opt_outs", "List, add and remove who must not be written to."),
+    "pause": ("everything", "pause", "Stop everything, within a second."),
+    "resume": ("everything", "resume", "Let everything go on."),
+    "config": ("config", "config", "Show every setting, where it comes from, what it is for."),
+    "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
+    "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),
+}
+INTERRUPTED: Final = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        found = getattr(importlib.import_module(f"broadcaster.cli.{module}"), attribute)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"broadcaster.cli.{module}.{attribute} is no command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the help lines without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="broadcaster")
+def cli() -> None:
+    """Send SMS, MMS and WhatsApp broadcasts through Twilio: each recipient once, at the pace of each sender.
+
+    Settings come from the environment and a .env file; `broadcaster config show` lists them.
+    Exit codes: 0 done, 1 failed, 2 bad usage or input; waiting also 3 finished with failures, 4 paused or
+    stopped, 130 Ctrl-C.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        answer = cli.main(arguments, prog_name="broadcaster", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        _leave(INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from broadcaster.cli.exits import explain  # noqa: PLC0415 - heavy, and rarely needed
+
+        explained = explain(error)
+        if explained is None:
+            raise
+        code, text = explained
+        click.echo(text, err=True)
+        return code
+    return answer if isinstance(answer, int) else 0
+
+
+def _leave(code: int) -> None:
+    """End at once: a thread may still be waiting for standard input, and nothing of it is wanted any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

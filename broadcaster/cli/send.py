@@ -1,0 +1,157 @@
+"""`broadcaster send`: its options, and what they mean together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import env_file_option, json_option, parse_duration, parse_time, settings_from
+from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.content import Content
+from broadcaster.domain.senders import parse_rate
+
+if TYPE_CHECKING:
+    from broadcaster.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """One `send`, as it was typed, with every value read."""
+
+    file: str
+    content: Content
+    settings: Settings
+    env_file: Path | None
+    senders: tuple[str, ...]
+    service: str | None
+    to_column: str | None
+    delimiter: str | None
+    region: str | None
+    name: str
+    schedule_at: float | None
+    priority: Priority
+    expires_in_seconds: float | None
+    on_doubt: OnDoubt
+    idempotency_key: str
+    rate: float | None
+    rejects: Path | None
+    test_to: str | None
+    dry_run: bool
+    draft: bool
+    yes: bool
+    wait: bool
+    as_json: bool
+
+
+@click.command(short_help="Send a message to every recipient of a list, once.")
+@click.argument("file", metavar="FILE|-")
+@click.option("--body", help="The text; {{ column }} is replaced by each row's value.")
+@click.option("--media-url", "media_urls", multiple=True, help="A picture or file to send along; repeatable.")
+@click.option("--content-sid", metavar="HX…", help="A Content template in place of --body.")
+@click.option("--content-variables", metavar="JSON", help='The template\'s variables: {"1": "{{ name }}"}.')
+@click.option("--from", "senders", multiple=True, metavar="SENDER", help="Who sends; several share the list.")
+@click.option("--messaging-service", "service", metavar="MG…", help="A Messaging Service that sends.")
+@click.option("--to-column", metavar="COLUMN", help="The column with the numbers.")
+@click.option("--delimiter", metavar="CHAR", help="What separates a CSV's columns, if it is not found out.")
+@click.option("--region", metavar="CC", help="Country of numbers without +, like US.")
+@click.option("--name", help="What to call the broadcast.")
+@click.option("--at", metavar="TIME", help="Start then: 2026-11-21T18:30+01:00.")
+@click.option("--zone", metavar="ZONE", help="The time zone of --at, like Europe/Berlin.")
+@click.option("--priority", type=click.Choice([*Priority]), default=Priority.NORMAL, show_default=True)
+@click.option("--expires-in", metavar="D", help="Skip what has not left after 90m, 2h, 1d.")
+@click.option("--on-doubt", type=click.Choice([*OnDoubt]), help="When no evidence tells whether it was sent.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key sends the same list only once.")
+@click.option("--rate", metavar="R", help="Segments a second for this broadcast: 50, 1/3s, 100/min.")
+@click.option(
+    "--rejects", type=click.Path(path_type=Path), help="Send the good rows; write the faulty ones here."
+)
+@click.option("--test", "test_to", metavar="TO", help="Send only the first message, to this number.")
+@click.option("--dry-run", is_flag=True, help="Show what would happen; needs neither Redis nor credentials.")
+@click.option("--draft", is_flag=True, help="Load only; `broadcasts start ID` sends it.")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@json_option
+@env_file_option
+def send(**given: Any) -> int:
+    """Send a message to every recipient of FILE (- reads standard input), once.
+
+    FILE is CSV, NDJSON, a JSON array, or one number a line. Faulty rows refuse the whole list, unless
+    --rejects takes them. Without REDIS_URL an embedded server and a worker are started, and the command waits.
+    """
+    options = _read(given)
+    if options.dry_run:
+        from broadcaster.cli.preview import preview  # noqa: PLC0415 - each way needs other modules
+
+        return preview(options)
+    if options.test_to:
+        from broadcaster.cli.trial import send_trial  # noqa: PLC0415
+
+        return send_trial(options)
+    from broadcaster.cli.sending import send_list  # noqa: PLC0415
+
+    return send_list(options)
+
+
+def _read(given: dict[str, Any]) -> SendOptions:
+    """Read every option. Raises InputError, SettingsError, AddressError or ContentError."""
+    settings = settings_from(given["env_file"])
+    if given["draft"] and given["at"]:
+        raise InputError("--draft and --at exclude each other: a draft is started by hand")
+    if given["zone"] and not given["at"]:
+        raise InputError("--zone is the zone of --at: give --at too")
+    return SendOptions(
+        file=given["file"],
+        content=Content(
+            body=given["body"],
+            media_urls=given["media_urls"],
+            content_sid=given["content_sid"],
+            content_variables=_variables(given["content_variables"]),
+        ),
+        settings=settings,
+        env_file=given["env_file"],
+        senders=given["senders"],
+        service=given["service"],
+        to_column=given["to_column"],
+        delimiter="\t" if given["delimiter"] in (r"\t", "tab") else given["delimiter"],
+        region=(given["region"] or settings.region or "").upper() or None,
+        name=given["name"] or ("standard input" if given["file"] == "-" else Path(given["file"]).stem),
+        schedule_at=parse_time(given["at"], given["zone"]) if given["at"] else None,
+        priority=Priority(given["priority"]),
+        expires_in_seconds=parse_duration(given["expires_in"]) if given["expires_in"] else None,
+        on_doubt=OnDoubt(given["on_doubt"] or settings.on_doubt),
+        idempotency_key=given["idempotency_key"] or "",
+        rate=_rate(given["rate"]),
+        rejects=given["rejects"],
+        test_to=given["test_to"],
+        dry_run=given["dry_run"],
+        draft=given["draft"],
+        yes=given["yes"],
+        wait=given["wait"],
+        as_json=given["as_json"],
+    )
+
+
+def _rate(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise InputError(f"--rate: {error}") from None
+
+
+def _variables(text: str | None) -> dict[str, str]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--content-variables is no JSON: {error}") from None
+    if not isinstance(value, dict) or not all(isinstance(v, str | int | float) for v in value.values()):
+        raise InputError('--content-variables must be a JSON object of texts, like {"1": "{{ name }}"}')
+    return {str(key): str(text) for key, text in value.items()}

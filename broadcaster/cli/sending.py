@@ -1,0 +1,209 @@
+"""`send` proper: check, load, ask, start, wait."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import ExitStack, nullcontext
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.exits import CommandFailedError, InputError
+from broadcaster.cli.home import Home, live_workers
+from broadcaster.cli.lists import fault_list, open_peeked, senders_of
+from broadcaster.cli.output import say
+from broadcaster.cli.preview import outline
+from broadcaster.cli.showing import show_broadcast
+from broadcaster.cli.waiting import wait_for_end
+from broadcaster.intake.faults import RejectsFile
+from broadcaster.intake.read_ahead import ReadAhead
+from broadcaster.intake.senders import POOL_FIELD, resolve_lanes
+from broadcaster.intake.submit import Submission, check, submit
+from broadcaster.lanes import control
+from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.runtime import opened_store
+from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from broadcaster.cli.lists import Peeked
+    from broadcaster.cli.send import SendOptions
+    from broadcaster.domain.senders import Sender
+    from broadcaster.intake.submit import Submitted
+    from broadcaster.intake.summary import Summary
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+
+def send_list(options: SendOptions) -> int:
+    """Queue the list and, if asked to, wait for its end. Returns the exit code."""
+    settings = options.settings
+    with ExitStack() as stack:
+        reader = open_peeked(options)
+        stack.callback(reader.release)
+        senders = senders_of(options, reader)
+        settings.credentials()
+        home: AbstractContextManager[Home | None] = (
+            nullcontext() if settings.redis_address else Home(settings, options.env_file)
+        )
+        at_home = stack.enter_context(home)
+        url = settings.redis_address or (at_home.url if at_home else "")
+        return asyncio.run(_Send(options, reader, senders, at_home).run(url))
+
+
+def twilio_rest(settings: Settings) -> TwilioRest:
+    """Return the client of Twilio's low-rate side. Raises SettingsError."""
+    account, user, secret = settings.credentials()
+    return TwilioRest(
+        account,
+        (user, secret),
+        settings.twilio_api_base_url,
+        region=settings.twilio_region,
+        edge=settings.twilio_edge,
+        proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
+    )
+
+
+async def check_credentials(rest: TwilioRest) -> None:
+    """Refuse what Twilio refuses; anything else that goes wrong now only warns. Raises InputError."""
+    try:
+        await rest.check_credentials()
+    except TwilioError as error:
+        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise InputError(
+                f"Twilio refused the credentials: {error}. Check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
+            ) from None
+        say(f"Warning: the credentials could not be checked: {error}")
+    except TwilioUnreachable as error:
+        say(f"Warning: the credentials could not be checked, Twilio does not answer: {error}")
+
+
+class _Send:
+    """One run of `send` against an open store."""
+
+    def __init__(
+        self, options: SendOptions, reader: Peeked, senders: tuple[Sender, ...], home: Home | None
+    ) -> None:
+        self._options = options
+        self._reader = reader
+        self._senders = senders
+        self._home = home
+
+    async def run(self, url: str) -> int:
+        async with opened_store(self._options.settings, url) as store:
+            submission = await self._submission(store)
+            done = await self._submit(store, submission)
+            if done.known:
+                say(f"This list was taken before with this idempotency key, as broadcast {done.broadcast}.")
+            await _begin(store, submission, done, draft=self._options.draft)
+            waiting = (self._options.wait or self._home is not None) and not self._options.draft
+            if not waiting:
+                return await self._tell(store, done)
+            return await self._wait(store, done)
+
+    async def _submission(self, store: Store) -> Submission:
+        options = self._options
+        service = options.service if options.senders else None
+        async with twilio_rest(options.settings) as rest:
+            lanes = tuple(await resolve_lanes(self._senders, store, rest.service_pool, service))
+            submission = Submission(
+                name=options.name,
+                content=options.content,
+                lanes=lanes,
+                messaging_service_sid=service,
+                region=options.region,
+                priority=options.priority,
+                on_doubt=options.on_doubt,
+                schedule_at=options.schedule_at,
+                expires_in_seconds=options.expires_in_seconds,
+                rate=options.rate,
+                idempotency_key=options.idempotency_key,
+                list_options=(("to_column", options.to_column), ("delimiter", options.delimiter)),
+            )
+            check(submission, now=time.time())
+            await check_credentials(rest)
+        return submission
+
+    async def _submit(self, store: Store, submission: Submission) -> Submitted:
+        options = self._options
+        with ExitStack() as stack:
+            rejects = None
+            if options.rejects is not None:
+                rejects = stack.enter_context(RejectsFile(options.rejects, list_path=options.file))
+            asks = sys.stdin.isatty() and sys.stderr.isatty() and not options.yes and not options.draft
+
+            async def confirm(summary: Summary) -> bool:
+                if summary.rejected:
+                    say(f"{summary.rejected:,} faulty rows are in {options.rejects}.")
+                if not asks or summary.recipients <= 1:
+                    return True
+                say(outline(summary, submission))
+                answers = await ReadAhead(_ask()).take()
+                return bool(answers and answers[0])
+
+            return await submit(
+                store,
+                self._reader,
+                submission,
+                rejects=rejects,
+                faults=fault_list(options.file),
+                confirm=confirm,
+            )
+
+    async def _tell(self, store: Store, done: Submitted) -> int:
+        view = await read_broadcast(store, done.broadcast)
+        if view is None:
+            raise CommandFailedError(f"broadcast {done.broadcast} is gone")
+        show_broadcast(view, as_json=self._options.as_json)
+        if view.state == "draft":
+            say(f"Not started. Start it with: broadcaster broadcasts start {view.id}")
+        elif not await live_workers(store):
+            say("No worker is running; it is queued. Start one with: broadcaster worker")
+        return 0
+
+    async def _wait(self, store: Store, done: Submitted) -> int:
+        home = self._home
+
+        async def revive() -> None:
+            if home is not None:
+                await home.ensure(store)
+
+        try:
+            await revive()
+            if home is None and not await live_workers(store):
+                say("No worker is running; waiting for one. Start it with: broadcaster worker")
+            code, view = await wait_for_end(store, done.broadcast, lost=revive)
+        except asyncio.CancelledError:
+            if home is not None:
+                say(
+                    f"Stopped; broadcast {done.broadcast} goes on with the next "
+                    "`broadcaster send` or `broadcaster worker`."
+                )
+            else:
+                say(f"It goes on. Watch it with: broadcaster broadcasts watch {done.broadcast}")
+            raise
+        show_broadcast(view, as_json=self._options.as_json)
+        return code
+
+
+def _ask() -> Iterator[bool]:
+    yield click.confirm("Send it?", err=True)
+
+
+async def _begin(store: Store, submission: Submission, done: Submitted, *, draft: bool) -> None:
+    """Let senders share the permits of their services, then start; a draft and a scheduled one wait."""
+    known = {raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes"))}
+    calls = [control.share_pool(lane.name, lane.shares) for lane in submission.lanes if lane.shares]
+    for lane in submission.lanes:
+        if lane.pool:
+            await store.redis.hset(store.keys.lane(lane.name), POOL_FIELD, "\n".join(lane.pool))
+            calls += [control.share_pool(name, lane.name) for name in lane.pool if name in known]
+    if not draft:
+        calls.append(control.start(done.broadcast, from_states=("draft",)))
+    if calls:
+        await store.run_all(calls)

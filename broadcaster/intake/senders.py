@@ -1,0 +1,122 @@
+"""Which lanes a broadcast uses, and at which pace: what was set for a lane wins over its kind's default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.addresses import AddressError
+from broadcaster.domain.senders import SenderKind, choose_senders, default_rate, parse_sender
+from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from broadcaster.domain.addresses import Channel
+    from broadcaster.domain.senders import Sender
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+    PoolReader = Callable[[str], Awaitable[list[str]]]
+
+#: Field of a service's lane: the names in its pool, one a line, as they were read when it was first used.
+POOL_FIELD: Final = "members"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One sender of a broadcast. `rate` is in segments a second, `origin` says where it comes from.
+
+    `pool` holds the senders of a service; `shares` is the service whose permits this sender spends too.
+    """
+
+    name: str
+    kind: SenderKind
+    rate: float
+    origin: str
+    pool: tuple[str, ...] = ()
+    shares: str = ""
+
+
+def senders_for(
+    settings: Settings, given: Sequence[str], service: str | None, channels: Collection[Channel] = ()
+) -> tuple[Sender, ...]:
+    """Return the senders that were named, else the environment's. Raises AddressError or NoSenderError."""
+    return choose_senders(
+        given,
+        service,
+        default_service=settings.twilio_messaging_service_sid,
+        default_phone=settings.twilio_phone_number,
+        default_whatsapp=settings.twilio_whatsapp_from,
+        channels_needed=channels,
+    )
+
+
+def lanes_offline(senders: Sequence[Sender]) -> list[Lane]:
+    """Return lanes at their kinds' default rates: what can be known without Redis and Twilio."""
+    unread = "its pool is not read in a dry run"
+    return [
+        Lane(s.name, s.kind, default_rate(s.kind), unread if _is_service(s) else "default") for s in senders
+    ]
+
+
+async def resolve_lanes(
+    senders: Sequence[Sender], store: Store, read_pool: PoolReader, service: str | None = None
+) -> list[Lane]:
+    """Return the lanes with the rates that will hold. `service`: the one whose pool the senders are from.
+
+    A service's pool is read when its lane is first used; if it can't be, the rate is 1/s. Raises redis'
+    errors.
+    """
+    return [
+        await (_service_lane(s, store, read_pool) if _is_service(s) else _plain_lane(s, store, service))
+        for s in senders
+    ]
+
+
+def _is_service(sender: Sender) -> bool:
+    return sender.kind is SenderKind.SERVICE
+
+
+async def _plain_lane(sender: Sender, store: Store, service: str | None) -> Lane:
+    rate = await store.redis.hget(store.keys.lane(sender.name), "rate")
+    shares = service or await _service_of(sender.name, store)
+    if rate:
+        return Lane(sender.name, sender.kind, float(rate), "set", shares=shares)
+    return Lane(sender.name, sender.kind, default_rate(sender.kind), "default", shares=shares)
+
+
+async def _service_of(name: str, store: Store) -> str:
+    """Return the service, among those that are lanes here, whose pool `name` is in; "" if none is."""
+    known: list[str] = sorted(raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes")))
+    for service in known:
+        if service.startswith("MG") and name in await _remembered_pool(service, store):
+            return service
+    return ""
+
+
+async def _remembered_pool(service: str, store: Store) -> tuple[str, ...]:
+    raw = await store.redis.hget(store.keys.lane(service), POOL_FIELD)
+    return tuple((raw or b"").decode().split())
+
+
+async def _service_lane(sender: Sender, store: Store, read_pool: PoolReader) -> Lane:
+    rate = await store.redis.hget(store.keys.lane(sender.name), "rate")
+    if rate:
+        pool = await _remembered_pool(sender.name, store)
+        return Lane(sender.name, sender.kind, float(rate), "set", pool=pool)
+    try:
+        pool = tuple(await read_pool(sender.name))
+    except (TwilioError, TwilioUnreachable) as error:
+        return Lane(sender.name, sender.kind, default_rate(sender.kind), f"its pool can't be read: {error}")
+    sum_of_rates = sum(_rate_of(name) for name in pool)
+    if not sum_of_rates:
+        return Lane(sender.name, sender.kind, default_rate(sender.kind), "its pool is empty", pool=pool)
+    return Lane(sender.name, sender.kind, sum_of_rates, f"sum of its pool of {len(pool)}", pool=pool)
+
+
+def _rate_of(name: str) -> float:
+    try:
+        return default_rate(parse_sender(name).kind)
+    except AddressError:
+        return 0.0  # a kind of sender that we do not know adds nothing

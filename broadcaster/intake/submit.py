@@ -1,0 +1,237 @@
+"""From a list and a content to a broadcast in Redis: the one way in, for the command line and the API.
+
+Nothing of it can be sent before the list is whole. What goes wrong on the way leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.content import compile_content
+from broadcaster.domain.create_message import check_content
+from broadcaster.intake.fingerprint import fingerprint
+from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
+from broadcaster.intake.prepare import Preparation
+from broadcaster.intake.read_ahead import ReadAhead
+from broadcaster.ledger.optouts import OptOuts
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from broadcaster.domain.content import Content
+    from broadcaster.domain.create_message import Fault
+    from broadcaster.intake.faults import FaultList, RejectsFile
+    from broadcaster.intake.senders import Lane
+    from broadcaster.intake.summary import Summary
+    from broadcaster.intake.table import ListReader
+    from broadcaster.store.connection import Store
+
+_T = TypeVar("_T")
+#: How often the import's lease is renewed while a slow list keeps us waiting.
+RENEW_SECONDS: Final = 3.0
+
+
+class SubmissionError(ValueError):
+    """What was asked for can't be taken: the message says why and what to do. Nothing was queued."""
+
+
+class ContentRefusedError(SubmissionError):
+    """The request breaks rules of Create Message; `faults` names each with Twilio's parameter."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        told = [
+            f"{f.parameter}: {f.rule}" + (f" (Twilio {f.twilio_code})" if f.twilio_code else "")
+            for f in faults
+        ]
+        super().__init__("Twilio would refuse this: " + "; ".join(told))
+
+
+class NotConfirmedError(Exception):
+    """Whoever was asked said no. Nothing was queued."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What somebody asks for, but the list. `schedule_at` is in unix seconds.
+
+    `expires_in_seconds` counts from the start: now, or `schedule_at`. `rate` is segments a second over
+    all senders. `list_options` are choices that change what is read from the list (region, column), for the fingerprint.
+    """
+
+    name: str
+    content: Content
+    lanes: tuple[Lane, ...]
+    messaging_service_sid: str | None = None
+    region: str | None = None
+    priority: Priority = Priority.NORMAL
+    on_doubt: OnDoubt = OnDoubt.RESEND
+    schedule_at: float | None = None
+    expires_in_seconds: float | None = None
+    rate: float | None = None
+    idempotency_key: str = ""
+    list_options: tuple[tuple[str, str | None], ...] = ()
+
+    def spec(self, now: float) -> BroadcastSpec:
+        """Return what workers need to know of it."""
+        expires = None
+        if self.expires_in_seconds is not None:
+            expires = (self.schedule_at or now) + self.expires_in_seconds
+        return BroadcastSpec(
+            name=self.name,
+            senders=tuple(lane.name for lane in self.lanes),
+            content=self.content,
+            messaging_service_sid=self.messaging_service_sid,
+            priority=self.priority,
+            on_doubt=self.on_doubt,
+            schedule_at=self.schedule_at,
+            expires_at=expires,
+            rate=self.rate,
+        )
+
+    def fingerprint(self, list_digest: str) -> str:
+        """Return what makes another submission the same."""
+        options = {
+            "service": self.messaging_service_sid,
+            "priority": str(self.priority),
+            "on_doubt": str(self.on_doubt),
+            "schedule_at": self.schedule_at,
+            "expires_in": self.expires_in_seconds,
+            "rate": self.rate,
+            "region": self.region,
+            **dict(self.list_options),
+        }
+        return fingerprint(self.content, (lane.name for lane in self.lanes), list_digest, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A broadcast whose list is whole. `summary` is None if it was there already (`known`)."""
+
+    broadcast: str
+    known: bool
+    summary: Summary | None
+
+
+def check(submission: Submission, now: float) -> None:
+    """Check what can be known before the list is read. Raises ContentError or ContentRefusedError."""
+    compile_content(submission.content)
+    faults: list[Fault] = []
+    for lane in submission.lanes:
+        service = lane.name if lane.name.startswith("MG") else submission.messaging_service_sid
+        sender = None if lane.name.startswith("MG") else lane.name
+        found = check_content(submission.content, from_=sender, messaging_service_sid=service, now=now)
+        faults += [fault for fault in found if fault not in faults]
+    if faults:
+        raise ContentRefusedError(faults)
+
+
+async def submit(
+    store: Store,
+    reader: ListReader,
+    submission: Submission,
+    *,
+    rejects: RejectsFile | None = None,
+    faults: FaultList | None = None,
+    progress: Callable[[Summary], None] | None = None,
+    confirm: Callable[[Summary], Awaitable[bool]] | None = None,
+) -> Submitted:
+    """Load the list; it ends as `draft`, or `scheduled` where a time is named. Starting it is another step.
+
+    The same idempotency key with the same list and content returns the broadcast that is there. `confirm` is
+    asked once all is loaded and checked. Raises `SubmissionError`, a `ListError`, `ContentError`,
+    `NotConfirmedError` or a `StoreError`; nothing stays queued then.
+    """
+    now = time.time()
+    check(submission, now)
+    spec = submission.spec(now)
+    reservation = await _reserve(store, spec, submission.idempotency_key)
+    if reservation.verdict == "known":
+        return await _same(reservation, reader, submission)
+    broadcast = reservation.broadcast
+    try:
+        loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
+        opt_outs = OptOuts()
+        await opt_outs.refresh(store)
+        preparation = Preparation(
+            reader,
+            renderer=compile_content(submission.content),
+            senders=[(lane.name, lane.rate) for lane in submission.lanes],
+            region=submission.region,
+            opt_outs=opt_outs or None,
+            rejects=rejects,
+            faults=faults,
+        )
+        await _load(loader, preparation, progress)
+        if confirm is not None and not await _renewing(loader, confirm(preparation.summary)):
+            raise NotConfirmedError  # noqa: TRY301 - it takes the same way back as a failure
+        digest = await asyncio.to_thread(reader.digest)
+        await loader.seal(fingerprint=submission.fingerprint(digest), facts={})
+    except BaseException as error:
+        await _give_up(store, broadcast, error)
+        raise
+    return Submitted(broadcast, known=False, summary=preparation.summary)
+
+
+async def _reserve(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
+    for _ in range(3):
+        answer = await store.run(reserve(new_broadcast_id(), spec, key))
+        if answer.verdict == "importing":
+            raise SubmissionError(
+                "the list with this idempotency key is being imported right now, as broadcast "
+                f"{answer.broadcast}: wait for it, then ask again"
+            )
+        if answer.verdict != "abandoned":
+            return answer
+        reason = "the importing process ended before the list was complete"
+        if await store.run(abandon(answer.broadcast, reason)) == "ok":
+            await remove_data(store, answer.broadcast)
+    raise SubmissionError("others are submitting with this idempotency key at this moment: ask again")
+
+
+async def _same(reservation: Reservation, reader: ListReader, submission: Submission) -> Submitted:
+    digest = await asyncio.to_thread(reader.digest)
+    if submission.fingerprint(digest) != reservation.fingerprint:
+        raise SubmissionError(
+            f"the idempotency key {submission.idempotency_key!r} belongs to broadcast "
+            f"{reservation.broadcast}, which has another list, content or options: use another key, or what it was first used with"
+        )
+    return Submitted(reservation.broadcast, known=True, summary=None)
+
+
+async def _load(loader: Loader, preparation: Preparation, progress: Callable[[Summary], None] | None) -> None:
+    ahead = ReadAhead(iter(preparation))
+    while batches := await _renewing(loader, ahead.take()):
+        for rows in batches:
+            await loader.add(rows)
+        if progress is not None:
+            progress(preparation.summary)
+    await loader.flush()
+
+
+async def _renewing(loader: Loader, awaitable: Awaitable[_T]) -> _T:
+    """Wait, and renew the import's lease meanwhile."""
+    task = asyncio.ensure_future(awaitable)
+    try:
+        while not (await asyncio.wait({task}, timeout=RENEW_SECONDS))[0]:
+            await loader.flush()
+    finally:
+        task.cancel()
+    return task.result()
+
+
+async def _give_up(store: Store, broadcast: str, error: BaseException) -> None:
+    reason = (
+        "not confirmed"
+        if isinstance(error, NotConfirmedError)
+        else str(error).split("\n")[0] or "interrupted"
+    )
+    try:
+        await store.run(abandon(broadcast, reason[:300], by_its_importer=True))
+        await remove_data(store, broadcast)
+    except Exception as failed:  # noqa: BLE001 - the first error is what to tell; a worker clears this import later
+        error.add_note(f"(what was loaded could not be removed yet: {failed})")
