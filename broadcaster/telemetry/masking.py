@@ -37,6 +37,9 @@ _UNITS: Final = (
     "_id",
     "timestamp",
 )
+#: Names that we make ourselves; a host called ip-10-0-12-200 has as many digits as a number.
+_NAMES: Final = frozenset({"worker", "host", "broadcast", "batch"})
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GAP: Final = r"[\s().\-/\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\xad\ufeff]"
 
 _KEYED: Final = re.compile(
@@ -101,7 +104,7 @@ class Masking:
             return f"<{len(value)} bytes>"
         if isinstance(value, int) and abs(value) in _NUMBER_SIZES and not key.endswith(_UNITS):
             return _short(str(value))
-        if value is None or isinstance(value, int | float):
+        if value is None or isinstance(value, int | float) or (key in _NAMES and _NAME.fullmatch(str(value))):
             return value
         return self.text(str(value) if isinstance(value, str) else repr(value))
 
