@@ -11,26 +11,22 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
-from redis.exceptions import RedisError
 from rich.console import Console
 
 from broadcaster.cli import demo_summary
 from broadcaster.cli.demo_campaign import MOST_RECIPIENTS, Campaign, List, plan, target_seconds, write_list
 from broadcaster.cli.demo_stage import DemoError, Stage, set_stage
 from broadcaster.cli.live import Glimpse, watch
-from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.content import Content, compile_content
+from broadcaster.domain.content import Content
+from broadcaster.domain.senders import parse_sender
 from broadcaster.intake.faults import RejectsFile
-from broadcaster.intake.fingerprint import fingerprint
-from broadcaster.intake.load import Loader, new_broadcast_id, reserve
-from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.reader import ListOptions, open_list
+from broadcaster.intake.senders import Lane
+from broadcaster.intake.submit import Submission, submit
 from broadcaster.lanes.control import start
-from broadcaster.ledger.optouts import OptOuts, opt_out
-from broadcaster.settings import SettingsError, load_settings
+from broadcaster.ledger.optouts import opt_out
+from broadcaster.settings import load_settings
 from broadcaster.store.connection import open_store
-from broadcaster.store.errors import StoreError
-from broadcaster.store.server_binary import EmbeddedServerError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +37,8 @@ _WORKER_SECONDS: Final = 30.0
 #: The second list starts when the first is on its way.
 _URGENT_AFTER_SECONDS: Final = 4.0
 _PREFIX: Final = "broadcaster:"
+#: Lists up to this long are counted by sender while they go: the simulator looks at every arrival for it.
+_COUNTED_LIVE: Final = 50_000
 _ENDED_BY_CTRL_C: Final = 130
 _PLAIN_WIDTH: Final = 120
 
@@ -62,9 +60,6 @@ def demo(recipients: int, leave: bool, as_json: bool) -> None:  # noqa: FBT001 -
     stay = console.is_terminal and not leave and not as_json
     try:
         sys.exit(_perform(console, recipients, stay=stay, as_json=as_json))
-    except (DemoError, EmbeddedServerError, SettingsError, StoreError, RedisError) as error:
-        click.echo(f"broadcaster demo: {error}", err=True)
-        sys.exit(1)
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
         sys.exit(_ENDED_BY_CTRL_C)
@@ -96,6 +91,7 @@ class _Run:
     rejects: list[Path] = field(default_factory=list)
     rejected: int = 0
     _began: float = 0.0
+    _sent: dict[str, int] = field(default_factory=dict)
 
     async def perform(self) -> demo_summary.Verdict:
         """Send both lists; return what came of them. Raises `DemoError`, `StoreError` and redis' errors."""
@@ -115,14 +111,20 @@ class _Run:
                 if pending and (not self.broadcasts or elapsed >= after):
                     await store.run(start(pending[0]))
                     self.broadcasts.append(pending.pop(0))
+                if self.console.is_terminal and self.campaign.rows <= _COUNTED_LIVE:
+                    self._sent = {sender.name: sender.requests for sender in await self._senders()}
 
             def ended(glimpse: Glimpse) -> bool:
                 return not pending and glimpse.settled
 
-            glimpse = await watch(store, lambda: self.broadcasts, self.console, ended=ended, each=each)
+            glimpse = await watch(
+                store, lambda: self.broadcasts, self.console, ended=ended, each=each, sent=lambda: self._sent
+            )
             seconds = time.monotonic() - self._began
             truth = await asyncio.to_thread(self.stage.ask_simulator, "counts")
-            return demo_summary.Verdict(self.campaign.rows, self.rejected, glimpse.views, truth, seconds)
+            return demo_summary.Verdict(
+                self.campaign.rows, self.rejected, glimpse.views, truth, await self._senders(), seconds
+            )
         finally:
             await store.close()
 
@@ -130,34 +132,35 @@ class _Run:
         """Write a list as CSV, then take it in as `broadcaster send` does; return the broadcast's id."""
         path = self.stage.folder / (one.name.lower().replace(" ", "-") + ".csv")
         write_list(one, path)
-        content = Content(body=one.body)
-        spec = BroadcastSpec(
-            name=one.name, senders=tuple(one.senders), content=content, priority=one.priority
+        submission = Submission(
+            name=one.name,
+            content=Content(body=one.body),
+            lanes=tuple(
+                Lane(name, parse_sender(name).kind, rate, "demo") for name, rate in one.senders.items()
+            ),
+            region="US",
+            priority=one.priority,
         )
-        reservation = await store.run(reserve(new_broadcast_id(), spec))
-        known = OptOuts()
-        await known.refresh(store)
-        reader = open_list(str(path), ListOptions())
         rejects_path = path.with_suffix(".rejects.csv")
-        with RejectsFile(rejects_path, list_path=str(path)) as rejects:
-            rows = Preparation(
-                reader,
-                renderer=compile_content(content),
-                senders=list(one.senders.items()),
-                region="US",
-                opt_outs=known,
-                rejects=rejects,
-            )
-            loader = Loader(store, reservation.broadcast, spec, one.senders)
-            for batch in rows:
-                await loader.add(batch)
-            mark = fingerprint(content, one.senders, reader.digest(), {"region": "US"})
-            await loader.seal(fingerprint=mark, facts={})
+        reader = open_list(str(path), ListOptions())
+        try:
+            with RejectsFile(rejects_path, list_path=str(path)) as rejects:
+                submitted = await submit(store, reader, submission, rejects=rejects)
+        finally:
             reader.release()
-        self.rejected += rows.summary.rejected
-        if rows.summary.rejected:
+        if rejects.count:
+            self.rejected += rejects.count
             self.rejects.append(rejects_path)
-        return reservation.broadcast
+        return submitted.broadcast
+
+    async def _senders(self) -> tuple[demo_summary.SenderTruth, ...]:
+        """Ask the simulator what came from each sender."""
+        seen = await asyncio.to_thread(self.stage.ask_simulator, "arrivals?summary=1")
+        return tuple(
+            demo_summary.SenderTruth(name, pace, seen[name]["requests"], seen[name]["peak"])
+            for name, pace in self.campaign.rates.items()
+            if name in seen
+        )
 
     async def _await_worker(self, store: Store) -> None:
         until = time.monotonic() + _WORKER_SECONDS

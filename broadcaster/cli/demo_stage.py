@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import click
 import msgspec
 
 from broadcaster.simulator.config import ACCOUNT_SID, SimulatorConfig
@@ -46,7 +47,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 
 
-class DemoError(Exception):
+class DemoError(click.ClickException):
     """Something on the stage does not work; the message says what, and shows the end of its log."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class SenderTruth:
+    """What the simulator saw of one sender: its requests, and the most of them within any one second."""
+
+    name: str
+    pace: float
+    requests: int
+    fullest_second: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The demo in numbers: `twilio` is the simulator's `counts`, `rejected` the rows that got no record."""
 
@@ -27,6 +37,7 @@ class Verdict:
     rejected: int
     views: tuple[BroadcastView, ...]
     twilio: Mapping[str, Any]
+    senders: tuple[SenderTruth, ...]
     seconds: float
 
     def count(self, state: State) -> int:
@@ -90,6 +101,7 @@ class Verdict:
             "rate": round(self.rate, 1),
             "twilio": {name: self.twilio[name] for name in ("requests", "accepted", "distinct")}
             | {"duplicates": self.twilio["copies"]},
+            "senders": [asdict(sender) for sender in self.senders],
             "broadcasts": [view.summary() for view in self.views],
         }
 
@@ -119,7 +131,20 @@ def show(verdict: Verdict, console: Console, *, rejects: Sequence[str]) -> None:
     console.print()
     console.print(table)
     console.print()
+    _show_pace(verdict, console)
     _show_truth(verdict, console, doubt)
+
+
+def _show_pace(verdict: Verdict, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("sender")
+    for title in ("pace", "requests", "most in any second"):
+        table.add_column(title, justify="right")
+    for sender in verdict.senders:
+        pace, most = f"{sender.pace:,.1f}/s", f"{sender.fullest_second:,}"
+        table.add_row(sender.name, pace, f"{sender.requests:,}", most)
+    console.print(table)
+    console.print()
 
 
 def _show_truth(verdict: Verdict, console: Console, doubt: int) -> None:
@@ -131,8 +156,8 @@ def _show_truth(verdict: Verdict, console: Console, doubt: int) -> None:
     if doubt:
         extra = truth["distinct"] - verdict.count(State.ACCEPTED)
         console.print(
-            f"Of the {doubt:,} in doubt it has {extra:,}, but no answer told us which. They are never guessed and "
-            "never sent twice; a later version settles them by evidence."
+            f"Of the {doubt:,} in doubt it has {extra:,}, but no answer told us which. They are not guessed "
+            "and not sent twice; a later version settles them by evidence."
         )
     faults = verdict.faults()
     if faults:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from rich.live import Live
@@ -16,7 +16,7 @@ from broadcaster.domain.record import State
 from broadcaster.reporting.broadcasts import BroadcastView, read_broadcast
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -30,10 +30,11 @@ _STRETCH_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """What is read at one moment."""
+    """What is read at one moment. `sent` is how many requests left from each sender, where that is known."""
 
     views: tuple[BroadcastView, ...]
     senders: tuple[SenderNow, ...]
+    sent: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -46,22 +47,24 @@ class Meter:
     """Turns glimpses into speed: answered messages a second over the last few seconds, and on the whole."""
 
     began: float = field(default_factory=time.monotonic)
-    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _seen: deque[tuple[float, int, Mapping[str, int]]] = field(default_factory=deque)
 
     def frame(self, glimpse: Glimpse, now: float) -> Frame:
         """Take one glimpse at monotonic `now`; return what is to be shown."""
         done = sum(answered(view) for view in glimpse.views)
-        self._seen.append((now, done))
+        self._seen.append((now, done, glimpse.sent))
         while now - self._seen[0][0] > _STRETCH_SECONDS:
             self._seen.popleft()
-        since, before = self._seen[0]
-        elapsed = now - self.began
+        since, before, sent_before = self._seen[0]
+        elapsed, stretch = now - self.began, max(now - since, 1e-9)
+        sent = glimpse.sent
         return Frame(
             views=glimpse.views,
             senders=glimpse.senders,
             seconds=elapsed,
-            now_rate=(done - before) / (now - since) if now > since else 0.0,
+            now_rate=(done - before) / stretch,
             mean_rate=done / elapsed if elapsed else 0.0,
+            sent={name: (sent[name], (sent[name] - sent_before.get(name, 0)) / stretch) for name in sent},
         )
 
 
@@ -85,18 +88,20 @@ async def watch(
     *,
     ended: Callable[[Glimpse], bool] = lambda glimpse: glimpse.settled,
     each: Callable[[], Awaitable[None]] | None = None,
+    sent: Callable[[], Mapping[str, int]] = dict,
 ) -> Glimpse:
     """Show broadcasts until `ended` says so (by default: nothing moves any more); return the last glimpse.
 
     `broadcasts` gives the ids, which may become more while it runs. `each` is awaited before every look, to
-    raise what should end the watching. Raises `StoreError` and redis' errors.
+    raise what should end the watching. `sent` gives the requests of each sender so far, if counted.
+    Raises `StoreError` and redis' errors.
     """
     meter = Meter()
 
     async def read() -> Glimpse:
         if each is not None:
             await each()
-        return await look(store, broadcasts())
+        return replace(await look(store, broadcasts()), sent=sent())
 
     if not console.is_terminal:
         return await _lines(console, meter, read, ended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
@@ -43,13 +43,14 @@ _MOST_SENDERS: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What one picture shows. Rates are messages a second."""
+    """What one picture shows. Rates are messages a second; `sent` has (requests, a second) by sender."""
 
     views: tuple[BroadcastView, ...]
     senders: tuple[SenderNow, ...]
     seconds: float
     now_rate: float
     mean_rate: float
+    sent: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 def picture(frame: Frame, width: int = 100) -> RenderableType:
@@ -126,17 +127,18 @@ def _senders(frame: Frame) -> Table:
     table.add_column("sender")
     table.add_column("kind", style="dim")
     table.add_column("pace", justify="right")
+    if frame.sent:
+        table.add_column("now", justify="right")
+        table.add_column("sent", justify="right")
     table.add_column("waits for", no_wrap=True, overflow="ellipsis")
     for sender in frame.senders[:_MOST_SENDERS]:
         style = "red" if sender.stopped else "yellow" if sender.does.startswith("held") else "dim"
-        table.add_row(
-            sender.name,
-            sender.kind,
-            format_rate(sender.rate) if sender.rate else "",
-            Text(sender.does, style),
-        )
+        pace = format_rate(round(sender.rate, 1) or sender.rate) if sender.rate else ""
+        sent, speed = frame.sent.get(sender.name, (0, 0.0))
+        speeds = (f"{speed:,.1f}/s", f"{sent:,}") if frame.sent else ()
+        table.add_row(sender.name, sender.kind, pace, *speeds, Text(sender.does, style))
     if len(frame.senders) > _MOST_SENDERS:
-        table.add_row(f"and {len(frame.senders) - _MOST_SENDERS:,} more", "", "", "")
+        table.add_row(f"and {len(frame.senders) - _MOST_SENDERS:,} more")
     return table
 
 
