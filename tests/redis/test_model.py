@@ -102,7 +102,9 @@ class Messages(RuleBasedStateMachine):
         return {k: r for bid in self.broadcasts for k, r in self.do(self._records(bid)).items()}
 
     async def _records(self, bid: str) -> dict[Key, Record]:
-        keys = [(f"{lane}.{n}", self.store.keys.ledger(bid, f"{lane}.{n}")) for lane in (0, 1) for n in (0, 1)]
+        keys = [
+            (f"{lane}.{n}", self.store.keys.ledger(bid, f"{lane}.{n}")) for lane in (0, 1) for n in (0, 1)
+        ]
         redis: Any = self.store.redis
         raws = await redis.mget([key for _, key in keys])
         return {
@@ -203,7 +205,9 @@ class Messages(RuleBasedStateMachine):
         assert before.state in {State.QUEUED, State.RETRY}, (key, before)
         for post in self.posts_of(key):
             assert not post.told, f"{key} is known to be with Twilio"
-            assert post.reached is False or post.excused, f"{key} may have been sent by attempt {post.attempt}"
+            assert post.reached is False or post.excused, (
+                f"{key} may have been sent by attempt {post.attempt}"
+            )
 
     def in_flight(self) -> list[Post]:
         return [p for p in self.posts if not p.ended]
@@ -382,7 +386,10 @@ class Messages(RuleBasedStateMachine):
         """A record that waits is in one place; one that is out is in a claim, so that a sweep finds it."""
         _, batch, row = key
         waits = places[batch, row, "flow"] + places[batch, row, "retry"]
-        claimed, out = places[batch, row, f"claim {one.attempt}"], places[batch, row, f"claim {one.attempt - 1}"]
+        claimed, out = (
+            places[batch, row, f"claim {one.attempt}"],
+            places[batch, row, f"claim {one.attempt - 1}"],
+        )
         if one.state is State.QUEUED:
             assert (waits + claimed, places[batch, row, "retry"]) == (1, 0), (key, one, places)
         elif one.state is State.RETRY:
