@@ -15,6 +15,8 @@ local now = now_s * 1000000 + tonumber(clock[2])
 local QUEUED, SENDING, RETRY, IN_DOUBT, ACCEPTED = 0, 1, 2, 3, 4
 local DEAD, SKIPPED = 10, 11
 local RANK = {[0] = 0, 1, 0, 2, 3, 4, 5, 6, 5, 5, 7, 7}
+-- so many refusals in a row that are the content's fault pause a broadcast
+local CONTENT_RUN = 20
 local NO_SID = string.rep('\0', 16)
 
 local function bc_key(bid) return P .. 'bc:' .. bid end

@@ -10,7 +10,6 @@
 --   broadcasts that it completed.
 -- Twice with the same input changes nothing the second time.
 
-local CONTENT_RUN = 20
 local CANCELED = 3
 local changed, caused, paused = 0, 0, {}
 

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- resume: put a paused broadcast's flows back at the clock of their lanes. Messages that a run of content refusals had
--- ended are queued again.
+-- resume: put a paused broadcast's flows back at the clock of their lanes. Messages that a whole run of content
+-- refusals had ended are queued again.
 --
 -- ARGV[3] broadcast
 -- Returns 'ok', or the state it is in ('gone' if unknown).
@@ -11,7 +11,9 @@ local v = redis.call('HMGET', key, 'state', 'cls')
 if not v[1] then return 'gone' end
 if v[1] ~= 'paused' then return v[1] end
 redis.call('HSET', key, 'state', 'running', 'reason', '')
-for _, entry in ipairs(redis.call('LRANGE', key .. ':run', 0, -1)) do
+local run = redis.call('LRANGE', key .. ':run', 0, -1)
+if #run < CONTENT_RUN then run = {} else redis.call('DEL', key .. ':run') end
+for _, entry in ipairs(run) do
   local lane, batch, i = string.match(entry, '^(.-)\n(.-)\n(%d+)$')
   local index = tonumber(i)
   local raw = redis.call('GETRANGE', ledger_key(bid, batch), index * 32, index * 32 + 31)
@@ -26,7 +28,6 @@ for _, entry in ipairs(redis.call('LRANGE', key .. ':run', 0, -1)) do
     end
   end
 end
-redis.call('DEL', key .. ':run')
 apply_counters()
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
 complete_if_done(bid)
