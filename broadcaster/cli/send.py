@@ -81,7 +81,8 @@ def send(**given: Any) -> int:
     """Send a message to every recipient of FILE (- reads standard input), once.
 
     FILE is CSV, NDJSON, a JSON array, or one number a line. Faulty rows refuse the whole list, unless
-    --rejects takes them. Without REDIS_URL an embedded server and a worker are started, and the command waits.
+    --rejects takes them. Without REDIS_URL an embedded server and a worker are started, and the command
+    waits.
     """
     options = _read(given)
     if options.dry_run:

@@ -42,9 +42,8 @@ def send_trial(options: SendOptions) -> int:
             {"to": to, "from": sender, "outcome": outcome.kind, "sid": outcome.sid, "code": outcome.code}
         )
     else:
-        click.echo(
-            f"{sender} → {mask(to)}: {message.body or message.content_variables or options.content.content_sid}"
-        )
+        text = message.body or message.content_variables or options.content.content_sid
+        click.echo(f"{sender} → {mask(to)}: {text}")
         click.echo(_told(outcome))
     return 0 if outcome.kind is Kind.ACCEPTED else FAILED
 

@@ -60,7 +60,7 @@ class Submission:
     """What somebody asks for, but the list. `schedule_at` is in unix seconds.
 
     `expires_in_seconds` counts from the start: now, or `schedule_at`. `rate` is segments a second over
-    all senders. `list_options` are choices that change what is read from the list (region, column), for the fingerprint.
+    all senders. `list_options` are choices that change what is read from the list, for the fingerprint.
     """
 
     name: str
@@ -198,7 +198,8 @@ async def _same(reservation: Reservation, reader: ListReader, submission: Submis
     if submission.fingerprint(digest) != reservation.fingerprint:
         raise SubmissionError(
             f"the idempotency key {submission.idempotency_key!r} belongs to broadcast "
-            f"{reservation.broadcast}, which has another list, content or options: use another key, or what it was first used with"
+            f"{reservation.broadcast}, which has another list, content or options: "
+            "use another key, or what it was first used with"
         )
     return Submitted(reservation.broadcast, known=True, summary=None)
 

@@ -1,0 +1,89 @@
+"""`broadcaster dead-letters …`: what will not be sent, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.connect import with_store
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import env_file_option, json_option
+from broadcaster.cli.output import print_json, print_table, say
+from broadcaster.reporting.dead_letters import (
+    CodeTotal,
+    broadcasts_with_dead_letters,
+    dead_letter_codes,
+    list_dead_letters,
+)
+from broadcaster.twilio.codes import meaning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from broadcaster.reporting.messages import MessageView
+    from broadcaster.store.connection import Store
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """List messages that will not be sent, and why."""
+
+
+@dead_letters.command("list")
+@click.option("--broadcast", metavar="ID", help="Only of this broadcast.")
+@click.option("--code", "codes", type=int, multiple=True, help="Only with this code; repeatable.")
+@click.option("--by-code", is_flag=True, help="Count them by code.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@json_option
+@env_file_option
+def list_(
+    broadcast: str | None,
+    codes: Sequence[int],
+    limit: int,
+    *,
+    by_code: bool,
+    as_json: bool,
+    env_file: Path | None,
+) -> None:
+    """List dead letters, newest broadcast first, each with its code and what that means."""
+
+    async def work(store: Store) -> tuple[list[CodeTotal], list[MessageView], bool]:
+        ids = [broadcast] if broadcast else await broadcasts_with_dead_letters(store)
+        if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
+            raise InputError(f"there is no broadcast {broadcast}")
+        if by_code:
+            totals = await dead_letter_codes(store, ids)
+            return [total for total in totals if not codes or total.code in codes], [], False
+        found: list[MessageView] = []
+        async for view in list_dead_letters(store, ids, codes):
+            if len(found) >= limit:
+                return [], found, True
+            found.append(view)
+        return [], found, False
+
+    totals, found, more = with_store(env_file, work)
+    if by_code:
+        _show_totals(totals, as_json=as_json)
+        return
+    if as_json:
+        print_json([view.summary() for view in found])
+    else:
+        print_table(
+            ("message", "to", "sender", "code", "meaning"),
+            [(v.id, v.to, v.sender, str(v.record.code), meaning(v.record.code)) for v in found],
+        )
+    if more:
+        say(f"There are more than {limit:,}; --limit shows more.")
+
+
+def _show_totals(totals: list[CodeTotal], *, as_json: bool) -> None:
+    if as_json:
+        print_json([total.summary() for total in totals])
+        return
+    print_table(
+        ("broadcast", "code", "messages", "meaning"),
+        [(total.broadcast, str(total.code), total.count, meaning(total.code)) for total in totals],
+        right=(2,),
+    )

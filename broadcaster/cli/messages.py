@@ -1,0 +1,119 @@
+"""`broadcaster messages …`: what became of one number, or of one broadcast's recipients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broadcaster.cli.connect import with_store
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import env_file_option, json_option, settings_from
+from broadcaster.cli.output import print_json, print_table, say, when
+from broadcaster.domain.addresses import parse_address
+from broadcaster.domain.record import State
+from broadcaster.reporting.messages import MessageView, find_number, list_messages, read_message
+from broadcaster.twilio.codes import meaning
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from broadcaster.store.connection import Store
+
+
+@click.group()
+def messages() -> None:
+    """Find what became of single messages."""
+
+
+@messages.command("list")
+@click.option("--broadcast", metavar="ID", help="Of this broadcast.")
+@click.option("--to", metavar="NUMBER", help="To this number, in --broadcast or the newest 200.")
+@click.option("--state", type=click.Choice([state.label for state in State]), help="Only in this state.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@json_option
+@env_file_option
+def list_(
+    broadcast: str | None,
+    to: str | None,
+    state: str | None,
+    limit: int,
+    *,
+    as_json: bool,
+    env_file: Path | None,
+) -> None:
+    """List messages, of a broadcast or to a number."""
+    if broadcast is None and to is None:
+        raise InputError("name what to look for: --broadcast ID, --to NUMBER, or both")
+    address = parse_address(_plus(to), settings_from(env_file).region) if to else None
+    states = [s for s in State if s.label == state]
+
+    async def work(store: Store) -> tuple[list[MessageView], bool]:
+        if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
+            raise InputError(f"there is no broadcast {broadcast}")
+        found: list[MessageView] = []
+        async for view in _matching(store, broadcast, address, states):
+            if len(found) >= limit:
+                return found, True
+            found.append(view)
+        return found, False
+
+    found, more = with_store(env_file, work)
+    if as_json:
+        print_json([view.summary() for view in found])
+    else:
+        print_table(
+            ("message", "to", "state", "code", "meaning", "sid", "changed"),
+            [
+                (v.id, v.to, v.record.state.label, str(v.record.code or ""), meaning(v.record.code),
+                 v.record.sid, when(v.record.changed))
+                for v in found
+            ],
+        )  # fmt: skip
+    if more:
+        say(f"There are more than {limit:,}; --limit shows more.")
+
+
+@messages.command()
+@click.argument("message", metavar="ID")
+@json_option
+@env_file_option
+def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Show one message and its attempts."""
+    found = with_store(env_file, lambda store: read_message(store, message))
+    if found is None:
+        raise InputError(f"there is no message {message}: `broadcaster messages list --to NUMBER` finds ids")
+    view, attempts = found
+    summary: dict[str, Any] = view.summary() | {"history": [attempt.summary() for attempt in attempts]}
+    if as_json:
+        print_json(summary)
+        return
+    for name, value in view.summary().items():
+        if value is not None:
+            click.echo(f"{name}: {when(value) if name.endswith('_at') else value}")
+    for attempt in attempts:
+        code = f" {attempt.code}: {meaning(attempt.code)}" if attempt.code else ""
+        click.echo(f"attempt {attempt.attempt}, {when(attempt.began)}: {attempt.state.label}{code}")
+
+
+async def _matching(
+    store: Store, broadcast: str | None, address: str | None, states: list[State]
+) -> AsyncIterator[MessageView]:
+    if address is None:
+        async for view in list_messages(store, broadcast or "", states):
+            yield view
+        return
+    newest = await store.redis.zrevrange(store.keys.plain("bcs"), 0, 199)
+    for one in [broadcast] if broadcast else [raw.decode() for raw in newest]:
+        async for view in find_number(store, one, address):
+            if not states or view.record.state in states:
+                yield view
+
+
+def _plus(text: str) -> str:
+    """Take a number with `+`, `%2B`, a space or nothing in front."""
+    bare = text.strip()
+    scheme, number = ("whatsapp:", bare[9:]) if bare.lower().startswith("whatsapp:") else ("", bare)
+    number = number.removeprefix("%2B").removeprefix("%2b").strip()
+    return scheme + (f"+{number}" if number.isdigit() and not number.startswith("0") else number)

@@ -1,0 +1,119 @@
+"""`broadcaster opt-outs …`: who must not be written to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broadcaster.cli.connect import with_store
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import env_file_option, json_option, settings_from
+from broadcaster.cli.output import print_json, print_table, when
+from broadcaster.domain.addresses import AddressError, parse_address
+from broadcaster.domain.senders import parse_sender
+from broadcaster.ledger.optouts import EVERYWHERE, opt_in, opt_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
+
+_AT_ONCE = 1000
+
+
+@click.group("opt-outs")
+def opt_outs() -> None:
+    """List, add and remove who must not be written to."""
+
+
+@opt_outs.command("list")
+@json_option
+@env_file_option
+def list_(*, as_json: bool, env_file: Path | None) -> None:
+    """List opt-outs: who, from which sender (* is all), since when, and how we know."""
+    rows = with_store(env_file, _read)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("address", "sender", "since", "source"),
+        [(row["address"], row["sender"], when(row["since"]), row["source"]) for row in rows],
+    )
+
+
+@opt_outs.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="NUMBER…")
+@click.option("--sender", help="Only from this sender; without it from all.")
+@json_option
+@env_file_option
+def add(addresses: Sequence[str], sender: str | None, *, as_json: bool, env_file: Path | None) -> None:
+    """Write to these numbers no more; messages already waiting for them are skipped."""
+    _change(env_file, addresses, sender, add=True, as_json=as_json)
+
+
+@opt_outs.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="NUMBER…")
+@click.option("--sender", help="The sender they were opted out from; without it all.")
+@json_option
+@env_file_option
+def remove(addresses: Sequence[str], sender: str | None, *, as_json: bool, env_file: Path | None) -> None:
+    """Forget opt-outs. Twilio keeps its own list, which START changes."""
+    _change(env_file, addresses, sender, add=False, as_json=as_json)
+
+
+@opt_outs.command("import")
+@click.argument("file", metavar="FILE|-")
+@click.option("--sender", help="Only from this sender; without it from all.")
+@json_option
+@env_file_option
+def import_(file: str, sender: str | None, *, as_json: bool, env_file: Path | None) -> None:
+    """Add a file of numbers, one a line."""
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"cannot read {file}: {why}") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    _change(env_file, lines, sender, add=True, as_json=as_json)
+
+
+def _change(
+    env_file: Path | None, texts: Sequence[str], sender: str | None, *, add: bool, as_json: bool
+) -> None:
+    region = settings_from(env_file).region
+    scope = parse_sender(sender).name if sender else EVERYWHERE
+    addresses = [_parse(text, number, region) for number, text in enumerate(texts, 1)]
+
+    async def work(store: Store) -> int:
+        changed = 0
+        for start in range(0, len(addresses), _AT_ONCE):
+            some = addresses[start : start + _AT_ONCE]
+            call: Call[int] = opt_out(some, "command line", scope) if add else opt_in(some, scope)
+            changed += await store.run(call)
+        return changed
+
+    changed = with_store(env_file, work)
+    if as_json:
+        print_json({"changed": changed, "given": len(addresses)})
+    else:
+        click.echo(f"{changed:,} {'added' if add else 'removed'}, {len(addresses) - changed:,} unchanged")
+
+
+def _parse(text: str, number: int, region: str | None) -> str:
+    try:
+        return parse_address(text, region)
+    except AddressError as error:
+        raise InputError(f"number {number}, {text!r}: {error}") from None
+
+
+async def _read(store: Store) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    async for field, value in store.redis.hscan_iter(store.keys.plain("optouts"), count=5000):
+        scope, address = field.decode().split("|", 1)
+        source, _, since = value.decode().rpartition("|")
+        rows.append({"address": address, "sender": scope, "since": int(since or 0), "source": source})
+    return sorted(rows, key=lambda row: (row["address"], row["sender"]))

@@ -1,0 +1,46 @@
+"""`broadcaster worker` and `broadcaster simulator`: this process becomes that one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.home import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.command()
+@click.option("--concurrency", type=click.IntRange(1, 2000), help="Requests in flight at once.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Port of /metrics; 0: any free one.")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Read settings from this file instead of .env.",
+)
+def worker(concurrency: int | None, metrics_port: int | None, env_file: Path | None) -> None:
+    """Run a worker process, which sends what is due.
+
+    SIGTERM lets it finish what is in flight and give back the rest.
+    """
+    options = [] if concurrency is None else ["--concurrency", str(concurrency)]
+    options += [] if metrics_port is None else ["--metrics-port", str(metrics_port)]
+    _become("workers", options, environment(env_file))
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def simulator(options: Sequence[str]) -> None:
+    """Run a simulated Twilio on this machine (--help shows its options)."""
+    _become("broadcaster.simulator", list(options), dict(os.environ))
+
+
+def _become(module: str, options: Sequence[str], variables: dict[str, str]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, "-m", module, *options], variables)  # noqa: S606 - no shell wanted

@@ -1,0 +1,102 @@
+"""`broadcaster senders …`: each sender's pace and what stops it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broadcaster.cli.connect import with_store
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import env_file_option, json_option
+from broadcaster.cli.output import print_json, print_table
+from broadcaster.domain.senders import format_rate, parse_rate, parse_sender
+from broadcaster.lanes import control
+from broadcaster.reporting.lanes import list_lanes, read_lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from broadcaster.reporting.lanes import LaneView
+    from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
+
+
+@click.group()
+def senders() -> None:
+    """List senders; set their pace; pause and resume them."""
+
+
+@senders.command("list")
+@json_option
+@env_file_option
+def list_(*, as_json: bool, env_file: Path | None) -> None:
+    """List the senders that have been used or set."""
+    _show(with_store(env_file, list_lanes), as_json=as_json, alone=False)
+
+
+@senders.command("set")
+@click.argument("sender")
+@click.option("--rate", required=True, metavar="R", help="Segments a second: 50, 1/3s, 100/min.")
+@json_option
+@env_file_option
+def set_(sender: str, rate: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Set a sender's pace, also while it is sending."""
+    try:
+        pace = parse_rate(rate)
+    except ValueError as error:
+        raise InputError(f"--rate: {error}") from None
+    name = parse_sender(sender).name
+    _steer(env_file, name, control.set_rate(name, pace), as_json=as_json)
+
+
+@senders.command()
+@click.argument("sender")
+@click.option("--reason", default="by request", show_default=True, help="Shown to whoever asks why it waits.")
+@json_option
+@env_file_option
+def pause(sender: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Stop one sender, within a second."""
+    name = parse_sender(sender).name
+    _steer(env_file, name, control.pause_lane(name, reason or "by request"), as_json=as_json)
+
+
+@senders.command()
+@click.argument("sender")
+@json_option
+@env_file_option
+def resume(sender: str, *, as_json: bool, env_file: Path | None) -> None:
+    """Let a stopped or held sender go on."""
+    name = parse_sender(sender).name
+    _steer(env_file, name, control.resume_lane(name), as_json=as_json)
+
+
+def _steer(env_file: Path | None, name: str, call: Call[str], *, as_json: bool) -> None:
+    async def work(store: Store) -> LaneView | None:
+        await store.run(call)
+        return await read_lane(store, name)
+
+    view = with_store(env_file, work)
+    _show([view] if view else [], as_json=as_json, alone=True)
+
+
+def _show(views: Iterable[LaneView], *, as_json: bool, alone: bool) -> None:
+    if as_json:
+        found: list[dict[str, Any]] = [view.summary() for view in views]
+        print_json(found[0] if alone and found else found)
+        return
+    print_table(
+        ("sender", "kind", "rate", "state", "reason", "broadcasts"),
+        [
+            (v.name, v.kind, format_rate(v.rate) if v.rate else "", v.state, _reason(v), v.broadcasts)
+            for v in views
+        ],
+        right=(5,),
+    )
+
+
+def _reason(view: LaneView) -> str:
+    shared = f"shares the permits of {view.shares}" if view.shares else ""
+    held = f"for {view.held_seconds:.0f} s: " if view.held_seconds else ""
+    return "; ".join(filter(None, (f"{held}{view.reason}", shared)))

@@ -1,0 +1,90 @@
+"""The lanes as people see them: each sender's pace, what stops it, and how many broadcasts wait on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from broadcaster.domain.addresses import AddressError
+from broadcaster.domain.senders import parse_sender
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+_FIELDS: Final = ("rate", "paused", "hold", "hold_reason", "pool")
+_CLASSES: Final = (":u", ":n", ":b", ":later")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """One sender now. `rate` is in segments a second, None if it never had one.
+
+    `state` is `paused`, `held` (goes on by itself after `held_seconds`), `sending` or `idle`; `reason` says
+    why it is stopped. `shares` is the service whose permits it spends too. `broadcasts` have work on it.
+    """
+
+    name: str
+    kind: str
+    rate: float | None
+    state: str
+    reason: str
+    held_seconds: float | None
+    shares: str
+    broadcasts: int
+
+    def summary(self) -> dict[str, Any]:
+        """Return the object that `senders list --json` and the API show, in JSON's types."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "rate": self.rate,
+            "state": self.state,
+            "state_reason": self.reason or None,
+            "held_seconds": None if self.held_seconds is None else round(self.held_seconds, 1),
+            "shares_permits_of": self.shares or None,
+            "broadcasts": self.broadcasts,
+        }
+
+
+async def list_lanes(store: Store) -> list[LaneView]:
+    """Read every lane there ever was, by name. Raises redis' errors."""
+    names = sorted(raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes")))
+    return [view for name in names if (view := await read_lane(store, name)) is not None]
+
+
+async def read_lane(store: Store, name: str) -> LaneView | None:
+    """Read one lane, or None if there never was one of that name."""
+    keys = store.keys
+    async with store.redis.pipeline(transaction=False) as pipe:
+        pipe.sismember(keys.plain("lanes"), name)
+        pipe.hmget(keys.lane(name), *_FIELDS)
+        pipe.time()
+        for part in _CLASSES:
+            pipe.zcard(keys.lane(name, part))
+        known, fields, now, *flows = await pipe.execute()
+    if not known:
+        return None
+    rate, paused, hold, hold_reason, pool = [(field or b"").decode() for field in fields]
+    held = float(hold or 0) / 1e6 - (now[0] + now[1] / 1e6)
+    state, reason = "sending" if sum(flows) else "idle", ""
+    if paused:
+        state, reason = "paused", paused
+    elif held > 0:
+        state, reason = "held", hold_reason
+    return LaneView(
+        name=name,
+        kind=_kind(name),
+        rate=float(rate) if rate else None,
+        state=state,
+        reason=reason,
+        held_seconds=held if state == "held" else None,
+        shares=pool,
+        broadcasts=sum(flows),
+    )
+
+
+def _kind(name: str) -> str:
+    try:
+        return str(parse_sender(name).kind)
+    except AddressError:
+        return "unknown"
