@@ -1,0 +1,84 @@
+"""`broadcaster doctor`: look at the account, the senders, Redis and the clocks, and say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from broadcaster.cli.options import env_file_option, json_option, settings_from
+from broadcaster.cli.output import print_json
+from broadcaster.cli.sending import twilio_rest
+from broadcaster.reporting import health
+from broadcaster.reporting.health import Check, Level, fail, ok
+from broadcaster.reporting.health_redis import check_redis
+from broadcaster.reporting.health_twilio import check_twilio
+from broadcaster.runtime import prefix_of
+from broadcaster.settings import SettingsError, variable_of
+from broadcaster.store.embedded import redis_for
+from broadcaster.store.server_binary import EmbeddedServerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broadcaster.settings import Settings
+
+_SENDERS: Final = ("twilio_messaging_service_sid", "twilio_phone_number", "twilio_whatsapp_from")
+_MARKS: Final = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.FAIL: ("✗", "red")}
+
+
+@click.command()
+@json_option
+@env_file_option
+def doctor(*, as_json: bool, env_file: Path | None) -> int:
+    """Check account, senders, Redis and clock; say what to do about each. Exit code 1 if something fails.
+
+    Nothing is sent. Without REDIS_URL the embedded server is started for as long as it takes.
+    """
+    settings = settings_from(env_file)
+    checks = [*asyncio.run(_twilio(settings)), *_redis(settings)]
+    if as_json:
+        print_json(health.as_json(checks))
+    else:
+        _print(checks)
+    return 0 if health.healthy(checks) else 1
+
+
+async def _twilio(settings: Settings) -> list[Check]:
+    try:
+        rest = twilio_rest(settings)
+    except SettingsError as error:
+        advice = "Put the SID and the auth token of your account into .env (Twilio's console shows both)."
+        return [fail("twilio credentials", str(error), advice)]
+    senders = {variable_of(name): getattr(settings, name) for name in _SENDERS if getattr(settings, name)}
+    async with rest:
+        return await check_twilio(rest, senders, base_url=settings.twilio_api_base_url)
+
+
+def _redis(settings: Settings) -> list[Check]:
+    """Check REDIS_URL's server, else the embedded one."""
+    try:
+        with redis_for(settings.redis_address, settings.data_dir) as url:
+            found = asyncio.run(check_redis(url, prefix_of(settings), embedded=not settings.redis_address))
+    except EmbeddedServerError as error:
+        return [fail("redis", str(error), "Set REDIS_URL to a Redis of yours, or put right what it says.")]
+    if settings.redis_address:
+        return found
+    return [ok("redis address", f"none is set: the built-in server, in {settings.data_dir}"), *found]
+
+
+def _print(checks: list[Check]) -> None:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark, colour = _MARKS[check.level]
+        click.echo(f"{click.style(mark, fg=colour)} {check.name:<{width}}  {check.found}")
+        if check.advice:
+            click.echo(f"  {'':<{width}}  → {check.advice}")
+    failed = sum(check.level is Level.FAIL for check in checks)
+    warned = sum(check.level is Level.WARN for check in checks)
+    click.echo()
+    if failed:
+        click.echo(f"{failed} of {len(checks)} checks failed: put those right before sending.")
+    else:
+        click.echo("Ready to send." if not warned else f"Ready to send; {warned} marked ! to know about.")
