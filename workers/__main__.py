@@ -19,7 +19,8 @@ from broadcaster.store.errors import StoreError
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
-from workers.dispatcher import Dispatcher, Limits
+from workers.dispatcher import Dispatcher
+from workers.lease import Limits
 from workers.supervisor import serve
 
 if TYPE_CHECKING:

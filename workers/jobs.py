@@ -55,8 +55,10 @@ async def end_expired(ctx: dict[str, Any]) -> None:
     store: Store = ctx["store"]
     now, _ = await store.redis.time()
     for raw in await store.redis.smembers(store.keys.plain("active")):
-        expires = await store.redis.hget(store.keys.broadcast(raw.decode()), "expires")
-        if expires and float(expires) <= now:
+        expires, queued, retry = await store.redis.hmget(
+            store.keys.broadcast(raw.decode()), "expires", "n0", "n2"
+        )
+        if expires and float(expires) <= now and int(queued or 0) + int(retry or 0) > 0:
             await skip_unsent(ctx, raw.decode())
     for raw in await store.redis.smembers(store.keys.plain("skipping")):
         await skip_unsent(ctx, raw.decode())

@@ -19,12 +19,14 @@ STALE_SECONDS: Final = 0.1
 
 @dataclass(slots=True)
 class Held:
-    """A slice this worker holds. `open` counts its messages whose end is not yet written."""
+    """A slice this worker holds. `open` counts its messages whose end is not yet noted, `ended` those noted."""
 
     slice: Slice
     next_at: float
     position: int = 0
     open: int = 0
+    ended: int = 0
+    began: float = 0.0
     dropped: bool = False
     stale_after: float = field(init=False)
 

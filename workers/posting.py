@@ -135,6 +135,7 @@ class Poster:
         self._results.setdefault((slice_.lane, slice_.broadcast, slice_.batch), []).append(result)
         self._count += 1
         held.open -= 1
+        held.ended += 1
 
     def recall(self) -> None:
         """Take back every message that has not left: what approved it no longer holds."""

@@ -1,0 +1,162 @@
+"""The slices this worker holds: claimed, fetched, planned, and ended again."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from broadcaster.lanes import claims
+from broadcaster.store.errors import LeaseLost
+from workers.contents import Contents
+from workers.plan import Held, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.lanes.claims import Claimed, Slice
+    from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
+    from broadcaster.telemetry.metrics import Metrics
+
+log = structlog.get_logger("slices")
+
+#: Claims reach this far ahead of a lane's next permit, and are made this long before it.
+HORIZON_SECONDS: Final = 0.04
+LEAD_SECONDS: Final = 0.01
+IDLE_SECONDS: Final = 1.0
+LANES_AT_ONCE: Final = 200
+UNSENT_AT_MOST: Final = 4000
+ENOUGH: Final = 256
+#: Slices of fewer records log their line at debug: a thousand slow senders would write a thousand lines a second.
+LINE_FROM: Final = 10
+
+
+class Holding:
+    """Asks for slices when there is room, keeps their batches at hand, and ends their claims.
+
+    `finished` are claims to end in the next round trip; `limited` is set while more could be sent than may be asked for.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, on_change: Callable[[], None]) -> None:
+        self.plan = Plan()
+        self.contents = Contents(store)
+        self.finished: list[str] = []
+        self.limited = False
+        self.claim_at = 0.0
+        self.stopped_by = ""
+        self._metrics = metrics
+        self._on_change = on_change
+        self._held: dict[str, Held] = {}
+        self._nonce = ""
+        self._admitting: set[asyncio.Task[None]] = set()
+
+    def wants(self) -> bool:
+        """Whether there is room for more slices."""
+        if self._admitting or self.plan.unsent >= UNSENT_AT_MOST:
+            return False
+        return not self.limited or self.plan.unsent < ENOUGH
+
+    def ask(self, worker: str) -> Call[Claimed]:
+        """Return the claim to make. Until it is answered the same nonce is used, so that it gets one answer."""
+        self._nonce = self._nonce or secrets.token_hex(6)
+        return claims.claim(
+            worker,
+            self._nonce,
+            lanes=LANES_AT_ONCE,
+            records=UNSENT_AT_MOST - self.plan.unsent,
+            horizon_seconds=HORIZON_SECONDS,
+        )
+
+    def answered(self, answer: Any, now: float) -> None:
+        """Take the answer to a claim that arrived at `now`."""
+        self._nonce = ""
+        if isinstance(answer, Exception):
+            self.claim_at = now + (0.05 if isinstance(answer, LeaseLost) else IDLE_SECONDS)
+            return
+        if answer.stopped != self.stopped_by:
+            self.stopped_by = answer.stopped
+            log.warning("account.stopped" if answer.stopped else "account.resumed", reason=answer.stopped)
+        wait = IDLE_SECONDS if answer.next_seconds is None else answer.next_seconds - LEAD_SECONDS
+        self.claim_at = now + min(IDLE_SECONDS, max(0.0, wait))
+        if answer.slices:
+            self._metrics.claimed(len(answer.slices))
+            self._metrics.permit_wait.observe_many([s.delay_seconds for s in answer.slices])
+            for slice_ in answer.slices:
+                self._held[slice_.claim] = Held(slice_, now + slice_.delay_seconds, began=now)
+            task = asyncio.create_task(self._admit(answer.slices))
+            self._admitting.add(task)
+            task.add_done_callback(self._admitted)
+
+    async def _admit(self, slices: list[Slice]) -> None:
+        """Fetch what the slices say, then plan them; those that were dropped meanwhile are left."""
+        while any(slice_.claim in self._held for slice_ in slices):
+            try:
+                await self.contents.load(slices)
+                break
+            except (RedisError, OSError):
+                await asyncio.sleep(0.2)
+        for slice_ in slices:
+            held = self._held.get(slice_.claim)
+            if held is None or held.dropped:
+                continue
+            self.plan.add(held)
+            if self.contents.get(slice_.broadcast, slice_.batch) is None:
+                log.error("batch.missing", broadcast=slice_.broadcast, batch=slice_.batch)
+                self.give_up(held)
+
+    def _admitted(self, task: asyncio.Task[None]) -> None:
+        self._admitting.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("admit.failed", error=repr(error))
+        self._on_change()
+
+    def give_up(self, held: Held, *, lost: bool = False) -> None:
+        """Drop what is left of a slice; its records go back when its claim ends, unless the claim is lost."""
+        self.plan.drop(held)
+        if lost:
+            self._held.pop(held.slice.claim, None)
+        else:
+            self.close_if_done(held)
+
+    def close_if_done(self, held: Held) -> None:
+        """End a slice's claim once all of its messages have an end that is written, or were given up."""
+        claim = held.slice.claim
+        if held.open > 0 or held.position < len(held.slice.items) or claim not in self._held:
+            return
+        del self._held[claim]
+        self.finished.append(claim)
+        records = len(held.slice.items)
+        write = log.info if records >= LINE_FROM else log.debug
+        write(
+            "slice.done",
+            lane=held.slice.lane,
+            broadcast=held.slice.broadcast,
+            batch=held.slice.batch,
+            records=records,
+            ended=held.ended,
+            seconds=round(monotonic() - held.began, 3),
+        )
+
+    def forget_all(self) -> None:
+        """The lease is lost: none of the claims is ours any more."""
+        self.plan.drop_all()
+        self._held.clear()
+        self.finished.clear()
+        self._nonce = ""
+        self.claim_at = 0.0
+
+    def give_back_all(self) -> None:
+        """The process ends: drop what was not asked for, so that its claims end as soon as the rest has."""
+        for held in list(self._held.values()):
+            self.give_up(held)
+
+    async def close(self) -> None:
+        """End what is being fetched."""
+        for task in list(self._admitting):
+            task.cancel()
+        await asyncio.gather(*self._admitting, return_exceptions=True)

@@ -1,0 +1,46 @@
+"""Outcomes that concern more than their own message: stops, holds and opt-outs, as script calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from broadcaster.lanes import control
+from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.outcomes import Stop
+from broadcaster.twilio.codes import meaning
+
+if TYPE_CHECKING:
+    from broadcaster.store.scripts import Call
+    from workers.posting import Poster, Signal
+
+log = structlog.get_logger("reactions")
+
+
+def reactions(poster: Poster) -> list[Call[Any]]:
+    """Take the poster's signals; return the calls that answer them, each once."""
+    signals, poster.signals = poster.signals, []
+    calls: dict[tuple[str, tuple[Any, ...]], Call[Any]] = {}
+    for signal in signals:
+        call = _reaction(signal)
+        if call is not None:
+            calls[call.script, call.arguments] = call
+    return list(calls.values())
+
+
+def _reaction(signal: Signal) -> Call[Any] | None:
+    decision, lane = signal.decision, signal.lane
+    reason = f"{decision.code}: {meaning(decision.code)}"
+    match decision.stop:
+        case Stop.ACCOUNT:
+            log.error("account.stop", reason=reason)
+            return control.pause_account(reason)
+        case Stop.LANE:
+            log.error("lane.stop", lane=lane, reason=reason)
+            return control.pause_lane(lane, reason)
+        case Stop.HOLD_LANE:
+            log.warning("lane.hold", lane=lane, seconds=decision.stop_seconds, reason=reason)
+            return control.hold_lane(lane, decision.stop_seconds, reason)
+        case Stop.NOTHING:
+            return opt_out([signal.address], f"twilio:{decision.code}", lane) if decision.opts_out else None
