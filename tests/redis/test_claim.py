@@ -23,7 +23,8 @@ def raw(store: Store) -> Any:
 async def permit_clock(store: Store, key: str) -> float:
     """Seconds from now until the next permit by the book."""
     seconds, micros = await raw(store).time()
-    return (float(await raw(store).hget(key, "tat") or 0) - seconds * 1e6 - micros) / 1e6
+    clock: float = (float(await raw(store).hget(key, "tat") or 0) - seconds * 1e6 - micros) / 1e6
+    return clock
 
 
 async def test_without_a_lease_there_is_no_claim(store: Store) -> None:

@@ -330,7 +330,7 @@ async def test_lane_commands_can_be_asked_twice(store: Store) -> None:
         assert await twice(store, call) == ("ok", "ok")
 
 
-# -- imports
+# -- how a list gets in
 
 
 async def test_an_import_begins_once_per_idempotency_key(store: Store) -> None:

@@ -26,6 +26,7 @@ from broadcaster.lanes import claims, control
 from broadcaster.ledger.recording import Results, record
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.errors import LeaseLost
+from broadcaster.store.scripts import unpacked
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Slice
@@ -36,13 +37,15 @@ LANES = ("+14155550100", "+14155550101")
 REACHED = (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ, State.UNDELIVERED, State.FAILED)
 RATE = 100_000.0
 HORIZON_SECONDS = 1.0
+STEERING = st.sampled_from([*["resume"] * 5, *["pause"] * 3, "cancel"])
+KINDS = st.sampled_from(["accepted", "retry", "retry", "spent", "dead", "content", "unknown"])
 
 Key = tuple[str, str, int]
 
 
 @dataclass
 class Post:
-    """One POST that left after a yes. `reached` is the truth about Twilio, None until something decides it."""
+    """One POST that left after a yes. `reached` is the truth at Twilio, None until something decides it."""
 
     key: Key
     lane: str
@@ -98,20 +101,17 @@ class Messages(RuleBasedStateMachine):
     def alive(self) -> list[Hands]:
         return [w for w in self.workers if not w.gone]
 
-    def records(self) -> dict[Key, Record]:
-        return {k: r for bid in self.broadcasts for k, r in self.do(self._records(bid)).items()}
-
-    async def _records(self, bid: str) -> dict[Key, Record]:
-        keys = [
-            (f"{lane}.{n}", self.store.keys.ledger(bid, f"{lane}.{n}")) for lane in (0, 1) for n in (0, 1)
-        ]
-        redis: Any = self.store.redis
-        raws = await redis.mget([key for _, key in keys])
-        return {
-            (bid, batch, i): Record.unpack(raw, i * 32)
-            for (batch, _), raw in zip(keys, raws, strict=True)
-            for i in range(len(raw) // 32)
-        }
+    def records(self, seen: dict[str, Any] | None = None) -> dict[Key, Record]:
+        """Read all ledgers, out of what `everything` has seen if given."""
+        seen = self.do(everything(self.store)) if seen is None else seen
+        found: dict[Key, Record] = {}
+        for bid in self.broadcasts:
+            prefix = self.store.keys.ledger(bid, "")
+            for name, raw in seen.items():
+                if name.startswith(prefix):
+                    batch = name.removeprefix(prefix)
+                    found |= {(bid, batch, i): Record.unpack(raw, i * 32) for i in range(len(raw) // 32)}
+        return found
 
     def posts_of(self, key: Key) -> list[Post]:
         return [p for p in self.posts if p.key == key]
@@ -131,7 +131,7 @@ class Messages(RuleBasedStateMachine):
         self.do(self.store.close())
         self.store = self.do(open_store(self.url))
         for i in range(2):
-            lanes = dict.fromkeys(LANES, 3)
+            lanes = {LANES[0]: 3, LANES[1]: 1}
             rates = dict.fromkeys(LANES, RATE)
             self.broadcasts.append(self.do(load(self.store, lanes, rates=rates, batch=2, first=100 * i)))
         self.worker_joins()
@@ -200,6 +200,31 @@ class Messages(RuleBasedStateMachine):
                 number = len(self.posts) + 1
                 self.posts.append(Post(key, held.lane, item.attempt + 1, hands.name, number))
 
+    @precondition(lambda self: self.alive())
+    @rule(data=st.data(), ended=st.booleans())
+    def work(self, data: st.DataObject, ended: bool) -> None:  # noqa: FBT001
+        """Claim and send, as a worker does when nothing gets in its way."""
+        hands = data.draw(st.sampled_from(self.alive()), label="worker")
+        self.names += 1
+        call = claims.claim(
+            hands.name, f"n{self.names}", lanes=10, records=100, horizon_seconds=HORIZON_SECONDS
+        )
+        try:
+            slices = self.run_call(call).slices
+        except LeaseLost:
+            return
+        for held in slices:
+            left, before = list(held.items), len(self.posts)
+            self.ask_for(hands, held, left, held.items, twice=False)
+            for post in self.posts[before:]:
+                if data.draw(st.sampled_from([True, True, False]), label="it ends"):
+                    kind = data.draw(KINDS, label="kind")
+                    self.end(post, kind, arrives=data.draw(st.booleans(), label="arrives"))
+            if ended:
+                self.run_call(claims.release(hands.name, [held.claim]))
+            else:
+                hands.slices.append((held, left))
+
     def check_yes(self, key: Key, before: Record) -> None:
         """A yes is for a record that waits, and never for one that was accepted or may have been."""
         assert before.state in {State.QUEUED, State.RETRY}, (key, before)
@@ -215,7 +240,7 @@ class Messages(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight())
     @rule(
         data=st.data(),
-        kind=st.sampled_from(["accepted", "retry", "spent", "dead", "content", "unknown"]),
+        kind=KINDS,
         delay_us=st.sampled_from([0, 0, 1000]),
         arrives=st.booleans(),
         twice=st.booleans(),
@@ -315,20 +340,22 @@ class Messages(RuleBasedStateMachine):
             pass
 
     @precondition(lambda self: self.alive())
-    @rule(data=st.data(), killed=st.booleans())
-    def lease_runs_out(self, data: st.DataObject, killed: bool) -> None:  # noqa: FBT001
+    @rule(data=st.data(), killed=st.booleans(), passes=st.sampled_from([0, 2, 2]))
+    def lease_runs_out(self, data: st.DataObject, killed: bool, passes: int) -> None:  # noqa: FBT001
         """A worker is killed, or stalls: then it goes on afterwards as if nothing had been."""
         hands = data.draw(st.sampled_from(self.alive()), label="worker")
         self.do(overdue(self.store, hands.name))
         if killed:
             hands.gone = True
             hands.slices.clear()
+        for _ in range(passes):
+            self.sweep(200)
 
     @rule(at_most=st.sampled_from([1, 200]))
     def sweep(self, at_most: int) -> None:
         self.run_call(claims.sweep(0.0, at_most))
 
-    @rule(data=st.data(), verb=st.sampled_from(["pause", "resume", "resume", "cancel"]), twice=st.booleans())
+    @rule(data=st.data(), verb=STEERING, twice=st.booleans())
     def steer(self, data: st.DataObject, verb: str, twice: bool) -> None:  # noqa: FBT001
         bid = data.draw(st.sampled_from(self.broadcasts), label="broadcast")
         call = {
@@ -345,7 +372,7 @@ class Messages(RuleBasedStateMachine):
             call = control.skip(bid, LANES[lane], f"{lane}.{number}", Reason.CANCELED)
             self.run_call(call, twice=twice)
 
-    @rule(lane=st.sampled_from(LANES), pause=st.booleans(), twice=st.booleans())
+    @rule(lane=st.sampled_from(LANES), pause=st.sampled_from([False, False, True]), twice=st.booleans())
     def steer_lane(self, lane: str, pause: bool, twice: bool) -> None:  # noqa: FBT001
         call = control.pause_lane(lane, "a test") if pause else control.resume_lane(lane)
         self.run_call(call, twice=twice)
@@ -361,8 +388,8 @@ class Messages(RuleBasedStateMachine):
     def the_counters_tell_the_records(self) -> None:
         if not self.broadcasts:
             return
-        seen, found = self.do(everything(self.store)), self.records()
-        keys = self.store.keys
+        seen = self.do(everything(self.store))
+        found, keys = self.records(seen), self.store.keys
         for bid in self.broadcasts:
             mine = {k: r for k, r in found.items() if k[0] == bid}
             fields = seen[keys.broadcast(bid)]
@@ -383,7 +410,7 @@ class Messages(RuleBasedStateMachine):
         }
 
     def check_place(self, key: Key, one: Record, places: Counter[tuple[str, int, str]]) -> None:
-        """A record that waits is in one place; one that is out is in a claim, so that a sweep finds it."""
+        """What waits is in one place; what is out is in a claim, so that a sweep finds it."""
         _, batch, row = key
         waits = places[batch, row, "flow"] + places[batch, row, "retry"]
         claimed, out = (
@@ -400,7 +427,7 @@ class Messages(RuleBasedStateMachine):
             assert out == 1, (key, one, places)
 
     def places(self, seen: dict[str, Any], bid: str) -> Counter[tuple[str, int, str]]:
-        """Count where each record of a broadcast waits: ahead in its flow, given back, due again, or claimed."""
+        """Count where each record is: ahead in its flow, given back, due again, or claimed."""
         found: Counter[tuple[str, int, str]] = Counter()
         keys = self.store.keys
         for number, lane in enumerate(LANES):
@@ -417,7 +444,7 @@ class Messages(RuleBasedStateMachine):
                 found[f"{number}.{n}", row, "retry"] += 1
         for worker in self.workers:
             for raw in seen.get(keys.worker(worker.name, ":claims"), {}).values():
-                claim = claims.unpacked(raw)
+                claim = unpacked(raw)
                 if claim[0] == bid:
                     for part in claim[3].split(","):
                         row, attempt = part.split(":")
