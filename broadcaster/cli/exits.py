@@ -50,13 +50,12 @@ def explain(error: Exception) -> tuple[int, str] | None:
         return FAILED, "Nothing was sent."
     if isinstance(error, ListRefusedError):
         return BAD_INPUT, _refused_list(error)
+    text = "\n".join((f"Error: {error}", *getattr(error, "__notes__", ())))
     if isinstance(error, _BAD_INPUT):
-        return BAD_INPUT, f"Error: {error}"
-    if isinstance(error, RedisError | OSError):
-        return FAILED, f"Error: Redis or the system: {error}"
-    if isinstance(error, StoreError | TwilioError | TwilioUnreachable | CommandFailedError):
-        return FAILED, f"Error: {error}"
-    return None
+        return BAD_INPUT, text
+    if isinstance(error, RedisError | OSError | StoreError | TwilioError | TwilioUnreachable):
+        return FAILED, text
+    return (FAILED, text) if isinstance(error, CommandFailedError) else None
 
 
 def _refused_list(error: ListRefusedError) -> str:

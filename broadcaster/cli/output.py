@@ -26,7 +26,7 @@ def print_table(
     if not sys.stdout.isatty():
         click.echo("\t".join(header))
         for row in rows:
-            click.echo("\t".join(_cell(value) for value in row))
+            click.echo("\t".join("" if value is None else str(value) for value in row))
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415

@@ -234,5 +234,9 @@ async def _give_up(store: Store, broadcast: str, error: BaseException) -> None:
     try:
         await store.run(abandon(broadcast, reason[:300], by_its_importer=True))
         await remove_data(store, broadcast)
+        # Nobody was told its id, so nobody asks what became of it.
+        keys = store.keys
+        await store.redis.zrem(keys.plain("bcs"), broadcast)
+        await store.redis.unlink(*(keys.broadcast(broadcast, part) for part in ("", ":codes", ":importer")))
     except Exception as failed:  # noqa: BLE001 - the first error is what to tell; a worker clears this import later
         error.add_note(f"(what was loaded could not be removed yet: {failed})")

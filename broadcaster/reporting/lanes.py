@@ -60,13 +60,14 @@ async def read_lane(store: Store, name: str) -> LaneView | None:
         pipe.hmget(keys.lane(name), *_FIELDS)
         pipe.time()
         for part in _CLASSES:
-            pipe.zcard(keys.lane(name, part))
+            pipe.zrange(keys.lane(name, part), 0, -1)
         known, fields, now, *flows = await pipe.execute()
     if not known:
         return None
+    broadcasts = await _running(store, {raw.decode() for flow in flows for raw in flow})
     rate, paused, hold, hold_reason, pool = [(field or b"").decode() for field in fields]
     held = float(hold or 0) / 1e6 - (now[0] + now[1] / 1e6)
-    state, reason = "sending" if sum(flows) else "idle", ""
+    state, reason = "sending" if broadcasts else "idle", ""
     if paused:
         state, reason = "paused", paused
     elif held > 0:
@@ -79,8 +80,18 @@ async def read_lane(store: Store, name: str) -> LaneView | None:
         reason=reason,
         held_seconds=held if state == "held" else None,
         shares=pool,
-        broadcasts=sum(flows),
+        broadcasts=broadcasts,
     )
+
+
+async def _running(store: Store, broadcasts: set[str]) -> int:
+    """Count those that are running: an ended one stays on its lane until a claim finds it there."""
+    if not broadcasts:
+        return 0
+    async with store.redis.pipeline(transaction=False) as pipe:
+        for broadcast in broadcasts:
+            pipe.hget(store.keys.broadcast(broadcast), "state")
+        return sum(state == b"running" for state in await pipe.execute())
 
 
 def _kind(name: str) -> str:
