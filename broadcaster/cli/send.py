@@ -62,9 +62,18 @@ class SendOptions:
 @click.option("--name", help="What to call the broadcast.")
 @click.option("--at", metavar="TIME", help="Start then: 2026-11-21T18:30+01:00.")
 @click.option("--zone", metavar="ZONE", help="The time zone of --at, like Europe/Berlin.")
-@click.option("--priority", type=click.Choice([*Priority]), default=Priority.NORMAL, show_default=True)
+@click.option(
+    "--priority",
+    type=click.Choice([p.value for p in Priority]),
+    default=Priority.NORMAL.value,
+    show_default=True,
+)
 @click.option("--expires-in", metavar="D", help="Skip what has not left after 90m, 2h, 1d.")
-@click.option("--on-doubt", type=click.Choice([*OnDoubt]), help="When no evidence tells whether it was sent.")
+@click.option(
+    "--on-doubt",
+    type=click.Choice([o.value for o in OnDoubt]),
+    help="When no evidence tells whether it was sent.",
+)
 @click.option("--idempotency-key", metavar="KEY", help="The same key sends the same list only once.")
 @click.option("--rate", metavar="R", help="Segments a second for this broadcast: 50, 1/3s, 100/min.")
 @click.option(
