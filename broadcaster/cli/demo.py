@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
@@ -29,13 +29,16 @@ from broadcaster.settings import load_settings
 from broadcaster.store.connection import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from broadcaster.store.connection import Store
 
+_T = TypeVar("_T")
 _WORKER_SECONDS: Final = 30.0
 #: The second list starts when the first is on its way.
 _URGENT_AFTER_SECONDS: Final = 4.0
+_CANCEL_AGAIN_SECONDS: Final = 0.5
 _PREFIX: Final = "broadcaster:"
 #: Lists up to this long are counted by sender while they go: the simulator looks at every arrival for it.
 _COUNTED_LIVE: Final = 50_000
@@ -55,7 +58,7 @@ _PLAIN_WIDTH: Final = 120
 @click.option("--json", "as_json", is_flag=True, help="End when done; the last line is one JSON object.")
 def demo(recipients: int, leave: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Run a campaign against a simulated Twilio and watch it: no account, no Redis, nothing leaves here."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by whatever means, we clean up
+    _end_in_order()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     stay = console.is_terminal and not leave and not as_json
     try:
@@ -65,19 +68,48 @@ def demo(recipients: int, leave: bool, as_json: bool) -> None:  # noqa: FBT001 -
         sys.exit(_ENDED_BY_CTRL_C)
 
 
+def _end_in_order() -> None:
+    """Take SIGTERM for Ctrl-C, so that what we started is stopped; a loop that closes takes this back."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _perform(console: Console, recipients: int, *, stay: bool, as_json: bool) -> int:
     data_dir = load_settings().data_dir
     console.print(f"Making up {recipients:,} recipients, starting a Redis, a simulated Twilio and a worker …")
     campaign = plan(recipients)
     with set_stage(data_dir, campaign) as stage:
         run = _Run(campaign, stage, console)
-        verdict = asyncio.run(run.perform())
+        verdict = asyncio.run(_until_interrupted(run.perform()))
+        _end_in_order()
+        if verdict is None:
+            raise KeyboardInterrupt
         demo_summary.show(verdict, console, rejects=[str(path) for path in run.rejects])
         if stay:
             _stay(stage, run, console)
         if as_json:
             click.echo(msgspec.json.encode(verdict.as_json()))
         return 1 if verdict.faults() else 0
+
+
+async def _until_interrupted(work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Return what `work` returns; None after Ctrl-C or SIGTERM, with `work` canceled.
+
+    One cancel is not enough: Python 3.11's `asyncio.wait_for`, in which redis-py writes, can lose it.
+    """
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+    task = asyncio.create_task(work)
+    waiting = asyncio.create_task(interrupted.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    while interrupted.is_set() and not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+    if interrupted.is_set():
+        task.cancelled() or task.exception()  # whatever a canceled call made of it was asked for
+        return None
+    return task.result()
 
 
 @dataclass(slots=True)

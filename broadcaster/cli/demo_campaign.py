@@ -87,13 +87,13 @@ class Campaign:
 
 def target_seconds(recipients: int) -> float:
     """Return how long sending should take: long enough to watch, and no longer than it must."""
-    return max(min(18.0, 3.0 + recipients / 200), min(40.0, recipients / 500), recipients / _MOST_AT_ONCE)
+    return max(min(18.0, recipients / 200), min(40.0, recipients / 500), recipients / _MOST_AT_ONCE)
 
 
 def plan(recipients: int) -> Campaign:
     """Make up the campaign for that many rows, 1 to `MOST_RECIPIENTS`."""
     usual = sum(USUAL_RATES.values())
-    factor = max(0.05, recipients / target_seconds(recipients) / usual)
+    factor = max(1.0, recipients / target_seconds(recipients) / usual)
     rates = {sender: round(rate * factor, 2) for sender, rate in USUAL_RATES.items()}
     everybody = List(
         "Flood warning",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from broadcaster.cli.demo_campaign import Campaign
 
 _TOKEN: Final = "simulator"  # noqa: S105 - the fake account's
-_STOP_SECONDS: Final = 8.0
+_STOP_SECONDS: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
 #: Runs in the child before the program: have the kernel kill it with its parent, where the kernel can.
 _TOGETHER: Final = f"""
