@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+from broadcaster.cli.root import run
 from broadcaster.simulator.config import ACCOUNT_SID
 
 if TYPE_CHECKING:
@@ -66,9 +69,21 @@ class Desk:
             out, err = process.communicate(stdin, timeout=timeout)
             return process.returncode, out, err
 
+    def call(self, *arguments: str) -> tuple[int, str, str]:
+        """Do as `run` does, but in this process: ten times as fast."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self._environment(), clear=True),
+            chdir(self.folder),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = run(list(arguments))
+        return code, out.getvalue(), err.getvalue()
+
     def json(self, *arguments: str) -> Any:
-        """Run a command that prints JSON and must work."""
-        code, out, err = self.run(*arguments, "--json")
+        """Call a command that prints JSON and must work."""
+        code, out, err = self.call(*arguments, "--json")
         assert code == 0, err
         return json.loads(out)
 

@@ -8,8 +8,9 @@ import click
 
 from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import CommandFailedError, InputError
+from broadcaster.cli.home import live_workers
 from broadcaster.cli.options import env_file_option, json_option
-from broadcaster.cli.output import print_json, print_table, when
+from broadcaster.cli.output import print_json, print_table, say, when
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.lanes import control
 from broadcaster.reporting.broadcasts import list_broadcasts, read_broadcast
@@ -107,18 +108,20 @@ def cancel(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None)
 def _steer(env_file: Path | None, broadcast: str, call: Call[str], done: str, *, as_json: bool) -> None:
     """Carry out one script and show the broadcast. Raises InputError or CommandFailedError."""
 
-    async def work(store: Store) -> BroadcastView:
+    async def work(store: Store) -> tuple[BroadcastView, int]:
         await _read(store, broadcast)
         verdict = await store.run(call)
         if verdict != "ok" and not _already(done, verdict):
             raise CommandFailedError(f"broadcast {broadcast} is {verdict}, so it can't be {done}")
-        return await _read(store, broadcast)
+        return await _read(store, broadcast), await live_workers(store)
 
-    view = with_store(env_file, work)
+    view, workers = with_store(env_file, work)
     if as_json:
         print_json(view.summary())
     else:
         click.echo(f"{view.id}  {view.name}: {view.state}")
+    if view.state == "running" and not workers:
+        say("No worker is running. Start one with: broadcaster worker")
 
 
 def _already(done: str, state: str) -> bool:

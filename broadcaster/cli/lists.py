@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from itertools import chain, islice
 from pathlib import Path
@@ -15,8 +16,11 @@ from broadcaster.intake.senders import senders_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.status import Status
+
     from broadcaster.cli.send import SendOptions
     from broadcaster.domain.senders import Sender
+    from broadcaster.intake.summary import Summary
     from broadcaster.intake.table import Chunk, ListReader
 
 
@@ -44,6 +48,12 @@ class Peeked:
         self._reader.release()
 
     @property
+    def done(self) -> tuple[int, int | None]:
+        """Bytes read so far, and how many there are; None for a pipe."""
+        source = getattr(self._reader, "source", None)
+        return (0, None) if source is None else (source.bytes_read, source.size)
+
+    @property
     def channels(self) -> set[Channel]:
         """The channels of a list that was looked at whole; none if there is more."""
         if not self.whole:
@@ -53,6 +63,33 @@ class Peeked:
             for part in self.first
             for text in part.values[part.to]
         }
+
+
+class Reading:
+    """Says on a terminal how far a list is read."""
+
+    def __init__(self, reader: Peeked) -> None:
+        self._reader = reader
+        self._status: Status | None = None
+
+    def update(self, summary: Summary) -> None:
+        """Show the rows read, and the share of the file that is."""
+        if not sys.stderr.isatty():
+            return
+        if self._status is None:
+            from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+
+            self._status = Console(stderr=True).status("")
+            self._status.start()
+        read, size = self._reader.done
+        share = f" ({read / size:.0%})" if size else ""
+        self._status.update(f"reading {self._reader.name}: {summary.rows:,} rows{share}")
+
+    def close(self) -> None:
+        """Leave the screen to others."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
 
 
 def open_peeked(options: SendOptions) -> Peeked:

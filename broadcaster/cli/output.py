@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def print_json(value: Any) -> None:
     """Print one JSON document, indented on a terminal, else on one line."""
     raw = msgspec.json.encode(value)
-    click.echo(msgspec.json.format(raw, indent=2) if sys.stdout.isatty() else raw)
+    click.echo((msgspec.json.format(raw, indent=2) if sys.stdout.isatty() else raw).decode())
 
 
 def print_table(

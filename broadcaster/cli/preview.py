@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from broadcaster.cli.exits import BAD_INPUT
-from broadcaster.cli.lists import fault_list, open_peeked, senders_of
+from broadcaster.cli.lists import open_peeked, senders_of
 from broadcaster.cli.output import print_json, print_table, say, span
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.senders import format_rate
@@ -40,7 +40,6 @@ def forecast(options: SendOptions) -> tuple[DryRun, list[Lane]]:
             renderer=compile_content(options.content),
             senders=[(lane.name, lane.rate) for lane in lanes],
             region=options.region,
-            faults=fault_list(options.file),
             with_rejects=options.rejects is not None,
         )
     return report, lanes

@@ -73,6 +73,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
     try:
         answer = cli.main(arguments, prog_name="broadcaster", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code

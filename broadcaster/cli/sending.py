@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import click
 
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.home import Home, live_workers
-from broadcaster.cli.lists import fault_list, open_peeked, senders_of
+from broadcaster.cli.lists import Reading, fault_list, open_peeked, senders_of
 from broadcaster.cli.output import say
 from broadcaster.cli.preview import outline
 from broadcaster.cli.showing import show_broadcast
@@ -142,16 +142,19 @@ class _Send:
                     say(f"{summary.rejected:,} faulty rows are in {options.rejects}.")
                 if not asks or summary.recipients <= 1:
                     return True
+                reading.close()
                 say(outline(summary, submission))
                 answers = await ReadAhead(_ask()).take()
                 return bool(answers and answers[0])
 
+            reading = stack.enter_context(closing(Reading(self._reader)))
             return await submit(
                 store,
                 self._reader,
                 submission,
                 rejects=rejects,
-                faults=fault_list(options.file),
+                faults=None if rejects else fault_list(options.file),
+                progress=reading.update,
                 confirm=confirm,
             )
 

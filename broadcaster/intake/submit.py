@@ -34,6 +34,10 @@ _T = TypeVar("_T")
 #: How often the import's lease is renewed while a slow list keeps us waiting.
 RENEW_SECONDS: Final = 3.0
 
+#: No list is taken any more when this share of Redis' `maxmemory` is used; looked at once in so many records.
+MEMORY_SHARE: Final = 0.85
+MEMORY_EVERY: Final = 50_000
+
 
 class SubmissionError(ValueError):
     """What was asked for can't be taken: the message says why and what to do. Nothing was queued."""
@@ -206,12 +210,27 @@ async def _same(reservation: Reservation, reader: ListReader, submission: Submis
 
 async def _load(loader: Loader, preparation: Preparation, progress: Callable[[Summary], None] | None) -> None:
     ahead = ReadAhead(iter(preparation))
+    checked = 0
     while batches := await _renewing(loader, ahead.take()):
+        if loader.total >= checked:
+            await _check_memory(loader.store)
+            checked = loader.total + MEMORY_EVERY
         for rows in batches:
             await loader.add(rows)
         if progress is not None:
             progress(preparation.summary)
     await loader.flush()
+
+
+async def _check_memory(store: Store) -> None:
+    """Leave a sending installation the memory it needs to write outcomes. Raises SubmissionError."""
+    memory = await store.redis.info("memory")
+    most = int(memory.get("maxmemory", 0))
+    if most and int(memory["used_memory"]) > MEMORY_SHARE * most:
+        raise SubmissionError(
+            f"Redis is full: it holds {memory['used_memory_human']} of {memory['maxmemory_human']}. "
+            "Raise maxmemory, or wait until older broadcasts are removed"
+        )
 
 
 async def _renewing(loader: Loader, awaitable: Awaitable[_T]) -> _T:

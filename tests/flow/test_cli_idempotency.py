@@ -35,7 +35,7 @@ def desk(tmp_path: Path, twilio: str, redis_url: str) -> Desk:
 
 def test_the_same_list_is_taken_once(desk: Desk) -> None:
     first = desk.json("send", "people.csv", *KEYED)
-    code, out, err = desk.run("send", "people.csv", *KEYED, "--json")
+    code, out, err = desk.call("send", "people.csv", *KEYED, "--json")
     assert code == 0
     assert json.loads(out)["id"] == first["id"]
     assert "taken before with this idempotency key" in err
@@ -49,7 +49,7 @@ def test_another_list_or_text_is_refused(desk: Desk) -> None:
         ("people.csv", "--body", "Bye", *KEYED[2:]),
         ("people.csv", *KEYED, "--priority", "urgent"),
     ):
-        code, _, err = desk.run("send", *arguments)
+        code, _, err = desk.call("send", *arguments)
         assert code == 2
         assert f"belongs to broadcast {first['id']}" in err
     assert len(desk.json("broadcasts", "list")) == 1
@@ -57,7 +57,7 @@ def test_another_list_or_text_is_refused(desk: Desk) -> None:
 
 def test_a_refused_list_leaves_the_key_free(desk: Desk) -> None:
     desk.write("faulty.csv", "to,name", "12,Ada")
-    assert desk.run("send", "faulty.csv", *KEYED)[0] == 2
+    assert desk.call("send", "faulty.csv", *KEYED)[0] == 2
     assert desk.json("send", "people.csv", *KEYED)["total"] == 3
 
 
@@ -73,7 +73,7 @@ def test_a_killed_import_leaves_nothing_half_started(desk: Desk, redis_url: str)
     importing.stdin.write("to,name\n" + "".join(f"+1415556{i:04d},P{i}\n" for i in range(9000)))
     importing.stdin.flush()
     broadcast = _importing(redis_url)
-    code, _, err = desk.run("send", "people.csv", *KEYED)
+    code, _, err = desk.call("send", "people.csv", *KEYED)
     assert code == 2
     assert f"being imported right now, as broadcast {broadcast}" in err
     importing.send_signal(signal.SIGKILL)
@@ -112,4 +112,4 @@ def _importing(redis_url: str) -> str:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         (raw,) = redis.smembers("broadcaster:importing")
-        return raw.decode()
+        return str(raw.decode())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from commanding import SENDER, Desk, accepted, simulated_twilio
 
+from broadcaster.simulator.config import SERVICE_SID
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -36,7 +38,7 @@ def test_a_list_is_sent_and_waited_for(desk: Desk, twilio: str) -> None:
         file.write(f"{INVALID},Nobody\n+14155550007,Again\n+14155550009,Out\n")
     desk.json("opt-outs", "add", "+14155550009")
     with desk.worker():
-        code, out, err = desk.run(
+        code, out, err = desk.call(
             "send", "people.csv", "--body", "Hi {{ name }}", "--wait", "--json", "--yes"
         )
         assert code == 3, err
@@ -69,7 +71,7 @@ def _look_at_messages(desk: Desk, broadcast: str) -> None:
     assert message["sid"].startswith("SM")
     skipped = desk.json("messages", "list", "--broadcast", broadcast, "--state", "skipped")
     assert Counter(m["code"] for m in skipped) == {1: 1, 4: 2}
-    code, out, _ = desk.run("broadcasts", "show", broadcast)
+    code, out, _ = desk.call("broadcasts", "show", broadcast)
     assert code == 0
     assert "the recipient's number is invalid" in out
 
@@ -113,21 +115,21 @@ def test_draft_start_pause_resume_cancel(desk: Desk, twilio: str) -> None:
     draft = desk.json("send", "people.csv", "--body", "Hi {{ name }}", "--draft", "--rate", "10")
     assert (draft["state"], draft["counts"]["queued"]) == ("draft", 60)
     broadcast = draft["id"]
-    code, _, err = desk.run("broadcasts", "pause", broadcast)
+    code, _, err = desk.call("broadcasts", "pause", broadcast)
     assert (code, err) == (1, f"Error: broadcast {broadcast} is draft, so it can't be paused\n")
     with desk.worker():
         assert desk.json("broadcasts", "start", broadcast)["state"] == "running"
         assert desk.json("broadcasts", "start", broadcast)["state"] == "running"
         _until(lambda: accepted(twilio))
         assert desk.json("broadcasts", "pause", broadcast, "--reason", "lunch")["state"] == "paused"
-        code, _, err = desk.run("broadcasts", "watch", broadcast)
+        code, _, err = desk.call("broadcasts", "watch", broadcast)
         assert code == 4
         assert "people: paused: lunch" in err
         before = len(accepted(twilio))
         assert desk.json("broadcasts", "resume", broadcast)["state"] == "running"
         _until(lambda: len(accepted(twilio)) > before)
         assert desk.json("pause", "--reason", "storm") == {"paused": True, "reason": "storm", "changed": True}
-        code, _, err = desk.run("broadcasts", "watch", broadcast)
+        code, _, err = desk.call("broadcasts", "watch", broadcast)
         assert (code, "everything is stopped: storm" in err) == (4, True)
         assert desk.json("broadcasts", "cancel", broadcast)["state"] == "canceled"
         _until(lambda: not desk.json("broadcasts", "show", broadcast)["counts"]["queued"])
@@ -143,11 +145,21 @@ def test_a_stopped_sender_ends_the_wait(desk: Desk) -> None:
     lane = desk.json("senders", "set", SENDER, "--rate", "1/3s")
     assert (lane["kind"], round(lane["rate"], 3)) == ("short_code", 0.333)
     assert desk.json("senders", "pause", SENDER, "--reason", "quota")["state"] == "paused"
-    code, out, err = desk.run("send", "people.csv", "--body", "Hi", "--wait", "--json")
+    code, out, err = desk.call("send", "people.csv", "--body", "Hi", "--wait", "--json")
     assert code == 4
     assert f"sender {SENDER} is stopped: quota" in err
     assert json.loads(out)["counts"]["queued"] == 3
     assert desk.json("senders", "resume", SENDER)["state"] == "sending"
+
+
+def test_a_service_takes_the_rate_of_its_pool_and_shares_it(desk: Desk) -> None:
+    desk.people(3)
+    sent = desk.json("send", "people.csv", "--body", "Hi", "--messaging-service", SERVICE_SID)
+    assert sent["senders"] == [SERVICE_SID]
+    desk.json("send", "people.csv", "--body", "Hi", "--from", "+15005550006")
+    service, number = sorted(desk.json("senders", "list"), key=lambda lane: lane["kind"], reverse=True)
+    assert (service["name"], service["rate"]) == (SERVICE_SID, 1.0)
+    assert number["shares_permits_of"] == SERVICE_SID
 
 
 def test_queueing_without_a_worker_says_so(desk: Desk) -> None:
@@ -162,7 +174,7 @@ def test_queueing_without_a_worker_says_so(desk: Desk) -> None:
 def test_faulty_rows_go_to_the_rejects(desk: Desk, twilio: str) -> None:
     desk.write("people.csv", "to,name", "+14155550100,Ada", "12,Bob", "+14155550102,")
     with desk.worker():
-        code, out, err = desk.run(
+        code, out, err = desk.call(
             "send", "people.csv", "--body", "Hi {{ name }}", "--rejects", "bad.csv", "--wait", "--json"
         )
     assert code == 0, err
@@ -176,11 +188,11 @@ def test_faulty_rows_go_to_the_rejects(desk: Desk, twilio: str) -> None:
 
 def test_a_trial_goes_to_one_number_only(desk: Desk, twilio: str) -> None:
     desk.people(5)
-    code, out, err = desk.run("send", "people.csv", "--body", "Hi {{ name }}", "--test", "+14155559999")
+    code, out, err = desk.call("send", "people.csv", "--body", "Hi {{ name }}", "--test", "+14155559999")
     assert code == 0, err
     assert "Twilio accepted it: SM" in out
     assert [(m["to"], m["body"]) for m in accepted(twilio)] == [("+14155559999", "Hi P0")]
-    code, out, _ = desk.run("send", "people.csv", "--body", "Hi", "--test", INVALID)
+    code, out, _ = desk.call("send", "people.csv", "--body", "Hi", "--test", INVALID)
     assert code == 1
     assert "21211: the recipient's number is invalid" in out
 
@@ -195,7 +207,7 @@ def test_a_dry_run_needs_neither_redis_nor_credentials(desk: Desk) -> None:
     assert "'ó' (U+00F3) in line 3 forced it" in out
     assert f"{SENDER} → +14155550100: Hi Ada [1]" in out
     desk.write("faulty.csv", "to", "+14155550100", "12")
-    code, out, _ = desk.run("send", "faulty.csv", "--body", "Hi", "--dry-run", "--json")
+    code, out, _ = desk.call("send", "faulty.csv", "--body", "Hi", "--dry-run", "--json")
     assert code == 2
     report = json.loads(out)
     assert (report["refused"], report["faults"][0]["line"]) == (True, 3)
