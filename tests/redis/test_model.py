@@ -513,7 +513,7 @@ class Messages(RuleBasedStateMachine):
     "examples",
     [
         pytest.param(30, marks=pytest.mark.timeout(120)),
-        pytest.param(600, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param(250, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
 def test_every_message_ends_and_none_goes_twice(redis_url: str, examples: int) -> None:
