@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -68,6 +69,28 @@ class Desk:
         with self.start(*arguments) as process:
             out, err = process.communicate(stdin, timeout=timeout)
             return process.returncode, out, err
+
+    def on_a_terminal(self, *arguments: str, expect: str, answer: str) -> tuple[str, int]:
+        """Run the command on a terminal and answer its question; return the screen and the exit code."""
+        ours, theirs = os.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "broadcaster", *arguments],
+            cwd=self.folder,
+            env=self._environment() | {"TERM": "dumb", "COLUMNS": "200"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        ) as process:
+            os.close(theirs)
+            screen = b""
+            with contextlib.suppress(OSError):  # how Linux tells that the other side has ended
+                while part := os.read(ours, 65536):
+                    screen += part
+                    if expect.encode() in screen and answer:
+                        os.write(ours, answer.encode())
+                        answer = ""
+            os.close(ours)
+            return screen.decode(), process.wait(10)
 
     def call(self, *arguments: str) -> tuple[int, str, str]:
         """Do as `run` does, but in this process: ten times as fast."""

@@ -74,7 +74,8 @@ async def _look(store: Store, broadcast: str, lost: Callable[[], Awaitable[None]
             view = await read_broadcast(store, broadcast)
         except (RedisError, OSError) as error:
             if not told:
-                say(f"Redis does not answer ({error}); waiting for it.")
+                ended = "The embedded server has ended with the command that started it; starting it again."
+                say(f"Redis does not answer ({error}); waiting for it." if lost is None else ended)
                 told = True
             await asyncio.sleep(1.0)
             if lost is not None:
@@ -89,7 +90,8 @@ async def stop_reason(store: Store, view: BroadcastView) -> str:
     """Say what keeps a broadcast from going on until somebody acts; "" if it moves by itself, or is done."""
     match view.state:
         case BroadcastState.PAUSED | BroadcastState.CANCELED | BroadcastState.FAILED:
-            return f"{view.state}: {view.state_reason or 'by request'}"
+            hint = f" (go on with: broadcaster broadcasts resume {view.id})" if view.state == "paused" else ""
+            return f"{view.state}: {view.state_reason or 'by request'}{hint}"
         case BroadcastState.DRAFT:
             return f"a draft, not started: broadcaster broadcasts start {view.id}"
         case BroadcastState.RUNNING if view.unsent:
@@ -108,7 +110,7 @@ async def _stop_of_running(store: Store, view: BroadcastView) -> str:
             pipe.llen(keys.flow(view.id, lane, ":back"))
         account, *parts = await pipe.execute()
     if account:
-        return f"everything is stopped: {account.decode()}"
+        return f"everything is stopped: {account.decode()} (go on with: broadcaster resume)"
     reasons = []
     for number, lane in enumerate(view.senders):
         paused, (head, batches), retries, back = parts[number * 4 : number * 4 + 4]
@@ -116,7 +118,8 @@ async def _stop_of_running(store: Store, view: BroadcastView) -> str:
             continue  # this lane has nothing left to send
         if not paused:
             return ""
-        reasons.append(f"sender {lane} is stopped: {paused.decode()}")
+        hint = f"(go on with: broadcaster senders resume {lane})"
+        reasons.append(f"sender {lane} is stopped: {paused.decode()} {hint}")
     return "; ".join(reasons)
 
 
