@@ -72,10 +72,14 @@ class List:
 
 @dataclass(slots=True)
 class Campaign:
-    """The whole demo. `answers` is the simulator's `recipients`: who meets which fault, try by try."""
+    """The whole demo. `answers` is the simulator's `recipients`: who meets which fault, try by try.
+
+    `busy` are the rows during which the account is over its limit, and every fifth gets a 429 at first.
+    """
 
     rates: dict[str, float]
     lists: tuple[List, List]
+    busy: range
     opted_out: list[str] = field(default_factory=list)
     answers: dict[str, str | list[str]] = field(default_factory=dict)
 
@@ -107,7 +111,7 @@ def plan(recipients: int) -> Campaign:
         "{{ name }}, leave now: the water reaches {{ place }} within the hour.",
         {URGENT_SENDER: rates[URGENT_SENDER]},
     )
-    campaign = Campaign(rates, (everybody, urgent))
+    campaign = Campaign(rates, (everybody, urgent), _busy_rows(recipients))
     urgent_rows = recipients // _URGENT_SHARE
     for index in range(recipients - urgent_rows):
         _add_row(campaign, everybody, index)
@@ -115,6 +119,12 @@ def plan(recipients: int) -> Campaign:
         urgent.rows.append((_name(index), _number(index), f"Mill Lane {index % 90 + 1}"))
     _fill_one_queue(campaign, everybody)
     return campaign
+
+
+def _busy_rows(recipients: int) -> range:
+    """Return a tenth of the rows, or what three seconds take if that is less: overload comes in spells."""
+    begin = recipients * 2 // 5
+    return range(begin, begin + min(recipients // 10, int(3 * recipients / target_seconds(recipients))))
 
 
 def write_list(one: List, path: Path) -> None:
@@ -130,8 +140,8 @@ def _number(index: int) -> str:
 
 
 def _address(index: int) -> str:
-    """Return the row's recipient; the share on WhatsApp is that sender's share of the rates."""
-    return f"whatsapp:{_number(index)}" if index * 41 % 100 < 41 else _number(index)  # noqa: PLR2004 - percent
+    """Return the row's recipient; so many are on WhatsApp that all senders end together."""
+    return f"whatsapp:{_number(index)}" if index * 43 % 100 < 43 else _number(index)  # noqa: PLR2004 - percent
 
 
 def _name(index: int) -> str:
@@ -156,11 +166,11 @@ def _add_row(campaign: Campaign, one: List, index: int) -> None:
             return
         case 61:
             campaign.opted_out.append(address)
-        case 20 | 70:
-            campaign.answers[address] = ["throttle"]
         case _:
             fault = _REFUSALS.get(index % 250) or _DOUBTS.get(index % 250)
-            if fault:
+            if not fault and index in campaign.busy and index % 5 == 0:
+                campaign.answers[address] = ["throttle"]
+            elif fault:
                 known = fault == "21211" or not fault.isdecimal() or not address.startswith("whatsapp:")
                 campaign.answers[address] = fault if known else "63024"
     one.rows.append((name, address, place))

@@ -39,6 +39,8 @@ _STYLES: Final = {
 _ALWAYS: Final = (State.QUEUED, State.SENDING, State.RETRY, State.ACCEPTED, State.DEAD, State.SKIPPED)
 _BAR_WIDTH: Final = 30
 _MOST_SENDERS: Final = 12
+#: From this many columns on there is room for the senders' kinds.
+_WIDE: Final = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def picture(frame: Frame, width: int = 100) -> RenderableType:
     """Draw progress, senders and states, for a terminal `width` columns wide."""
     parts: list[RenderableType] = [_progress(frame, width), Text()]
     if frame.senders:
-        parts += [_senders(frame), Text()]
+        parts += [_senders(frame, width), Text()]
     parts.append(_states(frame.views))
     return Group(*parts)
 
@@ -84,14 +86,14 @@ def ended_of(view: BroadcastView) -> int:
     return view.total - view.unsent - view.counts.get(State.SENDING, 0)
 
 
-def _progress(frame: Frame, width: int) -> Table:
+def _progress(frame: Frame, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column()
     for _ in range(2):
         grid.add_column(justify="right")
     grid.add_column(style="dim")
-    bar = max(10, min(_BAR_WIDTH, width - 66))
+    bar = max(10, min(_BAR_WIDTH, width - 64))
     for view in frame.views:
         ended = ended_of(view)
         share = ended / view.total if view.total else 1.0
@@ -103,12 +105,13 @@ def _progress(frame: Frame, width: int) -> Table:
             _standing(view),
         )
     speed = Text.assemble(
+        (f"{frame.seconds:,.0f} s", "bold"),
+        "  ",
         (f"{frame.now_rate:,.0f}", "bold cyan"),
         " messages a second  ",
         (f"{frame.mean_rate:,.0f} on average", "dim"),
     )
-    grid.add_row(f"{frame.seconds:,.0f} s", speed)
-    return grid
+    return Group(grid, speed)
 
 
 def _standing(view: BroadcastView) -> str:
@@ -122,10 +125,11 @@ def _standing(view: BroadcastView) -> str:
     return priority + view.state + (f": {view.state_reason}" if view.state_reason else "")
 
 
-def _senders(frame: Frame) -> Table:
+def _senders(frame: Frame, width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("sender")
-    table.add_column("kind", style="dim")
+    table.add_column("sender", no_wrap=True)
+    if width >= _WIDE:
+        table.add_column("kind", style="dim", no_wrap=True)
     table.add_column("pace", justify="right")
     if frame.sent:
         table.add_column("now", justify="right")
@@ -136,7 +140,8 @@ def _senders(frame: Frame) -> Table:
         pace = format_rate(round(sender.rate, 1) or sender.rate) if sender.rate else ""
         sent, speed = frame.sent.get(sender.name, (0, 0.0))
         speeds = (f"{speed:,.1f}/s", f"{sent:,}") if frame.sent else ()
-        table.add_row(sender.name, sender.kind, pace, *speeds, Text(sender.does, style))
+        kind = (sender.kind,) if width >= _WIDE else ()
+        table.add_row(sender.name, *kind, pace, *speeds, Text(sender.does, style))
     if len(frame.senders) > _MOST_SENDERS:
         table.add_row(f"and {len(frame.senders) - _MOST_SENDERS:,} more")
     return table
