@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from workers.plan import Held
 
 MICRO: Final = 1_000_000
+#: Where Twilio can't be reached a runner rests before its next try, twice as long after each round of failures.
+REST_SECONDS: Final = 0.05
+ROUNDS: Final = 5
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 
 
@@ -84,6 +87,7 @@ class Poster:
         self._ended = ended
         self._results: dict[tuple[str, str, str], list[Result]] = {}
         self._count = 0
+        self._unreached = 0
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -187,6 +191,11 @@ class Poster:
             finally:
                 self.in_flight -= 1
             self._settle(message, outcome)
+            if outcome.kind is Kind.NOT_SENT:
+                self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)
+                await asyncio.sleep(REST_SECONDS * 2 ** (self._unreached // self._concurrency))
+            else:
+                self._unreached = 0
 
     def _settle(self, message: Message, outcome: Outcome) -> None:
         tally = self.tally
@@ -200,7 +209,7 @@ class Poster:
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
         item = message.item
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
-        if kind in (Kind.THROTTLED, Kind.NOT_SENT) and decision.stop is Stop.NOTHING:
+        if kind is Kind.THROTTLED and decision.stop is Stop.NOTHING:
             tally.throttled += 1
         if decision.state is State.RETRY:
             tally.retries[kind.value] = tally.retries.get(kind.value, 0) + 1
