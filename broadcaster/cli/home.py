@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dotenv import dotenv_values
 
@@ -49,6 +49,10 @@ async def live_workers(store: Store) -> int:
     return int(await store.redis.zcount(store.keys.plain("workers"), now, "+inf"))
 
 
+def _interrupt(*_: object) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
 class Home(AbstractContextManager["Home"]):
     """The embedded server of a data directory, and a worker if none lives. Raises `EmbeddedServerError`."""
 
@@ -57,6 +61,7 @@ class Home(AbstractContextManager["Home"]):
         self._env_file = env_file
         self._server = EmbeddedServer(settings.data_dir)
         self._worker: subprocess.Popen[bytes] | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
     @property
     def url(self) -> str:
@@ -70,6 +75,8 @@ class Home(AbstractContextManager["Home"]):
 
     def __enter__(self) -> Self:
         """Start the server, or find the one that runs."""
+        for number in (signal.SIGTERM, signal.SIGHUP):  # end in order then, too: like Ctrl-C
+            self._before[number] = signal.signal(number, _interrupt)
         self._server.start()
         return self
 
@@ -83,6 +90,8 @@ class Home(AbstractContextManager["Home"]):
                 self._worker.kill()
                 self._worker.wait()
         self._server.stop()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     async def ensure(self, store: Store) -> None:
         """Bring back what is gone: the server (somebody else's may have ended), a live worker."""

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from contextlib import ExitStack, closing, nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -172,15 +173,12 @@ class _Send:
     async def _wait(self, store: Store, done: Submitted) -> int:
         home = self._home
 
-        async def revive() -> None:
-            if home is not None:
-                await home.ensure(store)
-
         try:
-            await revive()
             if home is None and not await live_workers(store):
                 say("No worker is running; waiting for one. Start it with: broadcaster worker")
-            code, view = await wait_for_end(store, done.broadcast, lost=revive)
+            code, view = await wait_for_end(
+                store, done.broadcast, care=None if home is None else partial(home.ensure, store)
+            )
         except asyncio.CancelledError:
             if home is not None:
                 say(
@@ -191,7 +189,20 @@ class _Send:
                 say(f"It goes on. Watch it with: broadcaster broadcasts watch {done.broadcast}")
             raise
         show_broadcast(view, as_json=self._options.as_json)
+        if home is not None:
+            await _tell_others(store)
         return code
+
+
+async def _tell_others(store: Store) -> None:
+    """Say what stays unfinished when the embedded server ends with this command."""
+    active = await store.redis.scard(store.keys.plain("active"))
+    scheduled = await store.redis.zcard(store.keys.plain("scheduled"))
+    if active or scheduled:
+        say(
+            f"{active + scheduled} broadcasts here are not finished. `broadcaster broadcasts list` shows them, "
+            "`broadcaster worker` goes on with them."
+        )
 
 
 def _ask() -> Iterator[bool]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.3
 LINE_SECONDS: Final = 5.0
+CARE_SECONDS: Final = 2.0
 #: How long requests in flight may take before a stop is told though they have not ended.
 PATIENCE_SECONDS: Final = 10.0
 _FAILED: Final = (State.DEAD, State.UNDELIVERED, State.FAILED, State.IN_DOUBT)
@@ -39,17 +40,22 @@ class Show(Protocol):
 
 
 async def wait_for_end(
-    store: Store, broadcast: str, *, lost: Callable[[], Awaitable[None]] | None = None
+    store: Store, broadcast: str, *, care: Callable[[], Awaitable[None]] | None = None
 ) -> tuple[int, BroadcastView]:
     """Wait until nothing moves any more; return the exit code and the last view.
 
-    `lost` is called when Redis does not answer, and may bring it back. Raises InputError if there is no such.
+    `care` is called now and then, and when Redis does not answer: it may bring back what is gone. Raises
+    InputError if there is no such broadcast.
     """
     show: Show = Bar() if sys.stderr.isatty() else Lines()
     try:
         stopped_since: float | None = None
+        cared = 0.0
         while True:
-            view = await _look(store, broadcast, lost)
+            if care is not None and time.monotonic() > cared + CARE_SECONDS:
+                await care()
+                cared = time.monotonic()
+            view = await _look(store, broadcast, care)
             show.update(view)
             reason = await stop_reason(store, view)
             if not reason and view.settled:
@@ -67,7 +73,7 @@ async def wait_for_end(
         show.close()
 
 
-async def _look(store: Store, broadcast: str, lost: Callable[[], Awaitable[None]] | None) -> BroadcastView:
+async def _look(store: Store, broadcast: str, care: Callable[[], Awaitable[None]] | None) -> BroadcastView:
     told = False
     while True:
         try:
@@ -75,11 +81,11 @@ async def _look(store: Store, broadcast: str, lost: Callable[[], Awaitable[None]
         except (RedisError, OSError) as error:
             if not told:
                 ended = "The embedded server has ended with the command that started it; starting it again."
-                say(f"Redis does not answer ({error}); waiting for it." if lost is None else ended)
+                say(f"Redis does not answer ({error}); waiting for it." if care is None else ended)
                 told = True
             await asyncio.sleep(1.0)
-            if lost is not None:
-                await lost()
+            if care is not None:
+                await care()
             continue
         if view is None:
             raise InputError(f"there is no broadcast {broadcast}")

@@ -83,7 +83,7 @@ def test_without_redis_everything_is_started_and_goes_on_after_ctrl_c(desk: Desk
     desk.json("senders", "set", "+15005550006", "--rate", "10")
     first = desk.start("send", "people.csv", "--body", "Hi {{ name }}")
     _until(lambda: len(accepted(twilio)) >= 3)
-    first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGTERM)  # as Ctrl-C does
     _, err = first.communicate(timeout=20)
     assert first.returncode == 130
     assert "goes on with the next" in err
