@@ -41,6 +41,7 @@ _BAR_WIDTH: Final = 30
 _MOST_SENDERS: Final = 12
 #: From this many columns on there is room for the senders' kinds.
 _WIDE: Final = 96
+_FIGURES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +127,17 @@ def _standing(view: BroadcastView) -> str:
 
 
 def _senders(frame: Frame, width: int) -> Table:
+    longest = max(len(sender.name) for sender in frame.senders)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("sender", no_wrap=True)
+    table.add_column("sender", no_wrap=True, min_width=min(longest, width // 3))
     if width >= _WIDE:
-        table.add_column("kind", style="dim", no_wrap=True)
-    table.add_column("pace", justify="right")
+        table.add_column("kind", style="dim", no_wrap=True, min_width=12)
+    table.add_column("pace", justify="right", min_width=_FIGURES)
     if frame.sent:
-        table.add_column("now", justify="right")
-        table.add_column("sent", justify="right")
+        table.add_column("now", justify="right", min_width=_FIGURES)
+        table.add_column("sent", justify="right", min_width=_FIGURES)
     table.add_column("waits for", no_wrap=True, overflow="ellipsis")
-    for sender in frame.senders[:_MOST_SENDERS]:
+    for sender in frame.senders[:_MOST_SENDERS]:  # a long reason is cut short, never the figures
         style = "red" if sender.stopped else "yellow" if sender.does.startswith("held") else "dim"
         pace = format_rate(round(sender.rate, 1) or sender.rate) if sender.rate else ""
         sent, speed = frame.sent.get(sender.name, (0, 0.0))
