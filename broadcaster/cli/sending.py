@@ -200,7 +200,7 @@ async def _tell_others(store: Store) -> None:
     scheduled = await store.redis.zcard(store.keys.plain("scheduled"))
     if active or scheduled:
         say(
-            f"{active + scheduled} broadcasts here are not finished. `broadcaster broadcasts list` shows them, "
+            f"Broadcasts not finished here: {active + scheduled}. `broadcaster broadcasts list` shows them, "
             "`broadcaster worker` goes on with them."
         )
 
