@@ -94,7 +94,12 @@ class Deployment:
         """Everything the workers logged."""
         return "".join(path.read_text() for path in sorted(self.folder.glob("worker-*.log")))
 
-    async def settled(self, broadcast: str, timeout: float, description: str = "") -> dict[State, int]:  # noqa: ASYNC109
+    async def settled(
+        self,
+        broadcast: str,
+        timeout: float,  # noqa: ASYNC109 - its end says what was found
+        description: str = "",
+    ) -> dict[State, int]:
         """Wait until nothing moves any more by itself; return the counters."""
         deadline = time.monotonic() + timeout
         while True:
@@ -107,8 +112,11 @@ class Deployment:
             await asyncio.sleep(0.05)
 
     async def until(
-        self, condition: Callable[[dict[State, int]], bool], broadcast: str, timeout: float = 30
-    ) -> None:  # noqa: ASYNC109
+        self,
+        condition: Callable[[dict[State, int]], bool],
+        broadcast: str,
+        timeout: float = 30,  # noqa: ASYNC109 - its end says what was found
+    ) -> None:
         """Wait until a broadcast's counters say so."""
         deadline = time.monotonic() + timeout
         while not condition(found := await counts(self.store, broadcast)):
@@ -127,7 +135,7 @@ def stop(process: subprocess.Popen[Any], number: int = signal.SIGTERM, seconds: 
 async def simulator(folder: Path, config: dict[str, Any]) -> AsyncIterator[Simulator]:
     """Run a simulator process."""
     errors = (folder / "simulator.log").open("wb")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - once, before anything else runs
         [sys.executable, "-m", "broadcaster.simulator", "--port", "0", "--config", json.dumps(config)],
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -1,4 +1,4 @@
-"""From a claimed record to the form that is POSTed: unpacked batches and compiled contents, kept for a while."""
+"""From a claimed record to the form that is POSTed: unpacked batches and compiled contents, kept awhile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Batch:
         return self._recipients.to[index]
 
     def form(self, index: int) -> bytes:
-        """Return the form of one recipient. Raises `RenderError` if its text can't be made (checked at intake)."""
+        """Return one recipient's form. Raises `RenderError` if its text can't be made (checked at intake)."""
         recipients = self._recipients
         rendered = self._render([column[index] for column in recipients.values])
         return self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)

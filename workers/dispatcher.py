@@ -1,8 +1,8 @@
 """The dispatcher: claim → gate → POST → record, in one loop of round trips.
 
-Each round trip ("exchange") carries whatever there is: outcomes to record, claims to end, messages to ask the gate
-for, and a claim for more. Nothing is asked ahead of need: of all messages with a yes, at most `GROUP` wait for a
-connection, so that is what a crash can put in doubt besides the requests in flight.
+Each round trip ("exchange") carries whatever there is: outcomes to record, claims to end, messages to ask the
+gate for, and a claim for more. Nothing is asked ahead of need: of all messages with a yes, at most `GROUP`
+wait for a connection, so that is what a crash can put in doubt besides the requests in flight.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GROUP: Final = 64
 ASK_SECONDS: Final = 0.003
 #: Exchanges start no closer together than this, so that outcomes travel in company.
 GAP_SECONDS: Final = 0.002
-#: A yes that is older than this when it arrives is not used: its permit is long past, and so may the lease be.
+#: A yes that is older than this when it arrives is not used: its permit is long past, maybe the lease too.
 LATE_SECONDS: Final = 1.0
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
@@ -51,7 +51,7 @@ Portion = tuple["Held", list["Item"]]
 
 
 class Dispatcher:
-    """Serves the lanes from one process. `run` until `stop` is called; a lost Redis makes it wait, not end."""
+    """Serves lanes from one process: `run` until `stop` is called; a lost Redis makes it wait, not end."""
 
     def __init__(
         self, store: Store, sender: Sends, limits: Limits, policy: RetryPolicy, metrics: Metrics
@@ -216,7 +216,7 @@ class Dispatcher:
     async def _let_go(
         self, asked: list[Portion], verdicts: list[Verdict] | StoreError, *, late: bool
     ) -> None:
-        """Hand what the gate let go to the poster; a yes that took too long to arrive is turned back, unsent."""
+        """Hand what the gate let go to the poster; a yes that took too long is turned back, unsent."""
         if isinstance(verdicts, StoreError):
             verdicts = [claims.Verdict("claim", "")] * len(asked)
         for (held, items), verdict in zip(asked, verdicts, strict=True):
@@ -266,7 +266,7 @@ class Dispatcher:
             await self._refresh_optouts()
 
     def _on_lease_lost(self) -> None:
-        """What had a yes and has not left will not leave; outcomes in flight still count."""
+        """Keep what had a yes and has not left from leaving; outcomes in flight still count."""
         self._poster.recall()
         self._holding.forget_all()
 

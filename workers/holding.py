@@ -32,14 +32,15 @@ IDLE_SECONDS: Final = 1.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
 ENOUGH: Final = 256
-#: Slices of fewer records log their line at debug: a thousand slow senders would write a thousand lines a second.
+#: Slices of fewer records log their line at debug: a thousand slow senders would write that many a second.
 LINE_FROM: Final = 10
 
 
 class Holding:
     """Asks for slices when there is room, keeps their batches at hand, and ends their claims.
 
-    `finished` are claims to end in the next round trip; `limited` is set while more could be sent than may be asked for.
+    `finished` are claims to end in the next round trip; `limited` is set while more could be sent than may be
+    asked for.
     """
 
     def __init__(self, store: Store, metrics: Metrics, on_change: Callable[[], None]) -> None:
@@ -62,7 +63,7 @@ class Holding:
         return not self.limited or self.plan.unsent < ENOUGH
 
     def ask(self, worker: str) -> Call[Claimed]:
-        """Return the claim to make. Until it is answered the same nonce is used, so that it gets one answer."""
+        """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
         self._nonce = self._nonce or secrets.token_hex(6)
         return claims.claim(
             worker,
@@ -143,7 +144,7 @@ class Holding:
         )
 
     def forget_all(self) -> None:
-        """The lease is lost: none of the claims is ours any more."""
+        """Let go of everything: the lease is lost, none of the claims is ours any more."""
         self.plan.drop_all()
         self._held.clear()
         self.finished.clear()
@@ -151,7 +152,7 @@ class Holding:
         self.claim_at = 0.0
 
     def give_back_all(self) -> None:
-        """The process ends: drop what was not asked for, so that its claims end as soon as the rest has."""
+        """Drop what was not asked for, as the process ends: its claims end as soon as the rest has."""
         for held in list(self._held.values()):
             self.give_up(held)
 

@@ -1,5 +1,7 @@
-"""arq's part: jobs and cron. Each finds its work in our own keys, so that a lost job, an expired one or one run
-twice changes nothing."""
+"""arq's part: jobs and cron.
+
+Each finds its work in our own keys, so that a lost job, an expired one or one run twice changes nothing.
+"""
 
 from __future__ import annotations
 

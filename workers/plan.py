@@ -1,7 +1,7 @@
 """What this worker holds and has not sent: slices, ordered by when their next message may leave.
 
-Pure: times are the caller's monotonic seconds. A message whose permit has grown old is given up rather than caught
-up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends.
+Pure: times are the caller's monotonic seconds. A message whose permit has grown old is given up rather than
+caught up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STALE_SECONDS: Final = 0.1
 
 @dataclass(slots=True)
 class Held:
-    """A slice this worker holds. `open` counts its messages whose end is not yet noted, `ended` those noted."""
+    """A slice this worker holds. `open` counts messages whose end is not yet noted, `ended` those noted."""
 
     slice: Slice
     next_at: float
@@ -60,7 +60,7 @@ class Plan:
     def take(
         self, now: float, until: float, at_most: int
     ) -> tuple[list[tuple[Held, list[Item]]], list[Held]]:
-        """Return up to `at_most` messages that may leave by `until`, by slice, and the slices that are used up.
+        """Return up to `at_most` messages that may leave by `until`, by slice, and the slices used up.
 
         Messages whose permits are stale at `now` are passed over.
         """

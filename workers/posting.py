@@ -1,4 +1,4 @@
-"""POSTs: messages that the gate let go are sent, at most so many at once, and their ends become ledger results."""
+"""POSTs: messages the gate let go are sent, at most so many at once; their ends become ledger results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workers.plan import Held
 
 MICRO: Final = 1_000_000
-#: Where Twilio can't be reached a runner rests before its next try, twice as long after each round of failures.
+#: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")

@@ -1,7 +1,8 @@
 """One worker process: the dispatcher, and arq's Worker built anew around it whenever Redis comes back.
 
-Stops in reverse order within one budget: the dispatcher's drain (requests in flight end or are given up to doubt)
-is the longest part, `Limits.drain_seconds`; arq's jobs are cut off at once, since each can be run again.
+Stops in reverse order within one budget: the dispatcher's drain (requests in flight end or are given up to
+doubt) is the longest part, `Limits.drain_seconds`; arq's jobs are cut off at once, since each can be run
+again.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec, Priority
-from broadcaster.domain.record import State
 from broadcaster.store.batches import Recipients, fingerprints, first_records, pack_batch
 from broadcaster.store.errors import StoreError
 from broadcaster.store.scripts import Call, packed, text
@@ -37,7 +36,7 @@ class ImportLostError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The answer to a reservation: 'new', 'importing', 'abandoned' or 'known', and which broadcast it is about."""
+    """The answer to a reservation: 'new', 'importing', 'abandoned' or 'known', and for which broadcast."""
 
     verdict: str
     broadcast: str
@@ -139,7 +138,7 @@ class Loader:
     async def seal(
         self, *, fingerprint: str, facts: dict[str, str], batches_of: dict[str, int] | None = None
     ) -> None:
-        """Make the list whole: `scheduled` if the spec names a time, else `draft`. Raises `ImportLostError`."""
+        """Make the list whole: `scheduled` if the spec names a time, else `draft`; or `ImportLostError`."""
         await self.flush()
         spec = self.spec
         made = batches_of or self._batches

@@ -72,7 +72,9 @@ class Group(NamedTuple):
     wanted: list[int]
 
 
-def claim(worker: str, nonce: str, *, lanes: int, records: int, horizon_seconds: float, slice_most: int = 500) -> Call[Claimed]:
+def claim(
+    worker: str, nonce: str, *, lanes: int, records: int, horizon_seconds: float, slice_most: int = 500
+) -> Call[Claimed]:
     """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone."""
     return Call("claim", (worker, nonce, lanes, records, int(horizon_seconds * MICRO), slice_most), _claimed)
 

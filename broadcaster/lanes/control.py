@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from broadcaster.domain.record import Reason
+from typing import TYPE_CHECKING
+
 from broadcaster.store.scripts import Call, text
+
+if TYPE_CHECKING:
+    from broadcaster.domain.record import Reason
 
 MICRO = 1_000_000
 

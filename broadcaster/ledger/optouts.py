@@ -1,8 +1,8 @@
 """Who must not be written to, kept near the workers and current by an epoch.
 
-An opt-out is an address in a scope: `*` for everywhere, or one sender's name. Redis holds them with source and
-time; every process keeps a compact set (64-bit bitmaps of the digits, one per scope and channel: about two bytes
-an address) and learns of changes from a log when the gate tells it that its epoch is old.
+An opt-out is an address in a scope: `*` for everywhere, or one sender's name. Redis holds them with source
+and time; every process keeps a compact set (64-bit bitmaps of the digits, one per scope and channel: about
+two bytes an address) and learns of changes from a log when the gate tells it that its epoch is old.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import Final
 from broadcaster.domain.failures import Kind, Outcome, Remedy
 from broadcaster.domain.record import Reason, State
 
-#: What a full queue at Twilio waits when Twilio names no time: it drains at the sender's own pace, over hours.
+#: What a full queue at Twilio waits when Twilio names no time: it drains at the sender's pace, over hours.
 QUEUE_FULL_SECONDS: Final = 180.0
 
 
@@ -73,8 +73,8 @@ def decide(
 ) -> Decision:
     """Decide what one outcome means.
 
-    `spent` counts the attempts of this message that went against its budget before this one, `tries` all of them.
-    `remedy` is what the outcome's code is about (`twilio.codes.lookup`). Pure: `draw` is the jitter.
+    `spent` counts the attempts of this message that went against its budget before this one, `tries` all of
+    them. `remedy` is what the outcome's code is about (`twilio.codes.lookup`). Pure: `draw` is the jitter.
     """
     draw = random.random() if draw is None else draw  # noqa: S311 - jitter, not a secret
     match outcome.kind:
@@ -101,7 +101,9 @@ def _try_again(outcome: Outcome, remedy: Remedy, tries: int, policy: RetryPolicy
     return Decision(State.RETRY, code, delay_seconds=wait)
 
 
-def _rejected(outcome: Outcome, remedy: Remedy, spent: int, policy: RetryPolicy, draw: float) -> Decision:
+def _rejected(  # noqa: C901, PLR0911 - a table: one decision for each remedy
+    outcome: Outcome, remedy: Remedy, spent: int, policy: RetryPolicy, draw: float
+) -> Decision:
     code = outcome.code or outcome.http_status
     match remedy:
         case Remedy.ACCOUNT:

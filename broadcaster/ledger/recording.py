@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from broadcaster.domain.record import State
 from broadcaster.store.scripts import Call, packed, unpacked
+
+if TYPE_CHECKING:
+    from broadcaster.domain.record import State
 
 
 class Result(NamedTuple):
-    """One message's outcome as the script wants it. `sid` is 16 raw bytes or b'', `delay_us` until a retry is due."""
+    """One message's outcome as the script wants it.
+
+    `sid` is 16 raw bytes or b'', `delay_us` until a retry is due.
+    """
 
     row: int
     attempt: int
@@ -32,7 +37,10 @@ class Results(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What writing changed: records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed."""
+    """What writing changed.
+
+    Records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed.
+    """
 
     changed: int
     caused: int

@@ -30,8 +30,9 @@ class CodeCount:
 class BroadcastView:
     """One broadcast now. Counts by state add up to `total`; times are unix seconds, None if not yet.
 
-    `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's unsent messages over its
-    rate, None while it waits. `waits_for` says what each lane waits for, in words, empty where it is sending.
+    `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's unsent messages
+    over its rate, None while it waits. `waits_for` says what each lane waits for, in words, empty where it is
+    sending.
     """
 
     id: str
@@ -154,9 +155,9 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
     if account:
         waits = {lane: f"everything is stopped: {account.decode()}" for lane in view.senders}
     elif not workers and view.unsent:
-        waits = {lane: "no worker is running: start one with `broadcaster worker`" for lane in view.senders}
+        waits = dict.fromkeys(view.senders, "no worker is running: start one with `broadcaster worker`")
     if view.state == "paused":
-        waits = {lane: f"the broadcast is paused: {view.state_reason}" for lane in view.senders}
+        waits = dict.fromkeys(view.senders, f"the broadcast is paused: {view.state_reason}")
     sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
     elapsed = now - view.started_at if view.started_at else 0.0
     running = view.state == "running" and not account

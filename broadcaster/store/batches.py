@@ -34,7 +34,7 @@ _decoder = msgspec.msgpack.Decoder(
 
 
 def pack_batch(recipients: Recipients) -> bytes:
-    """Pack a batch: msgpack, then zlib level 1 (36 bytes for a recipient with a name, 150 µs to unpack 500)."""
+    """Pack a batch: msgpack, then zlib level 1 (36 bytes a recipient with a name, 150 µs to unpack 500)."""
     return zlib.compress(
         _encode((_VERSION, recipients.to, recipients.references, recipients.columns, recipients.values)),
         _LEVEL,

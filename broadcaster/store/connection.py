@@ -68,7 +68,8 @@ def client(url: str, *, connections: int = 32) -> Redis:
 async def open_store(url: str, prefix: str = "bc:") -> Store:
     """Connect, check the server, and join the installation under `prefix` (beginning one if there is none).
 
-    Raises `Unreachable`, or `WrongServer` for a server that is too old, a Cluster, evicting, or holds newer data.
+    Raises `Unreachable`, or `WrongServer` for a server that is too old, a Cluster, evicting, or holds newer
+    data.
     """
     redis = client(url)
     try:
@@ -88,7 +89,8 @@ async def check_server(redis: Redis) -> dict[str, Any]:
         raise WrongServer(f"Redis refused the password in REDIS_URL: {error}") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise Unreachable(
-            f"Redis does not answer ({_without_password(str(error))}). Check REDIS_URL, or unset it to use the built-in server."
+            f"Redis does not answer ({_without_password(str(error))}). "
+            "Check REDIS_URL, or unset it to use the built-in server."
         ) from error
     except RedisError as error:
         raise StoreError(f"Redis refused INFO: {error}") from error
@@ -110,7 +112,8 @@ async def _join(redis: Redis, prefix: str) -> str:
         found = int(await redis.get(f"{prefix}format") or 0)
         if found > FORMAT_VERSION:
             raise WrongServer(
-                f"The data in this Redis has format {found}; this program knows up to {FORMAT_VERSION}. Upgrade the program."
+                f"The data in this Redis has format {found}; this program knows up to {FORMAT_VERSION}. "
+                "Upgrade the program."
             )
         await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
         epoch = await redis.get(f"{prefix}epoch")

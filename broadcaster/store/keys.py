@@ -6,14 +6,14 @@ key (after the prefix)    type       lifetime
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
 bcs                       zset       one member a broadcast, until it is deleted
 active, importing         set        broadcasts in that state
-skipping                  set        canceled or expired broadcasts whose unsent records still wait to be skipped
+skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
 bc:ID                     hash       state, counts `n0`..`n11`, spec; until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 bat:ID:B  led:ID:B  fp:ID:B  string  packed recipients, records, fingerprints of batch `lane.number`
-hist:ID:B:I               list       only messages with a second attempt or doubt; capped; with their broadcast
+hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
 lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
@@ -43,7 +43,7 @@ class Keys:
         return self.prefix + name
 
     def broadcast(self, broadcast: str, part: str = "") -> str:
-        """Return a broadcast's hash, or one of its parts (`:lanes`, `:codes`, `:dead`, `:doubt`, `:importer`)."""
+        """Return a broadcast's hash, or a part of it (`:lanes`, `:codes`, `:dead`, `:doubt`, `:importer`)."""
         return f"{self.prefix}bc:{broadcast}{part}"
 
     def batch(self, broadcast: str, batch: str) -> str:

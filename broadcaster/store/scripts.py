@@ -1,14 +1,14 @@
 """The Lua scripts, each called through one typed value.
 
-A `Call` names a script, carries its arguments after the prefix and epoch, and decodes the reply; the functions that
-make them live where their words belong (`lanes`, `ledger`, `intake`). Calls can be run one by one or several in one
-round trip. Every write script may be run twice with the same input, so a call whose answer was lost is asked again.
+A `Call` names a script, carries its arguments after the prefix and epoch, and decodes the reply; the
+functions that make them live where their words belong (`lanes`, `ledger`, `intake`). Calls can be run one by
+one or several in one round trip. Every write script may be run twice with the same input, so a call whose
+answer was lost is asked again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -22,6 +22,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from redis.asyncio import Redis
 
 T = TypeVar("T")
@@ -68,7 +70,7 @@ def script_names() -> list[str]:
 
 
 class Scripts:
-    """Runs calls against one Redis; loads a script when the server does not know it (restart, failover, flush)."""
+    """Runs calls against one Redis; loads a script the server does not know (restart, failover, flush)."""
 
     def __init__(self, redis: Redis, prefix: str, epoch: str) -> None:
         self._redis: Any = redis

@@ -1,4 +1,4 @@
-"""The bare HTTP client in a loop, no queue, no ledger: the ceiling of a sender built on it. argv: sink n width."""
+"""The bare HTTP client in a loop, no queue, no ledger: the ceiling of a sender on it. argv: sink n width."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ async def main(sink: str, count: int, width: int) -> None:
     """POST `count` forms, `width` at once; print messages a second and CPU microseconds a message."""
     url = f"{sink}/2010-04-01/Accounts/AC{'0' * 32}/Messages.json"
     authorization = "Basic " + base64.b64encode(b"AC:token").decode()
-    builder = ClientBuilder().danger_accept_invalid_certs(True).default_headers({"authorization": authorization})
+    builder = (
+        ClientBuilder().danger_accept_invalid_certs(True).default_headers({"authorization": authorization})
+    )
     async with builder.build() as http:
 
         async def post() -> str:

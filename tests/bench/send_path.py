@@ -2,9 +2,9 @@
 
     python tests/bench/send_path.py --sink http://127.0.0.1:8099 --recipients 60000 --repeats 3
 
-`--sink` is a server that answers every POST like Twilio with a fresh SID (nginx with `return 201`); with two cores or
-more, worker and loop run on core 0, Redis and whatever else on the others. Prints a line for each run and the ratio of
-the medians. Timings are no test: the ratio is what holds on any machine.
+`--sink` is a server that answers every POST like Twilio with a fresh SID (nginx with `return 201`); with two
+cores or more, worker and loop run on core 0, Redis and whatever else on the others. Prints a line for each
+run and the ratio of the medians. Timings are no test: the ratio is what holds on any machine.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ async def accepted(store: Store, bid: str) -> tuple[bytes, int]:
     return state, int(count or 0)
 
 
-async def run_ours(options: argparse.Namespace, url: str, lanes: int) -> tuple[float, float, dict[str, float]]:
+async def run_ours(
+    options: argparse.Namespace, url: str, lanes: int
+) -> tuple[float, float, dict[str, float]]:
     """Send one broadcast; return messages a second, CPU microseconds a message, and what Redis did."""
     store = await open_store(url, "bench:")
     await store.redis.flushall()
@@ -76,7 +78,7 @@ async def run_ours(options: argparse.Namespace, url: str, lanes: int) -> tuple[f
     }
     commands = (await store.redis.info("stats"))["total_commands_processed"]
     redis_cpu = await store.redis.info("cpu")
-    worker = subprocess.Popen(
+    worker = subprocess.Popen(  # noqa: ASYNC220 - once, before anything is timed
         [*on_core(0), sys.executable, "-m", "workers", "--concurrency", str(options.width)], env=environment
     )
     try:
@@ -97,9 +99,13 @@ async def run_ours(options: argparse.Namespace, url: str, lanes: int) -> tuple[f
     total = per_lane * lanes
     facts = {
         "bytes/recipient": (after["used_memory"] - before["used_memory"]) / total,
-        "redis commands/message": ((await store.redis.info("stats"))["total_commands_processed"] - commands) / total,
+        "redis commands/message": ((await store.redis.info("stats"))["total_commands_processed"] - commands)
+        / total,
         "redis CPU us/message": (
-            now_cpu["used_cpu_user"] + now_cpu["used_cpu_sys"] - redis_cpu["used_cpu_user"] - redis_cpu["used_cpu_sys"]
+            now_cpu["used_cpu_user"]
+            + now_cpu["used_cpu_sys"]
+            - redis_cpu["used_cpu_user"]
+            - redis_cpu["used_cpu_sys"]
         )
         / total
         * 1e6,
@@ -111,7 +117,14 @@ async def run_ours(options: argparse.Namespace, url: str, lanes: int) -> tuple[f
 def run_loop(options: argparse.Namespace) -> tuple[float, float]:
     """Run the bare pyreqwest loop in a process of its own."""
     out = subprocess.run(
-        [*on_core(0), sys.executable, str(Path(__file__).with_name("bare_loop.py")), options.sink, str(options.recipients), str(options.width)],
+        [
+            *on_core(0),
+            sys.executable,
+            str(Path(__file__).with_name("bare_loop.py")),
+            options.sink,
+            str(options.recipients),
+            str(options.width),
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -138,7 +151,11 @@ def main() -> None:
             print(f"loop {rate:.0f} messages/s {cpu:.1f} CPU-us/message", flush=True)
             rate, cpu, facts = asyncio.run(run_ours(options, server.url, options.lanes))
             ours.append(rate)
-            print(f"ours {rate:.0f} messages/s {cpu:.1f} CPU-us/message", {k: round(v, 1) for k, v in facts.items()}, flush=True)
+            print(
+                f"ours {rate:.0f} messages/s {cpu:.1f} CPU-us/message",
+                {k: round(v, 1) for k, v in facts.items()},
+                flush=True,
+            )
     mine, loop = statistics.median(ours), statistics.median(loops)
     print(f"median ours {mine:.0f} loop {loop:.0f} ratio {mine / loop:.2f}")
 

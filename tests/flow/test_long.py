@@ -41,7 +41,11 @@ async def test_a_campaign_longer_than_arqs_day_ends_whole(tmp_path: Path) -> Non
             with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(
-                        [sys.executable, "-c", WORKER], env=run.environment, stdout=log, stderr=log, cwd=tmp_path
+                        [sys.executable, "-c", WORKER],
+                        env=run.environment,
+                        stdout=log,
+                        stderr=log,
+                        cwd=tmp_path,
                     )
                 )
             run.workers.append(started[-1])
@@ -61,7 +65,7 @@ async def test_a_campaign_longer_than_arqs_day_ends_whole(tmp_path: Path) -> Non
 
 
 async def test_a_job_that_expired_is_found_again_from_our_own_keys(tmp_path: Path) -> None:
-    """Everything arq knows is deleted in the middle: what is due is started, swept and skipped all the same."""
+    """Everything arq knows is deleted in the middle: what is due is started, swept, skipped all the same."""
     async with deployment(tmp_path) as run:
         bid = await load(run.store, {A: 40}, rates={A: 40.0}, begin=False)
         scheduled = time.time() + 1

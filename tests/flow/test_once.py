@@ -1,4 +1,9 @@
-"""The promise: every recipient once, whatever Twilio answers and whoever dies. The truth is what the simulator took."""
+"""The promise: every recipient once, whatever Twilio answers and whoever dies.
+
+The truth is what the simulator took.
+"""
+
+# ruff: noqa: T201 - a run with -s shows what it measured
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import asyncio
 import os
 import random
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from deployment import Deployment, deployment, stop
@@ -51,7 +56,7 @@ async def check_truth(run: Deployment, bid: str, total: int) -> dict[State, int]
 )
 async def test_faults_change_nothing_about_once(tmp_path: Path, total: int) -> None:
     """429, refused connections, 503 before accepting and invalid numbers, one per cent of each."""
-    refusals = {"refuse_every_seconds": 0.7, "refuse_for_seconds": 0.015}
+    refusals: dict[str, Any] = {"refuse_every_seconds": 0.7, "refuse_for_seconds": 0.015}
     async with deployment(tmp_path, faults=FAULTS, **refusals) as run:
         bid = await load(run.store, lanes(total), rates=dict.fromkeys(SENDERS, 20_000.0), batch=500)
         await run.settled(bid, timeout=300)
@@ -66,7 +71,8 @@ async def test_faults_change_nothing_about_once(tmp_path: Path, total: int) -> N
         assert everybody - set(taken) - invalid - unavailable == set()
         assert told.get(State.IN_DOUBT, 0) == len(unavailable)
         print(
-            f"\n{total} recipients: { ({s.label: n for s, n in told.items()}) } simulator {await run.simulator.counts()}"
+            f"\n{total} recipients: { ({s.label: n for s, n in told.items()}) }",
+            f"simulator {await run.simulator.counts()}",
         )
 
 
@@ -75,12 +81,13 @@ async def test_faults_change_nothing_about_once(tmp_path: Path, total: int) -> N
     [(4_000, 2), pytest.param(100_000, 10, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
 async def test_a_killed_worker_loses_and_repeats_nothing(tmp_path: Path, total: int, kills: int) -> None:
-    """`kill -9` at random moments, restarted each time: at most requests in flight + one intent group in doubt."""
+    """`kill -9` at random moments, restarted each time: in doubt at most those in flight + one group."""
     chance = random.Random(int(os.environ.get("SEED", "7")))
     moments = sorted(chance.uniform(0.05, 0.9) for _ in range(kills))
     async with deployment(tmp_path, latency_ms=5) as run:
         bid = await load(run.store, lanes(total), rates=dict.fromkeys(SENDERS, 20_000.0), batch=500)
-        doubts, deaths = [], 0
+        doubts: list[int] = []
+        deaths = 0
         for moment in moments:
             await run.until(lambda c, m=moment: c.get(State.ACCEPTED, 0) >= total * m, bid, timeout=120)  # type: ignore[misc]
             stop(run.workers[-1], signal.SIGKILL)
@@ -95,7 +102,8 @@ async def test_a_killed_worker_loses_and_repeats_nothing(tmp_path: Path, total: 
         assert told.get(State.IN_DOUBT, 0) <= sum(doubts)
         assert told.get(State.ACCEPTED, 0) + told.get(State.IN_DOUBT, 0) == total
         print(
-            f"\n{total} recipients, {kills} kills: { ({s.label: n for s, n in told.items()}) }; sending at each kill: {doubts}"
+            f"\n{total} recipients, {kills} kills: { ({s.label: n for s, n in told.items()}) };",
+            f"sending at each kill: {doubts}",
         )
 
 
@@ -104,7 +112,7 @@ async def test_a_redis_outage_cancels_no_post(tmp_path: Path, seconds: int) -> N
     """With 64 requests in flight Redis dies; each ends at Twilio and is written once Redis is back."""
     async with deployment(tmp_path, latency_ms=2_000) as run:
         bid = await load(run.store, {"+15550000001": 400}, rates={"+15550000001": 20_000.0})
-        while (await run.simulator.counts())["in_flight"] < 64:
+        while (await run.simulator.counts())["in_flight"] < 64:  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(0.01)
         run.redis.kill()
         await asyncio.sleep(seconds)  # the outage itself
@@ -124,7 +132,7 @@ async def test_sigterm_finishes_what_is_in_flight_and_gives_back_the_rest(tmp_pa
     """No doubt and no loss from an orderly stop; another worker goes on at once."""
     async with deployment(tmp_path, latency_ms=300) as run:
         bid = await load(run.store, {"+15550000001": 1_000}, rates={"+15550000001": 20_000.0})
-        while (await run.simulator.counts())["in_flight"] < 64:
+        while (await run.simulator.counts())["in_flight"] < 64:  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(0.01)
         assert await asyncio.to_thread(stop, run.workers[0]) == 0
         told = await counts(run.store, bid)

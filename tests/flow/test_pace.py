@@ -1,10 +1,12 @@
 """Pace and order, as the server on the other side sees them."""
 
+# ruff: noqa: T201 - a run with -s shows what it measured
+
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from deployment import deployment
@@ -16,6 +18,8 @@ from broadcaster.lanes import control
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from broadcaster.store.scripts import Call
 
 A, B = "+15550000001", "+15550000002"
 
@@ -82,7 +86,8 @@ async def test_urgent_overtakes_and_bulk_keeps_a_share(tmp_path: Path, bulk: int
         share = (await counts(run.store, slow))[State.ACCEPTED] - before
         total = share + (await counts(run.store, urgent))[State.ACCEPTED]
         print(
-            f"\nurgent's first after {first - began:.3f} s; in {time.monotonic() - began_share:.0f} s bulk got {share} of {total}"
+            f"\nurgent's first after {first - began:.3f} s;",
+            f"in {time.monotonic() - began_share:.0f} s bulk got {share} of {total}",
         )
         assert first - began <= 1.0
         assert share >= int(0.01 * total)
@@ -109,7 +114,7 @@ async def test_a_stop_takes_effect_within_a_second(tmp_path: Path, what: str) ->
     async with deployment(tmp_path) as run:
         bid = await load(run.store, {A: 3_000}, rates={A: 200.0})
         await run.until(lambda c: c.get(State.ACCEPTED, 0) >= 100, bid)
-        stops = {
+        stops: dict[str, Call[Any]] = {
             "broadcast": control.pause(bid, "by a test"),
             "lane": control.pause_lane(A, "by a test"),
             "everything": control.pause_account("by a test"),
@@ -125,11 +130,11 @@ async def test_a_stop_takes_effect_within_a_second(tmp_path: Path, what: str) ->
             told = await counts(run.store, bid)
             assert told[State.SKIPPED] + told[State.ACCEPTED] == 3_000
             return
-        goes_on = {
+        goes_on: dict[str, Call[Any]] = {
             "broadcast": control.resume(bid),
             "lane": control.resume_lane(A),
             "everything": control.resume_account(),
         }
         before = (await counts(run.store, bid))[State.ACCEPTED]
-        await run.store.run(goes_on[what])  # type: ignore[arg-type]
+        await run.store.run(goes_on[what])
         await run.until(lambda c: c[State.ACCEPTED] > before + 100, bid, timeout=5)
