@@ -42,6 +42,8 @@ _MOST_SENDERS: Final = 12
 #: From this many columns on there is room for the senders' kinds.
 _WIDE: Final = 96
 _FIGURES: Final = 8
+_KINDS: Final = 16
+_LEAST_REASON: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +131,24 @@ def _standing(view: BroadcastView) -> str:
 def _senders(frame: Frame, width: int) -> Table:
     longest = max(len(sender.name) for sender in frame.senders)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("sender", no_wrap=True, min_width=min(longest, width // 3))
+    table.add_column("sender", no_wrap=True)
     if width >= _WIDE:
-        table.add_column("kind", style="dim", no_wrap=True, min_width=12)
+        table.add_column("kind", style="dim", no_wrap=True, min_width=_KINDS)
     table.add_column("pace", justify="right", min_width=_FIGURES)
     if frame.sent:
         table.add_column("now", justify="right", min_width=_FIGURES)
         table.add_column("sent", justify="right", min_width=_FIGURES)
-    table.add_column("waits for", no_wrap=True, overflow="ellipsis")
+    table.add_column("waits for", no_wrap=True)
+    taken = longest + (3 if frame.sent else 1) * (_FIGURES + 2) + (_KINDS + 2 if width >= _WIDE else 0) + 2
     for sender in frame.senders[:_MOST_SENDERS]:  # a long reason is cut short, never the figures
         style = "red" if sender.stopped else "yellow" if sender.does.startswith("held") else "dim"
         pace = format_rate(round(sender.rate, 1) or sender.rate) if sender.rate else ""
+        does = Text(sender.does, style)
+        does.truncate(max(_LEAST_REASON, width - taken), overflow="ellipsis")
         sent, speed = frame.sent.get(sender.name, (0, 0.0))
         speeds = (f"{speed:,.1f}/s", f"{sent:,}") if frame.sent else ()
         kind = (sender.kind,) if width >= _WIDE else ()
-        table.add_row(sender.name, *kind, pace, *speeds, Text(sender.does, style))
+        table.add_row(sender.name, *kind, pace, *speeds, does)
     if len(frame.senders) > _MOST_SENDERS:
         table.add_row(f"and {len(frame.senders) - _MOST_SENDERS:,} more")
     return table
