@@ -92,6 +92,11 @@ def test_help_imports_nothing_heavy() -> None:
         assert f"  {name} " in shown
 
 
+def test_a_misspelt_command_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sned"]) == 2
+    assert "No such command 'sned'. Did you mean send?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there(name: str) -> None:
     found = cli.get_command(click.Context(cli), name)
