@@ -1,4 +1,4 @@
-"""What the reading commands rest on: numbers as people paste them, fingerprints, settings from another file."""
+"""What the reading commands rest on: numbers as pasted, fingerprints, settings from another file."""
 
 from __future__ import annotations
 
