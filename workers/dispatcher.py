@@ -21,6 +21,7 @@ from broadcaster.ledger.optouts import OptOuts
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
 from workers.beat import Beat
+from workers.ending import end
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
 from workers.posting import Message, Poster, Sends
@@ -87,9 +88,7 @@ class Dispatcher:
         except Unreachable as error:
             log.warning("drain.incomplete", in_flight=self._poster.in_flight, error=str(error))
         finally:
-            for task in self._side:
-                task.cancel()
-            await asyncio.gather(*self._side, return_exceptions=True)
+            await end(self._side)
             await self._holding.close()
             await self._poster.stop()
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.store.errors import LeaseLost
 from workers.contents import Contents
+from workers.ending import end
 from workers.plan import Held, Plan
 
 if TYPE_CHECKING:
@@ -158,6 +159,4 @@ class Holding:
 
     async def close(self) -> None:
         """End what is being fetched."""
-        for task in list(self._admitting):
-            task.cancel()
-        await asyncio.gather(*self._admitting, return_exceptions=True)
+        await end(self._admitting)

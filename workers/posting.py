@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import structlog
+
 from broadcaster.domain.content import RenderError
 from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
 from broadcaster.ledger.recording import Result, Results
 from broadcaster.twilio.codes import lookup
+from workers.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from broadcaster.telemetry.metrics import Metrics
     from workers.contents import Batch
     from workers.plan import Held
+
+log = structlog.get_logger("posting")
 
 MICRO: Final = 1_000_000
 #: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
@@ -97,9 +102,7 @@ class Poster:
 
     async def stop(self) -> None:
         """End the runners. Call only when nothing is in flight: a canceled POST is a doubt."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def approve(self, messages: list[Message]) -> None:
         """Take messages that the gate let go."""
@@ -181,21 +184,30 @@ class Poster:
                 self.tally.full = True
             started = monotonic()
             outcome = _NOT_SENT
-            try:
-                if started < self.lease_until:
-                    outcome = await post(message.batch.form(message.item.row))
-                    self.tally.latencies.append(monotonic() - started)
-            except RenderError:
-                self._end(message, Decision(State.DEAD, Reason.RENDERING, spends=True), None)
+            form = self._form(message)
+            if form is not None and started < self.lease_until:
+                outcome = await post(form)
+                self.tally.latencies.append(monotonic() - started)
+            self.in_flight -= 1
+            if form is None:
+                self._end(message, _UNRENDERED, None)
                 continue
-            finally:
-                self.in_flight -= 1
             self._settle(message, outcome)
             if outcome.kind is Kind.NOT_SENT:
                 self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)
                 await asyncio.sleep(REST_SECONDS * 2 ** (self._unreached // self._concurrency))
             else:
                 self._unreached = 0
+
+    def _form(self, message: Message) -> bytes | None:
+        """Return what to POST, or None if it can't be made; whatever the reason, nothing has been sent."""
+        try:
+            return message.batch.form(message.item.row)
+        except Exception as error:  # noqa: BLE001 - one broken row must not end the runner
+            slice_ = message.held.slice
+            reason = error.reason if isinstance(error, RenderError) else type(error).__name__
+            log.error("message.unrendered", broadcast=slice_.broadcast, batch=slice_.batch, reason=reason)
+            return None
 
     def _settle(self, message: Message, outcome: Outcome) -> None:
         tally = self.tally
@@ -237,3 +249,4 @@ class Poster:
 
 
 _ACCEPTED: Final = Decision(State.ACCEPTED)
+_UNRENDERED: Final = Decision(State.DEAD, Reason.RENDERING, spends=True)

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from broadcaster.store.connection import client
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
+from workers.ending import end
 from workers.jobs import crons, functions
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("supervisor")
 
 REBUILD_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 3.0
 JOBS_AT_ONCE: Final = 10
 JOB_EXPIRES_MS: Final = 86_400_000
 
@@ -44,9 +46,7 @@ async def serve(
         dispatcher.stop()
         await dispatching
     finally:
-        for task in (stopping, jobs):
-            task.cancel()
-        await asyncio.gather(stopping, jobs, return_exceptions=True)
+        await end((stopping, jobs))
 
 
 async def _run_jobs(store: Store, job_expires_ms: int) -> None:
@@ -57,8 +57,8 @@ async def _run_jobs(store: Store, job_expires_ms: int) -> None:
         except (RedisError, OSError, StoreError) as error:
             log.warning("jobs.interrupted", error=str(error))
         finally:
-            with contextlib.suppress(RedisError, OSError):
-                await worker.close()
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await asyncio.wait_for(worker.close(), CLOSE_SECONDS)
         await asyncio.sleep(REBUILD_SECONDS)
 
 
