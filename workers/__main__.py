@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
+from broadcaster.lanes.control import set_account_rate
 from broadcaster.runtime import message_sender, opened_store, retry_policy
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
@@ -70,6 +71,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
     async with message_sender(settings, concurrency) as sender:
         await sender.self_test()
         async with opened_store(settings, redis_url) as store:
+            await store.run(set_account_rate(settings.account_rate))
             server = _serve_metrics(metrics, settings.metrics_host, port)
             log.info(
                 "worker.started",

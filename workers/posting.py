@@ -206,7 +206,9 @@ class Poster:
         except Exception as error:  # noqa: BLE001 - one broken row must not end the runner
             slice_ = message.held.slice
             reason = error.reason if isinstance(error, RenderError) else type(error).__name__
-            log.error("message.unrendered", broadcast=slice_.broadcast, batch=slice_.batch, reason=reason)
+            log.error(  # noqa: TRY400 - a traceback would show the row
+                "message.unrendered", broadcast=slice_.broadcast, batch=slice_.batch, reason=reason
+            )
             return None
 
     def _settle(self, message: Message, outcome: Outcome) -> None:

@@ -62,6 +62,11 @@ def share_pool(lane: str, service: str) -> Call[str]:
     return Call("lane_pause", (lane, "pool", service, ""), text)
 
 
+def set_account_rate(segments_per_second: float | None) -> Call[int]:
+    """Bound the pace of all senders together; None lifts the bound."""
+    return Call("account_rate", ("" if segments_per_second is None else repr(segments_per_second),), int)
+
+
 def pause_account(reason: str) -> Call[int]:
     """Stop everything with a reason; 1 if that changed anything."""
     return Call("account_pause", (reason,), int)

@@ -138,3 +138,14 @@ async def test_a_stop_takes_effect_within_a_second(tmp_path: Path, what: str) ->
         before = (await counts(run.store, bid))[State.ACCEPTED]
         await run.store.run(goes_on[what])
         await run.until(lambda c: c[State.ACCEPTED] > before + 100, bid, timeout=5)
+
+
+async def test_the_account_bounds_all_senders_together(tmp_path: Path) -> None:
+    """BROADCASTER_ACCOUNT_RATE over two senders that could do more each."""
+    async with deployment(tmp_path, workers=0) as run:
+        run.start_worker(BROADCASTER_ACCOUNT_RATE="60")
+        bid = await load(run.store, {A: 150, B: 150}, rates={A: 100.0, B: 100.0})
+        await run.settled(bid, timeout=30)
+        times = sorted(line["received_ms"] for line in await run.simulator.lines("accepted"))
+        rate = (len(times) - 1) / (times[-1] - times[0]) * 1000
+        assert 0.95 * 60 <= rate <= 1.1 * 60
