@@ -138,7 +138,7 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
     keys = store.keys
     async with store.redis.pipeline(transaction=False) as pipe:
         pipe.hget(keys.plain("account"), "paused")
-        pipe.zcount(keys.plain("workers"), "-inf", "+inf")
+        pipe.zcount(keys.plain("workers"), now * 1e6, "+inf")
         for lane in view.senders:
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
         account, workers, *lanes = await pipe.execute()
