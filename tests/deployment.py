@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,7 +24,6 @@ from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 PREFIX = "bc"
 #: Senders in tests go faster than their kind; what that piles up at the simulator is not their subject.
@@ -91,6 +91,16 @@ class Deployment:
         log.close()
         self.workers.append(worker)
         return worker
+
+    def worker_cpu_seconds(self) -> float:
+        """User and system time of the last worker so far."""
+        fields = Path(f"/proc/{self.workers[-1].pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def redis_cpu_seconds(self) -> float:
+        """User and system time of Redis so far."""
+        info = await self.store.redis.info("cpu")
+        return float(info["used_cpu_user"] + info["used_cpu_sys"])
 
     def logs(self) -> str:
         """Everything the workers logged."""

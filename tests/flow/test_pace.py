@@ -56,8 +56,14 @@ async def test_a_thousand_senders_each_at_their_own_pace(tmp_path: Path) -> None
     async with deployment(tmp_path) as run:
         bid = await load(run.store, senders, rates=dict.fromkeys(senders, 1.0))
         began = time.monotonic()
+        worker_cpu, redis_cpu = run.worker_cpu_seconds(), await run.redis_cpu_seconds()
         await run.settled(bid, timeout=200)
-        print(f"\n1,000 senders: {time.monotonic() - began:.1f} s")
+        seconds = time.monotonic() - began
+        worker_share = (run.worker_cpu_seconds() - worker_cpu) / seconds
+        redis_share = (await run.redis_cpu_seconds() - redis_cpu) / seconds
+        print(
+            f"\n1,000 senders: {seconds:.1f} s; cores used: worker {worker_share:.2f}, Redis {redis_share:.2f}"
+        )
         pace = await run.simulator.pace()
         rates = sorted(p["rate"] for p in pace.values())
         print(f"rates: lowest {rates[0]:.3f}, median {rates[500]:.3f}, highest {rates[-1]:.3f}")
