@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from broadcaster.store.local_sockets import ask, free_port, short_socket_path
 from broadcaster.store.server_binary import EmbeddedServerError, ServerBinary, find_server
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class EmbeddedServer:
     def socket_path(self) -> Path:
         """Where the server listens; a stand-in under the temporary directory if the path is too long."""
         path = self.data_dir / "redis.sock"
-        return path if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES else _short_socket_path(path)
+        return path if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES else short_socket_path(path)
 
     @property
     def url(self) -> str:
@@ -198,7 +198,7 @@ class EmbeddedServer:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                answer = _ask(self.socket_path, b"PING")
+                answer = ask(self.socket_path, b"PING")
                 alive = answer.startswith((b"+PONG", b"-LOADING"))
                 if not alive and time.monotonic() < deadline:
                     time.sleep(0.02)
@@ -215,7 +215,7 @@ class EmbeddedServer:
     def _spawn(self, lock: int) -> None:
         self.binary = self.binary or find_server()
         if self.port == 0:
-            self.port = _free_port()
+            self.port = free_port()
         command = [str(self.binary.path), *self._arguments()]
         if self._die_with_parent:
             command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
@@ -250,7 +250,7 @@ class EmbeddedServer:
         """Return when PING is answered; raise with the end of the server's log when it will not be."""
         started = time.monotonic()
         while True:
-            answer = _ask(self.socket_path, b"PING")
+            answer = ask(self.socket_path, b"PING")
             if answer.startswith(b"+PONG"):
                 return
             ended = self.process is not None and self.process.poll() is not None
@@ -264,7 +264,7 @@ class EmbeddedServer:
             time.sleep(0.01)
 
     def _port_in_use(self) -> int | None:
-        fields = _ask(self.socket_path, b"CONFIG GET port").split(b"\r\n")
+        fields = ask(self.socket_path, b"CONFIG GET port").split(b"\r\n")
         return int(fields[-2]) or None if len(fields) > 2 and fields[-2].isdigit() else None  # noqa: PLR2004
 
     def _log_tail(self, lines: int = 8) -> str:
@@ -284,36 +284,3 @@ def redis_for(redis_url: str | None, data_dir: Path, *, port: int | None = None)
         return
     with EmbeddedServer(data_dir, port=port) as server:
         yield server.url
-
-
-def _ask(path: Path, command: bytes) -> bytes:
-    """Send one inline command; b"" if nobody answers within a second."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(1.0)
-            connection.connect(str(path))
-            connection.sendall(command + b"\r\n")
-            return connection.recv(4096)
-    except OSError:
-        return b""
-
-
-def _short_socket_path(path: Path) -> Path:
-    """Name a socket for `path` in a directory that only this user may enter."""
-    import hashlib  # noqa: PLC0415 - only for very long paths
-    import tempfile  # noqa: PLC0415
-
-    folder = Path(tempfile.gettempdir()) / f"broadcaster-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise EmbeddedServerError(
-            f"{folder} belongs to somebody else: choose a shorter BROADCASTER_DATA_DIR."
-        )
-    return folder / (hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest() + ".sock")
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
