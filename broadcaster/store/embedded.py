@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from broadcaster.store.local_sockets import ask, free_port, short_socket_path
@@ -26,6 +25,7 @@ from broadcaster.store.server_binary import EmbeddedServerError, ServerBinary, f
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 #: How long a server may take until it answers or starts reading its data back.
 START_SECONDS: Final = 15.0
