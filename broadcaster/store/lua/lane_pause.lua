@@ -13,7 +13,10 @@ if verb == 'pause' then
   redis.call('HSET', key, 'paused', value)
   redis.call('ZREM', P .. 'due', lane)
 elseif verb == 'hold' then
-  redis.call('HSET', key, 'hold', now + tonumber(value), 'hold_reason', ARGV[6] or '')
+  local until_us = now + tonumber(value)
+  if until_us > tonumber(redis.call('HGET', key, 'hold') or 0) then
+    redis.call('HSET', key, 'hold', until_us, 'hold_reason', ARGV[6] or '')
+  end
 elseif verb == 'pool' then redis.call('HSET', key, 'pool', value)
 else
   if verb == 'rate' then redis.call('HSET', key, 'rate', value) else redis.call('HSET', key, 'paused', '', 'hold', 0) end
