@@ -167,6 +167,12 @@ class Settings(BaseSettings):
     """Longest stop of a worker that the promise covers: after it, what it had in flight may be re-sent."""
     on_doubt: Annotated[Literal["resend", "hold"], _small] = "resend"
     """What becomes of a message of which no evidence is found: resend or hold."""
+    stop_failure_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """A broadcast pauses when more than this share of its last outcomes are permanent failures; 1: never."""
+    stop_after: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Outcomes before that is judged."""
+    stop_window: Annotated[int, Field(ge=10, le=100_000)] = 500
+    """How many of the last outcomes it looks at."""
     connect_timeout_seconds: Seconds = 10.0
     """How long connecting to Twilio may take."""
     read_timeout_seconds: Annotated[float, Field(ge=30, le=600)] = 35.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from broadcaster.lanes.control import set_account_rate
+from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.runtime import message_sender, opened_store, retry_policy
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
@@ -72,6 +72,10 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
         await sender.self_test()
         async with opened_store(settings, redis_url) as store:
             await store.run(set_account_rate(settings.account_rate))
+            stop_rule = set_stop_rule(
+                settings.stop_failure_share, after=settings.stop_after, window=settings.stop_window
+            )
+            await store.run(stop_rule)
             server = _serve_metrics(metrics, settings.metrics_host, port)
             log.info(
                 "worker.started",

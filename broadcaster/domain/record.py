@@ -4,7 +4,7 @@ A record is 32 bytes, big-endian, so that Lua's `struct` and Python's read the s
 
     offset  size  field
     0       1     state in the low four bits (a `State`), spent attempts in the high four
-    1       1     flags: bit 0 an MM sid (else SM), bits 1-3 kind of evidence, bits 4-7 looks
+    1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bits 4-7 looks
     2       1     segments: what one send costs in permits, 1 to 255
     3       2     attempt: raised by every intent, never lowered
     5       3     code: Twilio's, or an HTTP status below 1000, or one of our own `Reason`s below 100
@@ -85,6 +85,27 @@ class Reason(enum.IntEnum):
     BUDGET_SPENT = 8
     UNKNOWN = 9
     RENDERING = 10
+    DISCARDED = 11
+
+
+class Evidence(enum.IntEnum):
+    """What a record's state rests on, kept in bits 1-3 of its flags."""
+
+    NONE = 0
+    ANSWER = 1
+    CALLBACK = 2
+    LIST = 3
+    POLICY = 4
+
+    @property
+    def label(self) -> str:
+        """The name in JSON and tables; empty for none."""
+        return self.name.lower() if self else ""
+
+    @property
+    def flag(self) -> int:
+        """The bits of a record's flags that say so."""
+        return self.value << 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +121,11 @@ class Record:
     sid: str | None = None
     began: int = 0
     changed: int = 0
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the state rests on."""
+        return Evidence(self.flags >> 1 & 7)
 
     def pack(self) -> bytes:
         """Return the 32 bytes of this record."""

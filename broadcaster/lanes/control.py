@@ -67,6 +67,14 @@ def set_account_rate(segments_per_second: float | None) -> Call[int]:
     return Call("account_rate", ("" if segments_per_second is None else repr(segments_per_second),), int)
 
 
+def set_stop_rule(share: float, *, after: int, window: int) -> Call[int]:
+    """Let a broadcast pause itself when over `share` of its last `window` outcomes are permanent failures.
+
+    Nothing is judged before `after` outcomes; opt-outs don't count.
+    """
+    return Call("stop_rule", (repr(share), after, window), int)
+
+
 def pause_account(reason: str) -> Call[int]:
     """Stop everything with a reason; 1 if that changed anything."""
     return Call("account_pause", (reason,), int)

@@ -10,6 +10,7 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import State
+from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -120,7 +121,7 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         id=broadcast,
         name=fields["name"].decode(),
         state=fields["state"].decode(),
-        state_reason=fields.get("reason", b"").decode(),
+        state_reason=explain_reason(fields.get("reason", b"").decode()),
         total=int(fields.get("total", 0)),
         counts={state: n for state, n in counts.items() if n},
         codes=tuple(sorted(counted, key=lambda c: -c.count)),
@@ -131,6 +132,16 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         started_at=started,
         finished_at=finished,
     )
+
+
+def explain_reason(reason: str) -> str:
+    """Put a reason that a script wrote into words: `content:CODE`, `failures:PERCENT:OUTCOMES:CODE`."""
+    match reason.split(":"):
+        case ["content", code] if code.isdigit():
+            return f"its content is refused, {code}: {meaning(int(code))}"
+        case ["failures", percent, outcomes, code] if code.isdigit():
+            return f"{percent} % of the last {outcomes} failed, most with {code}: {meaning(int(code))}"
+    return reason
 
 
 async def _with_lanes(store: Store, view: BroadcastView, now: float) -> BroadcastView:

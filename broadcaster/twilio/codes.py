@@ -32,6 +32,7 @@ _OWN: Final[dict[Reason, str]] = {
     Reason.BUDGET_SPENT: "every attempt failed",
     Reason.UNKNOWN: "may have been sent, and no evidence was found",
     Reason.RENDERING: "the text could not be made from this recipient's columns: not sent",
+    Reason.DISCARDED: "was a dead letter, and discarded by request",
 }
 
 

@@ -58,7 +58,7 @@ def test_stored_numbers_never_change_meaning() -> None:
     assert [int(state) for state in State] == list(range(12))
     assert {reason.name: int(reason) for reason in Reason} == {
         "NONE": 0, "OPTED_OUT": 1, "EXPIRED": 2, "CANCELED": 3, "DUPLICATE": 4, "LEASE_LOST": 5,
-        "NO_ANSWER": 6, "NOT_SENT": 7, "BUDGET_SPENT": 8, "UNKNOWN": 9, "RENDERING": 10,
+        "NO_ANSWER": 6, "NOT_SENT": 7, "BUDGET_SPENT": 8, "UNKNOWN": 9, "RENDERING": 10, "DISCARDED": 11,
     }  # fmt: skip
 
 

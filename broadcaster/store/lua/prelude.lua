@@ -13,10 +13,13 @@ local now_s = tonumber(clock[1])
 local now = now_s * 1000000 + tonumber(clock[2])
 
 local QUEUED, SENDING, RETRY, IN_DOUBT, ACCEPTED = 0, 1, 2, 3, 4
-local DEAD, SKIPPED = 10, 11
+local DELIVERED, READ, UNDELIVERED, FAILED, DEAD, SKIPPED = 6, 7, 8, 9, 10, 11
 local RANK = {[0] = 0, 1, 0, 2, 3, 4, 5, 6, 5, 5, 7, 7}
 -- so many refusals in a row that are the content's fault pause a broadcast
 local CONTENT_RUN = 20
+-- our own codes (Reason), and evidence (flags' bits 1-3) as a message's history names it
+local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN = 2, 3, 5, 9
+local EVIDENCE = {[0] = '', 'answer', 'callback', 'list', 'policy'}
 local NO_SID = string.rep('\0', 16)
 
 local function bc_key(bid) return P .. 'bc:' .. bid end
@@ -60,6 +63,10 @@ local function mark(kind, changes)
       local cut = string.find(at, '\n', 1, true)
       local key, batch = bc_key(string.sub(at, 1, cut - 1)) .. kind, string.sub(at, cut + 1)
       if redis.call('HINCRBY', key, batch, change) <= 0 then redis.call('HDEL', key, batch) end
+      if kind == ':doubt' then
+        local bid = string.sub(at, 1, cut - 1)
+        redis.call(redis.call('EXISTS', key) == 1 and 'SADD' or 'SREM', P .. 'doubtful', bid)
+      end
     end
   end
 end
@@ -128,6 +135,34 @@ local function remember(bid, batch, index, entry)
   redis.call('LTRIM', key, -20, -1)
 end
 
+-- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such
+-- line; of one attempt only, if given).
+local function late_acceptance(bid, batch, index, attempt)
+  local found
+  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
+    local e = cmsgpack.unpack(raw)
+    if e[8] == 'late' and (not attempt or e[1] == attempt) then found = e end
+  end
+  return found
+end
+
+-- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such
+-- line; of one attempt only, if given).
+local function late_acceptance(bid, batch, index, attempt)
+  local found
+  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
+    local e = cmsgpack.unpack(raw)
+    if e[8] == 'late' and (not attempt or e[1] == attempt) then found = e end
+  end
+  return found
+end
+
+-- A record's flags with those of an outcome added; evidence takes the place of older evidence.
+local function with_flags(flags, told)
+  if told > 1 then flags = bit.band(flags, 0xF1) end
+  return bit.bor(flags, told)
+end
+
 -- End one claim [broadcast, lane, batch, 'index:attempt,…']: unsent records return to their flow, in ranges where they
 -- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it;
 -- else they are returned, as they stood in the claim.
@@ -158,6 +193,7 @@ local function give_back(claim, lost)
         redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
         moved(bid, batch, SENDING, IN_DOUBT)
         remember(bid, batch, index, {attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'})
+        redis.call('SADD', P .. 'owners', lost[2])
       end
     end
   end

@@ -21,15 +21,13 @@ local function may_follow(state, new)
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
 end
 
--- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such
--- line; of one attempt only, if given).
-local function late_acceptance(bid, batch, index, attempt)
-  local found
+-- Was this attempt sent again because Twilio had said that it failed on its way?
+local function replayed(bid, batch, index, attempt)
   for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
     local e = cmsgpack.unpack(raw)
-    if e[8] == 'late' and (not attempt or e[1] == attempt) then found = e end
+    if e[8] == 'replay' and e[1] == attempt and e[6] ~= '' then return true end
   end
-  return found
+  return false
 end
 
 -- An older attempt was accepted, and a newer one has left: a duplicate, counted once however often we are told.
@@ -38,6 +36,64 @@ local function remember_late(bid, batch, o)
   if before and RANK[o[3]] <= RANK[before[2]] then return end
   if not before then caused = caused + 1 end
   remember(bid, batch, o[1], {o[2], o[3], o[4], now_s, now_s, o[5], ARGV[3], 'late', o[6]})
+end
+
+-- A campaign that goes wrong stops itself. Of a broadcast's last outcomes only sums are kept, in ten buckets of a tenth
+-- of the window each, the newest last: {outcomes, permanent failures, {code = failures}}.
+local stop = redis.call('HGET', P .. 'account', 'stop') or '0.2:100:500'
+local stop_share, stop_after, stop_window = string.match(stop, '^(.-):(%d+):(%d+)$')
+local BUCKETS, bucket_size = 10, math.ceil(tonumber(stop_window) / 10)
+local windows = {}
+local function count(bid, outcomes, failures, code)
+  local w = windows[bid]
+  if not w then
+    local raw = redis.call('HGET', bc_key(bid), 'window')
+    w = raw and cmsgpack.unpack(raw) or {{0, 0, {}}}
+    windows[bid] = w
+  end
+  while outcomes > 0 do
+    if w[#w][1] >= bucket_size then w[#w + 1] = {0, 0, {}} end
+    local some = math.min(outcomes, bucket_size - w[#w][1])
+    w[#w][1] = w[#w][1] + some
+    outcomes = outcomes - some
+  end
+  while #w > BUCKETS do table.remove(w, 1) end
+  if failures > 0 then
+    local last, field = w[#w], tostring(code)
+    last[2] = last[2] + failures
+    last[3][field] = (last[3][field] or 0) + failures
+  end
+end
+
+-- Opt-outs and doubt that nothing settled are no failures of the campaign; a failure after the acceptance counts when
+-- it is heard of, and its message was counted as an outcome before.
+local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] = true, [63014] = true}
+local function judge(bid, from, new, code)
+  if new < ACCEPTED or new == SKIPPED then return end
+  local first = from < ACCEPTED and 1 or 0
+  if new < UNDELIVERED then
+    if first == 1 then count(bid, 1, 0) end
+  elseif UNCOUNTED[code] then count(bid, new == DEAD and 0 or first, 0)
+  else count(bid, first, 1, code) end
+end
+
+local function stop_if_failing(bid)
+  local key, outcomes, failures, codes = bc_key(bid), 0, 0, {}
+  for _, bucket in ipairs(windows[bid]) do
+    outcomes, failures = outcomes + bucket[1], failures + bucket[2]
+    for code, n in pairs(bucket[3]) do codes[code] = (codes[code] or 0) + n end
+  end
+  redis.call('HSET', key, 'window', cmsgpack.pack(windows[bid]))
+  if outcomes < math.min(tonumber(stop_after), tonumber(stop_window)) or failures <= tonumber(stop_share) * outcomes then return nil end
+  local b = redis.call('HMGET', key, 'state', 'n' .. QUEUED, 'n' .. RETRY)
+  if b[1] ~= 'running' or tonumber(b[2] or 0) + tonumber(b[3] or 0) == 0 then return nil end
+  local top, most = '', 0
+  for code, n in pairs(codes) do
+    if n > most or (n == most and code < top) then top, most = code, n end
+  end
+  local reason = 'failures:' .. math.min(100, math.floor(failures * 100 / outcomes)) .. ':' .. outcomes .. ':' .. top
+  redis.call('HSET', key, 'state', 'paused', 'reason', reason)
+  return reason
 end
 
 -- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume.
@@ -64,10 +120,13 @@ local function apply(lane, bid, batch, o, broadcast)
   local sid = string.sub(raw, 9, 24)
   if attempt > o[2] and (told_sid == '' or told_sid ~= sid) then
     if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
+    if new ~= DELIVERED and new ~= READ and replayed(bid, batch, index, o[2]) then return end
     -- an acceptance wins over a retry that still waits, whichever attempt it is about
     if state ~= RETRY then return remember_late(bid, batch, o) end
   end
   if attempt < o[2] or not may_follow(state, new) then return end
+  -- it goes again because it failed on its way: only that it did arrive would be news
+  if state == RETRY and told_sid == sid and new ~= DELIVERED and new ~= READ then return end
   if attempt > 1 and (new == RETRY or new == DEAD) then
     -- an earlier attempt is known to be with Twilio: there is nothing to send again
     local late = late_acceptance(bid, batch, index)
@@ -81,6 +140,7 @@ local function apply(lane, bid, batch, o, broadcast)
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, code, sid, began_s, now_s))
   moved(bid, batch, state, new)
   changed = changed + 1
+  judge(bid, state, new, code)
   if attempt > 1 or new == RETRY or new == IN_DOUBT then
     remember(bid, batch, index, {attempt, new, code, began_s, now_s, told_sid, ARGV[3], ''})
   end
@@ -109,7 +169,7 @@ local function apply_dense(bid, batch, outcomes)
     local state, _, _, _, attempt = head_of(span, at)
     if attempt ~= 1 or (state ~= SENDING and state ~= ACCEPTED) then return false end
   end
-  local pieces, copied = {}, 1
+  local pieces, copied, fresh = {}, 1, 0
   for _, o in ipairs(outcomes) do
     local at = (o[1] - lowest) * 32 + 1
     local state, spent, flags, segments = head_of(span, at)
@@ -119,10 +179,11 @@ local function apply_dense(bid, batch, outcomes)
                                    struct.unpack('>I4', span, at + 24), now_s)
       copied = at + 32
       moved(bid, batch, SENDING, ACCEPTED)
-      changed = changed + 1
+      changed, fresh = changed + 1, fresh + 1
     end
   end
   if #pieces > 0 then
+    count(bid, fresh, 0)
     pieces[#pieces + 1] = string.sub(span, copied)
     redis.call('SETRANGE', led, lowest * 32, table.concat(pieces))
   end
@@ -153,4 +214,9 @@ for _, bid in ipairs(paused) do
   end
 end
 apply_counters()
+-- After the counters: what has nothing left to send is completed, not stopped.
+for bid in pairs(windows) do
+  local reason = stop_if_failing(bid)
+  if reason then told[#told + 1] = {bid, reason} end
+end
 return cmsgpack.pack({changed, caused, told, completed})

@@ -1,0 +1,156 @@
+"""Dead letters once more: found by code, sent again at the sender's pace, or laid down for good.
+
+A letter is a record together with its attempt. Whoever asks names both, so a request that comes twice, or too
+late, changes nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from broadcaster.domain.record import RECORD_BYTES, Reason, Record, State
+from broadcaster.store.scripts import Call, packed, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+
+    from broadcaster.store.connection import Store
+
+#: Failures that may go again: dead letters, and what Twilio took and could not deliver.
+FAILURES: Final = (State.DEAD, State.UNDELIVERED, State.FAILED)
+_BATCHES_AT_ONCE: Final = 50
+_CALLS_AT_ONCE: Final = 10
+_DOUBTFUL: Final = frozenset({Reason.LEASE_LOST, Reason.NO_ANSWER, Reason.UNKNOWN})
+_REQUEST_TIMEOUT: Final = 408
+
+
+class Answer(NamedTuple):
+    """What one call did: 'ok' or what forbids it, letters changed, letters known to be with Twilio."""
+
+    verdict: str
+    changed: int
+    late: int
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """The letters of one batch: flat (index, attempt) pairs of 16 bits each, ascending, and their codes."""
+
+    broadcast: str
+    lane: str
+    batch: str
+    pairs: array[int]
+    codes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def only(self, codes: Collection[int]) -> Letters:
+        """Return those with one of `codes`."""
+        kept = [i for i, code in enumerate(self.codes) if code in codes]
+        pairs = array("H", [half for i in kept for half in self.pairs[2 * i : 2 * i + 2]])
+        return Letters(self.broadcast, self.lane, self.batch, pairs, tuple(self.codes[i] for i in kept))
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of many letters. `refused`: broadcasts that forbid it, and why."""
+
+    changed: int = 0
+    unchanged: int = 0
+    late: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def may_have_been_sent(code: int) -> bool:
+    """Whether a dead letter of this code may be with its recipient already: no answer ever settled it."""
+    return code in _DOUBTFUL or code == _REQUEST_TIMEOUT or 200 <= code < 300 or 500 <= code < 600  # noqa: PLR2004 - HTTP
+
+
+def replay(letters: Letters) -> Call[Answer]:
+    """Let letters be sent again: a completed broadcast runs again; canceled and expired ones refuse."""
+    return _call("replay", letters)
+
+
+def discard(letters: Letters) -> Call[Answer]:
+    """Lay dead letters down: they end as `skipped`."""
+    return _call("discard", letters)
+
+
+def _call(mode: str, letters: Letters) -> Call[Answer]:
+    arguments = (
+        letters.broadcast,
+        letters.lane,
+        letters.batch,
+        mode,
+        int(Reason.DISCARDED),
+        packed(letters.pairs.tolist()),
+    )
+    return Call("replay", arguments, _answer)
+
+
+def _answer(reply: bytes) -> Answer:
+    verdict, changed, late = unpacked(reply)
+    return Answer(verdict if isinstance(verdict, str) else verdict.decode(), changed, late)
+
+
+async def find_letters(
+    store: Store, broadcast: str, *, codes: Collection[int] = (), states: Sequence[State] = (State.DEAD,)
+) -> AsyncIterator[Letters]:
+    """Yield a broadcast's letters, batch by batch; reads only ledgers, and for dead ones only marked ones."""
+    keys = store.keys
+    marked = None
+    if set(states) == {State.DEAD}:
+        marked = {raw.decode() for raw in await store.redis.hkeys(keys.broadcast(broadcast, ":dead"))}
+    for number, raw in enumerate(await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)):
+        lane = raw.decode()
+        count = int(await store.redis.hget(keys.flow(broadcast, lane), "n") or 0)
+        names = [f"{number}.{batch}" for batch in range(count)]
+        names = names if marked is None else [name for name in names if name in marked]
+        for start in range(0, len(names), _BATCHES_AT_ONCE):
+            some = names[start : start + _BATCHES_AT_ONCE]
+            ledgers = await store.redis.mget([keys.ledger(broadcast, name) for name in some])
+            for name, ledger in zip(some, ledgers, strict=True):
+                found = _letters_in(broadcast, lane, name, ledger or b"", states)
+                if codes:
+                    found = found.only(codes)
+                if found:
+                    yield found
+
+
+def _letters_in(broadcast: str, lane: str, batch: str, ledger: bytes, states: Sequence[State]) -> Letters:
+    wanted = frozenset(int(state) for state in states)
+    pairs, codes = array("H"), []
+    for index, head in enumerate(ledger[::RECORD_BYTES]):
+        if head & 15 in wanted:
+            record = Record.unpack(ledger, index * RECORD_BYTES)
+            pairs.extend((index, record.attempt))
+            codes.append(record.code)
+    return Letters(broadcast, lane, batch, pairs, tuple(codes))
+
+
+async def carry_out(store: Store, letters: Iterable[Letters], *, again: bool) -> Done:
+    """Replay (`again`) or discard letters, some batches in a round trip. Raises `StoreError`."""
+    done = Done()
+    waiting = list(letters)
+    for start in range(0, len(waiting), _CALLS_AT_ONCE):
+        some = [group for group in waiting[start : start + _CALLS_AT_ONCE] if group]
+        answers = await store.run_all([replay(group) if again else discard(group) for group in some])
+        for group, answer in zip(some, answers, strict=True):
+            done.changed += answer.changed
+            done.late += answer.late
+            done.unchanged += len(group) - answer.changed - answer.late
+            if answer.verdict != "ok":
+                done.refused[group.broadcast] = answer.verdict
+    return done
+
+
+def by_code(letters: Iterable[Letters]) -> Counter[int]:
+    """Count letters by code."""
+    counted: Counter[int] = Counter()
+    for group in letters:
+        counted.update(group.codes)
+    return counted
