@@ -7,6 +7,7 @@ two bytes an address) and learns of changes from a log when the gate tells it th
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pyroaring import BitMap64
@@ -28,6 +29,7 @@ class OptOuts:
     def __init__(self) -> None:
         self.epoch = ""
         self._sets: dict[tuple[str, str], BitMap64] = {}
+        self._refreshing = asyncio.Lock()
 
     def __len__(self) -> int:
         return sum(len(s) for s in self._sets.values())
@@ -44,7 +46,15 @@ class OptOuts:
         return False
 
     async def refresh(self, store: Store) -> None:
-        """Become current: replay the log where it reaches back far enough, else read everything."""
+        """Become current: replay the log where it reaches back far enough, else read everything.
+
+        One at a time, and what is known changes together with its epoch: whoever asks meanwhile must never
+        find half a set under an epoch that the gate takes for current.
+        """
+        async with self._refreshing:
+            await self._refresh(store)
+
+    async def _refresh(self, store: Store) -> None:
         current = ((await store.redis.get(store.keys.plain("optouts:epoch"))) or b"0").decode()
         if current == self.epoch:
             return
@@ -53,21 +63,22 @@ class OptOuts:
         since = [(int(n), change) for n, change in missed if int(n) > int(self.epoch or 0)]
         if self.epoch and since and since[0][0] == int(self.epoch) + 1:
             for _, change in since:
-                self._apply(change[0], change[1:])
+                _apply(self._sets, change[0], change[1:])
             self.epoch = str(since[-1][0])
             return
-        self._sets.clear()
+        read: dict[tuple[str, str], BitMap64] = {}
         async for field, _ in store.redis.hscan_iter(store.keys.plain("optouts"), count=5000):
-            self._apply("+", field.decode())
-        self.epoch = current
+            _apply(read, "+", field.decode())
+        self._sets, self.epoch = read, current
 
-    def _apply(self, sign: str, scoped: str) -> None:
-        scope, address = scoped.split("|", 1)
-        known = self._sets.setdefault((scope, str(channel_of(address))), BitMap64())
-        if sign == "+":
-            known.add(digits_of(address))
-        else:
-            known.discard(digits_of(address))
+
+def _apply(sets: dict[tuple[str, str], BitMap64], sign: str, scoped: str) -> None:
+    scope, address = scoped.split("|", 1)
+    known = sets.setdefault((scope, str(channel_of(address))), BitMap64())
+    if sign == "+":
+        known.add(digits_of(address))
+    else:
+        known.discard(digits_of(address))
 
 
 def opt_out(addresses: Iterable[str], source: str, scope: str = EVERYWHERE) -> Call[int]:
