@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from broadcaster.lanes import claims
-from broadcaster.store.errors import LeaseLost, Unreachable
+from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,6 +97,10 @@ class Lease:
                 await self.join()
             except Unreachable:
                 continue
+            except EpochChanged:
+                raise
+            except StoreError as error:  # ends no worker: its POSTs would be cut off, each into doubt
+                log.warning("lease.unrenewed", worker=self.worker, error=str(error))
 
     async def _renew(self) -> None:
         tally = self._poster.tally

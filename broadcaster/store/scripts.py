@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgpack
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
@@ -113,6 +113,8 @@ class Scripts:
                 await self._load()
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
                 raise Unreachable(f"Redis gave no answer: {error}") from error
+            except ResponseError as error:
+                raise refusal(error, "loading scripts") from error
             again = await self._pipeline([calls[i] for i in unknown])
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
@@ -145,6 +147,12 @@ class Scripts:
             raise Unreachable(f"Redis gave no answer: {error}") from error
 
 
+#: A server that takes no writes now and may later: a replica, one still loading, without its replicas, with a
+#: full disk or memory, busy with a script. redis-py cuts the words READONLY and OOM off; the others stay.
+_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError)
+_PASSING_WORDS = ("LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY")
+
+
 def refusal(error: Exception, script: str) -> StoreError:
     """Turn an error reply into the exception whose name says what to do about it."""
     message = str(error)
@@ -152,8 +160,6 @@ def refusal(error: Exception, script: str) -> StoreError:
         return EpochChanged(message)
     if message.startswith("LEASE"):
         return LeaseLost(message)
-    if isinstance(error, RedisConnectionError | RedisTimeoutError) or message.startswith(
-        ("LOADING", "READONLY", "MASTERDOWN")
-    ):
-        return Unreachable(message)
+    if isinstance(error, _PASSING) or message.startswith(_PASSING_WORDS):
+        return Unreachable(f"{script}: {message}")
     return StoreError(f"{script}: {message}")
