@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -23,6 +22,8 @@ from workers.ending import end
 from workers.jobs import crons, functions
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
 
@@ -53,13 +54,26 @@ async def _run_jobs(store: Store, job_expires_ms: int) -> None:
     while True:
         worker = _build(store, job_expires_ms)
         try:
-            await worker.main()
-        except (RedisError, OSError, StoreError) as error:
-            log.warning("jobs.interrupted", error=str(error))
+            await _outcome(worker.main())
         finally:
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await asyncio.wait_for(worker.close(), CLOSE_SECONDS)
+            await _outcome(worker.close(), CLOSE_SECONDS)
         await asyncio.sleep(REBUILD_SECONDS)
+
+
+async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+    """Run a part of arq's worker to its end, or so long, and log how it failed.
+
+    In a task of its own: arq cancels the jobs it is busy with and then raises what they raise, and that
+    CancelledError would end the one that builds the next worker.
+    """
+    task = asyncio.create_task(part)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        await end([task])
+    if not task.cancelled() and (error := task.exception()):
+        expected = isinstance(error, RedisError | OSError | StoreError)
+        (log.warning if expected else log.error)("jobs.interrupted", error=str(error) or repr(error))
 
 
 def _build(store: Store, job_expires_ms: int) -> Worker:
