@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Rendered, Renderer, compile_content
@@ -15,11 +17,14 @@ from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
 
+log = structlog.get_logger("contents")
+
+#: More than one claim's slices (`holding.LANES_AT_ONCE`), which all must be here at once.
 BATCHES_KEPT: Final = 2000
 BROADCASTS_KEPT: Final = 200
 Render = Callable[[Sequence[str]], Rendered]
@@ -82,6 +87,8 @@ class Contents:
             missing = {
                 (s.broadcast, s.batch): s.lane for s in slices if (s.broadcast, s.batch) not in self._batches
             }
+            for key in {(s.broadcast, s.batch) for s in slices} - missing.keys():
+                self._batches.move_to_end(key)
             if not missing:
                 return
             unknown = sorted({bid for bid, _ in missing if bid not in self._broadcasts})
@@ -94,14 +101,26 @@ class Contents:
                 replies = await pipe.execute()
             for bid, raw in zip(unknown, replies[: len(unknown)], strict=True):
                 if raw is not None:
-                    spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
-                    self._broadcasts[bid] = (spec, compile_content(spec.content))
+                    with _told(bid, "its content"):
+                        spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
+                        self._broadcasts[bid] = (spec, compile_content(spec.content))
             for (bid, batch), raw in zip(missing, replies[len(unknown) :], strict=True):
                 known = self._broadcasts.get(bid)
                 if raw is not None and known is not None:
-                    self._batches[bid, batch] = _make(raw, *known, missing[bid, batch])
+                    with _told(bid, batch):
+                        self._batches[bid, batch] = _make(raw, *known, missing[bid, batch])
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
+
+
+@contextlib.contextmanager
+def _told(broadcast: str, what: str) -> Iterator[None]:
+    """Go on without what can't be read: it came in one round trip with the work of other broadcasts."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is this one's
+        name = type(error).__name__
+        log.error("batch.unreadable", broadcast=broadcast, what=what, error=name)  # noqa: TRY400 - no rows in logs
 
 
 def _make(raw: bytes, spec: BroadcastSpec, renderer: Renderer, lane: str) -> Batch:

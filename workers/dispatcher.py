@@ -201,9 +201,9 @@ class Dispatcher:
         return [(held, items) for held, items in portions if items]
 
     def _without_opted_out(self, held: Held, items: list[Item]) -> list[Item]:
-        batch = self._holding.contents.get(held.slice.broadcast, held.slice.batch)
+        batch = held.batch
         if batch is None:
-            return items
+            raise RuntimeError("a slice was planned without its batch")
         kept = []
         for item in items:
             if self._optouts.blocks(batch.address(item.row), held.slice.lane):
@@ -233,7 +233,7 @@ class Dispatcher:
             await self._refresh_optouts()
 
     def _going(self, held: Held, items: list[Item], yes: str) -> list[Message]:
-        batch = self._holding.contents.get(held.slice.broadcast, held.slice.batch)
+        batch = held.batch
         if batch is None:
             raise RuntimeError("a slice was planned without its batch")
         return [Message(held, item, batch) for item, may in zip(items, yes, strict=True) if may == "1"]

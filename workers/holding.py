@@ -107,7 +107,8 @@ class Holding:
             if held is None or held.dropped:
                 continue
             self.plan.add(held)
-            if self.contents.get(slice_.broadcast, slice_.batch) is None:
+            held.batch = self.contents.get(slice_.broadcast, slice_.batch)
+            if held.batch is None:
                 log.error("batch.missing", broadcast=slice_.broadcast, batch=slice_.batch)
                 self.give_up(held)
 

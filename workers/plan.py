@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Slice
+    from workers.contents import Batch
 
 #: A permit may be used this long after its time, or one segment's interval where that is longer.
 STALE_SECONDS: Final = 0.1
@@ -19,7 +20,10 @@ STALE_SECONDS: Final = 0.1
 
 @dataclass(slots=True)
 class Held:
-    """A slice this worker holds. `open` counts messages whose end is not yet noted, `ended` those noted."""
+    """A slice this worker holds. `open` counts messages whose end is not yet noted, `ended` those noted.
+
+    `batch` is kept here while the slice is held, since the cache may drop it meanwhile.
+    """
 
     slice: Slice
     next_at: float
@@ -28,6 +32,7 @@ class Held:
     ended: int = 0
     began: float = 0.0
     dropped: bool = False
+    batch: Batch | None = None
     stale_after: float = field(init=False)
 
     def __post_init__(self) -> None:
