@@ -33,6 +33,7 @@ MICRO: Final = 1_000_000
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
+_RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
 
 
 class Sends(Protocol):
@@ -186,7 +187,13 @@ class Poster:
             outcome = _NOT_SENT
             form = self._form(message)
             if form is not None and started < self.lease_until:
-                outcome = await post(form)
+                try:
+                    outcome = await post(form)
+                except asyncio.CancelledError:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - a panic of the engine (PyO3's is no Exception)
+                    log.error("post.raised", error=type(error).__name__)  # noqa: TRY400 - no rows in logs
+                    outcome = _RAISED
                 self.tally.latencies.append(monotonic() - started)
             self.in_flight -= 1
             if form is None:
