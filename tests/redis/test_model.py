@@ -24,6 +24,7 @@ from loading import load
 from broadcaster.domain.record import OPEN_STATES, Reason, Record, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.recording import Results, record
+from broadcaster.ledger.replaying import discard, find_letters, may_have_been_sent, replay
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.errors import LeaseLost
 from broadcaster.store.scripts import unpacked
@@ -31,6 +32,7 @@ from broadcaster.store.scripts import unpacked
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Slice
     from broadcaster.ledger.recording import Recorded, Result
+    from broadcaster.ledger.replaying import Letters
     from broadcaster.store.scripts import Call
 
 LANES = ("+14155550100", "+14155550101")
@@ -69,6 +71,10 @@ class Hands:
     name: str
     slices: list[tuple[Slice, list[Item]]] = field(default_factory=list)
     gone: bool = False
+
+
+async def letters_of(store: Store, bid: str) -> list[Letters]:
+    return [found async for found in find_letters(store, bid)]
 
 
 class Messages(RuleBasedStateMachine):
@@ -371,6 +377,15 @@ class Messages(RuleBasedStateMachine):
         if self.broadcast(bid)[b"state"] == b"canceled":
             call = control.skip(bid, LANES[lane], f"{lane}.{number}", Reason.CANCELED)
             self.run_call(call, twice=twice)
+
+    @rule(data=st.data(), again=st.sampled_from([True, True, False]), twice=st.booleans())
+    def replay(self, data: st.DataObject, again: bool, twice: bool) -> None:  # noqa: FBT001
+        """Let all dead letters of a broadcast go again but those that may have been sent, or discard them."""
+        bid = data.draw(st.sampled_from(self.broadcasts), label="broadcast")
+        for found in self.do(letters_of(self.store, bid)):
+            sure = found.only({code for code in found.codes if not may_have_been_sent(code)})
+            if sure:
+                self.run_call(replay(sure) if again else discard(sure), twice=twice)
 
     @rule(lane=st.sampled_from(LANES), pause=st.sampled_from([False, False, True]), twice=st.booleans())
     def steer_lane(self, lane: str, pause: bool, twice: bool) -> None:  # noqa: FBT001
