@@ -146,17 +146,6 @@ local function late_acceptance(bid, batch, index, attempt)
   return found
 end
 
--- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such
--- line; of one attempt only, if given).
-local function late_acceptance(bid, batch, index, attempt)
-  local found
-  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
-    local e = cmsgpack.unpack(raw)
-    if e[8] == 'late' and (not attempt or e[1] == attempt) then found = e end
-  end
-  return found
-end
-
 -- A record's flags with those of an outcome added; evidence takes the place of older evidence.
 local function with_flags(flags, told)
   if told > 1 then flags = bit.band(flags, 0xF1) end

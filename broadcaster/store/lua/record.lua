@@ -10,13 +10,14 @@
 --   broadcasts that it completed.
 -- Twice with the same input changes nothing the second time.
 
-local CANCELED = 3
 local changed, caused, paused = 0, 0, {}
 
--- May a record at (state, attempt) take this outcome of the same attempt?
-local function may_follow(state, new)
+-- May a record at (state, attempt, code) take this outcome of the same attempt? A doubt that only a lost lease made
+-- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance.
+local function may_follow(state, new, code, new_code)
   if state == SENDING then return true end
-  if state == IN_DOUBT then return new ~= IN_DOUBT end
+  if state == IN_DOUBT then return new ~= IN_DOUBT or (code == LEASE_LOST and new_code ~= LEASE_LOST) end
+  if state == DEAD and code == UNKNOWN then return new >= ACCEPTED and new < DEAD end
   if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
 end
@@ -116,7 +117,7 @@ local function apply(lane, bid, batch, o, broadcast)
   local index, new, code, told_sid, told_flags = o[1], o[3], o[4], o[5], o[6]
   local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
   if #raw < 32 then return end
-  local state, spent, flags, segments, attempt = head_of(raw, 1)
+  local state, spent, flags, segments, attempt, known = head_of(raw, 1)
   local sid = string.sub(raw, 9, 24)
   if attempt > o[2] and (told_sid == '' or told_sid ~= sid) then
     if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
@@ -124,7 +125,7 @@ local function apply(lane, bid, batch, o, broadcast)
     -- an acceptance wins over a retry that still waits, whichever attempt it is about
     if state ~= RETRY then return remember_late(bid, batch, o) end
   end
-  if attempt < o[2] or not may_follow(state, new) then return end
+  if attempt < o[2] or not may_follow(state, new, known, code) then return end
   -- it goes again because it failed on its way: only that it did arrive would be news
   if state == RETRY and told_sid == sid and new ~= DELIVERED and new ~= READ then return end
   if attempt > 1 and (new == RETRY or new == DEAD) then
@@ -134,19 +135,21 @@ local function apply(lane, bid, batch, o, broadcast)
   end
   if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
   local began_s = struct.unpack('>I4', raw, 25)
-  if told_flags > 0 then flags = bit.bor(flags, told_flags) end
+  flags = with_flags(flags, told_flags)
   if told_sid ~= '' then sid = told_sid end
   spent = math.min(15, spent + o[7])
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, code, sid, began_s, now_s))
   moved(bid, batch, state, new)
   changed = changed + 1
   judge(bid, state, new, code)
-  if attempt > 1 or new == RETRY or new == IN_DOUBT then
-    remember(bid, batch, index, {attempt, new, code, began_s, now_s, told_sid, ARGV[3], ''})
+  if attempt > 1 or new == RETRY or new == IN_DOUBT or state == IN_DOUBT or state == DEAD then
+    local evidence = EVIDENCE[bit.rshift(bit.band(told_flags, 0x0E), 1)]
+    remember(bid, batch, index, {attempt, new, code, began_s, now_s, told_sid, ARGV[3], evidence})
   end
   local batch_no = string.match(batch, '%.(%d+)$')
   if new == RETRY then retry_at(bid, lane, batch_no, index, now + o[8], broadcast == 'running')
   elseif state == RETRY then redis.call('ZREM', flow_key(bid, lane) .. ':retry', batch_no .. ':' .. index) end
+  if state == DEAD then redis.call('HINCRBY', bc_key(bid) .. ':codes', DEAD .. ':' .. known, -1) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. code, 1) end
   if new == RETRY then redis.call('HINCRBY', bc_key(bid), 'retried', 1) end
   content_run(lane, bid, batch, index, new, o[9])

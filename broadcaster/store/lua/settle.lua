@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+-- settle: end doubts of which no evidence of acceptance was found: a new try, a dead letter, or nothing more to do.
+-- (Acceptance found is an outcome like any other: record.lua.)
+--
+-- ARGV[3] attempts that a message may spend
+-- ARGV[4] msgpack: list of [lane, broadcast, batch, verdicts], verdicts a list of
+--   [index, attempt, changed (s), absent (0|1), hold (0|1)]
+--   changed: as the record stood when it was judged. absent: the list proves that Twilio hasn't got it; without that it
+--   becomes a dead letter. hold: the policy forbids a new try.
+-- Returns msgpack [retried, dead, skipped, accepted, completed]: counts, and broadcasts that this completed.
+-- Twice with the same input changes nothing the second time: only a record in doubt, at that attempt, is settled.
+
+local most = tonumber(ARGV[3])
+local done = {[RETRY] = 0, [DEAD] = 0, [SKIPPED] = 0, [ACCEPTED] = 0}
+
+local function verdict_of(v, b, spent)
+  if v[4] ~= 1 then return DEAD, UNKNOWN, 4 end
+  if b[1] == 'canceled' then return SKIPPED, CANCELED, 3 end
+  if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return SKIPPED, EXPIRED, 3 end
+  if v[5] == 1 or spent >= most then return DEAD, UNKNOWN, 4 end
+  return RETRY, nil, 0
+end
+
+local function settle(lane, bid, batch, v, b)
+  local led, index = ledger_key(bid, batch), v[1]
+  local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
+  if #raw < 32 then return end
+  local state, spent, flags, segments, attempt, code = head_of(raw, 1)
+  local began_s, changed_s = struct.unpack('>I4I4', raw, 25)
+  if state ~= IN_DOUBT or attempt ~= v[2] or changed_s ~= v[3] then return end
+  -- an answer that didn't come has spent its attempt already, a lost lease has not
+  if code == LEASE_LOST then spent = math.min(15, spent + 1) end
+  local sid, new, told, evidence, word = NO_SID, nil, nil, nil, nil
+  local late = attempt > 1 and late_acceptance(bid, batch, index)
+  if late then
+    -- an earlier attempt is known to be with Twilio: there is nothing to send again
+    new, told, sid, flags, word = late[2], late[3], late[6], with_flags(flags, late[9]), 'list'
+  else
+    new, told, evidence = verdict_of(v, b, spent)
+    flags = bit.bor(bit.band(flags, 0xF1), evidence * 2)
+    word = new == DEAD and 'policy' or 'absent'
+  end
+  told = told or code
+  redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, told, sid, began_s, now_s))
+  moved(bid, batch, IN_DOUBT, new)
+  remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word})
+  if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. told, 1) end
+  if new == RETRY then
+    redis.call('HINCRBY', bc_key(bid), 'retried', 1)
+    retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, b[1] == 'running')
+  end
+  local kind = done[new] and new or ACCEPTED
+  done[kind] = done[kind] + 1
+end
+
+for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
+  local lane, bid, batch, verdicts = group[1], group[2], group[3], group[4]
+  local b = redis.call('HMGET', bc_key(bid), 'state', 'expires')
+  for _, v in ipairs(verdicts) do settle(lane, bid, batch, v, b) end
+end
+apply_counters()
+if done[RETRY] > 0 then wake() end
+return cmsgpack.pack({done[RETRY], done[DEAD], done[SKIPPED], done[ACCEPTED], completed})
