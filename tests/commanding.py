@@ -70,13 +70,15 @@ class Desk:
             out, err = process.communicate(stdin, timeout=timeout)
             return process.returncode, out, err
 
-    def on_a_terminal(self, *arguments: str, expect: str, answer: str) -> tuple[str, int]:
+    def on_a_terminal(
+        self, *arguments: str, expect: str = "", answer: str = "", terminal: str = "dumb"
+    ) -> tuple[str, int]:
         """Run the command on a terminal and answer its question; return the screen and the exit code."""
         ours, theirs = os.openpty()
         with subprocess.Popen(
             [sys.executable, "-m", "broadcaster", *arguments],
             cwd=self.folder,
-            env=self._environment() | {"TERM": "dumb", "COLUMNS": "200"},
+            env=self._environment() | {"TERM": terminal, "COLUMNS": "200"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

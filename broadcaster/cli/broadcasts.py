@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broadcaster.cli.connect import with_store
+from broadcaster.cli.connect import with_home, with_store
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.home import live_workers
-from broadcaster.cli.options import env_file_option, json_option
+from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, say, when
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.lanes import control
@@ -18,6 +18,7 @@ from broadcaster.reporting.broadcasts import list_broadcasts, read_broadcast
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from broadcaster.cli.home import Home
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
@@ -59,21 +60,28 @@ def show(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
 @json_option
 @env_file_option
 def watch(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
-    """Wait until a broadcast has ended; exit codes as of `send --wait`."""
-    from broadcaster.cli.waiting import wait_for_end  # noqa: PLC0415 - the one command that waits
+    """Watch a broadcast until it has ended; exit codes as of `send --wait`.
 
-    code, view = with_store(env_file, lambda store: wait_for_end(store, broadcast))
-    show_broadcast(view, as_json=as_json)
-    return code
+    Without REDIS_URL a worker is started if none runs, as `send` does.
+    """
+    return _attend(env_file, broadcast, as_json=as_json)
 
 
 @broadcasts.command()
 @click.argument("broadcast", metavar="ID")
 @json_option
 @env_file_option
-def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
-    """Start a draft, or a scheduled broadcast before its time."""
-    _steer(env_file, broadcast, control.start(broadcast), "started", as_json=as_json)
+def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
+    """Start a draft, or a scheduled broadcast before its time.
+
+    Without REDIS_URL a worker is started if none runs, and the command waits, as `send` does.
+    """
+    settings = settings_from(env_file)
+    if settings.redis_address:
+        _steer(env_file, broadcast, control.start(broadcast), "started", as_json=as_json)
+        return 0
+    settings.credentials()
+    return _attend(env_file, broadcast, control.start(broadcast), as_json=as_json)
 
 
 @broadcasts.command()
@@ -105,14 +113,32 @@ def cancel(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None)
     _steer(env_file, broadcast, control.cancel(broadcast, reason), "canceled", as_json=as_json)
 
 
+def _attend(env_file: Path | None, broadcast: str, call: Call[str] | None = None, *, as_json: bool) -> int:
+    """Carry out a script, if one is given, and stay to the end. Raises as `_steer` and `attend`."""
+    from broadcaster.cli.attending import attend  # noqa: PLC0415 - most commands wait for nothing
+
+    async def work(store: Store, home: Home | None) -> tuple[int, BroadcastView]:
+        if call is not None:
+            await _carry_out(store, broadcast, call, "started")
+        return await attend(store, broadcast, home)
+
+    code, view = with_home(env_file, work)
+    show_broadcast(view, as_json=as_json)
+    return code
+
+
+async def _carry_out(store: Store, broadcast: str, call: Call[str], done: str) -> None:
+    await _read(store, broadcast)
+    verdict = await store.run(call)
+    if verdict != "ok" and not _already(done, verdict):
+        raise CommandFailedError(f"broadcast {broadcast} is {verdict}, so it can't be {done}")
+
+
 def _steer(env_file: Path | None, broadcast: str, call: Call[str], done: str, *, as_json: bool) -> None:
     """Carry out one script and show the broadcast. Raises InputError or CommandFailedError."""
 
     async def work(store: Store) -> tuple[BroadcastView, int]:
-        await _read(store, broadcast)
-        verdict = await store.run(call)
-        if verdict != "ok" and not _already(done, verdict):
-            raise CommandFailedError(f"broadcast {broadcast} is {verdict}, so it can't be {done}")
+        await _carry_out(store, broadcast, call, done)
         return await _read(store, broadcast), await live_workers(store)
 
     view, workers = with_store(env_file, work)
@@ -121,7 +147,9 @@ def _steer(env_file: Path | None, broadcast: str, call: Call[str], done: str, *,
     else:
         click.echo(f"{view.id}  {view.name}: {view.state}")
     if view.state == "running" and not workers:
-        say("No worker is running. Start one with: broadcaster worker")
+        with_redis = settings_from(env_file).redis_address
+        go_on = "broadcaster worker" if with_redis else f"broadcaster broadcasts watch {broadcast}"
+        say(f"No worker is running. Start one with: {go_on}")
 
 
 def _already(done: str, state: str) -> bool:

@@ -1,6 +1,6 @@
 """What `send` starts itself where no REDIS_URL is set: the embedded server and one worker.
 
-Both end with the command. Their data stays: the next `send`, or `broadcaster worker`, goes on with it.
+Both end with the command. Their data stays: the next `send`, or `broadcasts watch ID`, goes on with it.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Home(AbstractContextManager["Home"]):
             return
         if await live_workers(store):
             return
+        self._settings.credentials()  # says what is missing, where the worker could only log it
         self._worker = self._start_worker()
         deadline = time.monotonic() + WORKER_STARTS_SECONDS
         while not await live_workers(store):

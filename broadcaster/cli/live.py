@@ -44,9 +44,13 @@ class Glimpse:
 
 @dataclass(slots=True)
 class Meter:
-    """Turns glimpses into speed: answered messages a second over the last few seconds, and on the whole."""
+    """Turns glimpses into speed: answered messages a second over the last few seconds, and on the whole.
+
+    `before` is how many had been answered when the watching began; they count for no speed.
+    """
 
     began: float = field(default_factory=time.monotonic)
+    before: int = 0
     _seen: deque[tuple[float, int, Mapping[str, int]]] = field(default_factory=deque)
 
     def frame(self, glimpse: Glimpse, now: float) -> Frame:
@@ -63,7 +67,7 @@ class Meter:
             senders=glimpse.senders,
             seconds=elapsed,
             now_rate=(done - before) / stretch,
-            mean_rate=done / elapsed if elapsed else 0.0,
+            mean_rate=(done - self.before) / elapsed if elapsed else 0.0,
             sent={name: (sent[name], (sent[name] - sent_before.get(name, 0)) / stretch) for name in sent},
         )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 _CLASSES: Final = (":u", ":n", ":b")
+_OWN_PACE: Final = "the broadcast's pace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def _sender_now(name: str, reply: Sequence[bytes | int | None], views: Iterable[
     waits = [view.waits_for[name] for view in views if name in view.waits_for]
     halted = next((text for text in waits if not text.startswith("its pace")), "")
     if halted:
-        return SenderNow(name, kind_of(name), pace, halted, stopped=not halted.startswith("held"))
+        moves = halted.startswith(("held", _OWN_PACE))
+        return SenderNow(name, kind_of(name), pace, halted, stopped=not moves)
     if any(standing):
         return SenderNow(name, kind_of(name), pace, "its pace")
     return SenderNow(name, kind_of(name), pace, "the next try of a few" if later else "nothing left to send")

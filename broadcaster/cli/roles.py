@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from broadcaster.cli.exits import InputError
 from broadcaster.cli.home import environment
+from broadcaster.cli.options import settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,11 @@ def worker(concurrency: int | None, metrics_port: int | None, env_file: Path | N
 
     SIGTERM lets it finish what is in flight and give back the rest.
     """
+    if not settings_from(env_file).redis_address:
+        raise InputError(
+            "a worker needs a Redis that others queue in: set REDIS_URL "
+            "(`broadcaster send` and `broadcaster demo` bring their own server and worker)"
+        )
     options = [] if concurrency is None else ["--concurrency", str(concurrency)]
     options += [] if metrics_port is None else ["--metrics-port", str(metrics_port)]
     _become("workers", options, environment(env_file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +17,8 @@ from broadcaster.domain.senders import parse_rate
 
 if TYPE_CHECKING:
     from broadcaster.settings import Settings
+
+_LONGEST_KEY: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,12 @@ def _read(given: dict[str, Any]) -> SendOptions:
         raise InputError("--draft and --at exclude each other: a draft is started by hand")
     if given["zone"] and not given["at"]:
         raise InputError("--zone is the zone of --at: give --at too")
+    key = given["idempotency_key"]
+    if key is not None and not 0 < len(key.strip()) <= _LONGEST_KEY:
+        raise InputError(
+            f"--idempotency-key takes 1 to {_LONGEST_KEY} characters, this has {len(key.strip())}: "
+            "leave it out to send without one"
+        )
     return SendOptions(
         file=given["file"],
         content=Content(
@@ -134,7 +142,7 @@ def _read(given: dict[str, Any]) -> SendOptions:
         priority=Priority(given["priority"]),
         expires_in_seconds=parse_duration(given["expires_in"]) if given["expires_in"] else None,
         on_doubt=OnDoubt(given["on_doubt"] or settings.on_doubt),
-        idempotency_key=given["idempotency_key"] or "",
+        idempotency_key=key or "",
         rate=_rate(given["rate"]),
         rejects=given["rejects"],
         test_to=given["test_to"],

@@ -6,19 +6,18 @@ import asyncio
 import sys
 import time
 from contextlib import ExitStack, closing, nullcontext
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import click
 
+from broadcaster.cli.attending import attend, tell_others
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.home import Home, live_workers
 from broadcaster.cli.lists import Reading, fault_list, open_peeked, senders_of
 from broadcaster.cli.output import say
 from broadcaster.cli.preview import outline
 from broadcaster.cli.showing import show_broadcast
-from broadcaster.cli.waiting import wait_for_end
 from broadcaster.intake.faults import RejectsFile
 from broadcaster.intake.read_ahead import ReadAhead
 from broadcaster.intake.senders import POOL_FIELD, resolve_lanes
@@ -171,38 +170,11 @@ class _Send:
         return 0
 
     async def _wait(self, store: Store, done: Submitted) -> int:
-        home = self._home
-
-        try:
-            if home is None and not await live_workers(store):
-                say("No worker is running; waiting for one. Start it with: broadcaster worker")
-            code, view = await wait_for_end(
-                store, done.broadcast, care=None if home is None else partial(home.ensure, store)
-            )
-        except asyncio.CancelledError:
-            if home is not None:
-                say(
-                    f"Stopped; broadcast {done.broadcast} goes on with the next "
-                    "`broadcaster send` or `broadcaster worker`."
-                )
-            else:
-                say(f"It goes on. Watch it with: broadcaster broadcasts watch {done.broadcast}")
-            raise
+        code, view = await attend(store, done.broadcast, self._home)
         show_broadcast(view, as_json=self._options.as_json)
-        if home is not None:
-            await _tell_others(store)
+        if self._home is not None:
+            await tell_others(store)
         return code
-
-
-async def _tell_others(store: Store) -> None:
-    """Say what stays unfinished when the embedded server ends with this command."""
-    active = await store.redis.scard(store.keys.plain("active"))
-    scheduled = await store.redis.zcard(store.keys.plain("scheduled"))
-    if active or scheduled:
-        say(
-            f"Broadcasts not finished here: {active + scheduled}. `broadcaster broadcasts list` shows them, "
-            "`broadcaster worker` goes on with them."
-        )
 
 
 def _ask() -> Iterator[bool]:

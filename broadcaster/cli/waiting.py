@@ -18,6 +18,7 @@ from broadcaster.reporting.broadcasts import read_broadcast
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broadcaster.cli.live import Meter
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
 
@@ -32,7 +33,7 @@ _FAILED: Final = (State.DEAD, State.UNDELIVERED, State.FAILED, State.IN_DOUBT)
 class Show(Protocol):
     """Where progress goes."""
 
-    def update(self, view: BroadcastView) -> None:
+    async def update(self, view: BroadcastView) -> None:
         """Show how far it is."""
 
     def close(self) -> None:
@@ -44,19 +45,16 @@ async def wait_for_end(
 ) -> tuple[int, BroadcastView]:
     """Wait until nothing moves any more; return the exit code and the last view.
 
-    `care` is called now and then, and when Redis does not answer: it may bring back what is gone. Raises
-    InputError if there is no such broadcast.
+    `care` is called now and then while it moves, and when Redis does not answer: it may bring back what is
+    gone. Raises InputError if there is no such broadcast.
     """
-    show: Show = Bar() if sys.stderr.isatty() else Lines()
+    show: Show = Screen(store) if sys.stderr.isatty() else Lines()
     try:
         stopped_since: float | None = None
         cared = 0.0
         while True:
-            if care is not None and time.monotonic() > cared + CARE_SECONDS:
-                await care()
-                cared = time.monotonic()
             view = await _look(store, broadcast, care)
-            show.update(view)
+            await show.update(view)
             reason = await stop_reason(store, view)
             if not reason and view.settled:
                 return (UNFINISHED if any(view.counts.get(s) for s in _FAILED) else 0), view
@@ -68,6 +66,9 @@ async def wait_for_end(
                     show.close()
                     say(f"{view.name}: {reason}")
                     return STOPPED, view
+            if care is not None and time.monotonic() > cared + CARE_SECONDS:
+                await care()
+                cared = time.monotonic()
             await asyncio.sleep(POLL_SECONDS)
     finally:
         show.close()
@@ -149,7 +150,7 @@ class Lines:
     def __init__(self) -> None:
         self._next = time.monotonic() + LINE_SECONDS
 
-    def update(self, view: BroadcastView) -> None:
+    async def update(self, view: BroadcastView) -> None:
         """Print a line if it is time."""
         if time.monotonic() < self._next:
             return
@@ -161,34 +162,32 @@ class Lines:
         """Do nothing: lines stay."""
 
 
-class Bar:
-    """Progress on a terminal."""
+class Screen:
+    """Progress on a terminal: the same picture as the demo's, gone when it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
         from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.live import Live  # noqa: PLC0415
 
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-            transient=True,
+        self._store = store
+        self._meter: Meter | None = None
+        self._live = Live(
+            console=Console(stderr=True), auto_refresh=False, transient=True, vertical_overflow="crop"
         )
-        self._progress.start()
-        self._task = self._progress.add_task("", total=None, note="")
 
-    def update(self, view: BroadcastView) -> None:
-        """Move the bar."""
-        unsent = view.unsent + view.counts.get(State.SENDING, 0)
-        pace = [f"{view.rate:.1f}/s"] if view.rate else []
-        left = [f"{span(view.eta_seconds)} left"] if view.eta_seconds else []
-        note = " · ".join([*pace, *left, *([waits(view)] if waits(view) else [])])
-        self._progress.update(
-            self._task, description=view.name, total=view.total, completed=view.total - unsent, note=note
-        )
+    async def update(self, view: BroadcastView) -> None:
+        """Draw it anew."""
+        from broadcaster.cli.live import Glimpse, Meter, answered  # noqa: PLC0415
+        from broadcaster.cli.live_picture import picture  # noqa: PLC0415
+        from broadcaster.cli.live_senders import read_senders  # noqa: PLC0415
+
+        glimpse = Glimpse((view,), await read_senders(self._store, (view,)))
+        if self._meter is None:
+            self._meter = Meter(before=answered(view))
+        frame = self._meter.frame(glimpse, time.monotonic())
+        self._live.start()
+        self._live.update(picture(frame, self._live.console.width), refresh=True)
 
     def close(self) -> None:
         """Give the screen back."""
-        self._progress.stop()
+        self._live.stop()

@@ -154,15 +154,18 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
         account, workers, *lanes = await pipe.execute()
     waits: dict[str, str] = {}
-    rate_total = 0.0
+    rate_total, own = 0.0, view.spec.rate
     for lane, (rate, paused, hold, hold_reason, _) in zip(view.senders, lanes, strict=True):
         rate_total += float(rate or 0)
         if paused:
             waits[lane] = f"paused: {paused.decode()}"
         elif hold and float(hold) / 1e6 > now:
             waits[lane] = f"held for {float(hold) / 1e6 - now:.0f} s: {(hold_reason or b'').decode()}"
+        elif view.unsent and own and own < float(rate or own):
+            waits[lane] = f"the broadcast's pace of {own:g}/s"
         elif view.unsent and rate:
             waits[lane] = f"its pace of {float(rate):g}/s"
+    rate_total = min(rate_total, own or rate_total)
     if account:
         waits = {lane: f"everything is stopped: {account.decode()}" for lane in view.senders}
     elif not workers and view.unsent:

@@ -98,6 +98,8 @@ CASES: list[tuple[str, list[str], str]] = [
     ),
     ("a rate that is none", ["people.csv", *BODY, "--rate", "fast"], "--rate: 'fast' is no rate"),
     ("no duration", ["people.csv", *BODY, "--expires-in", "soon"], "'soon' is no duration"),
+    ("an empty key", ["people.csv", *BODY, "--idempotency-key", ""], "takes 1 to 255 characters, this has 0"),
+    ("a huge key", ["people.csv", *BODY, "--idempotency-key", "k" * 256], "takes 1 to 255 characters"),
     ("unknown priority", ["people.csv", *BODY, "--priority", "high"], "'high' is not one of"),
     ("faulty rows", ["faulty.csv", *BODY], "2 of 4 rows have a fault"),
     ("rejects over the list", ["people.csv", *BODY, "--rejects", "people.csv"], "overwrite the list"),

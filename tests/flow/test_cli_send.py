@@ -228,3 +228,37 @@ def test_a_dry_run_needs_neither_redis_nor_credentials(desk: Desk) -> None:
     report = json.loads(out)
     assert (report["refused"], report["faults"][0]["line"]) == (True, 3)
     assert not (desk.folder / ".broadcaster").exists()
+
+
+def test_without_redis_a_draft_is_sent_by_its_start(desk: Desk, twilio: str) -> None:
+    desk.more = {}
+    desk.people(3)
+    draft = desk.json("send", "people.csv", "--body", "Hi {{ name }}", "--draft")
+    assert accepted(twilio) == []
+    code, out, err = desk.run("broadcasts", "start", draft["id"], "--json")
+    assert code == 0, err
+    assert json.loads(out)["counts"]["accepted"] == 3
+    assert len(accepted(twilio)) == 3
+    code, out, err = desk.run("broadcasts", "watch", draft["id"])
+    assert (code, err) == (0, "")  # it has ended: nothing is started for it
+
+
+def test_a_worker_without_redis_says_what_to_do(desk: Desk) -> None:
+    desk.more = {"REDIS_URL": ""}
+    code, out, err = desk.run("worker")
+    assert (code, out) == (2, "")
+    assert "set REDIS_URL (`broadcaster send` and `broadcaster demo` bring their own" in err
+    assert not (desk.folder / ".broadcaster").exists()
+
+
+def test_watching_on_a_terminal_shows_the_senders(desk: Desk) -> None:
+    desk.people(30)
+    sent = desk.json("send", "people.csv", "--body", "Hi {{ name }}", "--rate", "10")
+    with desk.worker():
+        screen, code = desk.on_a_terminal("broadcasts", "watch", sent["id"], terminal="xterm")
+    assert code == 0
+    assert "waits for" in screen
+    assert "the broadcast's pace" in screen
+    assert "messages a second" in screen
+    assert "2 s to go" in screen  # at the broadcast's 10/s, not the sender's 100/s
+    assert "30 recipients, by 12345" in screen
