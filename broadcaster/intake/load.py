@@ -6,6 +6,7 @@ abandons: its lease runs out, its data is removed.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -17,7 +18,7 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec, Priority
 from broadcaster.store.batches import Recipients, fingerprints, first_records, pack_batch
-from broadcaster.store.errors import StoreError
+from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.scripts import Call, packed, text
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 IMPORT_LEASE_SECONDS: Final = 15.0
+SEAL_TRIES: Final = 3
 CLASS_OF: Final = {Priority.URGENT: "u", Priority.NORMAL: "n", Priority.BULK: "b"}
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _ROUND: Final = 16
@@ -162,7 +164,14 @@ class Loader:
             ),
             text,
         )
-        verdict = await self.store.run(call)
+        for _ in range(SEAL_TRIES - 1):
+            try:
+                verdict = await self.store.run(call)
+                break
+            except Unreachable:  # it may be done, and what is scheduled may be sending: ask until it is known
+                await asyncio.sleep(1.0)
+        else:
+            verdict = await self.store.run(call)
         if verdict != "ok":
             raise ImportLostError(f"The import can't be finished: it is {verdict}. Send the list again.")
 

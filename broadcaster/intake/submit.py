@@ -251,7 +251,10 @@ async def _give_up(store: Store, broadcast: str, error: BaseException) -> None:
         else str(error).split("\n")[0] or "interrupted"
     )
     try:
-        await store.run(abandon(broadcast, reason[:300], by_its_importer=True))
+        verdict = await store.run(abandon(broadcast, reason[:300], by_its_importer=True))
+        if verdict not in ("ok", "failed", "gone"):  # sealed without our knowing: it may be sending already
+            error.add_note(f"(the list is whole all the same, as broadcast {broadcast}, which is {verdict})")
+            return
         await remove_data(store, broadcast)
         # Nobody was told its id, so nobody asks what became of it.
         keys = store.keys
