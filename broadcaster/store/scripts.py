@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgpack
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
@@ -148,9 +148,9 @@ class Scripts:
 
 
 #: A server that takes no writes now and may later: a replica, one still loading, without its replicas, with a
-#: full disk or memory, busy with a script. redis-py cuts the words READONLY and OOM off; the others stay.
-_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError)
-_PASSING_WORDS = ("LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY")
+#: full disk, busy with a script. redis-py cuts the word READONLY off.
+_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
+_PASSING_WORDS = ("LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY")
 
 
 def refusal(error: Exception, script: str) -> StoreError:
