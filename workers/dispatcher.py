@@ -68,6 +68,7 @@ class Dispatcher:
             store, limits, self._poster, on_standing=self._on_standing, on_lost=self._on_lease_lost
         )
         self._started = 0.0
+        self._repeated = False
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
 
@@ -132,8 +133,9 @@ class Dispatcher:
         calls: list[Call[Any]] = [recording.record(worker, results)] if results else []
         calls += reactions(self._poster)
         finished, holding.finished = holding.finished, []
+        unsent, holding.unsent = holding.unsent, {}
         if finished:
-            calls.append(claims.release(worker, finished))
+            calls.append(claims.release(worker, finished, unsent))
         if asked:
             groups = [_group(held, items) for held, items in asked]
             calls.append(claims.intend(worker, self._optouts.epoch, groups))
@@ -183,6 +185,7 @@ class Dispatcher:
             await asyncio.sleep(pause)
             waited += pause
             pause = min(PAUSE_MOST_SECONDS, pause * 2)
+        self._repeated = waited > 0
         if waited:
             log.info("redis.back", waited_seconds=round(waited, 1))
         return answers
@@ -223,6 +226,8 @@ class Dispatcher:
             held.open -= len(items) - len(going)
             if verdict.refused:
                 self._metrics.intents_refused(verdict.refused, len(items))
+                if self._repeated:
+                    held.unsent += [item.row for item in items]
                 self._holding.give_up(held, lost=verdict.refused == "claim")
             elif late:
                 self._poster.turn_back(going)

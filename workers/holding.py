@@ -48,6 +48,7 @@ class Holding:
         self.plan = Plan()
         self.contents = Contents(store)
         self.finished: list[str] = []
+        self.unsent: dict[str, list[int]] = {}
         self.limited = False
         self.claim_at = 0.0
         self.stopped_by = ""
@@ -133,6 +134,8 @@ class Holding:
             return
         del self._held[claim]
         self.finished.append(claim)
+        if held.unsent:
+            self.unsent[claim] = held.unsent
         records = len(held.slice.items)
         write = log.info if records >= LINE_FROM else log.debug
         write(
@@ -150,6 +153,7 @@ class Holding:
         self.plan.drop_all()
         self._held.clear()
         self.finished.clear()
+        self.unsent.clear()
         self._nonce = ""
         self.claim_at = 0.0
 

@@ -112,9 +112,13 @@ def _verdicts(reply: bytes) -> list[Verdict]:
     return [Verdict(_str(refused), _str(yes)) for refused, yes in unpacked(reply)]
 
 
-def release(worker: str, claims: list[str]) -> Call[int]:
-    """End claims; what was never `sending` goes back to its flow."""
-    return Call("release", (worker, packed(claims)), int)
+def release(worker: str, claims: list[str], unsent: dict[str, list[int]] | None = None) -> Call[int]:
+    """End claims; what was never `sending` goes back to its flow.
+
+    So do the rows of `unsent`, by claim: asked for twice and refused, they may be `sending` by a yes that was
+    lost on its way, and have surely not left.
+    """
+    return Call("release", (worker, packed(claims), packed(unsent or {})), int)
 
 
 def renew(
