@@ -8,14 +8,19 @@ import click
 
 from broadcaster.cli.connect import with_home, with_store
 from broadcaster.cli.exits import CommandFailedError, InputError
+from broadcaster.cli.exporting import export, output_options
 from broadcaster.cli.home import live_workers
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, say, when
+from broadcaster.cli.replays import Wanted, even_unknown_option, send_again, tell, yes_option
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.lanes import control
+from broadcaster.ledger.replaying import FAILURES
 from broadcaster.reporting.broadcasts import list_broadcasts, read_broadcast
+from broadcaster.reporting.exports import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from broadcaster.cli.home import Home
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def broadcasts() -> None:
-    """List, show, watch, start, pause, resume, cancel broadcasts."""
+    """List, show, watch, start, pause, resume, cancel, retry, export broadcasts."""
 
 
 @broadcasts.command("list")
@@ -111,6 +116,47 @@ def resume(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
 def cancel(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """End a broadcast: what has not left is skipped."""
     _steer(env_file, broadcast, control.cancel(broadcast, reason), "canceled", as_json=as_json)
+
+
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@click.option("--code", "codes", type=int, multiple=True, help="Only those with this code; repeatable.")
+@even_unknown_option
+@yes_option
+@json_option
+@env_file_option
+def retry(
+    broadcast: str,
+    codes: Sequence[int],
+    *,
+    even_unknown: bool,
+    yes: bool,
+    as_json: bool,
+    env_file: Path | None,
+) -> None:
+    """Send again to those who failed: dead letters, undelivered and failed messages."""
+    wanted = Wanted(broadcast=broadcast, codes=codes, states=FAILURES)
+    found, done = with_store(
+        env_file, lambda store: send_again(store, wanted, even_unknown=even_unknown, yes=yes)
+    )
+    tell(found, done, "retried", as_json=as_json)
+
+
+@broadcasts.command("export")
+@click.argument("broadcast", metavar="ID")
+@output_options
+@json_option
+@env_file_option
+def export_(
+    broadcast: str, how: str | None, output: Path | None, *, as_json: bool, env_file: Path | None
+) -> None:
+    """Write every message of a broadcast as CSV or NDJSON: a valid list for `send`."""
+
+    async def work(store: Store) -> None:
+        await _read(store, broadcast)
+        await export(store, whole(store, broadcast), [broadcast], how=how, output=output, as_json=as_json)
+
+    with_store(env_file, work)
 
 
 def _attend(env_file: Path | None, broadcast: str, call: Call[str] | None = None, *, as_json: bool) -> int:

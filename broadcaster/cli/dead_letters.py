@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import InputError
+from broadcaster.cli.exporting import export, output_options
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import print_json, print_table, say
+from broadcaster.cli.replays import (
+    Found,
+    Wanted,
+    ask,
+    even_unknown_option,
+    find,
+    plural,
+    send_again,
+    tell,
+    yes_option,
+)
+from broadcaster.ledger.replaying import Done, carry_out
 from broadcaster.reporting.dead_letters import (
     CodeTotal,
     broadcasts_with_dead_letters,
@@ -19,16 +32,29 @@ from broadcaster.reporting.dead_letters import (
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from broadcaster.reporting.messages import MessageView
     from broadcaster.store.connection import Store
 
 
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+
+def _chosen(function: _F) -> _F:
+    """Add what says which letters are meant."""
+    function = click.option("--all", "everything", is_flag=True, help="All there are.")(function)
+    function = click.option("--broadcast", metavar="ID", help="All of this broadcast.")(function)
+    function = click.option(
+        "--code", "codes", type=int, multiple=True, help="All with this code; repeatable."
+    )(function)
+    return click.argument("messages", nargs=-1, metavar="[MESSAGE[@ATTEMPT]]…")(function)
+
+
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """List messages that will not be sent, and why."""
+    """List messages that will not be sent and why; send them again, discard or export them."""
 
 
 @dead_letters.command("list")
@@ -76,6 +102,85 @@ def list_(
         )
     if more:
         say(f"There are more than {limit:,}; --limit shows more.")
+
+
+@dead_letters.command()
+@_chosen
+@even_unknown_option
+@yes_option
+@json_option
+@env_file_option
+def replay(
+    messages: Sequence[str],
+    broadcast: str | None,
+    codes: Sequence[int],
+    *,
+    everything: bool,
+    even_unknown: bool,
+    yes: bool,
+    as_json: bool,
+    env_file: Path | None,
+) -> None:
+    """Send dead letters again, at the pace of their senders; each once, however often this is asked."""
+    wanted = Wanted(messages, broadcast, codes, everything)
+    found, done = with_store(
+        env_file, lambda store: send_again(store, wanted, even_unknown=even_unknown, yes=yes)
+    )
+    tell(found, done, "replayed", as_json=as_json)
+
+
+@dead_letters.command()
+@_chosen
+@yes_option
+@json_option
+@env_file_option
+def discard(
+    messages: Sequence[str],
+    broadcast: str | None,
+    codes: Sequence[int],
+    *,
+    everything: bool,
+    yes: bool,
+    as_json: bool,
+    env_file: Path | None,
+) -> None:
+    """Lay dead letters down: they count as skipped from then on, and can't be sent again."""
+
+    async def work(store: Store) -> tuple[Found, Done]:
+        found = await find(store, Wanted(messages, broadcast, codes, everything), even_unknown=True)
+        if found.count:
+            ask(f"Discard {plural(found.count)} for good?", yes=yes)
+        return found, await carry_out(store, found.letters, again=False)
+
+    found, done = with_store(env_file, work)
+    tell(found, done, "discarded", as_json=as_json)
+
+
+@dead_letters.command("export")
+@click.option("--broadcast", metavar="ID", help="Only of this broadcast.")
+@click.option("--code", "codes", type=int, multiple=True, help="Only with this code; repeatable.")
+@output_options
+@json_option
+@env_file_option
+def export_(
+    broadcast: str | None,
+    codes: Sequence[int],
+    how: str | None,
+    output: Path | None,
+    *,
+    as_json: bool,
+    env_file: Path | None,
+) -> None:
+    """Write dead letters as CSV or NDJSON: a valid list for `send`."""
+
+    async def work(store: Store) -> None:
+        ids = [broadcast] if broadcast else await broadcasts_with_dead_letters(store, limit=None)
+        if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
+            raise InputError(f"there is no broadcast {broadcast}")
+        letters = list_dead_letters(store, ids, codes)
+        await export(store, letters, ids, how=how, output=output, as_json=as_json)
+
+    with_store(env_file, work)
 
 
 def _show_totals(totals: list[CodeTotal], *, as_json: bool) -> None:

@@ -18,11 +18,15 @@ from broadcaster import __version__
 #: Name → (module in this package, attribute, help line), in the order of the help page.
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "send": ("send", "send", "Send a message to every recipient of a list, once."),
-    "broadcasts": ("broadcasts", "broadcasts", "List, show, watch, start, pause, resume, cancel broadcasts."),
+    "broadcasts": ("broadcasts", "broadcasts", "List, show, start, pause, cancel, retry, export broadcasts."),
     "demo": ("demo", "demo", "Run a simulated campaign and show it; needs no account."),
     "doctor": ("doctor", "doctor", "Check account, senders, Redis and clock; say what to do."),
     "messages": ("messages", "messages", "Find what became of single messages."),
-    "dead-letters": ("dead_letters", "dead_letters", "List messages that will not be sent, and why."),
+    "dead-letters": (
+        "dead_letters",
+        "dead_letters",
+        "List what will not be sent, and why; replay, discard, export.",
+    ),
     "senders": ("senders", "senders", "List senders; set their pace; pause and resume them."),
     "opt-outs": ("opt_outs", "opt_outs", "List, add and remove who must not be written to."),
     "pause": ("everything", "pause", "Stop everything, within a second."),

@@ -15,12 +15,13 @@ from broadcaster.domain.record import RECORD_BYTES, Reason, Record, State
 from broadcaster.store.scripts import Call, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from broadcaster.store.connection import Store
 
 #: Failures that may go again: dead letters, and what Twilio took and could not deliver.
 FAILURES: Final = (State.DEAD, State.UNDELIVERED, State.FAILED)
+_ID_PARTS: Final = 4
 _BATCHES_AT_ONCE: Final = 50
 _CALLS_AT_ONCE: Final = 10
 _DOUBTFUL: Final = frozenset({Reason.LEASE_LOST, Reason.NO_ANSWER, Reason.UNKNOWN})
@@ -50,7 +51,16 @@ class Letters:
 
     def only(self, codes: Collection[int]) -> Letters:
         """Return those with one of `codes`."""
-        kept = [i for i, code in enumerate(self.codes) if code in codes]
+        return self._pick([i for i, code in enumerate(self.codes) if code in codes])
+
+    def at(self, rows: Mapping[int, int | None]) -> Letters:
+        """Return those at `rows`, of that attempt where one is given."""
+        pairs = self.pairs
+        return self._pick(
+            [i for i in range(len(self)) if rows.get(pairs[2 * i], -1) in (None, pairs[2 * i + 1])]
+        )
+
+    def _pick(self, kept: list[int]) -> Letters:
         pairs = array("H", [half for i in kept for half in self.pairs[2 * i : 2 * i + 2]])
         return Letters(self.broadcast, self.lane, self.batch, pairs, tuple(self.codes[i] for i in kept))
 
@@ -132,6 +142,20 @@ def _letters_in(broadcast: str, lane: str, batch: str, ledger: bytes, states: Se
     return Letters(broadcast, lane, batch, pairs, tuple(codes))
 
 
+async def forbidden(store: Store, broadcasts: Iterable[str]) -> dict[str, str]:
+    """Return those broadcasts whose messages can't go again now, each with 'expired' or its state."""
+    now, _ = await store.redis.time()
+    found: dict[str, str] = {}
+    for broadcast in broadcasts:
+        raw, expires = await store.redis.hmget(store.keys.broadcast(broadcast), "state", "expires")
+        state = (raw or b"gone").decode()
+        if state not in ("running", "paused", "completed"):
+            found[broadcast] = state
+        elif expires and float(expires) <= now:
+            found[broadcast] = "expired"
+    return found
+
+
 async def carry_out(store: Store, letters: Iterable[Letters], *, again: bool) -> Done:
     """Replay (`again`) or discard letters, some batches in a round trip. Raises `StoreError`."""
     done = Done()
@@ -154,3 +178,31 @@ def by_code(letters: Iterable[Letters]) -> Counter[int]:
     for group in letters:
         counted.update(group.codes)
     return counted
+
+
+async def letters_named(
+    store: Store, names: Iterable[str], states: Sequence[State] = (State.DEAD,)
+) -> tuple[list[Letters], list[str]]:
+    """Find letters by message id, or `ID@ATTEMPT` for one attempt only; also return the ids there are not.
+
+    A message that is no letter (any more) is left out.
+    """
+    wanted: dict[tuple[str, str], dict[int, int | None]] = {}
+    unknown: list[str] = []
+    for name in names:
+        message, _, attempt = name.partition("@")
+        parts = message.split(".")
+        if len(parts) != _ID_PARTS or not all(part.isdigit() for part in (*parts[1:], attempt or "0")):
+            unknown.append(name)
+            continue
+        rows = wanted.setdefault((parts[0], f"{parts[1]}.{parts[2]}"), {})
+        rows[int(parts[3])] = int(attempt) if attempt else None
+    found: list[Letters] = []
+    for (broadcast, batch), rows in wanted.items():
+        ledger = await store.redis.get(store.keys.ledger(broadcast, batch)) or b""
+        lane = await store.redis.lindex(store.keys.broadcast(broadcast, ":lanes"), int(batch.split(".")[0]))
+        size = 0 if lane is None else len(ledger) // RECORD_BYTES
+        unknown += [f"{broadcast}.{batch}.{row}" for row in rows if row >= size]
+        if lane is not None:
+            found.append(_letters_in(broadcast, lane.decode(), batch, ledger, states).at(rows))
+    return [letters for letters in found if letters], unknown

@@ -37,9 +37,10 @@ class CodeTotal:
         }
 
 
-async def broadcasts_with_dead_letters(store: Store, *, limit: int = 200) -> list[str]:
-    """Return the ids of the newest broadcasts that have any, newest first."""
-    ids = [raw.decode() for raw in await store.redis.zrevrange(store.keys.plain("bcs"), 0, limit - 1)]
+async def broadcasts_with_dead_letters(store: Store, *, limit: int | None = 200) -> list[str]:
+    """Return the ids of the newest broadcasts that have any (None: of all), newest first."""
+    last = -1 if limit is None else limit - 1
+    ids = [raw.decode() for raw in await store.redis.zrevrange(store.keys.plain("bcs"), 0, last)]
     if not ids:
         return []
     async with store.redis.pipeline(transaction=False) as pipe:

@@ -1,0 +1,74 @@
+"""Writing messages to a file or to standard output as they are read."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.output import print_json, say
+from broadcaster.reporting.exports import Format, list_columns, write_messages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from typing import TextIO
+
+    from broadcaster.reporting.messages import MessageView
+    from broadcaster.store.connection import Store
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+
+def output_options(function: _F) -> _F:
+    """Add `--output` and `--format`."""
+    function = click.option(
+        "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file."
+    )(function)
+    return click.option(
+        "--format",
+        "how",
+        type=click.Choice([how.value for how in Format]),
+        help="csv (the default), or ndjson: one JSON object a line.",
+    )(function)
+
+
+async def export(
+    store: Store,
+    views: AsyncIterator[MessageView],
+    broadcasts: Sequence[str],
+    *,
+    how: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Write `views`, with their lists' own columns. Raises InputError where the file can't be written.
+
+    `as_json` asks for NDJSON where the messages go to standard output; with a file for a JSON summary.
+    """
+    chosen = Format(how) if how else Format.NDJSON if as_json and output is None else Format.CSV
+    columns = await list_columns(store, broadcasts) if chosen is Format.CSV else []
+    with _opened(output) as file:
+        count = await write_messages(views, file, how=chosen, columns=columns)
+    if output is None:
+        return
+    if as_json:
+        print_json({"exported": count, "file": str(output), "format": chosen.value})
+    else:
+        say(f"{count:,} message{'' if count == 1 else 's'} in {output}")
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        file = output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror}") from None
+    with file:
+        yield file
