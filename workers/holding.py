@@ -56,6 +56,7 @@ class Holding:
         self._on_change = on_change
         self._held: dict[str, Held] = {}
         self._nonce = ""
+        self._asked = 0
         self._admitting: set[asyncio.Task[None]] = set()
 
     def wants(self) -> bool:
@@ -66,7 +67,9 @@ class Holding:
 
     def ask(self, worker: str) -> Call[Claimed]:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
-        self._nonce = self._nonce or secrets.token_hex(6)
+        if not self._nonce:
+            self._asked += 1
+            self._nonce = f"{self._asked}.{secrets.token_hex(6)}"
         return claims.claim(
             worker,
             self._nonce,

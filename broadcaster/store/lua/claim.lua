@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- claim: give a worker slices of up to `lanes` due lanes, in fair order, with the permits to send them.
 --
--- ARGV[3] worker  ARGV[4] nonce: the same nonce gets the same answer again
+-- ARGV[3] worker  ARGV[4] nonce: the same nonce gets the same answer again. In the form NUMBER.TEXT it also counts: one
+--   with a lower number than the last comes late over a connection that its worker has given up, and gets nothing.
 -- ARGV[5] lanes at most  ARGV[6] records at most
 -- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
 -- Returns [next, slices, reason]: `next` µs until a lane is due (-1: none has work), slices a list of
@@ -22,9 +23,16 @@ end
 local worker_key = P .. 'worker:' .. worker
 local last = redis.call('HMGET', worker_key, 'nonce', 'answer')
 if last[1] == nonce then return cmsgpack.unpack(last[2]) end
+local function counted(n) return tonumber(string.match(n or '', '^(%d+)%.')) end
+if (counted(nonce) or 0) < (counted(last[1]) or 0) then return {1000000, {}, ''} end
+-- what has no slices is remembered too, or it might be asked for again, late, when there are some
+local function answered(answer)
+  redis.call('HSET', worker_key, 'nonce', nonce, 'answer', cmsgpack.pack(answer))
+  return answer
+end
 
 local account = redis.call('HMGET', P .. 'account', 'paused', 'rate', 'tat', 'weights')
-if account[1] and account[1] ~= '' then return {1000000, {}, account[1]} end
+if account[1] and account[1] ~= '' then return answered({1000000, {}, account[1]}) end
 local W = {u = 90, n = 9, b = 1}
 if account[4] and account[4] ~= '' then
   local u, n, b = string.match(account[4], '(%d+):(%d+):(%d+)')
@@ -226,6 +234,4 @@ for n, lane in ipairs(due) do
 end
 
 local first = redis.call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
-local answer = {first[1] and math.floor(math.max(0, tonumber(first[2]) - now)) or -1, slices, ''}
-if #slices > 0 then redis.call('HSET', worker_key, 'nonce', nonce, 'answer', cmsgpack.pack(answer)) end
-return answer
+return answered({first[1] and math.floor(math.max(0, tonumber(first[2]) - now)) or -1, slices, ''})

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from loading import counts, records
+from driving import LANE, join
+from loading import counts, load, records
 
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import State
@@ -17,7 +18,7 @@ from broadcaster.intake import submit
 from broadcaster.intake.senders import Lane
 from broadcaster.intake.submit import Submission
 from broadcaster.intake.table import Chunk
-from broadcaster.lanes import control
+from broadcaster.lanes import claims, control
 from broadcaster.store.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -78,3 +79,26 @@ async def test_a_lost_answer_to_the_seal_removes_nothing_that_may_be_sending(
         assert bid in str(caught.value.__notes__)
     assert await counts(store, bid) == {State.QUEUED: 2}
     assert len(await records(store, bid)) == 2
+
+
+@pytest.mark.parametrize("count", [0, 30])
+async def test_a_claim_that_comes_late_takes_nothing(store: Store, count: int) -> None:
+    """A connection given up in a network outage may deliver its command seconds later, after newer ones."""
+
+    async def take(nonce: str) -> list[list[int]]:
+        call = claims.claim("w1", nonce, lanes=10, records=5, horizon_seconds=60.0)
+        return [[item.row for item in held.items] for held in (await store.run(call)).slices]
+
+    await join(store)
+    bid = await load(store, {LANE: 30}, begin=count > 0)
+    first = await take("9.a")
+    assert first == ([[0, 1, 2, 3, 4]] if count else [])
+    assert await take("9.a") == first
+    if count:
+        assert await take("10.b") == [[5, 6, 7, 8, 9]]
+    else:
+        assert await take("10.b") == []
+        await store.run(control.start(bid))
+    assert await take("9.a") == []
+    held = await store.redis.hlen(store.keys.worker("w1", ":claims"))
+    assert held == (2 if count else 0)
