@@ -1,0 +1,167 @@
+"""Every command of the README is run: against a simulated Twilio, in a checkout whose venv is prepared.
+
+`make` runs as written, but what it starts is made small: the demo has few recipients, of the tests one file
+is collected, the linters are only asked for their version; PYTHON= is tried in test_makefile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from commanding import accepted, simulated_twilio
+
+from broadcaster.cli.broadcasts import broadcasts
+from broadcaster.cli.senders import senders
+from broadcaster.simulator.config import ACCOUNT_SID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+SENDER: Final = "+14155550190"
+SELF: Final = "+14155550199"
+#: How a command in the running text begins.
+_BEGINS: Final = re.compile(r"(?:[A-Z_]+=\S+ )?(?:make|broadcaster(?!/)|docker|apt|pip|git|\./?\S+/run)\b.*")
+#: What can't be run here, and who looks after it.
+ELSEWHERE: Final = {
+    "apt install python3 python3-venv make": "test_makefile: the first line, and when it is printed",
+    "docker compose up --build": "test_deployment_files: the images and what they start",
+}
+
+_PYTHON: Final = """#!/bin/sh
+case "$1 $2" in "-m pytest") set -- "$@" --collect-only -q tests/unit/test_makefile.py ;; esac
+exec {python} "$@"
+"""
+_BROADCASTER: Final = """#!/bin/sh
+[ "$1" = demo ] && set -- "$@" --recipients 50
+exec {python} -m broadcaster "$@"
+"""
+_TOOL: Final = """#!/bin/sh
+exec {python} -c "from importlib.metadata import version; print(version('{package}'))"
+"""
+
+
+def commands() -> list[str]:
+    """Return the README's commands: the lines of its sh blocks, and what in the text looks like one."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+    found = [line for block in blocks for line in block.splitlines() if line.strip()]
+    found += [span for span in spans if _BEGINS.fullmatch(span)]
+    return list(dict.fromkeys(found))
+
+
+def settings() -> list[str]:
+    """Return the names in the README's block for `.env`."""
+    block = re.search(r"called `\.env`:\n\n```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return [line.partition("=")[0] for line in block[1].splitlines()]
+
+
+@pytest.fixture(scope="module")
+def twilio() -> Iterator[str]:
+    with simulated_twilio(senders={SENDER: 10}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, twilio: str) -> Path:
+    """A checkout after `make install`, with the README's `.env` and list."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Makefile", "README.md", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("broadcaster", "workers", "tests", ".ci"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    programs = {"python": _PYTHON, "broadcaster": _BROADCASTER}
+    tools = {"ruff": "ruff", "mypy": "mypy", "lint-imports": "import-linter"}
+    (folder / ".venv/bin").mkdir(parents=True)
+    for name in ("pyvenv.cfg", ".installed", ".installed-dev"):  # in the order in which make makes them
+        (folder / ".venv" / name).touch()
+    for name in (*programs, *tools):
+        path = folder / ".venv/bin" / name
+        text = programs.get(name, _TOOL)
+        path.write_text(text.format(python=sys.executable, package=tools.get(name)), encoding="utf-8")
+        path.chmod(0o755)
+    values = {
+        "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+        "TWILIO_AUTH_TOKEN": "simulator",
+        "TWILIO_PHONE_NUMBER": SENDER,
+    }
+    lines = [f"{name}={values[name]}" for name in settings()] + [f"TWILIO_API_BASE_URL={twilio}"]
+    (folder / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (listing,) = (command for command in commands() if "> people.csv" in command)
+    subprocess.run(["bash", "-c", listing], cwd=folder, check=True)
+    return folder
+
+
+def start(folder: Path, command: str, **more: str) -> subprocess.Popen[str]:
+    ours = ("TWILIO_", "REDIS_", "BROADCASTER_", "MAKE", "MFLAGS", "PYTHON", "VENV", "ARGS")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    path = f"{folder / '.venv/bin'}:{clean['PATH']}"
+    return subprocess.Popen(
+        ["bash", "-c", command.replace("+1…", SELF).replace("make demo PYTHON=", "make -n demo PYTHON=")],
+        cwd=folder,
+        env=clean | {"PATH": path, "BROADCASTER_METRICS_PORT": "0", **more},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+RUN: Final = [command for command in commands() if command not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("command", RUN)
+def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> None:
+    operating = command.startswith("broadcaster ")
+    before = len(accepted(twilio))
+    with start(checkout, command, **({"REDIS_URL": redis_url} if operating else {})) as process:
+        if command.startswith("broadcaster worker"):
+            assert process.stdout is not None
+            shown = next(line for line in process.stdout if "worker.started" in line)
+            process.send_signal(signal.SIGTERM)
+        else:
+            shown = ""
+        rest, _ = process.communicate(timeout=30)
+    shown += rest
+    assert process.returncode == 0, shown
+    assert "Traceback" not in shown
+    if " send " in command:
+        assert len(accepted(twilio)) - before == (0 if "--dry-run" in command else 1), shown
+        assert "Hi Ada, the water is rising" in shown or "accepted" in shown
+    if command.startswith("make demo") and "PYTHON=" not in command:
+        assert "nobody was messaged twice" in shown
+    if "make test" in command or command in ("make check", ".ci/run"):
+        assert re.search(r"\d+(?:/\d+)? tests collected", shown), shown
+
+
+def test_what_is_looked_after_elsewhere_is_in_the_readme() -> None:
+    assert set(ELSEWHERE) <= set(commands())
+    assert len(RUN) >= 14
+
+
+@pytest.mark.parametrize(("group", "line"), [(broadcasts, "broadcasts list"), (senders, "senders list")])
+def test_the_subcommands_in_a_comment_exist(group: object, line: str) -> None:
+    (command,) = (found for found in commands() if line in found)
+    named = re.findall(r"\b[a-z]+\b", command.partition("#")[2].replace("--rate", ""))
+    assert named
+    assert set(named) <= set(getattr(group, "commands"))  # noqa: B009 - click's groups are untyped here
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\b(?:TWILIO|BROADCASTER|REDIS)_[A-Z_]+\b", README))))
+def test_the_variables_it_names_are_settings(name: str, checkout: Path, redis_url: str) -> None:
+    if name == "BROADCASTER_TEST_SERVER":  # the tests' own
+        return
+    with start(checkout, "broadcaster config show --json", REDIS_URL=redis_url) as process:
+        shown, _ = process.communicate(timeout=30)
+    assert f'"{name.removesuffix("_FILE")}' in shown
