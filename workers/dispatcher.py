@@ -120,8 +120,10 @@ class Dispatcher:
         self._beat.nudge(self._started + GAP_SECONDS)
 
     def _room(self) -> int:
-        room = GROUP - len(self._poster.ready)
-        return room if room >= GROUP // 2 else 0
+        # a small share sends slowly, and who has a yes is out of reach of a pause
+        most = min(GROUP, max(4, 2 * self._poster.allowed))
+        room = most - len(self._poster.ready)
+        return room if room * 2 >= most else 0
 
     # -- the exchange
 

@@ -219,3 +219,21 @@ async def test_two_refreshes_at_once_never_show_half_the_opt_outs(store: Store) 
     await end([watching])
     assert seen
     assert all(seen)
+
+
+async def test_a_pause_works_at_once_where_few_may_be_in_flight(store: Store, wait_until: Wait) -> None:
+    """Of those with a yes no more wait than the worker's share of the account sends in a moment."""
+    twilio = Twilio()
+    twilio.open.clear()
+    bid = await load(store, {LANE: 200})
+    async with dispatching(store, twilio, concurrency=64, account_initial=1, account_most=1):
+        await wait_until(lambda: twilio.forms)
+        await wait_until(lambda: some_sending(store, bid))
+        assert await store.run(control.pause(bid, "test")) == "ok"
+        sending = (await counts(store, bid))[State.SENDING]
+        twilio.open.set()
+        assert sending <= 5
+
+
+async def some_sending(store: Store, bid: str) -> bool:
+    return (await counts(store, bid)).get(State.SENDING, 0) >= 4
