@@ -12,7 +12,7 @@ from broadcaster.domain.failures import Remedy
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
 from broadcaster.reporting.broadcasts import explain_reason, read_broadcast
-from broadcaster.store.scripts import read_script
+from broadcaster.store.scripts import read_script, unpacked
 from broadcaster.twilio.codes import CODES
 
 if TYPE_CHECKING:
@@ -92,6 +92,37 @@ async def test_nothing_is_judged_before_a_hundred_outcomes(store: Store) -> None
         "paused",
         f"100 % of the last 100 failed, most with 21211: {CODES[21211].meaning}",
     )
+
+
+async def test_the_hundredth_outcome_may_be_a_success(store: Store) -> None:
+    one = await campaign(store)
+    assert await one.next(*[BAD] * 40, *[OK] * 30) == []
+    assert await one.next(*[OK] * 29) == []
+    assert await one.next(OK) == [(one.bid, "failures:40:100:21211")]
+
+
+@pytest.mark.parametrize("successes", [449, 450, 451, 499, 500, 501, 1234])
+async def test_successes_count_alike_however_they_are_told(store: Store, successes: int) -> None:
+    """A call with successes only adds them up; told one by one among failures they fill the same buckets."""
+    told, windows = [], []
+    for failures_first in (False, True):
+        one = await campaign(store, size=1500)
+        if failures_first:
+            await one.next((State.DEAD, 30003), *[OK] * (successes % 50))
+            await one.next(*[OK] * (successes - successes % 50 - 1))
+        else:
+            await one.next(*[OK] * successes)
+        told.append(await one.next(*[BAD] * 60))
+        windows.append(await store.redis.hget(store.keys.broadcast(one.bid), "window"))
+        await store.run(claims.leave("w1"))
+        await store.run(control.cancel(one.bid, "a test"))
+    assert told == [[], []]
+    sums = [[bucket[:2] for bucket in unpacked(raw)] for raw in windows]
+    if successes > 500:
+        assert sums[0] == sums[1]
+    assert [sum(n for n, _ in one) for one in sums] == [
+        min(successes + 60, 450 + (successes + 59) % 50 + 1)
+    ] * 2
 
 
 async def test_what_lies_before_the_last_five_hundred_is_forgotten(store: Store) -> None:

@@ -39,30 +39,59 @@ local function remember_late(bid, batch, o)
   remember(bid, batch, o[1], {o[2], o[3], o[4], now_s, now_s, o[5], ARGV[3], 'late', o[6]})
 end
 
--- A campaign that goes wrong stops itself. Of a broadcast's last outcomes only sums are kept, in ten buckets of a tenth
--- of the window each, the newest last: {outcomes, permanent failures, {code = failures}}.
-local stop = redis.call('HGET', P .. 'account', 'stop') or '0.2:100:500'
-local stop_share, stop_after, stop_window = string.match(stop, '^(.-):(%d+):(%d+)$')
-local BUCKETS, bucket_size = 10, math.ceil(tonumber(stop_window) / 10)
-local windows = {}
-local function count(bid, outcomes, failures, code)
-  local w = windows[bid]
-  if not w then
-    local raw = redis.call('HGET', bc_key(bid), 'window')
-    w = raw and cmsgpack.unpack(raw) or {{0, 0, {}}}
-    windows[bid] = w
+-- A campaign that goes wrong stops itself. Of a broadcast's last outcomes only sums are kept: `window`, ten buckets of a
+-- tenth of the rule's window each, the newest last, {outcomes, permanent failures, {code = failures}}; and `clean`, the
+-- successes since those were written, so that a call that tells nothing else costs one addition.
+local BUCKETS = 10
+local rule
+local function stop_rule()
+  if not rule then
+    local text = redis.call('HGET', P .. 'account', 'stop') or '0.2:100:500'
+    local share, after, window = string.match(text, '^(.-):(%d+):(%d+)$')
+    rule = {share = tonumber(share), after = math.min(tonumber(after), tonumber(window)), size = math.ceil(tonumber(window) / BUCKETS)}
   end
+  return rule
+end
+
+local function add(window, outcomes)
+  local size = stop_rule().size
+  local whole = size * (BUCKETS + 1)
+  if outcomes > whole then outcomes = whole + (outcomes - whole) % size end
   while outcomes > 0 do
-    if w[#w][1] >= bucket_size then w[#w + 1] = {0, 0, {}} end
-    local some = math.min(outcomes, bucket_size - w[#w][1])
-    w[#w][1] = w[#w][1] + some
+    if window[#window][1] >= size then window[#window + 1] = {0, 0, {}} end
+    local last = window[#window]
+    local some = math.min(outcomes, size - last[1])
+    last[1] = last[1] + some
     outcomes = outcomes - some
   end
-  while #w > BUCKETS do table.remove(w, 1) end
-  if failures > 0 then
-    local last, field = w[#w], tostring(code)
-    last[2] = last[2] + failures
-    last[3][field] = (last[3][field] or 0) + failures
+  while #window > BUCKETS do table.remove(window, 1) end
+end
+
+local function read_window(bid)
+  local v = redis.call('HMGET', bc_key(bid), 'window', 'clean')
+  local window = v[1] and cmsgpack.unpack(v[1]) or {{0, 0, {}}}
+  add(window, tonumber(v[2] or 0))
+  return window
+end
+
+-- tallies[bid]: the successes of this call, up to its first failure; from then on the whole window
+local tallies = {}
+local function count(bid, outcomes, code)
+  local t = tallies[bid]
+  if not t then t = {clean = 0}; tallies[bid] = t end
+  if not t.window then
+    if not code then
+      t.clean = t.clean + outcomes
+      return
+    end
+    t.window = read_window(bid)
+    add(t.window, t.clean)
+  end
+  add(t.window, outcomes)
+  if code then
+    local last, field = t.window[#t.window], tostring(code)
+    last[2] = last[2] + 1
+    last[3][field] = (last[3][field] or 0) + 1
   end
 end
 
@@ -72,20 +101,27 @@ local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] =
 local function judge(bid, from, new, code)
   if new < ACCEPTED or new == SKIPPED then return end
   local first = from < ACCEPTED and 1 or 0
-  if new < UNDELIVERED then
-    if first == 1 then count(bid, 1, 0) end
-  elseif UNCOUNTED[code] then count(bid, new == DEAD and 0 or first, 0)
-  else count(bid, first, 1, code) end
+  if new >= UNDELIVERED and not UNCOUNTED[code] then count(bid, first, code)
+  elseif first == 1 and new ~= DEAD then count(bid, 1) end
 end
 
-local function stop_if_failing(bid)
-  local key, outcomes, failures, codes = bc_key(bid), 0, 0, {}
-  for _, bucket in ipairs(windows[bid]) do
+-- `early`: too many have failed, but too few have ended yet for that to say anything.
+local function stop_if_failing(bid, t)
+  local key = bc_key(bid)
+  if not t.window then
+    if t.clean > 0 then redis.call('HINCRBY', key, 'clean', t.clean) end
+    if redis.call('HGET', key, 'early') ~= '1' then return nil end
+    t.window = read_window(bid)
+  end
+  local outcomes, failures, codes = 0, 0, {}
+  for _, bucket in ipairs(t.window) do
     outcomes, failures = outcomes + bucket[1], failures + bucket[2]
     for code, n in pairs(bucket[3]) do codes[code] = (codes[code] or 0) + n end
   end
-  redis.call('HSET', key, 'window', cmsgpack.pack(windows[bid]))
-  if outcomes < math.min(tonumber(stop_after), tonumber(stop_window)) or failures <= tonumber(stop_share) * outcomes then return nil end
+  local failing = failures > stop_rule().share * outcomes
+  local early = outcomes < stop_rule().after
+  redis.call('HSET', key, 'window', cmsgpack.pack(t.window), 'clean', 0, 'early', failing and early and 1 or 0)
+  if not failing or early then return nil end
   local b = redis.call('HMGET', key, 'state', 'n' .. QUEUED, 'n' .. RETRY)
   if b[1] ~= 'running' or tonumber(b[2] or 0) + tonumber(b[3] or 0) == 0 then return nil end
   local top, most = '', 0
@@ -186,7 +222,7 @@ local function apply_dense(bid, batch, outcomes)
     end
   end
   if #pieces > 0 then
-    count(bid, fresh, 0)
+    count(bid, fresh)
     pieces[#pieces + 1] = string.sub(span, copied)
     redis.call('SETRANGE', led, lowest * 32, table.concat(pieces))
   end
@@ -218,8 +254,8 @@ for _, bid in ipairs(paused) do
 end
 apply_counters()
 -- After the counters: what has nothing left to send is completed, not stopped.
-for bid in pairs(windows) do
-  local reason = stop_if_failing(bid)
+for bid, t in pairs(tallies) do
+  local reason = stop_if_failing(bid, t)
   if reason then told[#told + 1] = {bid, reason} end
 end
 return cmsgpack.pack({changed, caused, told, completed})

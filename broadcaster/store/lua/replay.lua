@@ -54,7 +54,7 @@ if again then
   redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due))
   if b[1] == 'completed' then
     redis.call('HSET', key, 'state', 'running', 'reason', '')
-    redis.call('HDEL', key, 'finished', 'window')
+    redis.call('HDEL', key, 'finished', 'window', 'clean', 'early')
     redis.call('SADD', P .. 'active', bid)
   end
   if b[1] ~= 'paused' then

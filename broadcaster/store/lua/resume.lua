@@ -1,7 +1,6 @@
 #!lua flags=allow-oom
 -- resume: put a paused broadcast's flows back at the clock of their lanes. Messages that a whole run of content
--- refusals had ended are queued again,
--- and failures are counted anew.
+-- refusals had ended are queued again, and failures are counted anew.
 --
 -- ARGV[3] broadcast
 -- Returns 'ok', or the state it is in ('gone' if unknown).
@@ -12,7 +11,7 @@ local v = redis.call('HMGET', key, 'state', 'cls')
 if not v[1] then return 'gone' end
 if v[1] ~= 'paused' then return v[1] end
 redis.call('HSET', key, 'state', 'running', 'reason', '')
-redis.call('HDEL', key, 'window')
+redis.call('HDEL', key, 'window', 'clean', 'early')
 local run = redis.call('LRANGE', key .. ':run', 0, -1)
 if #run < CONTENT_RUN then run = {} else redis.call('DEL', key .. ':run') end
 for _, entry in ipairs(run) do
