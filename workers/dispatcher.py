@@ -45,6 +45,8 @@ ASK_SECONDS: Final = 0.003
 GAP_SECONDS: Final = 0.002
 #: A yes that is older than this when it arrives is not used: its permit is long past, maybe the lease too.
 LATE_SECONDS: Final = 1.0
+#: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
+ASKED_AGAIN: Final = 5
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
 
@@ -69,6 +71,7 @@ class Dispatcher:
         )
         self._started = 0.0
         self._repeated = False
+        self._again: list[Portion] = []
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
 
@@ -105,7 +108,7 @@ class Dispatcher:
             return now
         soonest = self._started + GAP_SECONDS
         at = now + IDLE_SECONDS
-        if self._poster.has_results() or self._holding.finished:
+        if self._poster.has_results() or self._holding.finished or (self._again and self._room() > 0):
             at = soonest
         if self._room() > 0:
             first = self._holding.plan.next_at()
@@ -197,11 +200,13 @@ class Dispatcher:
         room = self._room() if self._stop_by is None else 0
         if not room:
             return []
+        again, self._again = self._again, []
         portions, ended = self._holding.plan.take(now, now + ASK_SECONDS, room)
         self._holding.limited = sum(len(items) for _, items in portions) >= room
+        portions = again + portions
         if self._optouts:
             portions = [(held, self._without_opted_out(held, items)) for held, items in portions]
-        for held in ended:
+        for held in ended + [held for held, _ in again]:
             self._holding.close_if_done(held)
         return [(held, items) for held, items in portions if items]
 
@@ -224,6 +229,12 @@ class Dispatcher:
         if isinstance(verdicts, StoreError):
             verdicts = [claims.Verdict("claim", "")] * len(asked)
         for (held, items), verdict in zip(asked, verdicts, strict=True):
+            first = not (late or self._repeated)
+            if verdict.refused == "optouts" and first and held.refused < ASKED_AGAIN:
+                # every opt-out changes the epoch: giving the slice up for it would cost the lane its permits
+                held.refused += 1
+                self._again.append((held, items))
+                continue
             going = [] if verdict.refused else self._going(held, items, verdict.yes)
             held.open -= len(items) - len(going)
             if verdict.refused:
@@ -273,6 +284,7 @@ class Dispatcher:
 
     def _on_lease_lost(self) -> None:
         """Keep what had a yes and has not left from leaving; outcomes in flight still count."""
+        self._again.clear()
         self._poster.recall()
         self._holding.forget_all()
 
@@ -296,6 +308,9 @@ class Dispatcher:
     async def _drain(self) -> None:
         """Finish what is in flight within the budget, write its outcomes, give back everything else."""
         self._holding.give_back_all()
+        for held, items in self._again:
+            held.open -= len(items)
+            self._holding.close_if_done(held)
         until = self._stop_by or 0.0
         while (self._poster.in_flight or self._poster.ready) and monotonic() < until:
             await self._exchange()

@@ -22,8 +22,9 @@ STALE_SECONDS: Final = 0.1
 class Held:
     """A slice this worker holds. `open` counts messages whose end is not yet noted, `ended` those noted.
 
-    `batch` is kept here while the slice is held, since the cache may drop it meanwhile. `unsent` are rows that
-    the gate refused after its first answer about them had been lost: that one may have been a yes.
+    `batch` is kept here while the slice is held, since the cache may drop it meanwhile. `refused` counts how
+    often it was asked for with old opt-outs. `unsent` are rows that the gate refused after its first answer
+    about them had been lost: that one may have been a yes.
     """
 
     slice: Slice
@@ -34,6 +35,7 @@ class Held:
     began: float = 0.0
     dropped: bool = False
     batch: Batch | None = None
+    refused: int = 0
     unsent: list[int] = field(default_factory=list)
     stale_after: float = field(init=False)
 

@@ -237,3 +237,23 @@ async def test_a_pause_works_at_once_where_few_may_be_in_flight(store: Store, wa
 
 async def some_sending(store: Store, bid: str) -> bool:
     return (await counts(store, bid)).get(State.SENDING, 0) >= 4
+
+
+async def test_opt_outs_on_the_way_cost_a_lane_no_permits(store: Store, wait_until: Wait) -> None:
+    """Each 21610 changes the epoch that the gate compares; a slice is asked for again, not given up."""
+
+    class Refusing(Twilio):
+        async def post(self, form: bytes) -> Outcome:
+            accepted = await super().post(form)
+            opted_out = Outcome(Kind.REJECTED, code=21610, http_status=400)
+            return opted_out if len(self.forms) % 10 == 0 else accepted
+
+    bid = await load(store, {LANE: 200}, rates={LANE: 100.0})
+
+    async def ended() -> bool:
+        return await counts(store, bid) == {State.ACCEPTED: 180, State.DEAD: 20}
+
+    async with dispatching(store, Refusing(), concurrency=64):
+        begun = asyncio.get_running_loop().time()
+        await wait_until(ended, timeout=20)
+        assert asyncio.get_running_loop().time() - begun < 3.5, "two seconds by the lane's rate"
