@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import AddressError
-from broadcaster.domain.senders import SenderKind, choose_senders, default_rate, parse_sender
+from broadcaster.domain.senders import NoSenderError, SenderKind, choose_senders, default_rate, parse_sender
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ async def resolve_lanes(
 ) -> list[Lane]:
     """Return the lanes with the rates that will hold. `service`: the one whose pool the senders are from.
 
-    A service's pool is read when its lane is first used; if it can't be, the rate is 1/s. Raises redis'
-    errors.
+    A service's pool is read when its lane is first used; if it can't be, the rate is 1/s. Raises
+    NoSenderError for a service that is not there, and redis' errors.
     """
     return [
         await (_service_lane(s, store, read_pool) if _is_service(s) else _plain_lane(s, store, service))
@@ -108,6 +109,10 @@ async def _service_lane(sender: Sender, store: Store, read_pool: PoolReader) -> 
     try:
         pool = tuple(await read_pool(sender.name))
     except (TwilioError, TwilioUnreachable) as error:
+        if isinstance(error, TwilioError) and error.status == HTTPStatus.NOT_FOUND:
+            raise NoSenderError(
+                f"this account has no Messaging Service {sender.name}: copy its SID from Twilio's console"
+            ) from None
         return Lane(sender.name, sender.kind, default_rate(sender.kind), f"its pool can't be read: {error}")
     sum_of_rates = sum(_rate_of(name) for name in pool)
     if not sum_of_rates:

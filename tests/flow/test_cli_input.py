@@ -89,6 +89,11 @@ CASES: list[tuple[str, list[str], str]] = [
         ["people.csv", *BODY, "--from", "MG" + "0" * 32, "--from", "+14155550199"],
         "stands alone",
     ),
+    (
+        "a service that is not there",
+        ["people.csv", *BODY, "--messaging-service", "MG" + "0" * 31 + "9"],
+        "this account has no Messaging Service MG0000",
+    ),
     ("time without zone", ["people.csv", *BODY, "--at", "2030-01-01T10:00"], "has no offset"),
     ("a zone without time", ["people.csv", *BODY, "--zone", "UTC"], "--zone is the zone of --at"),
     (
