@@ -9,7 +9,7 @@ import click
 from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option
-from broadcaster.cli.output import print_json, print_table
+from broadcaster.cli.output import print_json, print_table, say
 from broadcaster.domain.senders import format_rate, parse_rate, parse_sender
 from broadcaster.lanes import control
 from broadcaster.reporting.lanes import list_lanes, read_lane
@@ -79,6 +79,8 @@ def _steer(env_file: Path | None, name: str, call: Call[str], *, as_json: bool) 
 
     view = with_store(env_file, work)
     _show([view] if view else [], as_json=as_json, alone=True)
+    if view and view.state == "paused" and not view.broadcasts:
+        say(f"No broadcast is using {name} now.")  # a number mistyped looks like one nobody has used yet
 
 
 def _show(views: Iterable[LaneView], *, as_json: bool, alone: bool) -> None:

@@ -158,4 +158,6 @@ class _Items:
 
     def _broken(self, what: str) -> UnreadableListError:
         line = self._line + self._buffer.count("\n", 0, self._at)
-        return UnreadableListError(f"{self._source.name}, line {line:,}: not valid JSON: {what}.")
+        return UnreadableListError(
+            f"{self._source.name}, line {line:,}: not valid JSON: {what.removesuffix(' at').removesuffix(' starting')}."
+        )

@@ -38,6 +38,7 @@ def desk(tmp_path: Path, twilio: str, redis_url: str, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     desk.people(3)
     desk.write("empty.csv")
+    desk.write("broken.json", '["+14155550100", "+1415')
     desk.write("header.csv", "to,name")
     desk.write("columns.csv", "handy,name", "+14155550100,Ada")
     desk.write("faulty.csv", "to,name", "+14155550100,Ada", "12,Bob", "+14155550102,", "+14155550103,Dan")
@@ -51,6 +52,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("no such file", ["nobody.csv", *BODY], "cannot read nobody.csv: No such file"),
     ("a folder", [".", *BODY], "cannot read .: Is a directory"),
     ("not text", ["binary.csv", *BODY], "is a zip archive or an Excel workbook"),
+    ("broken JSON", ["broken.json", *BODY], "line 1: not valid JSON: Invalid control character."),
     ("empty list", ["empty.csv", *BODY], "empty.csv is empty"),
     ("only a header", ["header.csv", *BODY], "header.csv has no recipients"),
     (

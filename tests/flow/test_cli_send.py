@@ -166,6 +166,8 @@ def test_a_stopped_sender_ends_the_wait(desk: Desk) -> None:
     assert f"sender {SENDER} is stopped: quota" in err
     assert json.loads(out)["counts"]["queued"] == 3
     assert desk.json("senders", "resume", SENDER)["state"] == "sending"
+    code, _, err = desk.call("senders", "pause", "54321")  # mistyped
+    assert (code, err) == (0, "No broadcast is using 54321 now.\n")
 
 
 def test_a_service_takes_the_rate_of_its_pool_and_shares_it(desk: Desk) -> None:
