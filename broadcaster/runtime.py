@@ -9,6 +9,7 @@ from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
+from broadcaster.twilio.rest import TwilioRest
 from broadcaster.twilio.send import MessageSender
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ def message_sender(settings: Settings, concurrency: int) -> MessageSender:
         ),
         timeouts=Timeouts(connect=settings.connect_timeout_seconds, read=settings.read_timeout_seconds),
         concurrency=concurrency,
+        proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
+    )
+
+
+def twilio_rest(settings: Settings) -> TwilioRest:
+    """Return the client of everything but the send path. Raises `SettingsError` without credentials."""
+    account, user, password = settings.credentials()
+    return TwilioRest(
+        account,
+        (user, password),
+        settings.twilio_api_base_url,
+        region=settings.twilio_region,
+        edge=settings.twilio_edge,
         proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
     )
 

@@ -165,6 +165,14 @@ class Settings(BaseSettings):
     """A claim's life unless its worker renews it."""
     owner_gone_seconds: Seconds = 900.0
     """Longest stop of a worker that the promise covers: after it, what it had in flight may be re-sent."""
+    settle_seconds: Seconds = 60.0
+    """How long after a send could last have been in flight its absence from Twilio's list is believed."""
+    settle_alone_seconds: Seconds = 120.0
+    """The same while the list shows nothing later either."""
+    settle_every_seconds: Annotated[float, Field(ge=1, le=60)] = 5.0
+    """How often a worker looks after messages in doubt."""
+    settle_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
+    """Requests at once that look for them at Twilio."""
     on_doubt: Annotated[Literal["resend", "hold"], _small] = "resend"
     """What becomes of a message of which no evidence is found: resend or hold."""
     stop_failure_share: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -190,9 +198,7 @@ class Settings(BaseSettings):
             have, lack = ("KEY", "SECRET") if self.twilio_api_key else ("SECRET", "KEY")
             raise ValueError(f"TWILIO_API_{have} is set but TWILIO_API_{lack} is not: set both or neither")
         if self.backoff_cap_seconds < self.backoff_base_seconds:
-            raise ValueError(
-                "BROADCASTER_BACKOFF_CAP_SECONDS is below BROADCASTER_BACKOFF_BASE_SECONDS: raise it"
-            )
+            raise ValueError(f"{_PREFIX}BACKOFF_CAP_SECONDS is below {_PREFIX}BACKOFF_BASE_SECONDS: raise it")
         return self
 
     @property

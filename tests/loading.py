@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broadcaster.domain.broadcast import BroadcastSpec, Priority
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import Record, State
 from broadcaster.intake.batches import BatchRows
@@ -33,12 +33,15 @@ async def load(
     first: int = 0,
     expires_at: float | None = None,
     rate: float | None = None,
+    content: Content | None = None,
+    on_doubt: OnDoubt = OnDoubt.RESEND,
 ) -> str:
     """Load a broadcast with so many recipients for each lane; start it unless told not to."""
     spec = BroadcastSpec(
         name="test",
         senders=tuple(lanes),
-        content=Content(body=body),
+        content=content or Content(body=body),
+        on_doubt=on_doubt,
         priority=priority,
         expires_at=expires_at,
         rate=rate,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
+from broadcaster.domain.evidence import Patience
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
-from broadcaster.runtime import message_sender, opened_store, retry_policy
+from broadcaster.runtime import message_sender, opened_store, retry_policy, twilio_rest
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError
@@ -22,6 +23,7 @@ from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
 from workers.dispatcher import Dispatcher
 from workers.lease import Limits
+from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
 if TYPE_CHECKING:
@@ -84,12 +86,25 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 metrics_port=server.port if server else None,
             )
             try:
-                await serve(store, Dispatcher(store, sender, limits, retry_policy(settings), metrics), stop)
+                dispatcher = Dispatcher(store, sender, limits, retry_policy(settings), metrics)
+                async with twilio_rest(settings) as twilio:
+                    settler = Settler(store, twilio, _settling(settings), metrics)
+                    await serve(store, dispatcher, stop, settler=settler)
             finally:
                 if server:
                     server.close()
     log.info("worker.stopped", pid=os.getpid())
     return 0
+
+
+def _settling(settings: Settings) -> Settling:
+    return Settling(
+        Patience(settings.settle_seconds, max(settings.settle_seconds, settings.settle_alone_seconds)),
+        owner_gone_seconds=settings.owner_gone_seconds,
+        every_seconds=settings.settle_every_seconds,
+        max_attempts=settings.max_attempts,
+        at_once=settings.settle_concurrency,
+    )
 
 
 def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Rendered, Renderer, compile_content
+from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
 
@@ -27,18 +29,32 @@ log = structlog.get_logger("contents")
 #: More than one claim's slices (`holding.LANES_AT_ONCE`), which all must be here at once.
 BATCHES_KEPT: Final = 2000
 BROADCASTS_KEPT: Final = 200
+_VALIDITY: Final = "ValidityPeriod"
 Render = Callable[[Sequence[str]], Rendered]
 
 
 class Batch:
-    """One unpacked batch, ready to make its recipients' forms for one lane."""
+    """One unpacked batch, ready to make its recipients' forms for one lane.
 
-    __slots__ = ("_recipients", "_render", "_template")
+    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`).
+    """
 
-    def __init__(self, recipients: Recipients, render: Render, template: FormTemplate) -> None:
+    __slots__ = ("_expires_at", "_recipients", "_render", "_template", "_valid_most")
+
+    def __init__(
+        self,
+        recipients: Recipients,
+        render: Render,
+        template: FormTemplate,
+        *,
+        expires_at: float | None = None,
+        valid_most: int = MAX_VALIDITY_SECONDS,
+    ) -> None:
         self._recipients = recipients
         self._render = render
         self._template = template
+        self._expires_at = expires_at
+        self._valid_most = valid_most
 
     def address(self, index: int) -> str:
         """Return the recipient's address."""
@@ -48,7 +64,11 @@ class Batch:
         """Return one recipient's form. Raises `RenderError` if its text can't be made (checked at intake)."""
         recipients = self._recipients
         rendered = self._render([column[index] for column in recipients.values])
-        return self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
+        form = self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
+        if self._expires_at is not None:
+            left = int(self._expires_at - time.time())
+            form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
+        return form
 
 
 def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
@@ -64,7 +84,8 @@ def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
     pairs += [("MediaUrl", url) for url in content.media_urls]
     if content.content_sid:
         pairs.append(("ContentSid", content.content_sid))
-    pairs += list(content.options.items())
+    expires = spec.expires_at is not None
+    pairs += [(n, value) for n, value in content.options.items() if not (expires and n == _VALIDITY)]
     return pairs
 
 
@@ -125,7 +146,14 @@ def _told(broadcast: str, what: str) -> Iterator[None]:
 
 def _make(raw: bytes, spec: BroadcastSpec, renderer: Renderer, lane: str) -> Batch:
     recipients = unpack_batch(raw)
-    return Batch(recipients, renderer.over_rows(recipients.columns), FormTemplate(shared_pairs(spec, lane)))
+    own = spec.content.options.get(_VALIDITY, "")
+    return Batch(
+        recipients,
+        renderer.over_rows(recipients.columns),
+        FormTemplate(shared_pairs(spec, lane)),
+        expires_at=spec.expires_at,
+        valid_most=int(own) if own.isdecimal() else MAX_VALIDITY_SECONDS,
+    )
 
 
 def _bound(cache: OrderedDict[Any, Any], most: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from arq.worker import Function
 
     from broadcaster.store.connection import Store
+    from workers.settling import Settler
 
 log = structlog.get_logger("jobs")
 
@@ -100,15 +101,24 @@ async def abandon_imports(ctx: dict[str, Any]) -> None:
             log.warning("import.abandoned", broadcast=broadcast, keys=removed)
 
 
+async def settle_doubt(ctx: dict[str, Any]) -> None:
+    """Look for what became of messages whose answer never came."""
+    settler: Settler | None = ctx.get("settler")
+    if settler is not None:
+        await settler.round()
+
+
 def functions() -> list[Function]:
     """Return the jobs that can be enqueued."""
     return [func(skip_unsent, keep_result=0, max_tries=1)]
 
 
-def crons() -> list[CronJob]:
+def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     """Return what runs by the clock, on one worker at a time."""
+    settling = set(range(0, 60, max(1, int(settle_every_seconds))))
     every_second = (sweep_leases, start_due, end_expired)
     return [
         *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=60) for job in every_second),
+        cron(settle_doubt, second=settling, keep_result=0, max_tries=1, timeout=120),
         cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),
     ]

@@ -14,6 +14,7 @@ import structlog
 
 from broadcaster.lanes import claims
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
+from workers.owner import identity
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,6 +68,7 @@ class Lease:
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "concurrency": self._limits.concurrency,
+                **identity(),
             }
             asked_at = monotonic()
             try:

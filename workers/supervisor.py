@@ -20,12 +20,14 @@ from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.ending import end
 from workers.jobs import crons, functions
+from workers.owner import watch_owners
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
+    from workers.settling import Settler
 
 log = structlog.get_logger("supervisor")
 
@@ -36,23 +38,34 @@ JOB_EXPIRES_MS: Final = 86_400_000
 
 
 async def serve(
-    store: Store, dispatcher: Dispatcher, stop: asyncio.Event, *, job_expires_ms: int = JOB_EXPIRES_MS
+    store: Store,
+    dispatcher: Dispatcher,
+    stop: asyncio.Event,
+    *,
+    settler: Settler | None = None,
+    job_expires_ms: int = JOB_EXPIRES_MS,
 ) -> None:
-    """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone."""
+    """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
+
+    Without a `settler` what is in doubt stays so.
+    """
     dispatching = asyncio.create_task(dispatcher.run(), name="dispatcher")
-    jobs = asyncio.create_task(_run_jobs(store, job_expires_ms), name="jobs")
+    beside = [asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs")]
+    if settler is not None:
+        owners = watch_owners(store, settler.how.owner_gone_seconds)
+        beside.append(asyncio.create_task(owners, name="owners"))
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         dispatcher.stop()
         await dispatching
     finally:
-        await end((stopping, jobs))
+        await end((stopping, *beside))
 
 
-async def _run_jobs(store: Store, job_expires_ms: int) -> None:
+async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None = None) -> None:
     while True:
-        worker = _build(store, job_expires_ms)
+        worker = _build(store, job_expires_ms, settler)
         try:
             await _outcome(worker.main())
         finally:
@@ -76,7 +89,7 @@ async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None
         (log.warning if expected else log.error)("jobs.interrupted", error=str(error) or repr(error))
 
 
-def _build(store: Store, job_expires_ms: int) -> Worker:
+def _build(store: Store, job_expires_ms: int, settler: Settler | None) -> Worker:
     redis = ArqRedis(
         client(store.url).connection_pool,
         job_serializer=serialize,
@@ -86,7 +99,7 @@ def _build(store: Store, job_expires_ms: int) -> Worker:
     )
     settings: dict[str, Any] = {
         "functions": functions(),
-        "cron_jobs": crons(),
+        "cron_jobs": crons(settler.how.every_seconds) if settler else crons(),
         "redis_pool": redis,
         "queue_name": queue_name(store.keys.prefix),
         "handle_signals": False,
@@ -96,6 +109,6 @@ def _build(store: Store, job_expires_ms: int) -> Worker:
         "job_deserializer": deserialize,
         "expires_extra_ms": job_expires_ms,
         "log_results": False,
-        "ctx": {"store": store},
+        "ctx": {"store": store, "settler": settler},
     }
     return Worker(**settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from broadcaster.store.connection import Store
+
+
+_WORDS: Final = {
+    "answer": "Twilio's answer",
+    "callback": "a status callback",
+    "list": "found in Twilio's list",
+    "absent": "not in Twilio's list",
+    "policy": "no evidence was found; not sent again",
+    "lease": "its worker was lost",
+    "late": "known only after a newer attempt had left: a duplicate",
+    "replay": "sent again by request",
+    "discard": "laid down by request",
+}
 
 
 @click.group()
@@ -94,7 +107,8 @@ def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
             click.echo(f"{name}: {when(value) if name.endswith('_at') else value}")
     for attempt in attempts:
         code = f" {attempt.code}: {meaning(attempt.code)}" if attempt.code else ""
-        click.echo(f"attempt {attempt.attempt}, {when(attempt.began)}: {attempt.state.label}{code}")
+        seen = f" ({_WORDS.get(attempt.evidence, attempt.evidence)})" if attempt.evidence else ""
+        click.echo(f"attempt {attempt.attempt}, {when(attempt.began)}: {attempt.state.label}{code}{seen}")
 
 
 async def _matching(

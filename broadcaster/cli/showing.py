@@ -33,8 +33,10 @@ def show_broadcast(view: BroadcastView, *, as_json: bool) -> None:
             ]
     if rows:
         print_table(("state", "recipients", "code", "meaning"), rows, right=(1, 2))
-    if view.counts.get(State.IN_DOUBT):
+    if view.in_doubt:
         click.echo("In doubt: Twilio's answer never came. They are not sent again without evidence.")
+        if view.search:
+            click.echo(view.search.words(view.in_doubt))
     if view.retried:
         click.echo(f"{view.retried:,} further tries after throttling or passing failures")
     if view.rate:

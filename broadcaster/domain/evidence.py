@@ -28,8 +28,8 @@ class Question:
     `sender` is the `From` we named, None where the service chose; `service` the messaging service, None
     without. `body` is None where Twilio may have changed more than its characters (template, short links,
     media, retention): then it isn't compared. `began` is the second of the attempt, `before` that of the next
-    one if another has left since. `in_flight_until` is the last moment its POST could have been under way, None
-    while its owner may still be sending it.
+    one if another has left since. `in_flight_until` is the last moment its POST could have been under way,
+    None while its owner may still be sending it.
     """
 
     to: str
@@ -108,8 +108,8 @@ class Reading:
     """One reading of the list, page after page, newest `date_sent` first.
 
     Messages that were not sent have no `date_sent`; whether they come first or last isn't documented. So a
-    page that is wholly older than the window (`past`) completes it for sent messages, and for unsent ones only
-    if this reading has seen one before a sent one.
+    page that is wholly older than the window (`past`) completes it for sent messages, and for unsent ones
+    only if this reading has seen one before a sent one.
     """
 
     def __init__(self, earliest: int) -> None:
@@ -138,8 +138,8 @@ class Reading:
 class Look:
     """How far a reading of the list can prove an absence.
 
-    `began` is when it began, `newest` the newest `date_created` that was in the list by then (Twilio's clock),
-    `complete` whether every page of the window was read with HTTP 200.
+    `began` is when it began, `newest` the newest `date_created` that the list showed by then (Twilio's
+    clock), `complete` whether every page of the window was read with HTTP 200.
     """
 
     began: float

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import State
+from broadcaster.reporting.doubt import SearchState, read_search
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class BroadcastView:
 
     `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's unsent messages
     over its rate, None while it waits. `waits_for` says what each lane waits for, in words, empty where it is
-    sending.
+    sending. `search` says what its messages in doubt wait for, None where nobody has looked yet.
     """
 
     id: str
@@ -52,6 +53,12 @@ class BroadcastView:
     rate: float | None = None
     eta_seconds: float | None = None
     waits_for: dict[str, str] = field(default_factory=dict)
+    search: SearchState | None = None
+
+    @property
+    def in_doubt(self) -> int:
+        """Recipients whose send was never answered and isn't settled."""
+        return self.counts.get(State.IN_DOUBT, 0)
 
     @property
     def unsent(self) -> int:
@@ -75,6 +82,7 @@ class BroadcastView:
             "codes": [{"state": c.state.label, "code": c.code, "count": c.count} for c in self.codes],
             "senders": list(self.senders),
             "waits_for": self.waits_for,
+            "in_doubt": self.search.summary(self.in_doubt) if self.search and self.in_doubt else None,
             "retried": self.retried,
             "rate": None if self.rate is None else round(self.rate, 2),
             "eta": None if self.eta_seconds is None else round(self.eta_seconds),
@@ -96,6 +104,8 @@ async def read_broadcast(store: Store, broadcast: str) -> BroadcastView | None:
         return None
     fields = {name.decode(): value for name, value in raw.items()}
     view = _view(broadcast, fields, codes)
+    if view.in_doubt:
+        view = replace(view, search=await read_search(store, broadcast))
     if view.state not in ("running", "paused", "scheduled"):
         return view
     return await _with_lanes(store, view, now[0] + now[1] / 1e6)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from broadcaster.domain.record import RECORD_BYTES, Record, State
-from broadcaster.store.batches import FINGERPRINT_BYTES, Recipients, fingerprint, unpack_batch
+from broadcaster.store.batches import Recipients, fingerprint, has_fingerprint, unpack_batch
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def find_number(store: Store, broadcast: str, address: str) -> AsyncIterat
         for start in range(0, len(batches), _BATCHES_AT_ONCE):
             some = batches[start : start + _BATCHES_AT_ONCE]
             prints = await store.redis.mget([keys.fingerprints(broadcast, name) for name in some])
-            hits = [name for name, raw in zip(some, prints, strict=True) if _holds(raw or b"", sought)]
+            hits = [n for n, raw in zip(some, prints, strict=True) if raw and has_fingerprint(raw, sought)]
             async for view in _read(store, broadcast, lane, hits):
                 if view.to == address:
                     yield view
@@ -138,13 +138,6 @@ async def _history(store: Store, view: MessageView) -> list[Attempt]:
         Attempt(int(e[0]), State(int(e[1])), int(e[2]), int(e[3]), int(e[4]), bytes(e[7]).decode())
         for e in lines
     ]
-
-
-def _holds(prints: bytes, sought: bytes) -> bool:
-    at = prints.find(sought)
-    while at >= 0 and at % FINGERPRINT_BYTES:
-        at = prints.find(sought, at + 1)
-    return at >= 0
 
 
 async def _batches(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:

@@ -52,6 +52,14 @@ def fingerprint(address: str) -> bytes:
     return (zlib.crc32(address.encode()) & 0xFFFF).to_bytes(FINGERPRINT_BYTES, "big")
 
 
+def has_fingerprint(prints: bytes, sought: bytes) -> bool:
+    """Tell whether a batch's fingerprints hold one."""
+    at = prints.find(sought)
+    while at >= 0 and at % FINGERPRINT_BYTES:
+        at = prints.find(sought, at + 1)
+    return at >= 0
+
+
 def fingerprints(addresses: list[str]) -> bytes:
     """Return the fingerprints of a whole batch, side by side."""
     crc32 = zlib.crc32

@@ -109,6 +109,12 @@ class Metrics:
             "Recipients found to have got a message twice; anything but 0 is worth waking somebody",
             registry=registry,
         )
+        self._doubts = Counter(
+            "broadcaster_doubts_settled",
+            "Messages in doubt that looking settled, by how: found in the list, retried, dead, skipped",
+            ["how"],
+            registry=registry,
+        )
         self._intents_refused = Counter(
             "broadcaster_intents_refused",
             "Sends that the gate said no to, by reason",
@@ -146,6 +152,11 @@ class Metrics:
     def duplicate_caused(self, count: int = 1) -> None:
         """Count recipients for whom evidence shows two accepted messages."""
         self._duplicates.inc(count)
+
+    def doubt_settled(self, how: str, count: int) -> None:
+        """Count doubts that ended: `list` (found there), `accepted`, `retried`, `dead`, `skipped`."""
+        if count:
+            self._doubts.labels(how).inc(count)
 
     def intents_refused(self, reason: str, count: int) -> None:
         """Count records that the gate did not let go."""

@@ -9,8 +9,7 @@ import pytest
 
 from broadcaster.cli.messages import _plus
 from broadcaster.cli.root import run
-from broadcaster.reporting.messages import _holds
-from broadcaster.store.batches import fingerprint, fingerprints
+from broadcaster.store.batches import fingerprint, fingerprints, has_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +34,11 @@ def test_a_number_is_taken_with_or_without_its_plus(typed: str, meant: str) -> N
 def test_fingerprints_are_found_where_they_begin_only() -> None:
     numbers = [f"+1415555{i:04d}" for i in range(300)]
     prints = fingerprints(numbers)
-    assert all(_holds(prints, fingerprint(number)) for number in numbers)
-    assert _holds(b"\1\2\3\4", b"\3\4")
-    assert not _holds(b"\1\2\3\4", b"\2\3")
-    assert _holds(b"\1\2\2\3\2\3", b"\2\3")
-    assert not _holds(b"", b"\2\3")
+    assert all(has_fingerprint(prints, fingerprint(number)) for number in numbers)
+    assert has_fingerprint(b"\1\2\3\4", b"\3\4")
+    assert not has_fingerprint(b"\1\2\3\4", b"\2\3")
+    assert has_fingerprint(b"\1\2\2\3\2\3", b"\2\3")
+    assert not has_fingerprint(b"", b"\2\3")
 
 
 def test_settings_from_another_file(

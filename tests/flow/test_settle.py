@@ -1,0 +1,211 @@
+"""What becomes of messages whose answer never came: found in Twilio's list, sent again, or laid down."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from deployment import Deployment, deployment, stop
+from loading import counts, load, number, records
+
+from broadcaster.domain.broadcast import OnDoubt
+from broadcaster.domain.content import Content
+from broadcaster.domain.record import Evidence, Reason, State
+from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.reporting.messages import read_message
+from broadcaster.simulator.config import SERVICE_SID, TEMPLATE_SID
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+LANE = "+15550000001"
+SHORT = {
+    "BROADCASTER_SETTLE_SECONDS": "1",
+    "BROADCASTER_SETTLE_ALONE_SECONDS": "2",
+    "BROADCASTER_SETTLE_EVERY_SECONDS": "1",
+}
+SENDERS = {LANE: 1000.0}
+ENDS = ("unavailable_after", "error_after", "drop_after", "close_after", "garbage_201", "cut_body")
+
+
+@asynccontextmanager
+async def short(
+    folder: Path, *, environment: dict[str, str] | None = None, **config: Any
+) -> AsyncIterator[Deployment]:
+    """A deployment with one worker whose times of settling are seconds."""
+    async with deployment(folder, workers=0, **({"senders": SENDERS} | config)) as run:
+        run.start_worker(**SHORT, **(environment or {}))
+        yield run
+
+
+async def end(run: Deployment, bid: str, seconds: float = 30) -> dict[State, int]:
+    """Wait until nothing of a broadcast is open."""
+    open_ = (State.QUEUED, State.SENDING, State.RETRY, State.IN_DOUBT)
+    await run.until(lambda c: not any(c.get(s) for s in open_), bid, timeout=seconds)
+    return await counts(run.store, bid)
+
+
+async def test_what_twilio_took_is_found_in_its_list_however_its_answer_was_lost(tmp_path: Path) -> None:
+    faults = {number(i): {"fault": fault, "tries": 1} for i, fault in enumerate(ENDS)}
+    async with short(tmp_path, recipients=faults, list_lag_seconds=0.5) as run:
+        bid = await load(run.store, {LANE: 10})
+        assert await end(run, bid) == {State.ACCEPTED: 10}
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(10)}
+        found = await records(run.store, bid)
+        assert [found["0.0", i].evidence for i in range(6)] == [Evidence.LIST] * 6
+        assert {found["0.0", i].attempt for i in range(10)} == {1}
+        listed = await run.simulator.lines("accepted")
+        assert {m["to"]: m["sid"] for m in listed} == {number(i): found["0.0", i].sid for i in range(10)}
+        told = await read_message(run.store, f"{bid}.0.0.0")
+        assert told is not None
+        assert [a.evidence for a in told[1]] == ["", "list"]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, hold: bool) -> None:  # noqa: FBT001
+    faults = {number(i): {"fault": f, "tries": 1} for i, f in enumerate(("unavailable", "drop_before"))}
+    async with short(tmp_path, recipients=faults) as run:
+        bid = await load(run.store, {LANE: 4}, on_doubt=OnDoubt.HOLD if hold else OnDoubt.RESEND)
+        await run.until(lambda c: c.get(State.IN_DOUBT) == 2, bid)
+        began = time.time()
+        while (view := await read_broadcast(run.store, bid)) is None or view.search is None:
+            pass
+        assert view.search.absent_after is not None
+        assert "2 in doubt: looking for evidence since" in view.search.words(view.in_doubt)
+        assert view.summary()["in_doubt"]["absent_after"] >= began
+        told = await end(run, bid)
+        assert time.time() >= view.search.absent_after, "not before its time"
+        found = await records(run.store, bid)
+        if hold:
+            assert told == {State.ACCEPTED: 2, State.DEAD: 2}
+            assert {found["0.0", i].code for i in (0, 1)} == {Reason.UNKNOWN}
+            assert len(await run.simulator.accepted()) == 2
+        else:
+            assert told == {State.ACCEPTED: 4}
+            assert [(found["0.0", i].attempt, found["0.0", i].spent) for i in range(4)] == [(2, 1)] * 2 + [
+                (1, 0)
+            ] * 2
+            assert await run.simulator.accepted() == {number(i): 1 for i in range(4)}
+
+
+SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "trial": ({"account_type": "Trial"}, {}, LANE),
+    "smart": (
+        {},
+        {"options": {"SmartEncoded": "true"}, "body": "\u201cSale\u201d \u2013 it\u2019s on\u2026"},
+        LANE,
+    ),
+    "short links": (
+        {},
+        {"options": {"ShortenUrls": "true"}, "body": "see https://example.com/a"},
+        SERVICE_SID,
+    ),
+    "template": ({}, {"content_sid": TEMPLATE_SID, "body": None}, LANE),
+    "service": ({"choose_sender_seconds": 60}, {}, SERVICE_SID),
+    "ahead": ({"clock_skew_seconds": 40}, {}, LANE),
+    "behind": ({"clock_skew_seconds": -40}, {}, LANE),
+    "unsent last": ({"list_nulls": "last", "senders": {LANE: 0.001}}, {}, LANE),
+}
+
+
+@pytest.mark.parametrize("how", SHOWN)
+async def test_however_twilio_shows_a_message_it_is_found(tmp_path: Path, how: str) -> None:
+    config, content, lane = SHOWN[how]
+    faults = {number(0): {"fault": "drop_after", "tries": 1}, number(1): {"fault": "drop_before", "tries": 1}}
+    async with short(tmp_path, recipients=faults, **config) as run:
+        bid = await load(run.store, {lane: 2}, content=Content(**({"body": "hello"} | content)))
+        assert await end(run, bid) == {State.ACCEPTED: 2}
+        assert await run.simulator.accepted() == {number(0): 1, number(1): 1}
+        found = await records(run.store, bid)
+        assert (found["0.0", 0].evidence, found["0.0", 1].attempt) == (Evidence.LIST, 2)
+
+
+async def test_two_broadcasts_with_the_same_text_to_the_same_person_in_doubt_at_once(tmp_path: Path) -> None:
+    """Person 0: both were taken. Person 1: one of the two was. Person 2: neither was."""
+    faults = {
+        number(0): ["drop_after", "drop_after"],
+        number(1): ["drop_after", "drop_before"],
+        number(2): ["drop_before", "drop_before"],
+    }
+    async with short(tmp_path, recipients=faults) as run:
+        bids = [await load(run.store, {LANE: 3}) for _ in range(2)]
+        for bid in bids:
+            assert await end(run, bid) == {State.ACCEPTED: 3}
+        assert await run.simulator.accepted() == dict.fromkeys(map(number, range(3)), 2)
+        sids = [r.sid for bid in bids for r in (await records(run.store, bid)).values()]
+        assert len(set(sids)) == 6
+
+
+async def test_a_list_that_is_not_whole_is_no_evidence_of_absence(tmp_path: Path) -> None:
+    faults = {number(0): {"fault": "drop_before", "tries": 1}}
+    async with short(tmp_path, recipients=faults, list_fail_from_page=-1) as run:
+        bid = await load(run.store, {LANE: 2})
+        await run.until(lambda c: c == {State.IN_DOUBT: 1, State.ACCEPTED: 1}, bid)
+        began = time.monotonic()
+        while time.monotonic() - began < 3.5:
+            assert await counts(run.store, bid) == {State.IN_DOUBT: 1, State.ACCEPTED: 1}
+        assert "list.unread" in run.logs()
+        await run.simulator.configure(list_fail_from_page=0)
+        assert await end(run, bid) == {State.ACCEPTED: 2}
+
+
+async def test_late_evidence_of_the_first_attempt_is_a_duplicate_that_is_counted(tmp_path: Path) -> None:
+    faults = {number(0): ["drop_after", "drop_after"]}
+    async with short(tmp_path, recipients=faults, list_lag_seconds=4) as run:
+        bid = await load(run.store, {LANE: 1})
+        assert await end(run, bid) == {State.ACCEPTED: 1}
+        assert (await run.simulator.accepted())[number(0)] == 2, "a lag longer than our patience"
+        assert "duplicate.caused" in run.logs()
+        (one,) = (await records(run.store, bid)).values()
+        listed = await run.simulator.lines("accepted")
+        assert one.attempt == 2
+        assert one.sid in {m["sid"] for m in listed}
+
+
+async def test_a_killed_workers_doubts_are_settled_once_it_is_seen_to_be_gone(tmp_path: Path) -> None:
+    async with short(tmp_path, latency_ms=1500) as run:
+        bid = await load(run.store, {LANE: 80}, rates=SENDERS)
+        await run.until(lambda c: c.get(State.SENDING, 0) >= 40, bid)
+        stop(run.workers[0], signal.SIGKILL)
+        await run.simulator.configure(latency_ms=1)
+        run.start_worker(**SHORT)
+        assert await end(run, bid, 40) == {State.ACCEPTED: 80}
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(80)}
+        assert "owner.gone" in run.logs()
+
+
+async def test_a_stopped_workers_doubts_are_not_sent_again_while_it_may_still_send(tmp_path: Path) -> None:
+    gone = {"BROADCASTER_OWNER_GONE_SECONDS": "900"}
+    faults = {number(i): {"fault": "hang_before", "tries": 1} for i in range(5)}
+    async with short(tmp_path, recipients=faults, environment=gone) as run:
+        bid = await load(run.store, {LANE: 5})
+        await run.until(lambda c: c == {State.SENDING: 5}, bid)
+        run.workers[0].send_signal(signal.SIGSTOP)
+        run.start_worker(**SHORT, **gone)
+        await run.until(lambda c: c == {State.IN_DOUBT: 5}, bid)
+        began = time.monotonic()
+        while time.monotonic() - began < 3.5:
+            assert await counts(run.store, bid) == {State.IN_DOUBT: 5}
+        view = await read_broadcast(run.store, bid)
+        assert view is not None
+        assert view.search is not None
+        assert view.search.owners == 5
+        run.workers[0].kill()
+        run.workers[0].wait()
+        assert await end(run, bid) == {State.ACCEPTED: 5}
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(5)}
+
+
+async def test_expiry_reaches_twilio_as_validity_period_and_what_is_past_it_is_not_sent_again(
+    tmp_path: Path,
+) -> None:
+    faults = {number(0): {"fault": "drop_before", "tries": 1}}
+    async with short(tmp_path, recipients=faults) as run:
+        bid = await load(run.store, {LANE: 2}, expires_at=time.time() + 1.5)
+        assert await end(run, bid) == {State.ACCEPTED: 1, State.SKIPPED: 1}
+        found = (await records(run.store, bid))["0.0", 0]
+        assert (found.state, found.code, found.attempt) == (State.SKIPPED, Reason.EXPIRED, 1)

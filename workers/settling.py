@@ -1,0 +1,272 @@
+"""Settling doubt: rounds of looking at Twilio's list, each paced, until every doubt has its end.
+
+A round reads what is in doubt, asks Twilio's list (by recipient; account-wide while there is much), takes
+what it finds, and where it finds nothing for long enough lets the policy decide. Nothing is kept between
+rounds but when to look next, which any worker may forget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from broadcaster.domain.evidence import Look, Patience, absent, match
+from broadcaster.domain.record import Evidence
+from broadcaster.ledger.settling import Found, Verdict, accept, settle
+from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.reporting.doubt import SearchState
+from broadcaster.twilio.rest import TwilioError
+from workers.doubts import Doubt, read_doubts
+from workers.ending import end
+from workers.explaining import explained
+from workers.listing import Listing, Lists
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from broadcaster.domain.evidence import Listed, Question
+    from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
+
+log = structlog.get_logger("settling")
+
+LOCK_SECONDS: Final = 15
+REST_SECONDS: Final = 10.0
+THROTTLED: Final = 429
+SEARCH_KEPT_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's."""
+
+    patience: Patience = field(default_factory=Patience)
+    owner_gone_seconds: float = 900.0
+    every_seconds: float = 5.0
+    max_attempts: int = 5
+    at_once: int = 2
+    many: int = 50
+    looks_at_most: int = 200
+    page_size: int = 1000
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a round saw: for each address what is listed, and the look that shows how much that proves."""
+
+    listed: dict[str, list[Listed]] = field(default_factory=dict)
+    looks: dict[str, Look] = field(default_factory=dict)
+
+
+class Settler:
+    """Runs rounds; `round` may be called by several processes, one of them works."""
+
+    def __init__(self, store: Store, twilio: Lists, how: Settling, metrics: Metrics) -> None:
+        self._store = store
+        self._twilio = twilio
+        self.how = how
+        self._metrics = metrics
+        self._next: dict[tuple[str, str, int, int], float] = {}
+        self._rest_until = 0.0
+        self._refused = ""
+
+    async def round(self) -> None:
+        """Settle what can be settled now. Raises redis' errors and `StoreError`; Twilio's are waited out."""
+        if not await self._store.redis.exists(self._store.keys.plain("doubtful")):
+            self._next.clear()
+            return
+        async with _alone(self._store) as alone:
+            if alone:
+                await self._round()
+
+    async def _round(self) -> None:
+        now_s, micro = await self._store.redis.time()
+        now = now_s + micro / 1e6
+        doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
+        self._next = {d.key: at for d in doubts if (at := self._next.get(d.key)) is not None}
+        due = [d for d in doubts if self._next.get(d.key, 0.0) <= now and now >= self._rest_until]
+        listing = Listing(self._twilio, now, at_once=self.how.at_once, page_size=self.how.page_size)
+        if due:
+            # all doubts about one address are judged together: they compete for the same messages
+            tos = {d.question.to for d in due}
+            due = [d for d in doubts if d.question.to in tos]
+            seen = await self._look(due, listing)
+            await self._judge(due, seen)
+            for doubt in due:
+                self._next[doubt.key] = self._look_after(doubt, listing.now())
+            self._note_refusal(listing)
+        await self._say_searching(doubts, now)
+
+    # -- looking
+
+    async def _look(self, due: Sequence[Doubt], listing: Listing) -> _Seen:
+        seen, skew = _Seen(), 0.0
+        patience = self.how.patience.seconds
+        ripe = [d for d in due if _ripe(d.question, listing.now(), patience)]
+        tos = sorted({d.question.to for d in due})
+        if len(tos) > self.how.many:
+            earliest = min(q.earliest(skew) for d in due for q in (d.question, *d.earlier)) - 60
+            listed, look = await listing.everything(earliest)
+            for to in tos:
+                seen.listed[to], seen.looks[to] = [], look
+            for message in listed:
+                if message.to in seen.listed:
+                    seen.listed[message.to].append(message)
+            # what the account's list can't prove absent is asked for one by one, once that may decide
+            tos = (
+                sorted({d.question.to for d in ripe if not seen.listed[d.question.to]})
+                if not look.complete
+                else []
+            )
+        elif ripe:
+            await listing.control()
+        tos = tos[: self.how.looks_at_most]
+
+        async def one(to: str) -> None:
+            if listing.refused is not None:
+                return
+            earliest = min(d.question.earliest(listing.skew) for d in due if d.question.to == to)
+            seen.listed[to], seen.looks[to] = await listing.by_recipient(to, earliest)
+
+        await asyncio.gather(*(one(to) for to in tos))
+        return seen
+
+    def _look_after(self, doubt: Doubt, now: float) -> float:
+        """Return when to look again: soon at first, later ever less often, and when patience ends."""
+        patience = self.how.patience
+        age = now - doubt.record.changed
+        at = now + min(max(age / 2, self.how.every_seconds / 2), patience.seconds / 2)
+        until = doubt.question.in_flight_until
+        ends = () if until is None else (until + patience.seconds, until + patience.alone_seconds)
+        return min([at, *(e for e in ends if e > now)])
+
+    def _note_refusal(self, listing: Listing) -> None:
+        refused = str(listing.refused) if listing.refused else ""
+        if isinstance(listing.refused, TwilioError) and listing.refused.status == THROTTLED:
+            self._rest_until = listing.now() + max(REST_SECONDS, listing.rest_seconds)
+        if refused and refused != self._refused:
+            log.warning("list.unread", error=refused)
+        self._refused = refused
+
+    # -- judging
+
+    async def _judge(self, due: Sequence[Doubt], seen: _Seen) -> None:
+        asked = [d for d in due if d.question.to in seen.looks]
+        sought = [d for d in asked if seen.listed[d.question.to]]
+        since = min((d.question.began for d in sought), default=0)
+        known = await explained(self._store, sought, since)
+        accepted: list[Found] = []
+        verdicts: list[Verdict] = []
+        by_address: dict[str, list[Doubt]] = {}
+        for doubt in asked:
+            if doubt.question.to not in known.sending:
+                by_address.setdefault(doubt.question.to, []).append(doubt)
+        for to, some in by_address.items():
+            look = seen.looks[to]
+            questions = [(d, q) for d in some for q in (*d.earlier, d.question)]
+            found = match([q for _, q in questions], seen.listed[to], known.sids, look.skew)
+            for place, (doubt, question) in enumerate(questions):
+                if place in found:
+                    accepted.append(_found(doubt, question, found[place].sid))
+                elif question is doubt.question and (verdict := self._verdict(doubt, look)):
+                    verdicts.append(verdict)
+        await self._write(accepted, verdicts)
+
+    def _verdict(self, doubt: Doubt, look: Look) -> Verdict | None:
+        """Return what becomes of a doubt that nothing was found of; None while that proves nothing."""
+        patience, until = self.how.patience, doubt.question.in_flight_until
+        if doubt.trusted:
+            if not absent(doubt.question, look, patience):
+                return None
+        elif until is None or look.began < until + patience.alone_seconds:
+            return None
+        return Verdict(
+            doubt.lane,
+            doubt.broadcast,
+            doubt.batch,
+            doubt.row,
+            doubt.record.attempt,
+            doubt.record.changed,
+            absent=doubt.trusted,
+            hold=doubt.hold,
+        )
+
+    async def _write(self, accepted: list[Found], verdicts: list[Verdict]) -> None:
+        completed: list[str] = []
+        if accepted:
+            # older attempts first: a newer one's doubt must know of them
+            accepted.sort(key=lambda f: f.attempt)
+            told = await self._store.run(accept(accepted, Evidence.LIST))
+            completed += told.completed
+            self._metrics.doubt_settled("list", told.changed)
+            if told.caused:
+                self._metrics.duplicate_caused(told.caused)
+                log.error("duplicate.caused", count=told.caused)
+        if verdicts:
+            ended = await self._store.run(settle(verdicts, self.how.max_attempts))
+            completed += ended.completed
+            for how in ("retried", "dead", "skipped", "accepted"):
+                self._metrics.doubt_settled(how, getattr(ended, how))
+        if accepted or verdicts:
+            log.info("doubt.settled", found=len(accepted), without_evidence=len(verdicts))
+        for broadcast in completed:
+            view = await read_broadcast(self._store, broadcast)
+            if view is not None:
+                log.info("broadcast.completed", **view.summary())
+
+    async def _say_searching(self, doubts: Iterable[Doubt], now: float) -> None:
+        """Write down what each broadcast's doubts wait for, for whoever looks at it."""
+        by_broadcast: dict[str, list[Doubt]] = {}
+        for doubt in doubts:
+            by_broadcast.setdefault(doubt.broadcast, []).append(doubt)
+        async with self._store.redis.pipeline(transaction=False) as pipe:
+            for broadcast, some in by_broadcast.items():
+                ends = [d.question.in_flight_until for d in some if d.question.in_flight_until is not None]
+                owners = [d.owner_until for d in some if d.owner_until is not None]
+                state = SearchState(
+                    since=min(d.record.changed for d in some),
+                    absent_after=min(ends) + self.how.patience.seconds if ends else None,
+                    owners=len(owners),
+                    owners_until=max(owners) if owners else None,
+                    looked=now,
+                    refused=self._refused,
+                )
+                key = self._store.keys.broadcast(broadcast, ":looks")
+                pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
+            await pipe.execute()
+
+
+def _found(doubt: Doubt, question: Question, sid: str) -> Found:
+    return Found(doubt.lane, doubt.broadcast, doubt.batch, doubt.row, question.attempt, sid)
+
+
+def _ripe(question: Question, now: float, seconds: float) -> bool:
+    return question.in_flight_until is not None and now >= question.in_flight_until + seconds
+
+
+@asynccontextmanager
+async def _alone(store: Store) -> AsyncIterator[bool]:
+    """Keep other processes from settling at the same time; yields whether this one may."""
+    key, mine = store.keys.plain("settling"), secrets.token_hex(8).encode()
+    if not await store.redis.set(key, mine, nx=True, px=LOCK_SECONDS * 1000):
+        yield False
+        return
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(LOCK_SECONDS / 3)
+            await store.redis.pexpire(key, LOCK_SECONDS * 1000)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield True
+    finally:
+        await end([keeping])
+        if await store.redis.get(key) == mine:
+            await store.redis.delete(key)
