@@ -158,6 +158,5 @@ class _Items:
 
     def _broken(self, what: str) -> UnreadableListError:
         line = self._line + self._buffer.count("\n", 0, self._at)
-        return UnreadableListError(
-            f"{self._source.name}, line {line:,}: not valid JSON: {what.removesuffix(' at').removesuffix(' starting')}."
-        )
+        whole = what.removesuffix(" at").removesuffix(" starting")  # the decoder goes on with a position
+        return UnreadableListError(f"{self._source.name}, line {line:,}: not valid JSON: {whole}.")
