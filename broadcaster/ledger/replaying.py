@@ -9,13 +9,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.record import RECORD_BYTES, Reason, Record, State
 from broadcaster.store.scripts import Call, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 
     from broadcaster.store.connection import Store
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 FAILURES: Final = (State.DEAD, State.UNDELIVERED, State.FAILED)
 _ID_PARTS: Final = 4
 _BATCHES_AT_ONCE: Final = 50
-_CALLS_AT_ONCE: Final = 10
+_CALLS_AT_ONCE: Final = 20
+#: Letters in one call: Redis is busy with them for some milliseconds, and others want to send meanwhile.
+_LETTERS_AT_ONCE: Final = 125
 _DOUBTFUL: Final = frozenset({Reason.LEASE_LOST, Reason.NO_ANSWER, Reason.UNKNOWN})
 _REQUEST_TIMEOUT: Final = 408
 
@@ -59,6 +62,11 @@ class Letters:
         return self._pick(
             [i for i in range(len(self)) if rows.get(pairs[2 * i], -1) in (None, pairs[2 * i + 1])]
         )
+
+    def parts(self, size: int) -> Iterator[Letters]:
+        """Yield them in pieces of at most `size`."""
+        for start in range(0, len(self), size):
+            yield self._pick(list(range(start, min(start + size, len(self)))))
 
     def _pick(self, kept: list[int]) -> Letters:
         pairs = array("H", [half for i in kept for half in self.pairs[2 * i : 2 * i + 2]])
@@ -159,9 +167,8 @@ async def forbidden(store: Store, broadcasts: Iterable[str]) -> dict[str, str]:
 async def carry_out(store: Store, letters: Iterable[Letters], *, again: bool) -> Done:
     """Replay (`again`) or discard letters, some batches in a round trip. Raises `StoreError`."""
     done = Done()
-    waiting = list(letters)
-    for start in range(0, len(waiting), _CALLS_AT_ONCE):
-        some = [group for group in waiting[start : start + _CALLS_AT_ONCE] if group]
+    waiting = (part for group in letters for part in group.parts(_LETTERS_AT_ONCE))
+    while some := list(islice(waiting, _CALLS_AT_ONCE)):
         answers = await store.run_all([replay(group) if again else discard(group) for group in some])
         for group, answer in zip(some, answers, strict=True):
             done.changed += answer.changed

@@ -253,6 +253,17 @@ async def test_letters_are_found_by_code_and_replayed_batch_by_batch(store: Stor
     assert await counts(store, bid) == {State.DEAD: 4, State.RETRY: 4}
 
 
+async def test_a_big_batch_goes_in_parts(store: Store) -> None:
+    bid = await load(store, {LANE: 300}, rates={LANE: 1e5}, batch=300)
+    await join(store)
+    await play(store, [DEAD] * 300)
+    (found,) = await letters(store, bid)
+    assert [len(part) for part in found.parts(125)] == [125, 125, 50]
+    assert (await carry_out(store, [found], again=True)).changed == 300
+    assert await send_all(store) == 300
+    assert await state_of(store, bid) == "completed"
+
+
 async def test_replayed_messages_leave_at_the_senders_pace(store: Store) -> None:
     bid = await load(store, {LANE: 10}, rates={LANE: 1000.0})
     await join(store)
