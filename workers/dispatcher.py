@@ -1,8 +1,8 @@
 """The dispatcher: claim → gate → POST → record, in one loop of round trips.
 
 Each round trip ("exchange") carries whatever there is: outcomes to record, claims to end, messages to ask the
-gate for, and a claim for more. Nothing is asked ahead of need: of all messages with a yes, at most `GROUP`
-wait for a connection, so that is what a crash can put in doubt besides the requests in flight.
+gate for, and a claim for more. Nothing is asked ahead of need: of all messages with a yes, at most
+`gate.GROUP` wait for a connection, so that is what a crash can put in doubt besides the requests in flight.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from redis.exceptions import RedisError
 
-from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
-from broadcaster.ledger.optouts import OptOuts
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
 from workers.beat import Beat
 from workers.ending import end
+from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
-from workers.posting import Message, Poster, Sends
+from workers.posting import Poster, Sends
 from workers.reactions import reactions
 
 if TYPE_CHECKING:
-    from broadcaster.lanes.claims import Item, Standing, Verdict
+    from broadcaster.lanes.claims import Standing
     from broadcaster.ledger.outcomes import RetryPolicy
     from broadcaster.ledger.recording import Recorded
     from broadcaster.store.connection import Store
@@ -38,19 +37,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dispatcher")
 
-GROUP: Final = 64
-#: The gate is asked this long before a message may leave: about one round trip.
-ASK_SECONDS: Final = 0.003
 #: Exchanges start no closer together than this, so that outcomes travel in company.
 GAP_SECONDS: Final = 0.002
 #: A yes that is older than this when it arrives is not used: its permit is long past, maybe the lease too.
 LATE_SECONDS: Final = 1.0
-#: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
-ASKED_AGAIN: Final = 5
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
-
-Portion = tuple["Held", list["Item"]]
 
 
 class Dispatcher:
@@ -63,15 +55,14 @@ class Dispatcher:
         self._limits = limits
         self._metrics = metrics
         self._beat = Beat()
-        self._optouts = OptOuts()
         self._holding = Holding(store, metrics, self._beat.nudge)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
+        self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store, limits, self._poster, on_standing=self._on_standing, on_lost=self._on_lease_lost
         )
         self._started = 0.0
         self._repeated = False
-        self._again: list[Portion] = []
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
 
@@ -79,8 +70,9 @@ class Dispatcher:
         """Serve until `stop`; then finish what is in flight and give back the rest. Raises `EpochChanged`."""
         await self._lease.join()
         self._poster.start()
-        self._side = {asyncio.create_task(self._lease.renew_forever()), asyncio.create_task(self._listen())}
-        always = tuple(self._side)
+        renewing = asyncio.create_task(self._lease.renew_forever())
+        always = (renewing, asyncio.create_task(self._listen()))
+        self._side.update(always)
         try:
             while self._stop_by is None:
                 await self._beat.wait_until(self._next_exchange(monotonic()))
@@ -89,6 +81,9 @@ class Dispatcher:
                     if task.done():
                         task.result()
             await self._drain()
+            # or it finds the lease gone, and takes another
+            await end((renewing,))
+            await self._leave()
         except Unreachable as error:
             log.warning("drain.incomplete", in_flight=self._poster.in_flight, error=str(error))
         finally:
@@ -108,12 +103,11 @@ class Dispatcher:
             return now
         soonest = self._started + GAP_SECONDS
         at = now + IDLE_SECONDS
-        if self._poster.has_results() or self._holding.finished or (self._again and self._room() > 0):
+        if self._poster.has_results() or self._holding.finished:
             at = soonest
-        if self._room() > 0:
-            first = self._holding.plan.next_at()
-            if first is not None:
-                at = min(at, max(soonest, first - ASK_SECONDS))
+        to_ask = self._gate.next_at()
+        if to_ask is not None:
+            at = min(at, max(soonest, to_ask))
         if self._holding.wants():
             at = min(at, max(soonest, self._holding.claim_at))
         return at
@@ -122,18 +116,12 @@ class Dispatcher:
         self._holding.close_if_done(held)
         self._beat.nudge(self._started + GAP_SECONDS)
 
-    def _room(self) -> int:
-        # a small share sends slowly, and who has a yes is out of reach of a pause
-        most = min(GROUP, max(4, 2 * self._poster.allowed))
-        room = most - len(self._poster.ready)
-        return room if room * 2 >= most else 0
-
     # -- the exchange
 
     async def _exchange(self) -> None:
         now = self._started = monotonic()
         worker, holding = self._lease.worker, self._holding
-        asked = self._ask(now)
+        asked = [] if self._stop_by is not None else self._gate.choose(now)
         results = self._poster.take_results()
         calls: list[Call[Any]] = [recording.record(worker, results)] if results else []
         calls += reactions(self._poster)
@@ -142,8 +130,7 @@ class Dispatcher:
         if finished:
             calls.append(claims.release(worker, finished, unsent))
         if asked:
-            groups = [_group(held, items) for held, items in asked]
-            calls.append(claims.intend(worker, self._optouts.epoch, groups))
+            calls.append(self._gate.question(worker, asked))
         claiming = self._stop_by is None and holding.claim_at <= now + GAP_SECONDS and holding.wants()
         if claiming:
             calls.append(holding.ask(worker))
@@ -158,7 +145,7 @@ class Dispatcher:
                 holding.answered(claimed, answered)
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
-            await self._let_go(asked, answers.pop(), late=late)
+            await self._gate.answered(asked, answers.pop(), late=late, repeated=self._repeated)
         if results:
             self._recorded(answers[0])
         self._poster.report(self._metrics)
@@ -195,67 +182,6 @@ class Dispatcher:
             log.info("redis.back", waited_seconds=round(waited, 1))
         return answers
 
-    def _ask(self, now: float) -> list[Portion]:
-        """Choose the messages to ask the gate for: due by the time it has answered, and not opted out."""
-        room = self._room() if self._stop_by is None else 0
-        if not room:
-            return []
-        again, self._again = self._again, []
-        portions, ended = self._holding.plan.take(now, now + ASK_SECONDS, room)
-        self._holding.limited = sum(len(items) for _, items in portions) >= room
-        portions = again + portions
-        if self._optouts:
-            portions = [(held, self._without_opted_out(held, items)) for held, items in portions]
-        for held in ended + [held for held, _ in again]:
-            self._holding.close_if_done(held)
-        return [(held, items) for held, items in portions if items]
-
-    def _without_opted_out(self, held: Held, items: list[Item]) -> list[Item]:
-        batch = held.batch
-        if batch is None:
-            raise RuntimeError("a slice was planned without its batch")
-        kept = []
-        for item in items:
-            if self._optouts.blocks(batch.address(item.row), held.slice.lane):
-                self._poster.skip(held, item, Reason.OPTED_OUT)
-            else:
-                kept.append(item)
-        return kept
-
-    async def _let_go(
-        self, asked: list[Portion], verdicts: list[Verdict] | StoreError, *, late: bool
-    ) -> None:
-        """Hand what the gate let go to the poster; a yes that took too long is turned back, unsent."""
-        if isinstance(verdicts, StoreError):
-            verdicts = [claims.Verdict("claim", "")] * len(asked)
-        for (held, items), verdict in zip(asked, verdicts, strict=True):
-            first = not (late or self._repeated)
-            if verdict.refused == "optouts" and first and held.refused < ASKED_AGAIN:
-                # every opt-out changes the epoch: giving the slice up for it would cost the lane its permits
-                held.refused += 1
-                self._again.append((held, items))
-                continue
-            going = [] if verdict.refused else self._going(held, items, verdict.yes)
-            held.open -= len(items) - len(going)
-            if verdict.refused:
-                self._metrics.intents_refused(verdict.refused, len(items))
-                if self._repeated:
-                    held.unsent += [item.row for item in items]
-                self._holding.give_up(held, lost=verdict.refused == "claim")
-            elif late:
-                self._poster.turn_back(going)
-            else:
-                self._poster.approve(going)
-            self._holding.close_if_done(held)
-        if any(verdict.refused == "optouts" for verdict in verdicts):
-            await self._refresh_optouts()
-
-    def _going(self, held: Held, items: list[Item], yes: str) -> list[Message]:
-        batch = held.batch
-        if batch is None:
-            raise RuntimeError("a slice was planned without its batch")
-        return [Message(held, item, batch) for item, may in zip(items, yes, strict=True) if may == "1"]
-
     def _recorded(self, answer: Recorded) -> None:
         if answer.caused:
             self._metrics.duplicate_caused(answer.caused)
@@ -279,21 +205,13 @@ class Dispatcher:
     # -- beside the exchange
 
     async def _on_standing(self, standing: Standing) -> None:
-        if standing.optout_epoch != self._optouts.epoch:
-            await self._refresh_optouts()
+        await self._gate.hear(standing.optout_epoch)
 
     def _on_lease_lost(self) -> None:
         """Keep what had a yes and has not left from leaving; outcomes in flight still count."""
-        self._again.clear()
+        self._gate.forget()
         self._poster.recall()
         self._holding.forget_all()
-
-    async def _refresh_optouts(self) -> None:
-        """Become current. Where Redis does not answer, the gate refuses until this has worked."""
-        try:
-            await self._optouts.refresh(self._store)
-        except (RedisError, OSError) as error:
-            log.warning("optouts.unread", error=str(error))
 
     async def _listen(self) -> None:
         """Hear of new work sooner than by looking once a second."""
@@ -308,14 +226,14 @@ class Dispatcher:
     async def _drain(self) -> None:
         """Finish what is in flight within the budget, write its outcomes, give back everything else."""
         self._holding.give_back_all()
-        for held, items in self._again:
-            held.open -= len(items)
-            self._holding.close_if_done(held)
+        self._gate.give_back()
         until = self._stop_by or 0.0
         while (self._poster.in_flight or self._poster.ready) and monotonic() < until:
             await self._exchange()
             await asyncio.sleep(GAP_SECONDS * 5)
         await self._exchange()
+
+    async def _leave(self) -> None:
         try:
             while await self._store.run(claims.leave(self._lease.worker)):
                 pass
@@ -323,9 +241,3 @@ class Dispatcher:
             log.warning("leave.failed", error=str(error))
         if self._poster.in_flight:
             log.warning("drain.incomplete", in_flight=self._poster.in_flight)
-
-
-def _group(held: Held, items: list[Item]) -> claims.Group:
-    slice_ = held.slice
-    wanted = [value for item in items for value in (item.row, item.attempt)]
-    return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted)

@@ -1,0 +1,165 @@
+"""The worker's side of the gate: which messages to ask for, and what its answers mean for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from broadcaster.domain.record import Reason
+from broadcaster.lanes import claims
+from broadcaster.ledger.optouts import OptOuts
+from broadcaster.store.errors import StoreError
+from workers.posting import Message
+
+if TYPE_CHECKING:
+    from broadcaster.lanes.claims import Item, Verdict
+    from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
+    from broadcaster.telemetry.metrics import Metrics
+    from workers.contents import Batch
+    from workers.holding import Holding
+    from workers.plan import Held
+    from workers.posting import Poster
+
+log = structlog.get_logger("gate")
+
+#: At most so many messages with a yes wait for a connection.
+GROUP: Final = 64
+#: The gate is asked this long before a message may leave: about one round trip.
+ASK_SECONDS: Final = 0.003
+#: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
+ASKED_AGAIN: Final = 5
+
+Portion = tuple["Held", list["Item"]]
+
+
+class Gate:
+    """Chooses what to ask for, and hands what may go to the poster."""
+
+    def __init__(self, store: Store, holding: Holding, poster: Poster, metrics: Metrics) -> None:
+        self._store = store
+        self._holding = holding
+        self._poster = poster
+        self._metrics = metrics
+        self._optouts = OptOuts()
+        self._again: list[Portion] = []
+
+    def room(self) -> int:
+        """Return how many more messages may get a yes; 0 until it is worth a question."""
+        # a small share sends slowly, and who has a yes is out of reach of a pause
+        most = min(GROUP, max(4, 2 * self._poster.allowed))
+        room = most - len(self._poster.ready)
+        return room if room * 2 >= most else 0
+
+    def next_at(self) -> float | None:
+        """Return when there is something to ask for, in monotonic seconds; None while there is not."""
+        if not self.room():
+            return None
+        if self._again:
+            return 0.0
+        first = self._holding.plan.next_at()
+        return None if first is None else first - ASK_SECONDS
+
+    def choose(self, now: float) -> list[Portion]:
+        """Choose the messages to ask for: due by the time it has answered, and not opted out."""
+        room = self.room()
+        if not room:
+            return []
+        again, self._again = self._again, []
+        room -= sum(len(items) for _, items in again)
+        portions, ended = self._holding.plan.take(now, now + ASK_SECONDS, max(0, room))
+        self._holding.limited = sum(len(items) for _, items in portions) >= room
+        portions = again + portions
+        if self._optouts:
+            portions = [(held, self._without_opted_out(held, items)) for held, items in portions]
+        for held in ended + [held for held, _ in again]:
+            self._holding.close_if_done(held)
+        return [(held, items) for held, items in portions if items]
+
+    def question(self, worker: str, asked: list[Portion]) -> Call[list[Verdict]]:
+        """Return the question for what was chosen."""
+        return claims.intend(worker, self._optouts.epoch, [_group(held, items) for held, items in asked])
+
+    async def answered(
+        self, asked: list[Portion], verdicts: list[Verdict] | StoreError, *, late: bool, repeated: bool
+    ) -> None:
+        """Hand what may go to the poster; a yes that took too long (`late`) is turned back, unsent.
+
+        `repeated` says that the question was put more than once: an earlier yes may have been lost.
+        """
+        if isinstance(verdicts, StoreError):
+            verdicts = [claims.Verdict("claim", "")] * len(asked)
+        for (held, items), verdict in zip(asked, verdicts, strict=True):
+            if verdict.refused == "optouts" and not late and not repeated and held.refused < ASKED_AGAIN:
+                # every opt-out changes the epoch: giving the slice up for it would cost the lane its permits
+                held.refused += 1
+                self._again.append((held, items))
+            elif verdict.refused:
+                self._refused(held, items, verdict.refused, repeated=repeated)
+            else:
+                batch = _batch_of(held)
+                going = [
+                    Message(held, item, batch)
+                    for item, may in zip(items, verdict.yes, strict=True)
+                    if may == "1"
+                ]
+                held.open -= len(items) - len(going)
+                (self._poster.turn_back if late else self._poster.approve)(going)
+                self._holding.close_if_done(held)
+        if any(verdict.refused == "optouts" for verdict in verdicts):
+            await self.refresh()
+
+    def _refused(self, held: Held, items: list[Item], reason: str, *, repeated: bool) -> None:
+        held.open -= len(items)
+        self._metrics.intents_refused(reason, len(items))
+        if repeated:
+            held.unsent += [item.row for item in items]
+        self._holding.give_up(held, lost=reason == "claim")
+        self._holding.close_if_done(held)
+
+    def _without_opted_out(self, held: Held, items: list[Item]) -> list[Item]:
+        batch = _batch_of(held)
+        kept = []
+        for item in items:
+            if self._optouts.blocks(batch.address(item.row), held.slice.lane):
+                self._poster.skip(held, item, Reason.OPTED_OUT)
+            else:
+                kept.append(item)
+        return kept
+
+    async def hear(self, optout_epoch: str) -> None:
+        """Learn of opt-outs if there are new ones."""
+        if optout_epoch != self._optouts.epoch:
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Become current. Where Redis does not answer, the gate refuses until this has worked."""
+        try:
+            await self._optouts.refresh(self._store)
+        except (RedisError, OSError) as error:
+            log.warning("optouts.unread", error=str(error))
+
+    def forget(self) -> None:
+        """Drop what was to be asked for again: the claims are lost."""
+        self._again.clear()
+
+    def give_back(self) -> None:
+        """Let go of what was to be asked for again: the process ends."""
+        for held, items in self._again:
+            held.open -= len(items)
+            self._holding.close_if_done(held)
+        self._again.clear()
+
+
+def _batch_of(held: Held) -> Batch:
+    if held.batch is None:
+        raise RuntimeError("a slice was planned without its batch")
+    return held.batch
+
+
+def _group(held: Held, items: list[Item]) -> claims.Group:
+    slice_ = held.slice
+    wanted = [value for item in items for value in (item.row, item.attempt)]
+    return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted)
