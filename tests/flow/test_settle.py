@@ -155,8 +155,12 @@ async def test_a_list_that_is_not_whole_is_no_evidence_of_absence(tmp_path: Path
 
 async def test_late_evidence_of_the_first_attempt_is_a_duplicate_that_is_counted(tmp_path: Path) -> None:
     faults = {number(0): ["drop_after", "drop_after"]}
-    async with short(tmp_path, recipients=faults, list_lag_seconds=4) as run:
+    async with short(tmp_path, recipients=faults, list_lag_seconds=1000) as run:
         bid = await load(run.store, {LANE: 1})
+        while (await records(run.store, bid))["0.0", 0].attempt < 2:
+            assert "Traceback" not in run.logs()
+        await run.until(lambda c: c == {State.IN_DOUBT: 1}, bid)
+        await run.simulator.configure(list_lag_seconds=0)
         assert await end(run, bid) == {State.ACCEPTED: 1}
         assert (await run.simulator.accepted())[number(0)] == 2, "a lag longer than our patience"
         assert "duplicate.caused" in run.logs()
@@ -200,12 +204,26 @@ async def test_a_stopped_workers_doubts_are_not_sent_again_while_it_may_still_se
         assert await run.simulator.accepted() == {number(i): 1 for i in range(5)}
 
 
-async def test_expiry_reaches_twilio_as_validity_period_and_what_is_past_it_is_not_sent_again(
+async def test_what_is_in_doubt_past_its_time_is_not_sent_again(
     tmp_path: Path,
 ) -> None:
     faults = {number(0): {"fault": "drop_before", "tries": 1}}
     async with short(tmp_path, recipients=faults) as run:
-        bid = await load(run.store, {LANE: 2}, expires_at=time.time() + 1.5)
+        bid = await load(run.store, {LANE: 2}, expires_at=time.time() + 60)
+        await run.until(lambda c: c == {State.IN_DOUBT: 1, State.ACCEPTED: 1}, bid)
+        await run.store.redis.hset(run.store.keys.broadcast(bid), "expires", "1")
         assert await end(run, bid) == {State.ACCEPTED: 1, State.SKIPPED: 1}
         found = (await records(run.store, bid))["0.0", 0]
         assert (found.state, found.code, found.attempt) == (State.SKIPPED, Reason.EXPIRED, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+async def test_an_answer_that_never_comes_is_doubt_too(tmp_path: Path) -> None:
+    """The shortest read timeout there is takes 30 seconds."""
+    faults = {number(i): {"fault": f, "tries": 1} for i, f in enumerate(("hang_after", "hang_before"))}
+    patience = {"BROADCASTER_READ_TIMEOUT_SECONDS": "30"}
+    async with short(tmp_path, recipients=faults, environment=patience) as run:
+        bid = await load(run.store, {LANE: 3})
+        assert await end(run, bid, 90) == {State.ACCEPTED: 3}
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(3)}
