@@ -93,10 +93,8 @@ async def abandon_imports(ctx: dict[str, Any]) -> None:
     store: Store = ctx["store"]
     for raw in await store.redis.smembers(store.keys.plain("importing")):
         broadcast = raw.decode()
-        if (
-            await store.run(abandon(broadcast, "the importing process ended before the list was complete"))
-            == "ok"
-        ):
+        reason = "the importing process ended before the list was complete"
+        if await store.run(abandon(broadcast, reason)) in ("ok", "failed", "gone"):
             removed = await remove_data(store, broadcast)
             log.warning("import.abandoned", broadcast=broadcast, keys=removed)
 

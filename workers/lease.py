@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,7 +69,7 @@ class Lease:
                 "concurrency": self._limits.concurrency,
                 **identity(),
             }
-            asked_at = monotonic()
+            asked_at = lease_clock()
             try:
                 standing = await self._store.run(
                     claims.join(
@@ -109,7 +108,7 @@ class Lease:
         accepted, throttled, full = tally.accepted, tally.throttled, tally.full
         tally.accepted = tally.throttled = 0
         tally.full = False
-        asked_at = monotonic()
+        asked_at = lease_clock()
         standing = await self._store.run(
             claims.renew(
                 self.worker,

@@ -16,6 +16,7 @@ from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
 from broadcaster.ledger.recording import Result, Results
 from broadcaster.twilio.codes import lookup
+from workers.clock import lease_clock
 from workers.ending import end
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Tally:
 class Poster:
     """Runs the POSTs. `approve` gives it messages; `results` are taken by the dispatcher's next exchange.
 
-    Nothing leaves once `lease_until` (monotonic) has passed: whoever took over may be sending it by then.
+    Nothing leaves once `lease_until` (on `clock.lease_clock`) has passed: whoever took over may be sending it by then.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class Poster:
             started = monotonic()
             outcome = _NOT_SENT
             form = self._form(message)
-            if form is not None and started < self.lease_until:
+            if form is not None and lease_clock() < self.lease_until:
                 try:
                     outcome = await post(form)
                 except asyncio.CancelledError:

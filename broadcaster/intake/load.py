@@ -190,4 +190,5 @@ async def remove_data(store: Store, broadcast: str) -> int:
     removed += await store.redis.unlink(
         *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run"))
     )
+    await store.redis.srem(store.keys.plain("importing"), broadcast)  # last: until then it is found again
     return removed

@@ -25,6 +25,7 @@ from broadcaster.intake.load import (
 from broadcaster.lanes import claims, control
 from broadcaster.store.errors import LeaseLost
 from broadcaster.store.scripts import unpacked
+from workers.jobs import abandon_imports
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -359,6 +360,18 @@ async def test_a_living_import_is_abandoned_only_by_its_importer(store: Store) -
     assert await store.run(abandon(bid, "line 3 is broken", by_its_importer=True)) == "ok"
     assert await state_of(store, bid) == ("failed", "line 3 is broken")
     assert await store.run(abandon("unknown", "a test")) == "gone"
+    assert await store.redis.smembers(store.keys.plain("importing")), "found again until its data is gone"
+    await remove_data(store, bid)
+    assert not await store.redis.smembers(store.keys.plain("importing"))
+
+
+async def test_an_import_whose_clearing_was_cut_short_is_cleared_by_a_worker(store: Store) -> None:
+    bid = new_broadcast_id()
+    await store.run(reserve(bid, SPEC))
+    await store.redis.set(store.keys.batch(bid, "0.0"), b"left behind")
+    await store.run(abandon(bid, "a test", by_its_importer=True))  # and its process dies here
+    await abandon_imports({"store": store})
+    assert not await store.redis.exists(store.keys.batch(bid, "0.0"))
     assert not await store.redis.smembers(store.keys.plain("importing"))
 
 
