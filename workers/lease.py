@@ -13,6 +13,7 @@ import structlog
 
 from broadcaster.lanes import claims
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
+from workers.clock import lease_clock
 from workers.owner import identity
 
 if TYPE_CHECKING:

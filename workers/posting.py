@@ -76,7 +76,8 @@ class Tally:
 class Poster:
     """Runs the POSTs. `approve` gives it messages; `results` are taken by the dispatcher's next exchange.
 
-    Nothing leaves once `lease_until` (on `clock.lease_clock`) has passed: whoever took over may be sending it by then.
+    Nothing leaves once `lease_until` (on `clock.lease_clock`) has passed: whoever took over may be sending it
+    by then.
     """
 
     def __init__(
