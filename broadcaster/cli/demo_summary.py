@@ -157,7 +157,7 @@ def _show_truth(verdict: Verdict, console: Console, doubt: int) -> None:
         extra = truth["distinct"] - verdict.count(State.ACCEPTED)
         console.print(
             f"Of the {doubt:,} in doubt it has {extra:,}, but no answer told us which. They are not guessed "
-            "and not sent twice; a later version settles them by evidence."
+            "and not sent twice: a worker looks for evidence in Twilio's list once a minute has passed."
         )
     faults = verdict.faults()
     if faults:
