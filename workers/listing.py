@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 PAGES_AT_MOST: Final = 50
 #: A `Date` header has whole seconds, cut off: half a second is missing on average.
 HALF_SECOND: Final = 0.5
+
+
+#: The least `date_created` that is of interest (Twilio's clock), from how far that clock is ahead of ours.
+Earliest = Callable[[float], int]
 
 
 class Lists(Protocol):
@@ -49,30 +54,31 @@ class Listing:
         """Return our clock's unix seconds."""
         return self._base + monotonic()
 
-    async def by_recipient(self, to: str, earliest: int) -> tuple[list[Listed], Look]:
-        """Read all that is listed to one recipient."""
+    async def by_recipient(self, to: str, earliest: Earliest) -> tuple[list[Listed], Look]:
+        """Read all that is listed to one recipient since `earliest`, given Twilio's clock."""
         async with self._gate:
             return await self._read(to, earliest)
 
-    async def everything(self, earliest: int) -> tuple[list[Listed], Look]:
-        """Read the account's list until it is older than `earliest` (Twilio's clock)."""
+    async def everything(self, earliest: Earliest) -> tuple[list[Listed], Look]:
+        """Read the account's list until it is older than `earliest`."""
         async with self._gate:
             return await self._read(None, earliest)
 
     async def control(self) -> None:
         """Read the list's first page only, for the newest message that it shows."""
         async with self._gate:
-            await self._read(None, 0, pages=1)
+            await self._read(None, int, pages=1)
 
     async def _read(
-        self, to: str | None, earliest: int, *, pages: int = PAGES_AT_MOST
+        self, to: str | None, earliest: Earliest, *, pages: int = PAGES_AT_MOST
     ) -> tuple[list[Listed], Look]:
-        began, reading, found = self.now(), Reading(earliest), list[Listed]()
+        began, reading, found = self.now(), Reading(), list[Listed]()
         # a control counts for what is read after it
         newest = self.newest
         try:
             async for page in self._twilio.message_pages(to=to, page_size=self._page_size):
                 self._clock(page)
+                reading.earliest = earliest(self.skew)
                 listed = [_listed(message) for message in page.messages]
                 found += listed
                 pages -= 1

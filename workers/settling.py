@@ -28,7 +28,7 @@ from workers.explaining import explained
 from workers.listing import Listing, Lists
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from broadcaster.domain.evidence import Listed, Question
     from broadcaster.store.connection import Store
@@ -106,13 +106,12 @@ class Settler:
     # -- looking
 
     async def _look(self, due: Sequence[Doubt], listing: Listing) -> _Seen:
-        seen, skew = _Seen(), 0.0
+        seen = _Seen()
         patience = self.how.patience.seconds
         ripe = [d for d in due if _ripe(d.question, listing.now(), patience)]
         tos = sorted({d.question.to for d in due})
         if len(tos) > self.how.many:
-            earliest = min(q.earliest(skew) for d in due for q in (d.question, *d.earlier)) - 60
-            listed, look = await listing.everything(earliest)
+            listed, look = await listing.everything(_earliest(due))
             for to in tos:
                 seen.listed[to], seen.looks[to] = [], look
             for message in listed:
@@ -131,7 +130,7 @@ class Settler:
         async def one(to: str) -> None:
             if listing.refused is not None:
                 return
-            earliest = min(d.question.earliest(listing.skew) for d in due if d.question.to == to)
+            earliest = _earliest([d for d in due if d.question.to == to])
             seen.listed[to], seen.looks[to] = await listing.by_recipient(to, earliest)
 
         await asyncio.gather(*(one(to) for to in tos))
@@ -240,6 +239,12 @@ class Settler:
                 key = self._store.keys.broadcast(broadcast, ":looks")
                 pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
             await pipe.execute()
+
+
+def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:
+    """Return from when on a message may be about one of them, an earlier attempt included."""
+    first = min((q for d in doubts for q in (*d.earlier, d.question)), key=lambda q: q.began)
+    return first.earliest
 
 
 def _found(doubt: Doubt, question: Question, sid: str) -> Found:

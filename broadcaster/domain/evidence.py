@@ -105,18 +105,18 @@ def match(
 
 
 class Reading:
-    """One reading of the list, page after page, newest `date_sent` first.
+    """One reading of the list, page after page, newest `date_sent` first; its window begins at `earliest`.
 
     Messages that were not sent have no `date_sent`; whether they come first or last isn't documented. So a
     page that is wholly older than the window (`past`) completes it for sent messages, and for unsent ones
     only if this reading has seen one before a sent one.
     """
 
-    def __init__(self, earliest: int) -> None:
+    def __init__(self, earliest: int = 0) -> None:
+        self.earliest = earliest
         self.complete = False
         self.past = False
         self.newest: int | None = None
-        self._earliest = earliest
         self._unsent = False
         self._unsent_first = False
 
@@ -129,7 +129,7 @@ class Reading:
                 self._unsent = True
             elif self._unsent:
                 self._unsent_first = True
-        self.past = bool(messages) and all(m.sent is not None and m.sent < self._earliest for m in messages)
+        self.past = bool(messages) and all(m.sent is not None and m.sent < self.earliest for m in messages)
         self.complete = last or (self.past and self._unsent_first)
         return self.complete
 

@@ -57,6 +57,7 @@ class MessageView:
             "sid": record.sid,
             "attempts": record.attempt,
             "segments": record.segments,
+            "evidence": record.evidence.label or ("answer" if record.sid else None),
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
         }
