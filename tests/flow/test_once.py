@@ -14,8 +14,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployment import Deployment, deployment, stop
-from loading import counts, load, number, records
+from deployment import deployment, stop
+from loading import counts, load, number
+from truth import check_truth
 
 from broadcaster.domain.record import State
 
@@ -32,23 +33,6 @@ def lanes(total: int) -> dict[str, int]:
     shared = {lane: int(total * part / whole) for lane, part in SENDERS.items()}
     shared["+15550000001"] += total - sum(shared.values())
     return shared
-
-
-async def check_truth(run: Deployment, bid: str, total: int) -> dict[State, int]:
-    """Compare our ledger with what the simulator accepted; return our counters."""
-    taken = await run.simulator.accepted()
-    ledger = await records(run.store, bid)
-    told = await counts(run.store, bid)
-    states: dict[State, int] = {}
-    for record in ledger.values():
-        states[record.state] = states.get(record.state, 0) + 1
-    assert states == told, "counters equal the records"
-    assert sum(told.values()) == total
-    assert not [to for to, copies in taken.items() if copies > 1], "nobody twice"
-    assert (
-        told.get(State.ACCEPTED, 0) <= len(taken) <= told.get(State.ACCEPTED, 0) + told.get(State.IN_DOUBT, 0)
-    )
-    return told
 
 
 @pytest.mark.parametrize(
