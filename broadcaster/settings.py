@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
     AliasGenerator,
-    BeforeValidator,
     Field,
     PrivateAttr,
     SecretStr,
@@ -30,10 +28,9 @@ from pydantic_settings import (
 )
 
 from broadcaster.domain import settings_rules as rules
+from broadcaster.domain.settings_types import Label, Port, Prefix, Region, Seconds, Url, secret, small, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
@@ -63,23 +60,6 @@ class SettingsError(ValueError):
         super().__init__(head + "\n  ".join(faults))
 
 
-def _text(rule: Callable[[str], str]) -> AfterValidator:
-    return AfterValidator(lambda value: value if value is None else rule(value))
-
-
-def _secret(rule: Callable[[str], str]) -> AfterValidator:
-    return AfterValidator(lambda value: value and SecretStr(rule(value.get_secret_value())))
-
-
-_small = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-Url = Annotated[str | None, _text(rules.url("https", "http"))]
-Label = Annotated[str | None, _text(rules.pattern("[a-z][a-z0-9-]{1,30}", "a name of Twilio's, like ie1"))]
-Prefix = Annotated[str, _text(rules.pattern("[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits, . _ or -"))]
-Region = Annotated[str | None, _text(rules.pattern("[A-Z]{2}", "a country's two capital letters, like US"))]
-
-
 class Settings(BaseSettings):
     """Everything that can be set from outside; `variable_of` gives a field's variable."""
 
@@ -95,13 +75,13 @@ class Settings(BaseSettings):
     )
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    twilio_account_sid: Annotated[str | None, _text(rules.sid("AC"))] = None
+    twilio_account_sid: Annotated[str | None, text(rules.sid("AC"))] = None
     """The account, AC…."""
     twilio_auth_token: SecretStr | None = None
     """The account's auth token; also checks Twilio's signatures."""
     twilio_auth_token_secondary: SecretStr | None = None
     """A second token accepted in signatures while it is being changed."""
-    twilio_api_key: Annotated[str | None, _text(rules.sid("SK"))] = None
+    twilio_api_key: Annotated[str | None, text(rules.sid("SK"))] = None
     """An API key, SK…, used in the token's place to send."""
     twilio_api_secret: SecretStr | None = None
     """That key's secret."""
@@ -109,17 +89,17 @@ class Settings(BaseSettings):
     """Twilio's processing region, like ie1."""
     twilio_edge: Label = None
     """Twilio's edge location, like dublin."""
-    twilio_phone_number: Annotated[str | None, _text(rules.sms_from)] = None
+    twilio_phone_number: Annotated[str | None, text(rules.sms_from)] = None
     """The sender when none is given."""
-    twilio_whatsapp_from: Annotated[str | None, _text(rules.whatsapp_from)] = None
+    twilio_whatsapp_from: Annotated[str | None, text(rules.whatsapp_from)] = None
     """The sender to whatsapp: recipients when none is given."""
-    twilio_messaging_service_sid: Annotated[str | None, _text(rules.sid("MG"))] = None
+    twilio_messaging_service_sid: Annotated[str | None, text(rules.sid("MG"))] = None
     """A Messaging Service, MG…; goes before the two senders above."""
-    twilio_verify_service_sid: Annotated[str | None, _text(rules.sid("VA"))] = None
+    twilio_verify_service_sid: Annotated[str | None, text(rules.sid("VA"))] = None
     """A Verify service, VA…."""
     twilio_api_base_url: Url = None
     """Another server in Twilio's place: the simulator, a recording proxy, a test."""
-    redis_url: Annotated[SecretStr | None, _secret(rules.url("redis", "rediss", "unix"))] = None
+    redis_url: Annotated[SecretStr | None, secret(rules.url("redis", "rediss", "unix"))] = None
     """A Redis 7.0 or later, redis://, rediss:// or unix://; without it an embedded server is started."""
 
     api_url: Url = None
@@ -132,7 +112,7 @@ class Settings(BaseSettings):
     """The API's port."""
     public_url: Url = None
     """Where Twilio reaches the API, for status callbacks."""
-    secret_key: Annotated[SecretStr | None, _secret(rules.signing_keys)] = None
+    secret_key: Annotated[SecretStr | None, secret(rules.signing_keys)] = None
     """Signs references and cursors; the same on every host; NEW,OLD while it is being changed."""
     data_dir: Path = Path(".broadcaster")
     """Where the embedded server keeps its data."""
@@ -144,9 +124,9 @@ class Settings(BaseSettings):
     """The port of a worker's /metrics; 0: any free one."""
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     """Days that a finished broadcast is kept."""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _small] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], small] = "info"
     """The least level that is logged: debug, info, warning, error."""
-    log_format: Annotated[Literal["auto", "json", "console"], _small] = "auto"
+    log_format: Annotated[Literal["auto", "json", "console"], small] = "auto"
     """json, console, or auto: console on a terminal."""
 
     concurrency: Annotated[int, Field(ge=1, le=2000)] = 64
@@ -173,7 +153,7 @@ class Settings(BaseSettings):
     """How often a worker looks after messages in doubt."""
     settle_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
     """Requests at once that look for them at Twilio."""
-    on_doubt: Annotated[Literal["resend", "hold"], _small] = "resend"
+    on_doubt: Annotated[Literal["resend", "hold"], small] = "resend"
     """What becomes of a message of which no evidence is found: resend or hold."""
     stop_failure_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """A broadcast pauses when more than this share of its last outcomes are permanent failures; 1: never."""
@@ -189,7 +169,7 @@ class Settings(BaseSettings):
     """After SIGTERM, time for what is in flight."""
     region: Region = None
     """Country of numbers written without +."""
-    proxy_url: Annotated[SecretStr | None, _secret(rules.url("http", "https"))] = None
+    proxy_url: Annotated[SecretStr | None, secret(rules.url("http", "https"))] = None
     """An HTTP proxy on the way to Twilio; none is used unless this is set."""
 
     @model_validator(mode="after")
