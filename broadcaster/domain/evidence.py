@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Twilio's `date_created` has whole seconds, and its clock was measured to about one.
 TOLERANCE_SECONDS: Final = 5
+#: The skew is measured from whole seconds and may be that much too large: without it the message of the next
+#: attempt, created in the second in which that began, would count as a duplicate that we caused.
+SKEW_ERROR: Final = 0.5
 OUTBOUND: Final = "outbound-api"
 
 
@@ -76,7 +79,7 @@ def fits(question: Question, listed: Listed, skew: float) -> bool:
         return False
     if listed.created < question.earliest(skew):
         return False
-    if question.before is not None and listed.created >= question.before + skew:
+    if question.before is not None and listed.created >= floor(question.before + skew - SKEW_ERROR):
         return False
     return question.body is None or may_be(question.body, listed.body)
 

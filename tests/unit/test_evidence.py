@@ -50,8 +50,10 @@ BY_SERVICE = {"sender": None, "service": SERVICE}
         ({}, {"created": BEGAN - 35}, -30, True),
         ({}, {"created": BEGAN - 36}, -30, False),
         ({}, {"created": BEGAN}, 30, True),  # a clock said to be ahead overlooks nothing
-        ({"before": BEGAN + 60}, {"created": BEGAN + 59}, 0, True),
+        ({"before": BEGAN + 60}, {"created": BEGAN + 58}, 0, True),
         ({"before": BEGAN + 60}, {"created": BEGAN + 60}, 0, False),
+        ({"before": BEGAN + 60}, {"created": BEGAN + 60}, 0.5, False),  # the next attempt's own, at once
+        ({"before": BEGAN + 60}, {"created": BEGAN + 60}, 0.01, False),
         ({"before": BEGAN + 60}, {"created": BEGAN + 70}, 30, True),
         ({}, {"body": "ho"}, 0, False),
         ({}, {"body": TRIAL_PREFIX + "hi"}, 0, True),
