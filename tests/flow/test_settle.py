@@ -92,36 +92,34 @@ async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, h
             assert await run.simulator.accepted() == {number(i): 1 for i in range(4)}
 
 
-SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "trial": ({"account_type": "Trial"}, {}, LANE),
-    "smart": (
-        {},
-        {"options": {"SmartEncoded": "true"}, "body": "\u201cSale\u201d \u2013 it\u2019s on\u2026"},
-        LANE,
-    ),
-    "short links": (
-        {},
-        {"options": {"ShortenUrls": "true"}, "body": "see https://example.com/a"},
-        SERVICE_SID,
-    ),
-    "template": ({}, {"content_sid": TEMPLATE_SID, "body": None}, LANE),
-    "service": ({"choose_sender_seconds": 60}, {}, SERVICE_SID),
-    "ahead": ({"clock_skew_seconds": 40}, {}, LANE),
-    "behind": ({"clock_skew_seconds": -40}, {}, LANE),
-    "unsent last": ({"list_nulls": "last", "senders": {LANE: 0.001}}, {}, LANE),
+HELLO = ({"body": "hello"}, LANE)
+SMART = ({"options": {"SmartEncoded": "true"}, "body": "\u201cSale\u201d \u2013 it\u2019s on\u2026"}, LANE)
+LINKS = ({"options": {"ShortenUrls": "true"}, "body": "see https://example.com/a"}, SERVICE_SID)
+TEMPLATE = ({"content_sid": TEMPLATE_SID}, LANE)
+SERVICE = ({"body": "hello"}, SERVICE_SID)
+SHOWN: dict[str, tuple[dict[str, Any], list[tuple[dict[str, Any], str]]]] = {
+    "trial prefix": ({"account_type": "Trial"}, [HELLO, SMART]),
+    "other texts, no sender yet": ({"choose_sender_seconds": 60}, [SMART, LINKS, TEMPLATE, SERVICE]),
+    "clock ahead": ({"clock_skew_seconds": 40}, [HELLO]),
+    "clock behind": ({"clock_skew_seconds": -40}, [HELLO]),
+    "unsent last": ({"list_nulls": "last", "senders": {LANE: 0.001}}, [HELLO]),
 }
 
 
 @pytest.mark.parametrize("how", SHOWN)
 async def test_however_twilio_shows_a_message_it_is_found(tmp_path: Path, how: str) -> None:
-    config, content, lane = SHOWN[how]
-    faults = {number(0): {"fault": "drop_after", "tries": 1}, number(1): {"fault": "drop_before", "tries": 1}}
+    config, contents = SHOWN[how]
+    faults = {number(i): {"fault": ("drop_after", "drop_before")[i % 2], "tries": 1} for i in range(8)}
     async with short(tmp_path, recipients=faults, **config) as run:
-        bid = await load(run.store, {lane: 2}, content=Content(**({"body": "hello"} | content)))
-        assert await end(run, bid) == {State.ACCEPTED: 2}
-        assert await run.simulator.accepted() == {number(0): 1, number(1): 1}
-        found = await records(run.store, bid)
-        assert (found["0.0", 0].evidence, found["0.0", 1].attempt) == (Evidence.LIST, 2)
+        bids = [
+            await load(run.store, {lane: 2}, content=Content(**content), first=2 * i)
+            for i, (content, lane) in enumerate(contents)
+        ]
+        for bid in bids:
+            assert await end(run, bid) == {State.ACCEPTED: 2}
+            found = await records(run.store, bid)
+            assert (found["0.0", 0].evidence, found["0.0", 1].attempt) == (Evidence.LIST, 2)
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(2 * len(bids))}
 
 
 async def test_two_broadcasts_with_the_same_text_to_the_same_person_in_doubt_at_once(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from broadcaster.domain.record import OPEN_STATES, Reason, Record, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.recording import Results, record
 from broadcaster.ledger.replaying import discard, find_letters, may_have_been_sent, replay
+from broadcaster.ledger.settling import Verdict, settle
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.errors import LeaseLost
 from broadcaster.store.scripts import unpacked
@@ -311,13 +312,20 @@ class Messages(RuleBasedStateMachine):
         post.ended = True
         row, attempt = post.key[2], post.attempt
         if how == "hold":
-            self.tell(post, result(row, attempt, State.DEAD, code=Reason.UNKNOWN), twice=twice)
+            self.judge(post, hold=True, twice=twice)
         elif post.reached and how == "evidence":
             self.tell(post, result(row, attempt, State.SENT, sid=post.sid), twice=twice)
             post.told = True
         else:
             post.excused = bool(post.reached)
-            self.tell(post, result(row, attempt, State.RETRY, spend=1), twice=twice)
+            self.judge(post, hold=False, twice=twice)
+
+    def judge(self, post: Post, *, hold: bool, twice: bool) -> None:
+        """Settle a doubt for want of evidence."""
+        bid, batch, row = post.key
+        changed = self.records()[post.key].changed
+        verdict = Verdict(post.lane, bid, batch, row, post.attempt, changed, absent=True, hold=hold)
+        self.run_call(settle([verdict], 15), twice=twice)
 
     @precondition(lambda self: self.said)
     @rule(data=st.data())
