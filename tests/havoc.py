@@ -116,8 +116,8 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether it ended by itself with every promise kept."""
-        return self.truth is not None and self.truth.kept and not self.error
+        """Whether it ended by itself with every promise kept, and nothing cried wolf."""
+        return self.truth is not None and self.truth.kept and not self.error and not self.caused
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,13 +86,17 @@ def main() -> int:
     parser.add_argument("--recipients", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="only this one, and keep its logs")
     parser.add_argument("--troubled-seconds", type=float, default=20.0)
+    parser.add_argument("--every-seconds", type=float, default=0.5, help="between two troubles, on average")
     parser.add_argument("--longest-seconds", type=float, default=1.5, help="of one network trouble")
     parser.add_argument("--folder", type=Path, help="for the logs (default: a new one under /tmp)")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
-    seeds = [options.seed] if options.seed is not None else range(1, options.seeds + 1)
+    seeds = (
+        [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    )
     print(line(list(HEAD)))
     failed = 0
     for seed in seeds:
@@ -101,7 +105,7 @@ def main() -> int:
             options.recipients,
             workers=options.workers,
             troubled_seconds=options.troubled_seconds,
-            every_seconds=0.5,
+            every_seconds=options.every_seconds,
             longest_seconds=options.longest_seconds,
             patience_seconds=options.longest_seconds + 3,
             end_seconds=180,

@@ -30,4 +30,5 @@ async def test_chaos(tmp_path: Path) -> None:
     assert not truth.twice
     assert not truth.lost
     assert not truth.wrong
+    assert not report.caused, "no duplicate, no alarm about one"
     assert sum(report.troubles.values()) >= 5, "there was trouble"
