@@ -99,6 +99,8 @@ class Settler:
             seen = await self._look(due, listing)
             await self._judge(due, seen)
             for doubt in due:
+                if doubt.question.to not in seen.looks:
+                    continue  # there were too many, or Twilio refused: its turn is next
                 self._next[doubt.key] = self._look_after(doubt, listing.now())
             self._note_refusal(listing)
         await self._say_searching(doubts, now)

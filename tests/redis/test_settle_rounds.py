@@ -49,9 +49,12 @@ class Scene:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["sid"])
 
+    def settler(self, patience: Patience, **how: Any) -> Settler:
+        return Settler(self.store, self._rest, Settling(patience, **how), self.metrics)
+
     async def round(self, patience: Patience = AT_ONCE, **how: Any) -> None:
         """One round of a process that has looked at nothing before."""
-        await Settler(self.store, self._rest, Settling(patience, **how), self.metrics).round()
+        await self.settler(patience, **how).round()
 
 
 @asynccontextmanager
@@ -114,6 +117,15 @@ async def test_a_list_that_answers_500_half_way_proves_no_absence(
         assert await counts(store, bid) == {State.IN_DOUBT: 1}
         await it.round(page_size=10, many=many)
         assert await counts(store, bid) == {State.RETRY: 1}
+
+
+async def test_who_was_not_looked_at_for_want_of_room_is_next(store: Store) -> None:
+    async with scene(store) as it:
+        bid = await doubtful(store, 7)
+        settler = it.settler(AT_ONCE, looks_at_most=3)
+        for left in (4, 1, 0):
+            await settler.round()
+            assert (await counts(store, bid)).get(State.IN_DOUBT, 0) == left
 
 
 async def test_what_is_found_before_the_500_is_ours_nevertheless(store: Store) -> None:
