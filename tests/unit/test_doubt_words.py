@@ -16,7 +16,7 @@ def test_what_doubt_waits_for_is_said_in_a_line() -> None:
     )
     owned = SearchState(since=1000, owners=2, owners_until=1900.0, refused="Twilio answered HTTP 500")
     assert owned.words(2) == (
-        f"2 in doubt: looking for evidence since {clock(1000)}; 2 until their worker is known to be gone, at the "
-        f"latest at {clock(1900)}; Twilio's list can't be read: Twilio answered HTTP 500"
+        f"2 in doubt: looking for evidence since {clock(1000)}; 2 until their worker is known to be gone, at "
+        f"the latest at {clock(1900)}; Twilio's list can't be read: Twilio answered HTTP 500"
     )
     assert owned.summary(2)["absent_after"] is None
