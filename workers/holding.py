@@ -106,6 +106,9 @@ class Holding:
                 break
             except (RedisError, OSError):
                 await asyncio.sleep(0.2)
+            except Exception as error:  # noqa: BLE001 - what was not fetched must go back, or it is never sent
+                log.error("admit.failed", error=repr(error))  # noqa: TRY400 - no rows in logs
+                break
         for slice_ in slices:
             held = self._held.get(slice_.claim)
             if held is None or held.dropped:

@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -53,6 +53,39 @@ class Store:
         await self.redis.aclose()
 
 
+class _Lost:
+    """Tells the loss of a connection as redis-py's own error.
+
+    Where the other side has ended the connection between two commands uvloop raises `RuntimeError` ("the
+    handler is closed"), asyncio an `OSError`; it would get past everybody who waits for Redis.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise RedisConnectionError(f"the connection was closed while writing: {error}") from error
+
+
+class _Tcp(_Lost, Connection):
+    pass
+
+
+class _Tls(_Lost, SSLConnection):
+    pass
+
+
+class _Unix(_Lost, UnixDomainSocketConnection):
+    pass
+
+
+_TELLING: Final[dict[type, type[Any]]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
+
+
 def client(url: str, *, connections: int = 32) -> Redis:
     """Make a client with explicit time-outs and a bounded pool; nothing is retried behind our back."""
     pool = BlockingConnectionPool.from_url(
@@ -62,6 +95,7 @@ def client(url: str, *, connections: int = 32) -> Redis:
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
         **({} if url.startswith("unix:") else {"socket_connect_timeout": 5.0, "socket_keepalive": True}),
     )
+    pool.connection_class = _TELLING[pool.connection_class]
     return Redis.from_pool(pool)
 
 
