@@ -1,7 +1,7 @@
 """A TCP proxy of ours that breaks what goes through it, while it runs.
 
-It delays, holds back, loses, cuts after so many bytes, closes half way, resets and refuses; `havoc.py` makes
-a seeded list of such troubles.
+It delays, holds back, loses, cuts after so many bytes, closes half way, resets and refuses; `trouble.py`
+makes a seeded list of such things.
 """
 
 from __future__ import annotations

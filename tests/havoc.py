@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
-import random
 import signal
 import time
 from collections import Counter
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from deployment import Deployment, deployment
 from fault_proxy import FaultProxy
 from loading import counts, load
+from trouble import Trouble, happenings
 from truth import MOVING, the_truth
 
 from broadcaster.domain.record import State
@@ -27,9 +26,10 @@ from broadcaster.settings import Settings
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from trouble import Happening, Plan
     from truth import Truth
 
 #: Of all tries. Of sticky ones (the last three) few enough that the campaign isn't stopped for them.
@@ -62,44 +62,6 @@ LATE_SECONDS: Final = 0.3
 LAG_SECONDS: Final = 0.3
 
 
-class Trouble(enum.StrEnum):
-    """What can happen. The first four are signals, to a worker or to Redis; the others are a proxy's."""
-
-    KILL = enum.auto()
-    TERMINATE = enum.auto()
-    STOP = enum.auto()
-    KILL_REDIS = enum.auto()
-    DELAY = enum.auto()  # every chunk comes some milliseconds later
-    STALL = enum.auto()  # nothing passes for a while, then everything does
-    BLACK_HOLE = enum.auto()  # what is sent meanwhile is lost; who lost something is reset at the end
-    CUT = enum.auto()  # each connection ends after so many more bytes
-    HALF_CLOSE = enum.auto()  # clients are told the end, what they send still arrives
-    RESET = enum.auto()
-    REFUSE = enum.auto()
-
-
-WEIGHTS: Final = dict.fromkeys(Trouble, 1) | {Trouble.KILL: 4, Trouble.KILL_REDIS: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One run. Trouble goes on for `troubled_seconds`, about as long as sending takes; then it must all end.
-
-    `longest_seconds` bounds each network trouble, `stop_seconds` is a stopped worker's sleep (a lease and its
-    sweep take about 4.5). `patience_seconds`: absence counts after it; a message is under way for less.
-    """
-
-    seed: int
-    recipients: int
-    workers: int = 2
-    troubled_seconds: float = 6.0
-    every_seconds: float = 0.3
-    longest_seconds: float = 0.5
-    stop_seconds: float = 6.0
-    patience_seconds: float = 3.0
-    end_seconds: float = 40.0
-
-
 @dataclass(slots=True)
 class Report:
     """What happened in a run."""
@@ -118,33 +80,6 @@ class Report:
     def kept(self) -> bool:
         """Whether it ended by itself with every promise kept, and nothing cried wolf."""
         return self.truth is not None and self.truth.kept and not self.error and not self.caused
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """One trouble, `after` so many seconds; `side` names the proxy, `worker` which, `size` bytes or ms."""
-
-    after: float
-    trouble: Trouble
-    side: str
-    worker: int
-    seconds: float
-    size: int
-
-
-def happenings(plan: Plan) -> Iterator[Happening]:
-    """Yield what happens, without end; the same plan yields the same."""
-    chance = random.Random(plan.seed)
-    while True:
-        trouble = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        yield Happening(
-            chance.expovariate(1 / plan.every_seconds),
-            trouble,
-            chance.choice(("redis", "twilio")),
-            chance.randrange(plan.workers),
-            chance.uniform(0.05, plan.longest_seconds),
-            chance.choice((1, 5, 20)) if trouble is Trouble.DELAY else int(10 ** chance.uniform(0, 4.5)),
-        )
 
 
 class Havoc:
@@ -167,6 +102,7 @@ class Havoc:
         return self._run.start_worker(
             REDIS_URL=f"redis://127.0.0.1:{self._proxies['redis'].port}/0",
             TWILIO_API_BASE_URL=f"http://127.0.0.1:{self._proxies['twilio'].port}",
+            BROADCASTER_READ_TIMEOUT_SECONDS="30",
             **patience(self._plan),
         )
 
@@ -254,11 +190,11 @@ def patience(plan: Plan) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def behind_proxies(folder: Path, seed: int) -> AsyncIterator[tuple[Deployment, dict[str, FaultProxy]]]:
+async def behind_proxies(folder: Path, plan: Plan) -> AsyncIterator[tuple[Deployment, dict[str, FaultProxy]]]:
     """Run Redis and the simulator, each behind a proxy."""
     config = {
-        "seed": seed,
-        "faults": FAULTS,
+        "seed": plan.seed,
+        "faults": FAULTS | {"hang_before": plan.hangs, "hang_after": plan.hangs},
         "latency_ms": 5,
         "latency_jitter_ms": 20,
         "accept_delay_seconds": LATE_SECONDS,
@@ -276,7 +212,7 @@ async def wreak(folder: Path, plan: Plan) -> Report:
     """Send one broadcast through chaos and say what became of everybody."""
     report = Report(plan)
     began = time.monotonic()
-    async with behind_proxies(folder, plan.seed) as (run, proxies):
+    async with behind_proxies(folder, plan) as (run, proxies):
         rates = {s: share * plan.recipients / plan.troubled_seconds * 1.2 for s, share in SENDERS.items()}
         lanes = {s: int(plan.recipients * share) for s, share in SENDERS.items()}
         lanes["+15550000001"] += plan.recipients - sum(lanes.values())

@@ -17,7 +17,8 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from havoc import Plan, Report, Trouble, wreak
+from havoc import Report, wreak
+from trouble import Plan, Trouble
 
 from broadcaster.domain.record import State
 
@@ -91,6 +92,7 @@ def main() -> int:
     parser.add_argument("--troubled-seconds", type=float, default=20.0)
     parser.add_argument("--every-seconds", type=float, default=0.5, help="between two troubles, on average")
     parser.add_argument("--longest-seconds", type=float, default=1.5, help="of one network trouble")
+    parser.add_argument("--hangs", type=float, default=0.0, help="share of tries without any answer")
     parser.add_argument("--folder", type=Path, help="for the logs (default: a new one under /tmp)")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -109,6 +111,7 @@ def main() -> int:
             longest_seconds=options.longest_seconds,
             patience_seconds=options.longest_seconds + 3,
             end_seconds=180,
+            hangs=options.hangs,
         )
         report = run(plan, folder / f"seed-{seed}")
         print(line(cells(report)), flush=True)

@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from havoc import Plan, wreak
+from havoc import wreak
+from trouble import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path
