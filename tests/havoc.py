@@ -23,6 +23,7 @@ from truth import MOVING, the_truth
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
 from broadcaster.settings import Settings
+from workers.ending import end
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from trouble import Happening, Plan
     from truth import Truth
 
-#: Of all tries. Of sticky ones (the last three) few enough that the campaign isn't stopped for them.
+#: Of all tries. Of those that are for good few enough that the campaign isn't stopped for them.
 FAULTS: Final = {
     "throttle": 0.02,
     "unavailable": 0.01,
@@ -56,6 +57,7 @@ FAULTS: Final = {
     "opted_out": 0.005,
     "landline": 0.005,
 }
+FOR_GOOD: Final = ("invalid_number", "opted_out", "landline")
 SENDERS: Final = {"+15550000001": 0.5, "+15550000002": 0.3, "+15550000003": 0.2}
 #: Twilio takes a message this long after it was asked, and shows it in its list this much later.
 LATE_SECONDS: Final = 0.3
@@ -73,13 +75,15 @@ class Report:
     exits: Counter[int] = field(default_factory=Counter)
     resumed: int = 0
     caused: int = 0
+    crashed: int = 0
     seconds: float = 0.0
     error: str = ""
 
     @property
     def kept(self) -> bool:
-        """Whether it ended by itself with every promise kept, and nothing cried wolf."""
-        return self.truth is not None and self.truth.kept and not self.error and not self.caused
+        """Whether it ended by itself with every promise kept, nobody crashed or cried wolf."""
+        fine = not (self.error or self.caused or self.crashed)
+        return fine and self.truth is not None and self.truth.kept
 
 
 class Havoc:
@@ -223,13 +227,15 @@ async def wreak(folder: Path, plan: Plan) -> Report:
         try:
             await run.until(lambda c: c.get(State.ACCEPTED, 0) > 0, bid)
             await havoc.bring()
+            await run.simulator.configure(faults={name: FAULTS[name] for name in FOR_GOOD})
             report.error = await _ended(run, bid, plan)
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            await end([watching])
         report.truth = await the_truth(run, bid, plan.recipients)
         report.faults.update((await run.simulator.counts())["faults"])
-        report.caused = run.logs().count('"duplicate.caused"')
+        logs = run.logs()
+        report.caused = logs.count('"duplicate.caused"')
+        report.crashed = logs.count("\nTraceback (most")
     report.seconds = time.monotonic() - began
     return report
 

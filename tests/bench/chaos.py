@@ -2,8 +2,10 @@
 
     python tests/bench/chaos.py --recipients 20000 --workers 3 --seeds 50
 
-Exits 1 if any seed sent to somebody twice, lost somebody, miscounted or did not end by itself. The logs of a
-seed that failed stay in `--folder`, others' are removed; `--seed N` runs one again.
+Exits 1 if any seed sent to somebody twice, lost somebody, miscounted, crashed or did not end by
+itself. By itself but for one thing: an answer that isn't Twilio's stops the account until somebody
+resumes it ("resumed"). The logs of a seed that failed stay in `--folder`, others' are removed;
+`--seed N` runs one again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from broadcaster.domain.record import State
 SIGNALS = {Trouble.KILL, Trouble.TERMINATE, Trouble.STOP, Trouble.KILL_REDIS}
 HEAD = (
     "seed", "kill -9", "term", "stop", "redis -9", "network", "faults", "accepted", "in doubt", "dead",
-    "twice", "lost", "wrong", "alarms", "seconds", "",
+    "twice", "lost", "wrong", "alarms", "crashed", "resumed", "seconds", "",
 )  # fmt: skip
 
 
@@ -53,6 +55,8 @@ def cells(report: Report) -> list[str]:
         str(sum(report.faults.values())),
         *known,
         str(report.caused),
+        str(report.crashed),
+        str(report.resumed),
         f"{report.seconds:.1f}",
         "ok" if report.kept else "FAILED",
     ]

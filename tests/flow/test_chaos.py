@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @pytest.mark.timeout(120)
 async def test_chaos(tmp_path: Path) -> None:
     """Workers and Redis die, the network fails on both sides, Twilio answers everything it can."""
-    report = await wreak(
-        tmp_path, Plan(int(os.environ.get("SEED", "1")), 600, troubled_seconds=5, stop_seconds=5)
-    )
+    seed = int(os.environ.get("SEED", "1"))
+    plan = Plan(seed, 600, troubled_seconds=5, stop_seconds=5, patience_seconds=2.5)
+    report = await wreak(tmp_path, plan)
     print(f"\n{report.seconds:.1f} s, {dict(report.troubles)}, {report.truth}")
     assert not report.error
     truth = report.truth
@@ -31,5 +31,6 @@ async def test_chaos(tmp_path: Path) -> None:
     assert not truth.twice
     assert not truth.lost
     assert not truth.wrong
+    assert not report.crashed, "a worker ends by a signal only"
     assert not report.caused, "no duplicate, no alarm about one"
     assert sum(report.troubles.values()) >= 5, "there was trouble"
