@@ -86,9 +86,10 @@ class Settler:
                 await self._round()
 
     async def _round(self) -> None:
+        doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
+        # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
         now_s, micro = await self._store.redis.time()
         now = now_s + micro / 1e6
-        doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         self._next = {d.key: at for d in doubts if (at := self._next.get(d.key)) is not None}
         due = [d for d in doubts if self._next.get(d.key, 0.0) <= now and now >= self._rest_until]
         listing = Listing(self._twilio, now, at_once=self.how.at_once, page_size=self.how.page_size)
