@@ -62,9 +62,7 @@ async def test_a_thousand_senders_each_at_their_own_pace(tmp_path: Path) -> None
         seconds = time.monotonic() - began
         worker_share = (run.worker_cpu_seconds() - worker_cpu) / seconds
         redis_share = (await run.redis_cpu_seconds() - redis_cpu) / seconds
-        print(
-            f"\n{seconds:.1f} s; cores used: worker {worker_share:.2f}, Redis {redis_share:.2f}"
-        )
+        print(f"\n{seconds:.1f} s; cores used: worker {worker_share:.2f}, Redis {redis_share:.2f}")
         pace = await run.simulator.pace()
         rates = sorted(p["rate"] for p in pace.values())
         print(f"rates: lowest {rates[0]:.3f}, median {rates[500]:.3f}, highest {rates[-1]:.3f}")
