@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -38,7 +39,7 @@ async def short(
 ) -> AsyncIterator[Deployment]:
     """A deployment with one worker whose times of settling are seconds."""
     async with deployment(folder, workers=0, **({"senders": SENDERS} | config)) as run:
-        run.start_worker(**SHORT, **(environment or {}))
+        run.start_worker(**SHORT | (environment or {}))
         yield run
 
 
@@ -68,12 +69,15 @@ async def test_what_twilio_took_is_found_in_its_list_however_its_answer_was_lost
 @pytest.mark.parametrize("hold", [False, True])
 async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, hold: bool) -> None:  # noqa: FBT001
     faults = {number(i): {"fault": f, "tries": 1} for i, f in enumerate(("unavailable", "drop_before"))}
-    async with short(tmp_path, recipients=faults) as run:
-        bid = await load(run.store, {LANE: 4}, on_doubt=OnDoubt.HOLD if hold else OnDoubt.RESEND)
-        await run.until(lambda c: c.get(State.IN_DOUBT) == 2, bid)
+    # long enough to be read while it lasts, also on a busy machine
+    patience = {"BROADCASTER_SETTLE_SECONDS": "5", "BROADCASTER_SETTLE_ALONE_SECONDS": "6"}
+    async with short(tmp_path, recipients=faults, environment=patience) as run:
         began = time.time()
+        bid = await load(run.store, {LANE: 4}, on_doubt=OnDoubt.HOLD if hold else OnDoubt.RESEND)
+        await run.until(lambda c: c == {State.IN_DOUBT: 2, State.ACCEPTED: 2}, bid)
+        deadline = time.monotonic() + 10
         while (view := await read_broadcast(run.store, bid)) is None or view.search is None:
-            pass
+            assert time.monotonic() < deadline, f"nobody looks for evidence: {view}"
         assert view.search.absent_after is not None
         assert "2 in doubt: looking for evidence since" in view.search.words(view.in_doubt)
         assert view.summary()["in_doubt"]["absent_after"] >= began
@@ -185,9 +189,10 @@ async def test_a_stopped_workers_doubts_are_not_sent_again_while_it_may_still_se
     faults = {number(i): {"fault": "hang_before", "tries": 1} for i in range(5)}
     async with short(tmp_path, recipients=faults, environment=gone) as run:
         bid = await load(run.store, {LANE: 5})
-        await run.until(lambda c: c == {State.SENDING: 5}, bid)
+        while (await run.simulator.counts())["in_flight"] < 5:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
         run.workers[0].send_signal(signal.SIGSTOP)
-        run.start_worker(**SHORT, **gone)
+        run.start_worker(**SHORT | gone)
         await run.until(lambda c: c == {State.IN_DOUBT: 5}, bid)
         began = time.monotonic()
         while time.monotonic() - began < 3.5:
