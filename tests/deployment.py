@@ -187,6 +187,9 @@ async def deployment(folder: Path, *, workers: int = 1, **config: Any) -> AsyncI
                 "BROADCASTER_BACKOFF_BASE_SECONDS": "0.2",
                 "BROADCASTER_BACKOFF_CAP_SECONDS": "1",
                 "BROADCASTER_LEASE_SECONDS": "2",
+                # doubt is settled only where that is the subject of a test, which then brings its own times
+                "BROADCASTER_SETTLE_SECONDS": "3600",
+                "BROADCASTER_SETTLE_ALONE_SECONDS": "3600",
             }
             store = await open_store(redis.url, f"{PREFIX}:")
             made = Deployment(redis, sim, store, folder, environment)
