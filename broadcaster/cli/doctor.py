@@ -9,12 +9,11 @@ import click
 
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json
-from broadcaster.cli.sending import twilio_rest
 from broadcaster.reporting import health
 from broadcaster.reporting.health import Check, Level, fail, ok
 from broadcaster.reporting.health_redis import check_redis
 from broadcaster.reporting.health_twilio import check_twilio
-from broadcaster.runtime import prefix_of
+from broadcaster.runtime import prefix_of, twilio_rest
 from broadcaster.settings import SettingsError, variable_of
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.server_binary import EmbeddedServerError

@@ -24,7 +24,7 @@ from broadcaster.intake.senders import POOL_FIELD, resolve_lanes
 from broadcaster.intake.submit import Submission, check, submit
 from broadcaster.lanes import control
 from broadcaster.reporting.broadcasts import read_broadcast
-from broadcaster.runtime import opened_store
+from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from broadcaster.domain.senders import Sender
     from broadcaster.intake.submit import Submitted
     from broadcaster.intake.summary import Summary
-    from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 
 
@@ -54,19 +53,6 @@ def send_list(options: SendOptions) -> int:
         at_home = stack.enter_context(home)
         url = settings.redis_address or (at_home.url if at_home else "")
         return asyncio.run(_Send(options, reader, senders, at_home).run(url))
-
-
-def twilio_rest(settings: Settings) -> TwilioRest:
-    """Return the client of Twilio's low-rate side. Raises SettingsError."""
-    account, user, secret = settings.credentials()
-    return TwilioRest(
-        account,
-        (user, secret),
-        settings.twilio_api_base_url,
-        region=settings.twilio_region,
-        edge=settings.twilio_edge,
-        proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
-    )
 
 
 async def check_credentials(rest: TwilioRest) -> None:

@@ -10,11 +10,11 @@ import click
 from broadcaster.cli.exits import FAILED, InputError
 from broadcaster.cli.output import print_json, say
 from broadcaster.cli.preview import forecast
-from broadcaster.cli.sending import check_credentials, twilio_rest
+from broadcaster.cli.sending import check_credentials
 from broadcaster.domain.addresses import channel_of, mask, parse_address
 from broadcaster.domain.failures import Kind
 from broadcaster.domain.senders import parse_sender
-from broadcaster.runtime import message_sender
+from broadcaster.runtime import message_sender, twilio_rest
 from broadcaster.twilio.codes import meaning
 from broadcaster.twilio.forms import encode_form
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from typing import Any, Final, NamedTuple
 
-from broadcaster.domain.record import State
 from broadcaster.store.scripts import Call, packed, unpacked
 
 _HEAD: Final = struct.Struct(">HBBBHBH")
@@ -165,7 +164,3 @@ def sweep(patience_seconds: float, claims_at_most: int = 200) -> Call[list[tuple
         (int(patience_seconds * MICRO), claims_at_most),
         lambda reply: [(_str(w), int(done), int(left)) for w, done, left in unpacked(reply)],
     )
-
-
-#: States a gate may let go; kept here so that a reader sees them beside the calls.
-GATE_OPENS_FOR: Final = frozenset({State.QUEUED, State.RETRY})
