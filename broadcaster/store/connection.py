@@ -59,6 +59,12 @@ class Store:
         """Carry out several script calls in one round trip; a refused call's answer is its `StoreError`."""
         return await self._scripts.run_each(calls)
 
+    async def with_new_epoch(self) -> Store:
+        """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""
+        epoch = secrets.token_hex(8)
+        await self.redis.set(self.keys.plain("epoch"), epoch)
+        return Store(self.redis, self.keys.prefix, epoch, self.url, replicas=self.replicas)
+
     async def close(self) -> None:
         """Close the connections."""
         await self.redis.aclose()
