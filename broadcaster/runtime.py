@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def opened_store(settings: Settings, redis_url: str) -> AsyncIterator[Store]:
     """Join the installation in this Redis. Raises `StoreError`."""
-    store = await open_store(redis_url, prefix_of(settings))
+    store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
     try:
         yield store
     finally:

@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from broadcaster.domain import settings_rules as rules
+from broadcaster.domain.sentinel_url import under_sentinel
 from broadcaster.domain.settings_types import Label, Port, Prefix, Region, Seconds, Url, secret, small, text
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class Settings(BaseSettings):
     """A Verify service, VA…."""
     twilio_api_base_url: Url = None
     """Another server in Twilio's place: the simulator, a recording proxy, a test."""
-    redis_url: Annotated[SecretStr | None, secret(rules.url("redis", "rediss", "unix"))] = None
-    """A Redis 7.0 or later, redis://, rediss:// or unix://; without it an embedded server is started."""
+    redis_url: Annotated[SecretStr | None, secret(rules.redis_url)] = None
+    """A Redis 7.0 or later: redis://, rediss://, unix://, redis+sentinel://…/SERVICE; else the embedded."""
 
     api_url: Url = None
     """The API that the command line talks to."""
@@ -141,6 +142,8 @@ class Settings(BaseSettings):
     """Longest wait before the first retry; doubles with each."""
     backoff_cap_seconds: Seconds = 300.0
     """Longest wait before any retry."""
+    confirm_replicas: Annotated[int | None, Field(ge=0, le=10)] = None
+    """Replicas that must have an intent before its message leaves; by default 1 under Sentinel, else 0."""
     lease_seconds: Annotated[float, Field(ge=2, le=300)] = 8.0
     """A claim's life unless its worker renews it."""
     owner_gone_seconds: Seconds = 900.0
@@ -185,6 +188,13 @@ class Settings(BaseSettings):
     def redis_address(self) -> str | None:
         """`REDIS_URL` as plain text, password and all; None: use the embedded server."""
         return self.redis_url.get_secret_value() if self.redis_url else None
+
+    @property
+    def replicas_to_confirm(self) -> int:
+        """How many replicas must have an intent before it counts."""
+        if self.confirm_replicas is not None:
+            return self.confirm_replicas
+        return int(under_sentinel(self.redis_address or ""))
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

@@ -17,14 +17,16 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
 from broadcaster.reporting.broadcasts import read_broadcast
-from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
+from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 from workers.beat import Beat
 from workers.ending import end
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
+from workers.memory import Memory
 from workers.posting import Poster, Sends
 from workers.reactions import reactions
+from workers.watch import Watch
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Standing
@@ -43,6 +45,12 @@ GAP_SECONDS: Final = 0.002
 LATE_SECONDS: Final = 1.0
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
+
+
+#: Calls that are made again where Redis has lost what they did.
+REMEMBERED: Final = frozenset({"record", "release", "optout"})
+#: Answers that asking again would not better.
+_LEAVE_IT: Final = (LeaseLost, Unconfirmed)
 
 
 class Dispatcher:
@@ -65,6 +73,9 @@ class Dispatcher:
         self._repeated = False
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
+        self._memory = Memory()
+        self._lost: list[Call[Any]] = []
+        self._watch = Watch(store, self._poster)
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what is in flight and give back the rest. Raises `EpochChanged`."""
@@ -76,6 +87,7 @@ class Dispatcher:
         try:
             while self._stop_by is None:
                 await self._beat.wait_until(self._next_exchange(monotonic()))
+                await self._write_again()
                 await self._exchange()
                 for task in always:
                     if task.done():
@@ -160,7 +172,7 @@ class Dispatcher:
             try:
                 answers = await self._store.run_each(calls)
                 refused = next(
-                    (a for a in answers if isinstance(a, StoreError) and not isinstance(a, LeaseLost)), None
+                    (a for a in answers if isinstance(a, StoreError) and not isinstance(a, _LEAVE_IT)), None
                 )
                 if isinstance(refused, EpochChanged):
                     raise refused
@@ -177,10 +189,18 @@ class Dispatcher:
             await asyncio.sleep(pause)
             waited += pause
             pause = min(PAUSE_MOST_SECONDS, pause * 2)
+        if not self._store.guard.keeps:
+            self._memory.add(monotonic(), [call for call in calls if call.script in REMEMBERED])
         self._repeated = waited > 0
         if waited:
             log.info("redis.back", waited_seconds=round(waited, 1))
         return answers
+
+    async def _write_again(self) -> None:
+        """Write what another server, which may have lost it, was not told."""
+        lost, self._lost = self._lost, []
+        if lost:
+            await self._insist(lost)
 
     def _recorded(self, answer: Recorded) -> None:
         if answer.caused:
@@ -206,6 +226,10 @@ class Dispatcher:
 
     async def _on_standing(self, standing: Standing) -> None:
         await self._gate.hear(standing.optout_epoch)
+        if await self._watch.another_server(self._lease.worker):
+            self._lost = self._memory.all()
+            log.warning("redis.another_server", written_again=len(self._lost))
+            self._beat.nudge()
 
     def _on_lease_lost(self) -> None:
         """Keep what had a yes and has not left from leaving; outcomes in flight still count."""

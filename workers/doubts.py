@@ -162,6 +162,7 @@ async def _gone(
     A request that ended as unknown had ended when that was written. One whose owner lost its lease has ended
     when the owner is gone; of an owner that Redis has forgotten only the loss of the lease is known.
     """
+    rewound = await _rewound(store, owner_gone_seconds) if _any_rewound(records) else None
     asked = []
     for record, history in zip(records, histories, strict=True):
         owner = None
@@ -176,6 +177,9 @@ async def _gone(
     known = dict(zip(names, facts, strict=True))
     found: list[tuple[float | None, float | None]] = []
     for record, owner in zip(records, asked, strict=True):
+        if rewound is not None and record.code == Reason.REWOUND:
+            found.append((max(rewound[0], record.changed) if rewound[0] else None, rewound[1]))
+            continue
         if owner is None:
             found.append((float(record.changed), None))
             continue
@@ -187,6 +191,34 @@ async def _gone(
         else:
             found.append((record.changed + owner_gone_seconds, None))
     return found
+
+
+def _any_rewound(records: Sequence[Record]) -> bool:
+    return any(record.code == Reason.REWOUND for record in records)
+
+
+async def _rewound(store: Store, owner_gone_seconds: float) -> tuple[float | None, float | None]:
+    """Return the same for all that was put in doubt because Redis had lost writes: anybody may have sent it.
+
+    A worker is done with it when it said that nothing of before was in flight (`guard.lua`), or is gone.
+    """
+    keys = store.keys
+    raw = await store.redis.hgetall(keys.plain("rewound"))
+    at = float(raw.get(b"at", 0))
+    done, until = [at], 0.0
+    for name, said in raw.items():
+        owner = _text(name).removeprefix("owner:")
+        if owner == "at":
+            continue
+        gone, seen = await store.redis.hmget(keys.worker(owner), "gone", "seen")
+        if said or gone:
+            done.append(float(said or gone))
+        else:
+            until = max(until, float(seen or at) + owner_gone_seconds, at + owner_gone_seconds)
+    now, _ = await store.redis.time()
+    if until > now:
+        return None, until
+    return max([*done, until]), None
 
 
 def _earlier(question: Question, history: list[Any]) -> tuple[Question, ...]:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
-from broadcaster.store.errors import StoreError
+from broadcaster.store.errors import StoreError, Unconfirmed
 from workers.posting import Message
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Gate:
         self._metrics = metrics
         self._optouts = OptOuts()
         self._again: list[Portion] = []
+        self._confirmed = True
 
     def room(self) -> int:
         """Return how many more messages may get a yes; 0 until it is worth a question."""
@@ -89,8 +90,11 @@ class Gate:
 
         `repeated` says that the question was put more than once: an earlier yes may have been lost.
         """
+        confirmed = not isinstance(verdicts, Unconfirmed)
+        self._say_confirmed(confirmed)
         if isinstance(verdicts, StoreError):
-            verdicts = [claims.Verdict("claim", "")] * len(asked)
+            verdicts = [claims.Verdict("claim" if confirmed else "unconfirmed", "")] * len(asked)
+        repeated = repeated or not confirmed
         for (held, items), verdict in zip(asked, verdicts, strict=True):
             if verdict.refused == "optouts" and not late and not repeated and held.refused < ASKED_AGAIN:
                 # every opt-out changes the epoch: giving the slice up for it would cost the lane its permits
@@ -110,6 +114,16 @@ class Gate:
                 self._holding.close_if_done(held)
         if any(verdict.refused == "optouts" for verdict in verdicts):
             await self.refresh()
+
+    def _say_confirmed(self, confirmed: bool) -> None:  # noqa: FBT001 - what it says
+        if confirmed != self._confirmed:
+            self._confirmed = confirmed
+            if confirmed:
+                log.info("replicas.back")
+            else:
+                log.warning(
+                    "replicas.missing", reason="too few replicas confirm: nothing leaves until they do"
+                )
 
     def _refused(self, held: Held, items: list[Item], reason: str, *, repeated: bool) -> None:
         held.open -= len(items)

@@ -14,6 +14,7 @@ from arq.worker import func
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
 from broadcaster.lanes import claims, control
+from broadcaster.ledger.rewinding import rewind
 
 if TYPE_CHECKING:
     from arq.cron import CronJob
@@ -39,6 +40,13 @@ async def sweep_leases(ctx: dict[str, Any]) -> None:
         left = sum(entry[2] for entry in swept)
         for worker, ended, _ in swept:
             log.warning("worker.lost", worker=worker, claims=ended)
+
+
+async def rewind_lost(ctx: dict[str, Any]) -> None:
+    """Where Redis has lost writes: put in doubt what was unsent, then let the rest go on."""
+    done = await rewind(ctx["store"])
+    if done is not None:
+        log.warning("redis.rewound", since=done.since, broadcasts=done.broadcasts, in_doubt=done.messages)
 
 
 async def start_due(ctx: dict[str, Any]) -> None:
@@ -114,9 +122,9 @@ def functions() -> list[Function]:
 def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     """Return what runs by the clock, on one worker at a time."""
     settling = set(range(0, 60, max(1, int(settle_every_seconds))))
-    every_second = (sweep_leases, start_due, end_expired)
+    every_second = (rewind_lost, sweep_leases, start_due, end_expired)
     return [
-        *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=60) for job in every_second),
+        *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=120) for job in every_second),
         cron(settle_doubt, second=settling, keep_result=0, max_tries=1, timeout=120),
         cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),
     ]

@@ -52,9 +52,17 @@ def parse_duration(text: str) -> float:
 
 
 def parse_time(text: str, zone: str | None, *, now: datetime | None = None) -> float:
-    """Return the unix second of an ISO 8601 time that has an offset, or lies in `zone` (`Europe/Berlin`).
+    """Return the unix second of a time to come, written as `parse_moment` takes it. Raises InputError."""
+    at = parse_moment(text, zone)
+    if at <= (now or datetime.now(UTC)):
+        raise InputError(f"{text!r} is in the past: leave --at out to send now")
+    return at.timestamp()
 
-    Raises InputError for a time without either, one that a clock change left out, and one that is past.
+
+def parse_moment(text: str, zone: str | None) -> datetime:
+    """Return an ISO 8601 time that has an offset, or lies in `zone` (`Europe/Berlin`).
+
+    Raises InputError for a time without either, and one that a clock change left out.
     """
     try:
         at = datetime.fromisoformat(text.strip())
@@ -68,9 +76,7 @@ def parse_time(text: str, zone: str | None, *, now: datetime | None = None) -> f
         at = at.replace(tzinfo=_zone(zone))
         if at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) != at.replace(tzinfo=None):
             raise InputError(f"{text!r} does not exist in {zone}: the clocks are put forward then")
-    if at <= (now or datetime.now(UTC)):
-        raise InputError(f"{text!r} is in the past: leave --at out to send now")
-    return at.timestamp()
+    return at
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -31,6 +31,11 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "opt-outs": ("opt_outs", "opt_outs", "List, add and remove who must not be written to."),
     "pause": ("everything", "pause", "Stop everything, within a second."),
     "resume": ("everything", "resume", "Let everything go on."),
+    "restore": (
+        "restore",
+        "restore",
+        "After Redis was restored from a backup: find out what was sent since.",
+    ),
     "config": ("config", "config", "Show every setting, where it comes from, what it is for."),
     "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
     "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),

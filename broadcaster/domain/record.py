@@ -86,6 +86,7 @@ class Reason(enum.IntEnum):
     UNKNOWN = 9
     RENDERING = 10
     DISCARDED = 11
+    REWOUND = 12
 
 
 class Evidence(enum.IntEnum):

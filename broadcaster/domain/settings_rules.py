@@ -6,6 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from broadcaster.domain.sentinel_url import parse as parse_sentinel_url
+from broadcaster.domain.sentinel_url import under_sentinel
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -80,6 +83,14 @@ def url(*schemes: str) -> Callable[[str], str]:
         return value.rstrip("/")
 
     return rule
+
+
+def redis_url(value: str) -> str:
+    """Take a Redis server's URL, or that of a primary under Sentinel."""
+    if not under_sentinel(value):
+        return url("redis", "rediss", "unix")(value)
+    parse_sentinel_url(value)
+    return value
 
 
 def signing_keys(value: str) -> str:

@@ -163,6 +163,7 @@ class Loader:
                 packed(body),
             ),
             text,
+            lasting=True,
         )
         for _ in range(SEAL_TRIES - 1):
             try:

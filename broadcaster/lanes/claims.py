@@ -104,7 +104,7 @@ def _str(value: Any) -> str:
 
 def intend(worker: str, optout_epoch: str, groups: list[Group]) -> Call[list[Verdict]]:
     """Ask the gate. A yes means that the record says `sending` and the POST may leave."""
-    return Call("intent", (worker, optout_epoch, packed(groups)), _verdicts)
+    return Call("intent", (worker, optout_epoch, packed(groups)), _verdicts, lasting=True)
 
 
 def _verdicts(reply: bytes) -> list[Verdict]:

@@ -14,22 +14,22 @@ MICRO = 1_000_000
 
 def start(broadcast: str, *, from_states: tuple[str, ...] = ("draft", "scheduled")) -> Call[str]:
     """Put all flows of a broadcast on their lanes at once; 'ok' or the state that forbids it."""
-    return Call("start", (broadcast, ",".join(from_states)), text)
+    return Call("start", (broadcast, ",".join(from_states)), text, lasting=True)
 
 
 def pause(broadcast: str, reason: str) -> Call[str]:
     """Take a running broadcast out of its lanes; 'ok' or the state it is in."""
-    return Call("pause", (broadcast, reason), text)
+    return Call("pause", (broadcast, reason), text, lasting=True)
 
 
 def resume(broadcast: str) -> Call[str]:
     """Put a paused broadcast back at the clock of its lanes; 'ok' or the state it is in."""
-    return Call("resume", (broadcast,), text)
+    return Call("resume", (broadcast,), text, lasting=True)
 
 
 def cancel(broadcast: str, reason: str) -> Call[str]:
     """Let nothing of a broadcast leave any more; its unsent records are skipped by `skip`, batch by batch."""
-    return Call("cancel", (broadcast, reason), text)
+    return Call("cancel", (broadcast, reason), text, lasting=True)
 
 
 def skip(broadcast: str, lane: str, batch: str, reason: Reason) -> Call[int]:
@@ -39,27 +39,27 @@ def skip(broadcast: str, lane: str, batch: str, reason: Reason) -> Call[int]:
 
 def pause_lane(lane: str, reason: str) -> Call[str]:
     """Stop one sender; `reason` is shown to whoever asks why it waits."""
-    return Call("lane_pause", (lane, "pause", reason, ""), text)
+    return Call("lane_pause", (lane, "pause", reason, ""), text, lasting=True)
 
 
 def resume_lane(lane: str) -> Call[str]:
     """Let a stopped or held sender go on."""
-    return Call("lane_pause", (lane, "resume", "", ""), text)
+    return Call("lane_pause", (lane, "resume", "", ""), text, lasting=True)
 
 
 def hold_lane(lane: str, seconds: float, reason: str) -> Call[str]:
     """Let a sender wait for a while (its queue at Twilio is full, say); it goes on by itself."""
-    return Call("lane_pause", (lane, "hold", int(seconds * MICRO), reason), text)
+    return Call("lane_pause", (lane, "hold", int(seconds * MICRO), reason), text, lasting=True)
 
 
 def set_rate(lane: str, segments_per_second: float) -> Call[str]:
     """Change a sender's pace, also while it sends."""
-    return Call("lane_pause", (lane, "rate", repr(float(segments_per_second)), ""), text)
+    return Call("lane_pause", (lane, "rate", repr(float(segments_per_second)), ""), text, lasting=True)
 
 
 def share_pool(lane: str, service: str) -> Call[str]:
     """Let a sender spend the permits of the Messaging Service whose pool it is in, besides its own."""
-    return Call("lane_pause", (lane, "pool", service, ""), text)
+    return Call("lane_pause", (lane, "pool", service, ""), text, lasting=True)
 
 
 def set_account_rate(segments_per_second: float | None) -> Call[int]:
@@ -77,9 +77,9 @@ def set_stop_rule(share: float, *, after: int, window: int) -> Call[int]:
 
 def pause_account(reason: str) -> Call[int]:
     """Stop everything with a reason; 1 if that changed anything."""
-    return Call("account_pause", (reason,), int)
+    return Call("account_pause", (reason,), int, lasting=True)
 
 
 def resume_account() -> Call[int]:
     """Let everything go on; 1 if that changed anything."""
-    return Call("account_pause", ("",), int)
+    return Call("account_pause", ("",), int, lasting=True)

@@ -84,10 +84,10 @@ def _apply(sets: dict[tuple[str, str], BitMap64], sign: str, scoped: str) -> Non
 def opt_out(addresses: Iterable[str], source: str, scope: str = EVERYWHERE) -> Call[int]:
     """Remember opt-outs (E.164 or `whatsapp:` addresses); answers how many are new."""
     entries = [[f"{scope}|{address}", source] for address in addresses]
-    return Call("optout", ("add", packed(entries)), lambda reply: int(reply[0]))
+    return Call("optout", ("add", packed(entries)), lambda reply: int(reply[0]), lasting=True)
 
 
 def opt_in(addresses: Iterable[str], scope: str = EVERYWHERE) -> Call[int]:
     """Forget opt-outs; answers how many there were."""
     entries = [[f"{scope}|{address}", ""] for address in addresses]
-    return Call("optout", ("remove", packed(entries)), lambda reply: int(reply[0]))
+    return Call("optout", ("remove", packed(entries)), lambda reply: int(reply[0]), lasting=True)

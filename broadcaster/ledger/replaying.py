@@ -107,7 +107,7 @@ def _call(mode: str, letters: Letters) -> Call[Answer]:
         int(Reason.DISCARDED),
         packed(letters.pairs.tolist()),
     )
-    return Call("replay", arguments, _answer)
+    return Call("replay", arguments, _answer, lasting=True)
 
 
 def _answer(reply: bytes) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -154,15 +155,24 @@ def explain_reason(reason: str) -> str:
     return reason
 
 
+def stopped_by(paused: str, rewind_since: int) -> str:
+    """Say what stops everything, from the account's fields; "" if nothing does."""
+    if rewind_since:
+        since = time.strftime("%H:%M:%S", time.localtime(rewind_since))
+        return f"Redis lost what was written from {since} on: what is unsent is being put in doubt first"
+    return f"everything is stopped: {paused}" if paused else ""
+
+
 async def _with_lanes(store: Store, view: BroadcastView, now: float) -> BroadcastView:
     """Add pace, forecast, and what each lane waits for."""
     keys = store.keys
     async with store.redis.pipeline(transaction=False) as pipe:
-        pipe.hget(keys.plain("account"), "paused")
+        pipe.hmget(keys.plain("account"), "paused", "rewind")
         pipe.zcount(keys.plain("workers"), now * 1e6, "+inf")
         for lane in view.senders:
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
-        account, workers, *lanes = await pipe.execute()
+        (paused, rewind), workers, *lanes = await pipe.execute()
+    account = stopped_by((paused or b"").decode(), int(rewind or 0))
     waits: dict[str, str] = {}
     rate_total, own = 0.0, view.spec.rate
     for lane, (rate, paused, hold, hold_reason, _) in zip(view.senders, lanes, strict=True):
@@ -177,7 +187,7 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
             waits[lane] = f"its pace of {float(rate):g}/s"
     rate_total = min(rate_total, own or rate_total)
     if account:
-        waits = {lane: f"everything is stopped: {account.decode()}" for lane in view.senders}
+        waits = dict.fromkeys(view.senders, account)
     elif not workers and view.unsent:
         waits = dict.fromkeys(view.senders, "no worker is running: start one with `broadcaster worker`")
     if view.state == "paused":

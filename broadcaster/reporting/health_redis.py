@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from broadcaster.reporting.broadcasts import stopped_by
 from broadcaster.reporting.health import Check, fail, ok, skew, warn
 from broadcaster.store.connection import check_server, client
 from broadcaster.store.errors import StoreError, WrongServer
@@ -155,11 +156,12 @@ async def _workers(redis: Any, prefix: str) -> Check:
 
 async def _stopped(redis: Any, prefix: str) -> list[Check]:
     """Say whether somebody, or Twilio's refusal, has stopped everything."""
-    reason = await redis.hget(f"{prefix}account", "paused")
-    if not reason:
+    paused, rewind = await redis.hmget(f"{prefix}account", "paused", "rewind")
+    found = stopped_by((paused or b"").decode(), int(rewind or 0))
+    if not found:
         return []
-    found = f"everything is stopped: {reason.decode()}"
-    return [warn("sending", found, "When that is put right: broadcaster resume")]
+    advice = "A worker does that by itself." if rewind else "When that is put right: broadcaster resume"
+    return [warn("sending", found, advice)]
 
 
 async def _setting(redis: Any, name: str) -> str | None:

@@ -7,13 +7,17 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from broadcaster.domain.sentinel_url import under_sentinel
 from broadcaster.store.errors import StoreError, Unreachable, WrongServer
+from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import Scripts
+from broadcaster.store.sentinel import primary_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +33,19 @@ SOCKET_TIMEOUT_SECONDS: Final = 10.0
 class Store:
     """The door to Redis: a client, the key names, and the scripts under the installation's epoch."""
 
-    def __init__(self, redis: Redis, prefix: str, epoch: str, url: str) -> None:
+    def __init__(self, redis: Redis, prefix: str, epoch: str, url: str, *, replicas: int = 0) -> None:
         self.redis: Any = redis  # redis-py types replies as "awaitable or value"; only the first happens here
         self.keys = Keys(prefix)
         self.epoch = epoch
         self.url = url
-        self._scripts = Scripts(redis, prefix, epoch)
+        self.replicas = replicas
+        self._scripts = Scripts(redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading)
+        self.guard = Guard(redis, self._scripts.run, replicas=replicas)
+
+    async def _before_loading(self) -> None:
+        """Find out whether a server that doesn't know our scripts is one that has lost writes."""
+        self.guard.forget_server()
+        await self.guard.look(run=self._scripts.run_unloaded)
 
     async def run(self, call: Call[T]) -> T:
         """Carry out one script call. Raises `StoreError`; `Unreachable` may have been carried out."""
@@ -47,6 +58,12 @@ class Store:
     async def run_each(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Carry out several script calls in one round trip; a refused call's answer is its `StoreError`."""
         return await self._scripts.run_each(calls)
+
+    async def with_new_epoch(self) -> Store:
+        """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""
+        epoch = secrets.token_hex(8)
+        await self.redis.set(self.keys.plain("epoch"), epoch)
+        return Store(self.redis, self.keys.prefix, epoch, self.url, replicas=self.replicas)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -79,28 +96,40 @@ class _Unix(_Lost, UnixDomainSocketConnection):
     pass
 
 
+class _Primary(_Lost, SentinelManagedConnection):
+    pass
+
+
+class _PrimaryTls(_Lost, SentinelManagedSSLConnection):
+    pass
+
+
 _TELLING: Final[dict[type, type[Any]]] = {
     Connection: _Tcp,
     SSLConnection: _Tls,
     UnixDomainSocketConnection: _Unix,
 }
+_PRIMARY: Final[dict[bool, type[Any]]] = {False: _Primary, True: _PrimaryTls}
 
 
 def client(url: str, *, connections: int = 32) -> Redis:
     """Make a client with explicit time-outs and a bounded pool; nothing is retried behind our back."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        **({} if url.startswith("unix:") else {"socket_connect_timeout": 5.0, "socket_keepalive": True}),
-    )
-    pool.connection_class = _TELLING[pool.connection_class]
+    bounds: dict[str, Any] = {"max_connections": connections, "timeout": SOCKET_TIMEOUT_SECONDS}
+    options: dict[str, Any] = {"socket_timeout": SOCKET_TIMEOUT_SECONDS}
+    if not url.startswith("unix:"):
+        options |= {"socket_connect_timeout": 5.0, "socket_keepalive": True}
+    if under_sentinel(url):
+        pool: BlockingConnectionPool = primary_pool(url, connections=_PRIMARY, pool=bounds, options=options)
+    else:
+        pool = BlockingConnectionPool.from_url(url, **bounds, **options)
+        pool.connection_class = _TELLING[pool.connection_class]
     return Redis.from_pool(pool)
 
 
-async def open_store(url: str, prefix: str = "bc:") -> Store:
+async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Store:
     """Connect, check the server, and join the installation under `prefix` (beginning one if there is none).
+
+    `replicas` must have an intent before it counts.
 
     Raises `Unreachable`, or `WrongServer` for a server that is too old, a Cluster, evicting, or holds newer
     data.
@@ -112,7 +141,7 @@ async def open_store(url: str, prefix: str = "bc:") -> Store:
     except BaseException:
         await redis.aclose()
         raise
-    return Store(redis, prefix, epoch, url)
+    return Store(redis, prefix, epoch, url, replicas=replicas)
 
 
 async def check_server(redis: Redis) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 StoreError
 ├── Unreachable         no answer; the command may or may not have been carried out
+│   └── Unconfirmed     carried out, but too few replicas have it: a failover may undo it
 ├── WrongServer         too old, a Cluster, evicting, or data of a newer version
 ├── EpochChanged        the installation is gone or another one: nothing may be sent
 └── LeaseLost           this worker's lease was taken away: its claims are no longer its own
@@ -16,6 +17,10 @@ class StoreError(Exception):
 
 class Unreachable(StoreError):  # noqa: N818 - reads as the state it names
     """No answer from Redis. What was asked may have been done: ask again, scripts are idempotent."""
+
+
+class Unconfirmed(Unreachable):
+    """Carried out by the primary, but fewer replicas have it than must: if that dies now, it never was."""
 
 
 class WrongServer(StoreError):  # noqa: N818

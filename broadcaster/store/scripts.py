@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgpack
 import msgspec
@@ -19,24 +19,31 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
+from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
 
 T = TypeVar("T")
+#: How long replicas may take to confirm.
+CONFIRM_MS: Final = 1000
 Argument = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One script with its arguments (after prefix and epoch) and how its reply is read."""
+    """One script with its arguments (after prefix and epoch) and how its reply is read.
+
+    `lasting`: what it did must outlive the primary before anything is built on it, so where replicas confirm
+    (`Scripts`) it counts only with them.
+    """
 
     script: str
     arguments: tuple[Argument, ...]
     decode: Callable[[Any], T]
+    lasting: bool = False
 
 
 def text(reply: bytes) -> str:
@@ -69,24 +76,45 @@ def script_names() -> list[str]:
     )
 
 
-class Scripts:
-    """Runs calls against one Redis; loads a script the server does not know (restart, failover, flush)."""
+_CONFIRM: Final = Call("confirm", (), int)
 
-    def __init__(self, redis: Redis, prefix: str, epoch: str) -> None:
+
+class Scripts:
+    """Runs calls against one Redis; loads a script the server does not know (restart, failover, flush).
+
+    A server without our scripts may be one that has lost writes, so `before_loading` is awaited first.
+    With `replicas` > 0 a lasting call counts only once so many replicas have it (WAIT, redis.io): else its
+    answer is `Unconfirmed`.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        prefix: str,
+        epoch: str,
+        *,
+        replicas: int = 0,
+        before_loading: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._redis: Any = redis
         self._fixed = (prefix, epoch)
+        self._replicas = replicas
+        self._before_loading = before_loading
         self._text = {name: read_script(name) for name in script_names()}
         self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
 
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises a `StoreError`; on `Unreachable` the call may have been carried out."""
-        command = ("EVALSHA", self._sha[call.script], 0, *self._fixed, *call.arguments)
+        answer = (await self.run_each([call]))[0]
+        if isinstance(answer, StoreError):
+            raise answer
+        found: T = answer
+        return found
+
+    async def run_unloaded(self, call: Call[T]) -> T:
+        """Run one call by its text, on a server that may not know our scripts. Raises a `StoreError`."""
         try:
-            try:
-                reply = await self._redis.execute_command(*command)
-            except NoScriptError:
-                await self._load()
-                reply = await self._redis.execute_command(*command)
+            reply = await self._redis.eval(self._text[call.script], 0, *self._fixed, *call.arguments)
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise Unreachable(f"Redis gave no answer to {call.script}: {error}") from error
         except ResponseError as error:
@@ -106,16 +134,11 @@ class Scripts:
 
         Raises `Unreachable` when it is not known which of them were carried out.
         """
-        replies = await self._pipeline(calls)
+        replies, confirmed = await self._pipeline(calls)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            try:
-                await self._load()
-            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-                raise Unreachable(f"Redis gave no answer: {error}") from error
-            except ResponseError as error:
-                raise refusal(error, "loading scripts") from error
-            again = await self._pipeline([calls[i] for i in unknown])
+            await self._load()
+            again, confirmed = await self._pipeline([calls[i] for i in unknown])
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         answers = []
@@ -125,26 +148,47 @@ class Scripts:
                 if isinstance(refused, Unreachable):
                     raise refused from reply
                 answers.append(refused)
+            elif call.lasting and not confirmed:
+                answers.append(
+                    Unconfirmed(f"{call.script}: fewer than {self._replicas} replicas have confirmed it")
+                )
             else:
                 answers.append(call.decode(reply))
         return answers
 
     async def _load(self) -> None:
         """Load all scripts: a server that knows only some would run a round trip out of order."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for body in self._text.values():
-                pipe.script_load(body)
-            await pipe.execute()
-
-    async def _pipeline(self, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
+            if self._before_loading is not None:
+                await self._before_loading()
             async with self._redis.pipeline(transaction=False) as pipe:
-                for call in calls:
-                    pipe.execute_command("EVALSHA", self._sha[call.script], 0, *self._fixed, *call.arguments)
-                replies: list[Any] = await pipe.execute(raise_on_error=False)
-                return replies
+                for body in self._text.values():
+                    pipe.script_load(body)
+                await pipe.execute()
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise Unreachable(f"Redis gave no answer: {error}") from error
+        except ResponseError as error:
+            raise refusal(error, "loading scripts") from error
+
+    async def _pipeline(self, calls: Sequence[Call[Any]]) -> tuple[list[Any], bool]:
+        """Return the replies, and whether replicas have confirmed them where that is asked."""
+        confirm = self._replicas > 0 and any(call.lasting for call in calls)
+        # WAIT asks for what its connection wrote last, and a call that was made before writes nothing
+        sent = [*calls, _CONFIRM] if confirm else calls
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for call in sent:
+                    pipe.execute_command("EVALSHA", self._sha[call.script], 0, *self._fixed, *call.arguments)
+                if confirm:
+                    pipe.execute_command("WAIT", self._replicas, CONFIRM_MS)
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise Unreachable(f"Redis gave no answer: {error}") from error
+        if not confirm:
+            return replies, True
+        *replies, written, acknowledged = replies
+        confirmed = written == 1 and isinstance(acknowledged, int) and acknowledged >= self._replicas
+        return replies, confirmed
 
 
 #: A server that takes no writes now and may later: a replica, one still loading, without its replicas, with a

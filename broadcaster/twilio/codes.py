@@ -33,6 +33,7 @@ _OWN: Final[dict[Reason, str]] = {
     Reason.UNKNOWN: "may have been sent, and no evidence was found",
     Reason.RENDERING: "the text could not be made from this recipient's columns: not sent",
     Reason.DISCARDED: "was a dead letter, and discarded by request",
+    Reason.REWOUND: "Redis lost what was written about it: may have been sent",
 }
 
 

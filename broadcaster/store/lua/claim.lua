@@ -31,7 +31,8 @@ local function answered(answer)
   return answer
 end
 
-local account = redis.call('HMGET', P .. 'account', 'paused', 'rate', 'tat', 'weights')
+local account = redis.call('HMGET', P .. 'account', 'paused', 'rate', 'tat', 'weights', 'rewind')
+if account[5] then return answered({1000000, {}, 'rewind:' .. account[5]}) end
 if account[1] and account[1] ~= '' then return answered({1000000, {}, account[1]}) end
 local W = {u = 90, n = 9, b = 1}
 if account[4] and account[4] ~= '' then

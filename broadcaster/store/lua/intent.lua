@@ -11,12 +11,12 @@
 local claims = P .. 'worker:' .. ARGV[3] .. ':claims'
 local groups = cmsgpack.unpack(ARGV[5])
 local leased = redis.call('ZSCORE', P .. 'workers', ARGV[3])
-local account = redis.call('HGET', P .. 'account', 'paused')
+local account = redis.call('HMGET', P .. 'account', 'paused', 'rewind')
 local optouts = redis.call('GET', P .. 'optouts:epoch') or '0'
 
 local function refusal(group)
   if not leased or redis.call('HEXISTS', claims, group[1]) == 0 then return 'claim' end
-  if account and account ~= '' then return 'account' end
+  if account[2] or (account[1] and account[1] ~= '') then return 'account' end
   if optouts ~= ARGV[4] then return 'optouts' end
   local lane = redis.call('HMGET', lane_key(group[2]), 'paused', 'hold')
   if lane[1] and lane[1] ~= '' then return 'lane' end

@@ -16,6 +16,8 @@ local changed, caused, paused = 0, 0, {}
 -- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance.
 local function may_follow(state, new, code, new_code)
   if state == SENDING then return true end
+  -- what was lost may hold a newer attempt than the one that failed
+  if state == IN_DOUBT and code == REWOUND then return new >= ACCEPTED end
   if state == IN_DOUBT then return new ~= IN_DOUBT or (code == LEASE_LOST and new_code ~= LEASE_LOST) end
   if state == DEAD and code == UNKNOWN then return new >= ACCEPTED and new < DEAD end
   if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
@@ -161,7 +163,12 @@ local function apply(lane, bid, batch, o, broadcast)
     -- an acceptance wins over a retry that still waits, whichever attempt it is about
     if state ~= RETRY then return remember_late(bid, batch, o) end
   end
-  if attempt < o[2] or not may_follow(state, new, known, code) then return end
+  if attempt < o[2] then
+    -- Redis has lost this attempt's intent (guard.lua); it may have lost more attempts behind it
+    if state >= ACCEPTED and state ~= DEAD then return end
+    if new < ACCEPTED then new, code = IN_DOUBT, REWOUND end
+    attempt = o[2]
+  elseif not may_follow(state, new, known, code) then return end
   -- it goes again because it failed on its way: only that it did arrive would be news
   if state == RETRY and told_sid == sid and new ~= DELIVERED and new ~= READ then return end
   if attempt > 1 and (new == RETRY or new == DEAD) then

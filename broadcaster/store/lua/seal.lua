@@ -4,7 +4,8 @@
 -- ARGV[3] broadcast  ARGV[4] 'draft' | 'scheduled'  ARGV[5] unix second to start at, or ''
 -- ARGV[6] expires (unix second) or ''  ARGV[7] rate (segments a second) or ''  ARGV[8] fingerprint
 -- ARGV[9] msgpack [lanes: [name, rate, batches], counts: {state: n}, codes: {'state:code': n}, facts: {name: text}]
--- Returns 'ok', or the state that forbids it: an import is sealed only while its importer holds its lease.
+-- Returns 'ok', or the state that forbids it: an import is sealed only while its importer holds its lease; 'incomplete'
+--   if the ledger does not hold a record for each recipient.
 --   Asked again after the same seal: 'ok', whatever became of it since (a schedule may have started it).
 
 local bid = ARGV[3]
@@ -14,7 +15,13 @@ if state ~= 'importing' and redis.call('HGET', key, 'print') == ARGV[8] then ret
 if state ~= 'importing' then return state or 'gone' end
 if redis.call('EXISTS', key .. ':importer') == 0 then return 'abandoned' end
 local body = cmsgpack.unpack(ARGV[9])
-local total = 0
+local total, written = 0, 0
+for i, lane in ipairs(body[1]) do
+  for k = 0, lane[3] - 1 do written = written + redis.call('STRLEN', ledger_key(bid, (i - 1) .. '.' .. k)) / 32 end
+end
+for _, n in pairs(body[2]) do total = total + n end
+-- a Redis that lost its last writes, say, and its importer went on
+if written ~= total then return 'incomplete' end
 redis.call('DEL', key .. ':lanes')
 for i, lane in ipairs(body[1]) do
   redis.call('RPUSH', key .. ':lanes', lane[1])
@@ -24,7 +31,6 @@ for i, lane in ipairs(body[1]) do
 end
 for s, n in pairs(body[2]) do
   redis.call('HSET', key, 'n' .. s, n)
-  total = total + n
 end
 for c, n in pairs(body[3]) do redis.call('HSET', key .. ':codes', c, n) end
 for name, text in pairs(body[4]) do redis.call('HSET', key, name, text) end

@@ -7,6 +7,7 @@
 --   [index, attempt, changed (s), absent (0|1), hold (0|1)]
 --   changed: as the record stood when it was judged. absent: the list proves that Twilio hasn't got it; without that it
 --   becomes a dead letter. hold: the policy forbids a new try.
+-- While Redis is being rewound nothing is settled: what is under way isn't known yet.
 -- Returns msgpack [retried, dead, skipped, accepted, completed]: counts, and broadcasts that this completed.
 -- Twice with the same input changes nothing the second time: only a record in doubt, at that attempt, is settled.
 
@@ -19,6 +20,12 @@ local function verdict_of(v, b, spent)
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return SKIPPED, EXPIRED, 3 end
   if v[5] == 1 or spent >= most then return DEAD, UNKNOWN, 4 end
   return RETRY, nil, 0
+end
+
+-- What was in doubt only because Redis had lost writes goes back into its flow, which gives nothing of it any more: as
+-- ranges, since that may be everything.
+local function put_back(bid, lane, batch, from, to)
+  redis.call('LPUSH', flow_key(bid, lane) .. ':back', string.match(batch, '%.(%d+)$') .. ':' .. from .. ':' .. to)
 end
 
 local function settle(lane, bid, batch, v, b)
@@ -36,27 +43,42 @@ local function settle(lane, bid, batch, v, b)
     -- an earlier attempt is known to be with Twilio: there is nothing to send again
     new, told, sid, flags, word = late[2], late[3], late[6], with_flags(flags, late[9]), 'list'
   else
-    new, told, evidence = verdict_of(v, b, spent)
+    new, told, evidence = verdict_of(v, b, code == REWOUND and 0 or spent)
+    if new == RETRY and code == REWOUND then new, told = QUEUED, 0 end
     flags = bit.bor(bit.band(flags, 0xF1), evidence * 2)
     word = new == DEAD and 'policy' or 'absent'
   end
   told = told or code
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, told, sid, began_s, now_s))
   moved(bid, batch, IN_DOUBT, new)
-  remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word})
+  if new ~= QUEUED then remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word}) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. told, 1) end
   if new == RETRY then
     redis.call('HINCRBY', bc_key(bid), 'retried', 1)
     retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, b[1] == 'running')
   end
-  local kind = done[new] and new or ACCEPTED
+  local kind = new == QUEUED and RETRY or done[new] and new or ACCEPTED
   done[kind] = done[kind] + 1
+  return new == QUEUED
 end
 
-for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
+local groups = cmsgpack.unpack(ARGV[4])
+if redis.call('HEXISTS', P .. 'account', 'rewind') == 1 then groups = {} end
+for _, group in ipairs(groups) do
   local lane, bid, batch, verdicts = group[1], group[2], group[3], group[4]
-  local b = redis.call('HMGET', bc_key(bid), 'state', 'expires')
-  for _, v in ipairs(verdicts) do settle(lane, bid, batch, v, b) end
+  local b = redis.call('HMGET', bc_key(bid), 'state', 'expires', 'cls')
+  local from, to, any
+  for _, v in ipairs(verdicts) do
+    if settle(lane, bid, batch, v, b) then
+      if to ~= v[1] then
+        if from then put_back(bid, lane, batch, from, to) end
+        from = v[1]
+      end
+      to, any = v[1] + 1, true
+    end
+  end
+  if any then put_back(bid, lane, batch, from, to) end
+  if any and b[1] == 'running' then activate(bid, lane, b[3]) end
 end
 apply_counters()
 if done[RETRY] > 0 then wake() end

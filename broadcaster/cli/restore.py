@@ -1,0 +1,78 @@
+"""`broadcaster restore`: Redis was restored from a backup, which doesn't know what was sent since."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.connect import with_store
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import env_file_option, json_option, parse_moment
+from broadcaster.cli.output import print_json, when
+from broadcaster.ledger.rewinding import Rewound, rewind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broadcaster.store.connection import Store
+
+
+@click.command()
+@click.option("--taken-at", required=True, metavar="TIME", help="When the backup was taken: ISO 8601.")
+@click.option("--zone", metavar="ZONE", help="The time zone of --taken-at, like Europe/Berlin.")
+@click.option(
+    "--workers-gone", is_flag=True, help="No worker of before is running or stopped anywhere: you made sure."
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@json_option
+@env_file_option
+def restore(
+    taken_at: str, zone: str | None, *, workers_gone: bool, yes: bool, as_json: bool, env_file: Path | None
+) -> None:
+    """Make a restored backup safe to send from. Run it before any worker is started.
+
+    Everything unsent in the backup may have been sent since it was taken: it is put in doubt, and workers
+    find out at Twilio. What was accepted counts as accepted, what is proven absent is sent. Workers of before
+    are refused from now on; without --workers-gone one that only hangs is reckoned with for a quarter of an
+    hour (BROADCASTER_OWNER_GONE_SECONDS).
+    """
+    at = parse_moment(taken_at, zone)
+    if at > datetime.now(UTC):
+        raise InputError(f"{taken_at!r} is yet to come: --taken-at is when the backup was taken")
+    if not yes and not as_json:
+        click.confirm("Put every unsent message of this Redis in doubt?", abort=True, err=True)
+
+    async def work(store: Store) -> Rewound | None:
+        await store.guard.look(rewind_to=at.timestamp(), workers_gone=workers_gone)
+        shown = _Progress(quiet=as_json)
+        return await rewind(await store.with_new_epoch(), shown.say)
+
+    done = with_store(env_file, work)
+    if done is None:
+        raise click.ClickException(
+            "another process has just done the same: see `broadcaster broadcasts list`"
+        )
+    if as_json:
+        print_json({"since": done.since, "broadcasts": done.broadcasts, "in_doubt": done.messages})
+        return
+    click.echo(
+        f"{done.messages:,} messages of {done.broadcasts:,} broadcasts may have been sent since "
+        f"{when(done.since)}: they are in doubt until Twilio's list shows what became of them.\n"
+        "Broadcasts, opt-outs and replays made after the backup are not in it. Start the workers now."
+    )
+
+
+class _Progress:
+    """A line a second while it goes on."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._said = time.monotonic()
+
+    def say(self, broadcasts: int, messages: int) -> None:
+        if not self._quiet and time.monotonic() - self._said >= 1:
+            self._said = time.monotonic()
+            click.echo(f"{broadcasts:,} broadcasts, {messages:,} messages in doubt …", err=True)

@@ -1,0 +1,42 @@
+#!lua flags=allow-oom
+-- rewind: put everything unsent of some batches of one flow in doubt, since it may have been sent by what was lost.
+--
+-- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] msgpack: list of batches
+-- Returns how many records are newly in doubt; -1 where nothing is being rewound.
+-- The flow gives nothing from now on: settle.lua puts each record back once, when it is shown not to have left. A record
+-- that wasn't under way counts as the attempt after its last, so that claims of before can't send it.
+-- Twice with the same input changes nothing the second time.
+
+local bid, lane = ARGV[3], ARGV[4]
+local v = redis.call('HMGET', P .. 'account', 'rewind', 'rewind_at')
+if not v[1] then return -1 end
+local from_s, at_s = tonumber(v[1]), tonumber(v[2])
+local marked = 0
+
+local function doubted(batch, raw)
+  local pieces, changed = {}, 0
+  for at = 1, #raw - 31, 32 do
+    local state, spent, flags, segments, attempt, code = head_of(raw, at)
+    local began_s, changed_s = struct.unpack('>I4I4', raw, at + 24)
+    local piece = string.sub(raw, at, at + 31)
+    if state <= IN_DOUBT and not (state == IN_DOUBT and code == REWOUND and changed_s >= at_s) then
+      if state == QUEUED or state == RETRY then attempt, began_s = attempt + 1, from_s end
+      piece = record(IN_DOUBT, spent, flags, segments, attempt, REWOUND, string.sub(raw, at + 8, at + 23), began_s, now_s)
+      if state ~= IN_DOUBT then moved(bid, batch, state, IN_DOUBT) end
+      changed = changed + 1
+    end
+    pieces[#pieces + 1] = piece
+  end
+  if changed > 0 then redis.call('SETRANGE', ledger_key(bid, batch), 0, table.concat(pieces)) end
+  marked = marked + changed
+end
+
+local flow = flow_key(bid, lane)
+redis.call('HSET', flow, 'head', redis.call('HGET', flow, 'n') or 0, 'pos', 0)
+redis.call('DEL', flow .. ':back', flow .. ':retry')
+for _, batch in ipairs(cmsgpack.unpack(ARGV[5])) do
+  local raw = redis.call('GET', ledger_key(bid, batch))
+  if raw then doubted(batch, raw) end
+end
+apply_counters()
+return marked

@@ -1,0 +1,47 @@
+"""Connections to whoever is the primary of a Redis under Sentinel (`domain/sentinel_url.py`)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+from broadcaster.domain.sentinel_url import parse
+
+#: Each sentinel is asked in turn who the primary is: one that is gone must not hold the others up.
+ASK_SECONDS: Final = 1.0
+
+
+class PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
+    """A bounded pool of connections to whoever is the primary when each is made."""
+
+
+def primary_pool(
+    url: str, *, connections: dict[bool, type[Any]], pool: dict[str, Any], options: dict[str, Any]
+) -> PrimaryPool:
+    """Make a pool for the primary of a Sentinel URL.
+
+    `connections` are the connection classes without and with TLS; `pool` and `options` go to the pool and to
+    each connection.
+    """
+    address = parse(url)
+    kind = connections[address.tls]
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        address.hosts,
+        sentinel_kwargs={
+            "socket_timeout": ASK_SECONDS,
+            "socket_connect_timeout": ASK_SECONDS,
+            "ssl": address.tls,
+            **address.sentinel_options,
+        },
+    )
+    return PrimaryPool(  # type: ignore[no-untyped-call]
+        address.service,
+        sentinel,
+        connection_class=kind,
+        **pool,
+        **options,
+        **address.options,
+        db=address.db,
+    )
