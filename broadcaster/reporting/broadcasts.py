@@ -12,6 +12,7 @@ import msgspec
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import State
 from broadcaster.reporting.doubt import SearchState, read_search
+from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
         for lane in view.senders:
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
         (paused, rewind), workers, *lanes = await pipe.execute()
-    account = stopped_by((paused or b"").decode(), int(rewind or 0))
+    account = stopped_by((paused or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
     waits: dict[str, str] = {}
     rate_total, own = 0.0, view.spec.rate
     for lane, (rate, paused, hold, hold_reason, _) in zip(view.senders, lanes, strict=True):

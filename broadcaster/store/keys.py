@@ -19,6 +19,9 @@ lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit
 account                   hash       pause, rate, concurrency of the whole installation
+server                    hash       which Redis this is and how it keeps writes; as long as the installation
+rewound                   hash       the last rewinding and who may have sent before it; until the next
+confirm                   string     written before a WAIT, under Sentinel
 workers, overdue          zset|hash  leases; members leave with their worker
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims

@@ -1,0 +1,55 @@
+"""Where replicas must confirm and none is there: nothing counts as intended, and nothing is lost by that."""
+
+from __future__ import annotations
+
+import pytest
+from driving import LANE, group, join, take
+from loading import counts, load
+
+from broadcaster.domain.record import State
+from broadcaster.lanes import claims, control
+from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.store.connection import Store
+from broadcaster.store.errors import Unconfirmed
+
+
+@pytest.fixture
+async def wanting(store: Store) -> Store:
+    """A store that wants a replica which this server hasn't got."""
+    return Store(store.redis, store.keys.prefix, store.epoch, store.url, replicas=1)
+
+
+async def test_an_intent_that_no_replica_has_is_no_yes_and_goes_back(store: Store, wanting: Store) -> None:
+    bid = await load(store, {LANE: 3})
+    await join(store)
+    (held,) = await take(store)
+    with pytest.raises(Unconfirmed):
+        await wanting.run(claims.intend("w1", "0", [group(held)]))
+    assert await counts(store, bid) == {State.SENDING: 3}
+    # asked again it writes nothing, and is confirmed no more for that
+    with pytest.raises(Unconfirmed):
+        await wanting.run(claims.intend("w1", "0", [group(held)]))
+    await store.run(claims.release("w1", [held.claim], {held.claim: [0, 1, 2]}))
+    assert await counts(store, bid) == {State.RETRY: 3}
+
+
+async def test_what_need_not_last_is_answered(store: Store, wanting: Store) -> None:
+    await load(store, {LANE: 3})
+    await join(wanting)
+    assert len(await take(wanting)) == 1
+
+
+async def test_steering_says_that_it_is_not_safe_yet(store: Store, wanting: Store) -> None:
+    bid = await load(store, {LANE: 3})
+    with pytest.raises(Unconfirmed, match="fewer than 1 replicas"):
+        await wanting.run(control.pause(bid, "by request"))
+    view = await read_broadcast(store, bid)
+    assert view is not None
+    assert view.state == "paused"
+
+
+async def test_whoever_looks_is_told_what_it_waits_for(store: Store, wanting: Store) -> None:
+    bid = await load(store, {LANE: 3})
+    view = await read_broadcast(wanting, bid)
+    assert view is not None
+    assert "0 of 1 replicas confirm" in view.waits_for[LANE]

@@ -1,0 +1,64 @@
+"""The URL of a Redis under Sentinel: what it says, and what is wrong with one that can't be used."""
+
+from __future__ import annotations
+
+import pytest
+
+from broadcaster.domain.sentinel_url import SentinelAddress, parse, under_sentinel
+from broadcaster.settings import SettingsError, load_settings
+from broadcaster.store.connection import client
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis+sentinel://a/main", SentinelAddress((("a", 26379),), "main")),
+        (
+            "redis+sentinel://a:1,b:2,[::1]:3/main/4",
+            SentinelAddress((("a", 1), ("b", 2), ("::1", 3)), "main", 4),
+        ),
+        ("rediss+sentinel://a:1/main", SentinelAddress((("a", 1),), "main", tls=True)),
+        (
+            "redis+sentinel://me:p%40ss@a:1/main?sentinel_password=other&client_name=bc",
+            SentinelAddress(
+                (("a", 1),),
+                "main",
+                options={"client_name": "bc", "username": "me", "password": "p@ss"},
+                sentinel_options={"password": "other"},
+            ),
+        ),
+    ],
+)
+def test_what_it_says(url: str, expected: SentinelAddress) -> None:
+    assert under_sentinel(url)
+    assert parse(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis+sentinel://a:1", "must name the primary"),
+        ("redis+sentinel://a:1/main/x", "must name the primary"),
+        ("redis+sentinel://a:one/main", "host:port"),
+        ("redis+sentinel://:pw@/main", "host:port"),
+        ("redis+sentinel://a:1,,b:2/main", "host:port"),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_password(url: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as raised:
+        load_settings(None, redis_url=url)
+    assert "pw" not in str(raised.value)
+
+
+def test_intents_want_a_replica_only_under_sentinel() -> None:
+    assert load_settings(None).replicas_to_confirm == 0
+    assert load_settings(None, redis_url="redis://a").replicas_to_confirm == 0
+    assert load_settings(None, redis_url="redis+sentinel://a/main").replicas_to_confirm == 1
+    both = load_settings(None, redis_url="redis+sentinel://a/main", confirm_replicas=2)
+    assert both.replicas_to_confirm == 2
+
+
+def test_its_password_is_in_no_repr() -> None:
+    address = parse("redis+sentinel://:hush@a/main?sentinel_password=hush")
+    assert "hush" not in repr(address)
+    assert "hush" not in repr(client("redis+sentinel://:hush@a/main"))
