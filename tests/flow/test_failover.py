@@ -1,0 +1,112 @@
+"""A primary that dies under Sentinel. What left was known to the replica that takes over, so nobody is told twice."""
+
+# ruff: noqa: T201 - a run with -s shows what it measured
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from fault_proxy import FaultProxy
+from loading import load
+from losing import LANE, command, crash, ended, kept, standing, still, taken, under_sentinel
+from servers import Replicated, Server, replicated, wait_for
+
+from broadcaster.domain.record import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("sentinels", [1, pytest.param(3, marks=pytest.mark.slow)])
+async def test_a_primary_that_dies_while_its_workers_live(tmp_path: Path, sentinels: int) -> None:
+    with replicated(tmp_path, sentinels=sentinels) as group:
+        async with under_sentinel(tmp_path, group) as run:
+            run.start_worker()
+            bid = await load(run.store, {LANE: 900}, rates={LANE: 250})
+            await taken(run, 200)
+            primary = group.primary
+            primary.kill()
+            began, at = time.monotonic(), await taken(run)
+            group.failed_over(primary)
+            named = time.monotonic() - began
+            await taken(run, at + 100)
+            again = time.monotonic() - began
+            assert await ended(run, bid) == {State.ACCEPTED: 900}
+            await kept(run, bid, 900)
+            assert run.workers[0].poll() is None
+            print(f"\nanother primary after {named:.1f} s, 100 more messages after {again:.1f} s")
+
+
+async def held_back(group: Replicated, proxy: FaultProxy) -> Server:
+    """Put the replica behind a proxy; return it. Sentinel would undo that in some seconds."""
+    (replica,) = (server for server in group.servers if server is not group.primary)
+    await asyncio.to_thread(group.follow, replica, proxy.port)
+    return replica
+
+
+async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -> None:
+    """What the primary alone knew is lost with it and the worker: of that nothing has left."""
+    with replicated(tmp_path, sentinels=1) as group:
+        primary = group.primary
+        assert primary.port
+        async with under_sentinel(tmp_path, group) as run, FaultProxy(primary.port) as proxy:
+            worker = run.start_worker()
+            bid = await load(run.store, {LANE: 900}, rates={LANE: 250})
+            await taken(run, 50)
+            replica = await held_back(group, proxy)
+            await taken(run, await taken(run) + 50)
+            proxy.stall()
+            stopped = await still(run, for_seconds=1, within_seconds=2)
+            assert run.workers[0].poll() is None
+            sending = (await standing(run, bid)).get(State.SENDING, 0)
+            behind = primary.info("replication")["master_repl_offset"] - replica.info("replication")[
+                "slave_repl_offset"
+            ]
+            assert behind > 0
+            primary.kill()
+            crash(worker)
+            proxy.refuse()
+            await asyncio.to_thread(group.failed_over, primary)
+            run.start_worker()
+            assert await ended(run, bid) == {State.ACCEPTED: 900}
+            await kept(run, bid, 900)
+            print(f"\n{behind} bytes behind: stopped at {stopped}, with {sending} sending; lost, and ended well")
+
+
+async def test_a_stopped_replica_stops_the_sending_and_its_return_lets_it_go_on(tmp_path: Path) -> None:
+    with replicated(tmp_path, sentinels=1) as group:
+        async with under_sentinel(tmp_path, group) as run:
+            run.start_worker()
+            bid = await load(run.store, {LANE: 600}, rates={LANE: 250})
+            await taken(run, 100)
+            (replica,) = (server for server in group.servers if server is not group.primary)
+            replica.pause()
+            stopped = await still(run, for_seconds=1, within_seconds=2)
+            assert stopped < 600
+            wait_for(lambda: "replicas.missing" in run.logs(), 5, "it says why")
+            replica.resume()
+            assert await ended(run, bid) == {State.ACCEPTED: 600}
+            await kept(run, bid, 600)
+
+
+async def test_commands_find_the_primary_through_sentinel(tmp_path: Path) -> None:
+    with replicated(tmp_path, sentinels=1) as group:
+        async with under_sentinel(tmp_path, group) as run:
+            bid = await load(run.store, {LANE: 3}, begin=False)
+            primary = group.primary
+            primary.kill()
+            await asyncio.to_thread(group.failed_over, primary)
+            code, out, err = await command(run, "broadcasts", "list")
+            assert (code, err) == (0, "")
+            assert bid in out
+            run.start_worker()
+            code, _, err = await command(run, "broadcasts", "start", bid, "--yes")
+            assert code == 0, err
+            assert await ended(run, bid) == {State.ACCEPTED: 3}
+            group.servers[0].start()
+            run.workers[0].send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(run.workers[0].wait, 20) == 0
