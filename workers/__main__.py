@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvloop
@@ -17,7 +19,7 @@ from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.runtime import message_sender, opened_store, retry_policy, twilio_rest
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
-from broadcaster.store.errors import StoreError
+from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from broadcaster.telemetry.metrics import MetricsServer
 
 log = structlog.get_logger("worker")
+
+#: While Redis doesn't answer it is said so often.
+SAY_AGAIN_SECONDS: Final = 30.0
 
 
 def main() -> int:
@@ -72,6 +77,9 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
     )
     async with message_sender(settings, concurrency) as sender:
         await sender.self_test()
+        await _redis_answers(settings, redis_url, stop)
+        if stop.is_set():
+            return 0
         async with opened_store(settings, redis_url) as store:
             await store.run(set_account_rate(settings.account_rate))
             stop_rule = set_stop_rule(
@@ -95,6 +103,21 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                     server.close()
     log.info("worker.stopped", pid=os.getpid())
     return 0
+
+
+async def _redis_answers(settings: Settings, redis_url: str, stop: asyncio.Event) -> None:
+    """Wait until Redis answers: it may be failing over, or come up later than this process."""
+    said = -SAY_AGAIN_SECONDS
+    while not stop.is_set():
+        try:
+            async with opened_store(settings, redis_url):
+                return
+        except Unreachable as error:
+            if monotonic() - said >= SAY_AGAIN_SECONDS:
+                said = monotonic()
+                log.warning("redis.awaited", error=str(error))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.5)
 
 
 def _settling(settings: Settings) -> Settling:

@@ -45,6 +45,7 @@ GAP_SECONDS: Final = 0.002
 LATE_SECONDS: Final = 1.0
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
+SAY_AGAIN_SECONDS: Final = 30.0
 
 
 #: Calls that are made again where Redis has lost what they did.
@@ -167,7 +168,7 @@ class Dispatcher:
 
         Raises `EpochChanged`, and `Unreachable` once the time to stop is over.
         """
-        pause, waited = PAUSE_FIRST_SECONDS, 0.0
+        pause, waited, say_at = PAUSE_FIRST_SECONDS, 0.0, 0.0
         while True:
             try:
                 answers = await self._store.run_each(calls)
@@ -181,7 +182,8 @@ class Dispatcher:
                 error: StoreError = refused
             except Unreachable as unreachable:
                 error = unreachable
-            if not waited:
+            if waited >= say_at:
+                say_at += SAY_AGAIN_SECONDS
                 log.warning("redis.unreachable", error=str(error), in_flight=self._poster.in_flight)
             self._metrics.redis_failed("exchange")
             if self._stop_by is not None and monotonic() > self._stop_by:

@@ -125,3 +125,16 @@ async def test_sigterm_finishes_what_is_in_flight_and_gives_back_the_rest(tmp_pa
         run.start_worker()
         assert await run.settled(bid, timeout=60) == {State.ACCEPTED: 1_000}
         await check_truth(run, bid, 1_000)
+
+
+async def test_a_worker_that_starts_while_redis_is_away_waits_for_it(tmp_path: Path, wait_until: Any) -> None:
+    """It says so, and sends once Redis is there."""
+    async with deployment(tmp_path, workers=0) as run:
+        bid = await load(run.store, {"+15550000001": 20})
+        run.redis.kill()
+        worker = run.start_worker()
+        await wait_until(lambda: "redis.awaited" in run.logs())
+        assert worker.poll() is None
+        run.redis.restart()
+        assert await run.settled(bid, timeout=30) == {State.ACCEPTED: 20}
+        await check_truth(run, bid, 20)
