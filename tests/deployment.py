@@ -181,7 +181,9 @@ async def deployment_on(
     """Do as `deployment` does with servers that are there already; `replicas` confirm intents."""
     async with simulator(folder, ENDLESS_QUEUES | config) as sim:
         environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("TWILIO_", "BROADCASTER_", "REDIS_"))},
+            **{
+                k: v for k, v in os.environ.items() if not k.startswith(("TWILIO_", "BROADCASTER_", "REDIS_"))
+            },
             "REDIS_URL": url,
             "TWILIO_API_BASE_URL": sim.url,
             "TWILIO_ACCOUNT_SID": ACCOUNT_SID,

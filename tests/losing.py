@@ -39,7 +39,9 @@ OPEN: Final = MOVING | {State.IN_DOUBT}
 
 
 @asynccontextmanager
-async def alone(folder: Path, *, fsync: str = "always", **config: Any) -> AsyncIterator[tuple[Deployment, Server]]:
+async def alone(
+    folder: Path, *, fsync: str = "always", **config: Any
+) -> AsyncIterator[tuple[Deployment, Server]]:
     """Run a campaign's parts around one server; no worker yet."""
     with Server(folder / "redis", appendfsync=fsync) as server:
         async with deployment_on(server, server.url, folder, workers=0, **(TWILIO | config)) as run:
@@ -147,7 +149,9 @@ class Loss:
 
     def __str__(self) -> str:
         states = {state.label: n for state, n in self.truth.states.items()}
-        return f"{self.size} bytes and {self.unknown} messages lost, whole after {self.seconds:.1f} s: {states}"
+        return (
+            f"{self.size} bytes and {self.unknown} messages lost, whole after {self.seconds:.1f} s: {states}"
+        )
 
 
 async def lose_the_tail(

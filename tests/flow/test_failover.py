@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("sentinels", [1, pytest.param(3, marks=pytest.mark.slow)])
 async def test_a_primary_that_dies_while_its_workers_live(tmp_path: Path, sentinels: int) -> None:
-    with replicated(tmp_path, sentinels=sentinels) as group:
+    with replicated(tmp_path, replicas=2, sentinels=sentinels) as group:
         async with under_sentinel(tmp_path, group) as run:
             run.start_worker()
             bid = await load(run.store, {LANE: 900}, rates={LANE: 250})
@@ -31,7 +31,7 @@ async def test_a_primary_that_dies_while_its_workers_live(tmp_path: Path, sentin
             primary = group.primary
             primary.kill()
             began, at = time.monotonic(), await taken(run)
-            group.failed_over(primary)
+            await asyncio.to_thread(group.failed_over, primary)
             named = time.monotonic() - began
             await taken(run, at + 100)
             again = time.monotonic() - began
@@ -63,18 +63,22 @@ async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -
             stopped = await still(run, for_seconds=1, within_seconds=2)
             assert run.workers[0].poll() is None
             sending = (await standing(run, bid)).get(State.SENDING, 0)
-            behind = primary.info("replication")["master_repl_offset"] - replica.info("replication")[
-                "slave_repl_offset"
-            ]
+            behind = (
+                primary.info("replication")["master_repl_offset"]
+                - replica.info("replication")["slave_repl_offset"]
+            )
             assert behind > 0
             primary.kill()
             crash(worker)
             proxy.refuse()
-            await asyncio.to_thread(group.failed_over, primary)
+            now = await asyncio.to_thread(group.failed_over, primary)
+            group.rejoin(primary, now)
             run.start_worker()
             assert await ended(run, bid) == {State.ACCEPTED: 900}
             await kept(run, bid, 900)
-            print(f"\n{behind} bytes behind: stopped at {stopped}, with {sending} sending; lost, and ended well")
+            print(
+                f"\n{behind} bytes behind: stopped at {stopped}, with {sending} sending; lost, and ended well"
+            )
 
 
 async def test_a_stopped_replica_stops_the_sending_and_its_return_lets_it_go_on(tmp_path: Path) -> None:
@@ -99,14 +103,17 @@ async def test_commands_find_the_primary_through_sentinel(tmp_path: Path) -> Non
             bid = await load(run.store, {LANE: 3}, begin=False)
             primary = group.primary
             primary.kill()
-            await asyncio.to_thread(group.failed_over, primary)
+            now = await asyncio.to_thread(group.failed_over, primary)
             code, out, err = await command(run, "broadcasts", "list")
-            assert (code, err) == (0, "")
+            assert code == 0, err
             assert bid in out
+            code, _, err = await command(run, "broadcasts", "start", bid)
+            assert code, err
+            assert "confirmed" in err, "nothing is promised that one server alone knows"
+            group.rejoin(primary, now)
             run.start_worker()
-            code, _, err = await command(run, "broadcasts", "start", bid, "--yes")
+            code, _, err = await command(run, "broadcasts", "start", bid)
             assert code == 0, err
             assert await ended(run, bid) == {State.ACCEPTED: 3}
-            group.servers[0].start()
             run.workers[0].send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(run.workers[0].wait, 20) == 0

@@ -63,7 +63,9 @@ async def test_an_emptied_redis_stops_everything_and_a_backup_goes_on(tmp_path: 
         run.start_worker()
         assert await ended(run, bid) == {State.ACCEPTED: 700}
         await kept(run, bid, 700)
-        print(f"\nemptied at {stopped} of 700, restored from 100: whole after {time.monotonic() - began:.1f} s")
+        print(
+            f"\nemptied at {stopped} of 700, restored from 100: whole after {time.monotonic() - began:.1f} s"
+        )
 
 
 @pytest.mark.parametrize(
