@@ -54,17 +54,18 @@ class Lossy(Messages):
         await redis.hset(self.store.keys.plain("server"), mapping={"run": "another", "always": "0"})
 
     @precondition(lambda self: self.backup)
-    @rule(early=st.booleans(), killed=st.booleans())
-    def redis_loses_writes(self, early: bool, killed: bool) -> None:  # noqa: FBT001
+    @rule(data=st.data(), early=st.booleans())
+    def redis_loses_writes(self, data: st.DataObject, early: bool) -> None:  # noqa: FBT001
         """Who lives writes again what it remembers, before (`early`) or after all is in doubt."""
         assert self.backup is not None
         again = self.said[self.backup.said :]
         self.do(self.put_back(self.backup))
-        if killed:
-            for hands in self.alive():
+        for hands in self.alive():
+            if data.draw(st.sampled_from([True, True, False]), label=f"{hands.name} is killed with it"):
                 hands.gone = True
                 hands.slices.clear()
-            again = []
+        living = {hands.name for hands in self.alive()}
+        again = [call for call in again if call.arguments[0] in living]
         assert self.do(self.store.guard.look()).lost
         if early:
             self.write_again(again)
@@ -75,8 +76,7 @@ class Lossy(Messages):
 
     def write_again(self, calls: list[Call[Recorded]]) -> None:
         for call in calls:
-            if call.arguments[0] != "settler":
-                self.run_call(call)
+            self.run_call(call)
 
     def rewound(self) -> dict[Key, Record]:
         """What is in doubt by that and may be settled: everybody who may have sent it is done."""
