@@ -1,4 +1,4 @@
-"""Real servers that lose what real servers lose: their last writes, everything, or the primary they followed."""
+"""Real servers that lose their last writes, everything, or the primary they followed."""
 
 from __future__ import annotations
 

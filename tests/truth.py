@@ -56,7 +56,7 @@ class Truth:
 
 
 async def the_truth(run: Deployment, bid: str, total: int, others: Container[str] = ()) -> Truth:
-    """Compare each recipient's record with what the simulator accepted for it; `others` got other broadcasts."""
+    """Compare each recipient's record with what was accepted for it; `others` got other broadcasts."""
     taken = {to: n for to, n in (await run.simulator.accepted()).items() if to not in others}
     ledger = await _by_address(run, bid)
     told = await counts(run.store, bid)

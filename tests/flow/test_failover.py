@@ -1,4 +1,4 @@
-"""A primary that dies under Sentinel. What left was known to the replica that takes over, so nobody is told twice."""
+"""A primary that dies under Sentinel: what left is known to the replica that takes over."""
 
 # ruff: noqa: T201 - a run with -s shows what it measured
 
