@@ -14,7 +14,7 @@ import msgspec
 #: A few 429 among many answers say nothing about concurrency, and must not end in a crawl.
 STRAY: Final = 0.03
 #: Seconds that a level just found is kept before more is tried; each try costs a few 429.
-HOLD_SECONDS: Final = 3
+HOLD_SECONDS: Final = 2
 STEP_FACTOR: Final = 3.0
 #: Where Twilio was silent, so many may be in flight at first; then twice as many each second.
 RESTART: Final = 8.0
@@ -85,6 +85,6 @@ def _admitted(level: Level, second: Second, *, crowded: bool) -> float:
     found = float(second.peak)
     if second.ceiling:
         found = min(found, second.ceiling)
-    if not crowded:  # one stray 429 in a quiet second
-        return max(found, level.limit / 2)
-    return min(found, max(second.busy, 1.0) * ROOM) if second.busy else found
+    elif crowded and second.busy:
+        found = min(found, max(second.busy, 1.0) * ROOM)
+    return found if crowded else max(found, level.limit / 2)  # else perhaps one stray 429 in a quiet second
