@@ -66,6 +66,7 @@ class Dispatcher:
         self._beat = Beat()
         self._holding = Holding(store, metrics, self._beat.nudge)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
+        self._poster.allowance.changed = self._on_circuit
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store, limits, self._poster, on_standing=self._on_standing, on_lost=self._on_lease_lost
@@ -231,6 +232,26 @@ class Dispatcher:
         if await self._watch.another_server(self._lease.worker):
             self._lost = self._memory.all()
             log.warning("redis.another_server", written_again=len(self._lost))
+            self._beat.nudge()
+        if self._poster.allowance.open:
+            self._probe(self._poster.allowance.probes)
+
+    def _on_circuit(self, opened: bool) -> None:  # noqa: FBT001 - a callback of one word
+        """Let nothing more leave when Twilio has stopped answering; what had a yes has not left."""
+        self._metrics.circuit_open.set(opened)
+        self._holding.probes = 0 if opened else None
+        if opened:
+            self._gate.give_back()
+            self._holding.give_back_all()
+            self._poster.recall()
+        else:
+            self._holding.claim_at = 0.0
+        self._beat.nudge()
+
+    def _probe(self, messages: int) -> None:
+        self._holding.probes = messages
+        if messages:
+            self._holding.claim_at = 0.0
             self._beat.nudge()
 
     def _on_lease_lost(self) -> None:

@@ -41,7 +41,7 @@ class Holding:
     """Asks for slices when there is room, keeps their batches at hand, and ends their claims.
 
     `finished` are claims to end in the next round trip; `limited` is set while more could be sent than may be
-    asked for.
+    asked for. While Twilio is silent `probes` says how many messages may be claimed; else it is None.
     """
 
     def __init__(self, store: Store, metrics: Metrics, on_change: Callable[[], None]) -> None:
@@ -52,16 +52,18 @@ class Holding:
         self.limited = False
         self.claim_at = 0.0
         self.stopped_by = ""
+        self.probes: int | None = None
         self._metrics = metrics
         self._on_change = on_change
         self._held: dict[str, Held] = {}
         self._nonce = ""
         self._asked = 0
+        self._probing = False
         self._admitting: set[asyncio.Task[None]] = set()
 
     def wants(self) -> bool:
         """Whether there is room for more slices."""
-        if self._admitting or self.plan.unsent >= UNSENT_AT_MOST:
+        if self._admitting or self.plan.unsent >= UNSENT_AT_MOST or self.probes == 0:
             return False
         return not self.limited or self.plan.unsent < ENOUGH
 
@@ -70,11 +72,15 @@ class Holding:
         if not self._nonce:
             self._asked += 1
             self._nonce = f"{self._asked}.{secrets.token_hex(6)}"
+        self._probing = bool(self.probes)
+        records = self.probes or UNSENT_AT_MOST - self.plan.unsent
+        if self._probing:
+            self.probes = 0
         return claims.claim(
             worker,
             self._nonce,
             lanes=LANES_AT_ONCE,
-            records=UNSENT_AT_MOST - self.plan.unsent,
+            records=records,
             horizon_seconds=HORIZON_SECONDS,
         )
 
@@ -93,7 +99,10 @@ class Holding:
             self._metrics.claimed(len(answer.slices))
             self._metrics.permit_wait.observe_many([s.delay_seconds for s in answer.slices])
             for slice_ in answer.slices:
-                self._held[slice_.claim] = Held(slice_, now + slice_.delay_seconds, began=now)
+                held = Held(slice_, now + slice_.delay_seconds, began=now)
+                self._held[slice_.claim] = held
+                if self.probes is not None and not self._probing:  # the silence began meanwhile
+                    self.give_up(held)
             task = asyncio.create_task(self._admit(answer.slices))
             self._admitting.add(task)
             task.add_done_callback(self._admitted)

@@ -6,12 +6,18 @@ import asyncio
 import os
 import secrets
 import socket
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
+from broadcaster.domain.circuit import Steering, steer
+from broadcaster.domain.concurrency import Level
 from broadcaster.lanes import claims
+from broadcaster.lanes.claims import Answer
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable
 from workers.clock import lease_clock
 from workers.owner import identity
@@ -19,7 +25,8 @@ from workers.owner import identity
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broadcaster.lanes.claims import Standing
+    from broadcaster.domain.circuit import Word
+    from broadcaster.lanes.claims import Standing, Turn
     from broadcaster.store.connection import Store
     from workers.posting import Poster
 
@@ -78,19 +85,22 @@ class Lease:
                         about,
                         lease_seconds=self._limits.lease_seconds,
                         initial=self._limits.account_initial,
-                        most=self._limits.account_most,
                     )
                 )
             except Unreachable:
                 await asyncio.sleep(0.5)
                 continue
-            await self._take(standing, asked_at)
+            self._take(standing, asked_at)
+            await self._on_standing(standing)
             return
 
     async def renew_forever(self) -> None:
-        """Renew until cancelled. Raises `EpochChanged`."""
+        """Renew every second, and at once where the others should hear something. Raises `EpochChanged`."""
+        allowance = self._poster.allowance
         while True:
-            await asyncio.sleep(self._limits.renew_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(allowance.soon.wait(), self._limits.renew_seconds)
+            allowance.soon.clear()
             try:
                 await self._renew()
             except LeaseLost:
@@ -105,26 +115,42 @@ class Lease:
                 log.warning("lease.unrenewed", worker=self.worker, error=str(error))
 
     async def _renew(self) -> None:
-        tally = self._poster.tally
-        accepted, throttled, full = tally.accepted, tally.throttled, tally.full
-        tally.accepted = tally.throttled = 0
-        tally.full = False
-        asked_at = lease_clock()
-        standing = await self._store.run(
-            claims.renew(
-                self.worker,
-                lease_seconds=self._limits.lease_seconds,
-                accepted=accepted,
-                throttled=throttled,
-                full=full,
-                initial=self._limits.account_initial,
-                most=self._limits.account_most,
-            )
-        )
-        await self._take(standing, asked_at)
+        poster = self._poster
+        poster.allowance.look(poster.in_flight)
+        word = poster.allowance.word()
+        urgent = word.opens or bool(word.closes)
+        standing = await self._ask(seen=poster.allowance.take(), urgent=urgent, could_probe=poster.free())
+        if standing.turn is not None:
+            answer = self._answer(standing, standing.turn, word)
+            standing = await self._ask(answer=answer, could_probe=poster.free())
+        await self._on_standing(standing)
 
-    async def _take(self, standing: Standing, asked_at: float) -> None:
+    async def _ask(self, **told: Any) -> Standing:
+        asked_at = lease_clock()
+        call = claims.renew(
+            self.worker,
+            lease_seconds=self._limits.lease_seconds,
+            initial=self._limits.account_initial,
+            **told,
+        )
+        standing = await self._store.run(call)
+        self._take(standing, asked_at)
+        return standing
+
+    def _answer(self, standing: Standing, turn: Turn, word: Word) -> Answer:
+        """Say what follows from what all workers saw in the last second."""
+        known = (
+            msgspec.json.decode(turn.remembered, type=Steering)
+            if turn.remembered
+            else Steering(Level(standing.limit))
+        )
+        now, most = round(time.time(), 3), float(self._limits.account_most)
+        state = steer(known, turn.second, word, now=now, most=most)
+        log.debug("account.steered", second=turn.second, state=state)
+        remembered = msgspec.json.encode(state).decode()
+        return Answer(turn.name, remembered, state.level.limit, state.circuit.since)
+
+    def _take(self, standing: Standing, asked_at: float) -> None:
         # counted from before the question: Redis' lease began after that, so ours ends first
         self._poster.lease_until = asked_at + self._limits.lease_seconds
-        self._poster.share(standing.share)
-        await self._on_standing(standing)
+        self._poster.hear(standing)

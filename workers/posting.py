@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import structlog
 
 from broadcaster.domain.content import RenderError
-from broadcaster.domain.failures import Kind, Outcome
+from broadcaster.domain.failures import Kind, Outcome, Remedy
 from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
 from broadcaster.ledger.recording import Result, Results
 from broadcaster.twilio.codes import lookup
+from workers.allowance import Allowance
 from workers.clock import lease_clock
 from workers.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broadcaster.lanes.claims import Item
+    from broadcaster.lanes.claims import Item, Standing
     from broadcaster.telemetry.metrics import Metrics
     from workers.contents import Batch
     from workers.plan import Held
@@ -68,9 +69,6 @@ class Tally:
     outcomes: dict[str, int] = field(default_factory=dict)
     retries: dict[str, int] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
-    accepted: int = 0
-    throttled: int = 0
-    full: bool = False
 
 
 class Poster:
@@ -84,7 +82,7 @@ class Poster:
         self, sender: Sends, *, concurrency: int, policy: RetryPolicy, ended: Callable[[Held], None]
     ) -> None:
         self.in_flight = 0
-        self.allowed = concurrency
+        self.allowance = Allowance(concurrency)
         self.lease_until = 0.0
         self.ready: deque[Message] = deque()
         self.signals: list[Signal] = []
@@ -107,19 +105,34 @@ class Poster:
         """End the runners. Call only when nothing is in flight: a canceled POST is a doubt."""
         await end(self._tasks)
 
+    @property
+    def allowed(self) -> int:
+        """How many may be in flight now."""
+        return self.allowance.now
+
     def approve(self, messages: list[Message]) -> None:
-        """Take messages that the gate let go."""
+        """Take messages that the gate let go; while Twilio is silent none leaves but a probe."""
+        allowance = self.allowance
+        if allowance.open:
+            probes = min(allowance.probes, len(messages))
+            allowance.probes -= probes
+            self.turn_back(messages[probes:])
+            messages = messages[:probes]
         self.ready.extend(messages)
         self.wake()
 
-    def share(self, allowed: int) -> None:
-        """Change how many may be in flight."""
-        self.allowed = max(1, min(self._concurrency, allowed))
+    def free(self) -> bool:
+        """Whether another request could start now."""
+        return self.in_flight < self._concurrency and not self.ready
+
+    def hear(self, standing: Standing) -> None:
+        """Take what a renewal says about Twilio, and about this worker's share of it."""
+        self.allowance.hear(standing)
         self.wake()
 
     def wake(self) -> None:
         """Let idle runners look for work."""
-        wanted = min(len(self.ready), self.allowed - self.in_flight)
+        wanted = min(len(self.ready), self._most() - self.in_flight)
         while wanted > 0 and self._idle:
             waiter = self._idle.popleft()
             if not waiter.done():
@@ -173,19 +186,24 @@ class Poster:
                 metrics.retried(reason, count)
             tally.retries = {}
 
+    def _most(self) -> int:
+        # requests that hang must not keep a probe from leaving
+        return self._concurrency if self.allowance.open else self.allowance.now
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        ready, post = self.ready, self._sender.post
+        ready, post, allowance = self.ready, self._sender.post, self.allowance
         while True:
-            while not ready or self.in_flight >= self.allowed:
+            while not ready or (self.in_flight >= allowance.now and self.in_flight >= self._most()):
                 waiter = loop.create_future()
                 self._idle.append(waiter)
                 await waiter
             message = ready.popleft()
             self.in_flight += 1
-            if self.in_flight >= self.allowed:
-                self.tally.full = True
+            in_flight = self.in_flight
             started = monotonic()
+            if in_flight == 1:
+                allowance.alone(started)
             outcome = _NOT_SENT
             form = self._form(message)
             if form is not None and lease_clock() < self.lease_until:
@@ -196,17 +214,38 @@ class Poster:
                 except BaseException as error:  # noqa: BLE001 - a panic of the engine (PyO3's is no Exception)
                     log.error("post.raised", error=type(error).__name__)  # noqa: TRY400 - no rows in logs
                     outcome = _RAISED
-                self.tally.latencies.append(monotonic() - started)
             self.in_flight -= 1
             if form is None:
                 self._end(message, _UNRENDERED, None)
                 continue
+            rest = self._heard(outcome, in_flight, started)
             self._settle(message, outcome)
-            if outcome.kind is Kind.NOT_SENT:
-                self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)
-                await asyncio.sleep(REST_SECONDS * 2 ** (self._unreached // self._concurrency))
-            else:
-                self._unreached = 0
+            if rest:
+                await self._rest(outcome, rest)
+
+    def _heard(self, outcome: Outcome, in_flight: int, started: float) -> float:
+        """Note what an outcome says about Twilio as a whole. Returns for how many seconds to rest."""
+        ended = monotonic()
+        self.tally.latencies.append(ended - started)
+        kind = outcome.kind
+        if kind is Kind.NOT_SENT:
+            self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)
+            return REST_SECONDS * 2.0 ** (self._unreached // self._concurrency)
+        self._unreached = 0
+        if kind is Kind.UNKNOWN:
+            self.allowance.unknown(started)
+        elif kind is Kind.THROTTLED and _about_concurrency(outcome):
+            return self.allowance.throttled(outcome, in_flight, started, self.in_flight)
+        else:
+            self.allowance.admitted(in_flight, started, ended)
+        return 0.0
+
+    async def _rest(self, outcome: Outcome, seconds: float) -> None:
+        if outcome.kind is Kind.NOT_SENT:
+            await asyncio.sleep(seconds)
+            return
+        await self.allowance.rest(seconds)
+        self.wake()
 
     def _form(self, message: Message) -> bytes | None:
         """Return what to POST, or None if it can't be made; whatever the reason, nothing has been sent."""
@@ -224,7 +263,6 @@ class Poster:
         tally = self.tally
         kind = outcome.kind
         if kind is Kind.ACCEPTED:
-            tally.accepted += 1
             tally.outcomes["accepted"] = tally.outcomes.get("accepted", 0) + 1
             self._end(message, _ACCEPTED, outcome.sid)
             return
@@ -232,8 +270,6 @@ class Poster:
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
         item = message.item
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
-        if kind is Kind.THROTTLED and decision.stop is Stop.NOTHING:
-            tally.throttled += 1
         if decision.state is State.RETRY:
             tally.retries[kind.value] = tally.retries.get(kind.value, 0) + 1
         if decision.stop is not Stop.NOTHING or decision.opts_out:
@@ -257,6 +293,12 @@ class Poster:
             ),
         )
         self._ended(message.held)
+
+
+def _about_concurrency(outcome: Outcome) -> bool:
+    """Whether a 429 says that too many requests are in flight; it may also be about one sender's queue."""
+    code = outcome.code or outcome.http_status
+    return lookup(code, outcome.http_status).remedy not in (Remedy.QUEUE_FULL, Remedy.ACCOUNT)
 
 
 _ACCEPTED: Final = Decision(State.ACCEPTED)

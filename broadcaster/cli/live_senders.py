@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.senders import parse_sender
+from broadcaster.reporting.silence import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,7 +59,7 @@ def _sender_now(name: str, reply: Sequence[bytes | int | None], views: Iterable[
     waits = [view.waits_for[name] for view in views if name in view.waits_for]
     halted = next((text for text in waits if not text.startswith("its pace")), "")
     if halted:
-        moves = halted.startswith(("held", _OWN_PACE))
+        moves = halted.startswith(("held", _OWN_PACE, SILENCE))
         return SenderNow(name, kind_of(name), pace, halted, stopped=not moves)
     if any(standing):
         return SenderNow(name, kind_of(name), pace, "its pace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final, NamedTuple
 
+from broadcaster.domain.concurrency import Second
 from broadcaster.store.scripts import Call, packed, unpacked
 
 _HEAD: Final = struct.Struct(">HBBBHBH")
@@ -51,14 +52,38 @@ class Verdict(NamedTuple):
     yes: str
 
 
+class Turn(NamedTuple):
+    """A worker's turn to say what follows from what all saw; `remembered` is JSON, '' at first."""
+
+    name: str
+    remembered: str
+    second: Second
+
+
+class Answer(NamedTuple):
+    """What follows: what to remember (JSON), the limit, since when Twilio is silent (0: not)."""
+
+    turn: str
+    remembered: str
+    limit: float
+    silent: float
+
+
 class Standing(NamedTuple):
-    """A worker's standing after a renewal: its share of the account's concurrency, and what else changed."""
+    """A worker's standing after a renewal: its share of the account's concurrency, and what else changed.
+
+    `silent` is since when Twilio does not answer, in unix seconds, 0 while it does; `probe`: this worker may
+    send one message all the same.
+    """
 
     share: int
     limit: float
     workers: int
     optout_epoch: str
     stopped: str
+    silent: float = 0.0
+    probe: bool = False
+    turn: Turn | None = None
 
 
 class Group(NamedTuple):
@@ -124,32 +149,72 @@ def renew(
     worker: str,
     *,
     lease_seconds: float,
-    accepted: int,
-    throttled: int,
-    full: bool,
     initial: int,
-    most: int,
+    seen: Second | None = None,
+    urgent: bool = False,
+    could_probe: bool = False,
+    answer: Answer | None = None,
 ) -> Call[Standing]:
-    """Keep the lease and learn the share of the account's concurrency. Raises `LeaseLost`."""
+    """Keep the lease and learn the share of the account's concurrency. Raises `LeaseLost`.
+
+    `seen` is what this worker saw since it last told; `urgent` asks for a turn before the second is over;
+    `answer` is for the turn that the last standing brought.
+    """
+    report = [] if seen is None else _report(seen)
+    steering = ("", "", "", "") if answer is None else _steering(answer)
+    asks = (int(urgent), int(could_probe))
     return Call(
         "renew",
-        (worker, int(lease_seconds * MICRO), 0, accepted, throttled, int(full), initial, most, b""),
+        (worker, int(lease_seconds * MICRO), 0, initial, b"", packed(report), *asks, *steering),
         _standing,
     )
 
 
-def join(
-    worker: str, about: dict[str, Any], *, lease_seconds: float, initial: int, most: int
-) -> Call[Standing]:
+def join(worker: str, about: dict[str, Any], *, lease_seconds: float, initial: int) -> Call[Standing]:
     """Take a first lease under a new worker id."""
-    return Call(
-        "renew", (worker, int(lease_seconds * MICRO), 1, 0, 0, 0, initial, most, packed(about)), _standing
-    )
+    nothing = (packed([]), 0, 0, "", "", "", "")
+    return Call("renew", (worker, int(lease_seconds * MICRO), 1, initial, packed(about), *nothing), _standing)
+
+
+def _report(seen: Second) -> list[int]:
+    busy_us = int(seen.busy * MICRO)
+    counted = [seen.answered, seen.throttled, seen.pressed, seen.unknown, busy_us]
+    return [*counted, seen.peak, seen.ceiling, int(seen.full)]
+
+
+def _steering(answer: Answer) -> tuple[str, str, str, str]:
+    silent = repr(answer.silent) if answer.silent else ""
+    return answer.turn, answer.remembered, repr(answer.limit), silent
 
 
 def _standing(reply: bytes) -> Standing:
-    share, limit, workers, epoch, stopped = unpacked(reply)
-    return Standing(int(share), float(limit), int(workers), _str(epoch), _str(stopped))
+    share, limit, workers, epoch, stopped, silent, probe, *turn = unpacked(reply)
+    return Standing(
+        int(share),
+        float(limit),
+        int(workers),
+        _str(epoch),
+        _str(stopped),
+        float(_str(silent) or 0),
+        bool(probe),
+        _turn(turn[0]) if turn and turn[0] else None,
+    )
+
+
+def _turn(fields: list[Any]) -> Turn:
+    name, remembered, elapsed_us, answered, throttled, pressed, unknown, busy_us, peak, ceiling, full = fields
+    second = Second(
+        seconds=elapsed_us / MICRO,
+        answered=int(answered),
+        throttled=int(throttled),
+        pressed=int(pressed),
+        unknown=int(unknown),
+        peak=int(peak),
+        busy=busy_us / max(elapsed_us, 1),
+        ceiling=int(ceiling),
+        full=bool(full),
+    )
+    return Turn(_str(name), _str(remembered), second)
 
 
 def leave(worker: str, claims_at_most: int = 200) -> Call[int]:

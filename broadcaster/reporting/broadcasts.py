@@ -13,6 +13,7 @@ from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import State
 from broadcaster.reporting.doubt import SearchState, read_search
 from broadcaster.reporting.replicas import missing_replicas
+from broadcaster.reporting.silence import explain_silence
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
@@ -164,15 +165,26 @@ def stopped_by(paused: str, rewind_since: int) -> str:
     return f"everything is stopped: {paused}" if paused else ""
 
 
+def _stops_all(view: BroadcastView, account: str, silent: bytes | None, workers: int) -> str:
+    """Say what all lanes of a broadcast wait for alike; '' if each has its own reason."""
+    if view.state == "paused":
+        return f"the broadcast is paused: {view.state_reason}"
+    if account:
+        return account
+    if not view.unsent:
+        return ""
+    return explain_silence(silent) if workers else "no worker is running: start one with `broadcaster worker`"
+
+
 async def _with_lanes(store: Store, view: BroadcastView, now: float) -> BroadcastView:
     """Add pace, forecast, and what each lane waits for."""
     keys = store.keys
     async with store.redis.pipeline(transaction=False) as pipe:
-        pipe.hmget(keys.plain("account"), "paused", "rewind")
+        pipe.hmget(keys.plain("account"), "paused", "rewind", "silent")
         pipe.zcount(keys.plain("workers"), now * 1e6, "+inf")
         for lane in view.senders:
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
-        (paused, rewind), workers, *lanes = await pipe.execute()
+        (paused, rewind, silent), workers, *lanes = await pipe.execute()
     account = stopped_by((paused or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
     waits: dict[str, str] = {}
     rate_total, own = 0.0, view.spec.rate
@@ -187,20 +199,17 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
         elif view.unsent and rate:
             waits[lane] = f"its pace of {float(rate):g}/s"
     rate_total = min(rate_total, own or rate_total)
-    if account:
-        waits = dict.fromkeys(view.senders, account)
-    elif not workers and view.unsent:
-        waits = dict.fromkeys(view.senders, "no worker is running: start one with `broadcaster worker`")
-    if view.state == "paused":
-        waits = dict.fromkeys(view.senders, f"the broadcast is paused: {view.state_reason}")
+    if stopped := _stops_all(view, account, silent, workers):
+        waits = dict.fromkeys(view.senders, stopped)
     sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
     elapsed = now - view.started_at if view.started_at else 0.0
     running = view.state == "running" and not account
+    forecast = running and workers and not silent
     return BroadcastView(
         **{
             **{name: getattr(view, name) for name in view.__slots__},
             "waits_for": waits,
             "rate": sent / elapsed if elapsed > 0 and running else None,
-            "eta_seconds": view.unsent / rate_total if running and rate_total and workers else None,
+            "eta_seconds": view.unsent / rate_total if forecast and rate_total else None,
         }
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.senders import parse_sender
+from broadcaster.reporting.silence import explain_silence
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -19,8 +20,9 @@ _CLASSES: Final = (":u", ":n", ":b", ":later")
 class LaneView:
     """One sender now. `rate` is in segments a second, None if it never had one.
 
-    `state` is `paused`, `held` (goes on by itself after `held_seconds`), `sending` or `idle`; `reason` says
-    why it is stopped. `shares` is the service whose permits it spends too. `broadcasts` have work on it.
+    `state` is `paused`, `held` (goes on by itself, after `held_seconds` where that is known), `sending` or
+    `idle`; `reason` says why it is stopped. `shares` is the service whose permits it spends too. `broadcasts`
+    have work on it.
     """
 
     name: str
@@ -59,9 +61,10 @@ async def read_lane(store: Store, name: str) -> LaneView | None:
         pipe.sismember(keys.plain("lanes"), name)
         pipe.hmget(keys.lane(name), *_FIELDS)
         pipe.time()
+        pipe.hget(keys.plain("account"), "silent")
         for part in _CLASSES:
             pipe.zrange(keys.lane(name, part), 0, -1)
-        known, fields, now, *flows = await pipe.execute()
+        known, fields, now, silent, *flows = await pipe.execute()
     if not known:
         return None
     broadcasts = await _running(store, {raw.decode() for flow in flows for raw in flow})
@@ -72,13 +75,15 @@ async def read_lane(store: Store, name: str) -> LaneView | None:
         state, reason = "paused", paused
     elif held > 0:
         state, reason = "held", hold_reason
+    elif broadcasts and silent:
+        state, reason = "held", explain_silence(silent)
     return LaneView(
         name=name,
         kind=_kind(name),
         rate=float(rate) if rate else None,
         state=state,
         reason=reason,
-        held_seconds=held if state == "held" else None,
+        held_seconds=held if held > 0 and state == "held" else None,
         shares=pool,
         broadcasts=broadcasts,
     )

@@ -88,6 +88,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     concurrency_limit: int = 0
     """Requests at once before 429/20429; 0 is no limit."""
+    tells_concurrency: bool = True
+    """Answer with `Twilio-Concurrent-Requests`."""
     retry_after_seconds: int | None = None
     """`Retry-After` on every 429; the 2010 API documents none."""
     keep_alive_seconds: float = 75.0

@@ -7,6 +7,7 @@ GET  duplicates?limit=N          {"To": copies, …} of recipients accepted more
 GET  recipients?To=…&To=…        the truth about each: its tries with fault and answer, and its messages
 GET  decisions?after=N           NDJSON, every try that did not simply end in 201
 GET  arrivals?sender=…&summary=1 per `From` (or service): milliseconds of arrival, rate, fullest second
+GET  concurrency                 tenths of seconds: requests being processed on average, and 429 for too many
 GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
 POST config                      JSON object: these fields replace the config's
@@ -72,6 +73,7 @@ def _look(world: World, name: str, query: Query) -> object:
         "duplicates": lambda: duplicates(world, int(_one(query, "limit") or 100)),
         "recipients": lambda: {to: recipient(world, to) for to in map(as_number, query.get("To", []))},
         "arrivals": lambda: _arrivals(world, query),
+        "concurrency": world.crowd.slots,
         "senders": lambda: _senders(world),
         "config": lambda: public(world.config),
     }

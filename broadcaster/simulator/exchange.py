@@ -153,11 +153,12 @@ class Exchange:
 
     def _headers(self, answer: Answer) -> list[tuple[bytes, bytes]]:
         world = self._world
+        counted = ((b"twilio-concurrent-requests", b"%d" % world.in_flight),)
         return [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
             (b"date", http_date(int(world.now() + world.config.clock_skew_seconds))),
-            (b"twilio-concurrent-requests", b"%d" % world.in_flight),
+            *(counted if world.config.tells_concurrency else ()),
             (b"twilio-request-id", b"RQ%032x" % world.requests),
             (b"twilio-request-duration", b"%.3f" % (time.monotonic() - self.arrived_ms / 1000)),
             *answer.extra,

@@ -59,11 +59,24 @@ async def create_message(world: World, exchange: Exchange, account: str, *, test
 
 
 async def _serve(world: World, this: _Try) -> None:
-    """Refuse, fail or accept one try, in the order in which Twilio's parts would."""
+    """Turn a try away at the door, or process it."""
     config = world.config
     if config.concurrency_limit and world.in_flight > config.concurrency_limit:
+        world.crowd.refuse()
         await _refuse(world, this, THROTTLED, "concurrency")
-    elif config.account_status != "active":
+        return
+    crowd = world.crowd
+    crowd.enter()
+    try:
+        await _process(world, this)
+    finally:
+        crowd.leave()
+
+
+async def _process(world: World, this: _Try) -> None:
+    """Refuse, fail or accept one try, in the order in which Twilio's parts would."""
+    config = world.config
+    if config.account_status != "active":
         await _refuse(world, this, SUSPENDED, "account")
     else:
         fault = None if world.plan.empty else world.plan.decide(this.to, this.attempt, this.lane)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from broadcaster.simulator.crowd import Crowd
 from broadcaster.simulator.faults import FaultPlan, Shares
 from broadcaster.simulator.messages import number_in
 from broadcaster.simulator.senders import SenderQueue, default_rate
@@ -44,6 +45,7 @@ class World:
 
     def __init__(self, config: SimulatorConfig) -> None:
         self.in_flight = 0
+        self.crowd = Crowd()
         self.now: Callable[[], float] = time.time  # replaceable, so that a test need not wait
         self.closing = False  # the listener is closed: each answer ends its connection
         self._stopping = asyncio.Event()
@@ -83,6 +85,7 @@ class World:
         self.accepted = 0
         self.copies = 0
         self.max_in_flight = self.in_flight
+        self.crowd.forget()
         self.late = 0
         self.snapshots: dict[str, list[int]] = {}
 

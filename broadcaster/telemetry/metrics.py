@@ -91,6 +91,11 @@ class Metrics:
         self.in_flight = Gauge(
             "broadcaster_in_flight", "POSTs that have left and not ended", registry=registry
         )
+        self.circuit_open = Gauge(
+            "broadcaster_circuit_open",
+            "1 while Twilio does not answer and only one message a second is tried",
+            registry=registry,
+        )
         self.permit_wait = BatchedHistogram(
             "broadcaster_permit_wait_seconds",
             "From a claim to the time its permit allowed",

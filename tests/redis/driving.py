@@ -21,9 +21,7 @@ SID = bytes(range(16))
 
 async def join(store: Store, worker: str = "w1", *, lease_seconds: float = 60.0) -> Standing:
     """Take a lease."""
-    return await store.run(
-        claims.join(worker, {"host": "h"}, lease_seconds=lease_seconds, initial=100, most=1000)
-    )
+    return await store.run(claims.join(worker, {"host": "h"}, lease_seconds=lease_seconds, initial=100))
 
 
 _nonces = iter(range(1_000_000))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from driving import LANE, OTHER, SID, ask, everything, join, overdue, result, send_all, take, tell
 from loading import counts, load, records
+from msgspec.structs import replace
 
 from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.concurrency import Second
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.load import (
@@ -56,47 +58,62 @@ async def test_a_lease_tells_a_worker_its_standing(store: Store) -> None:
     assert await join(store, "w1") == claims.Standing(100, 100.0, 1, "0", "")
     assert (await join(store, "w2")).share == 50
     await store.run(control.pause_account("a test"))
-    renewed = await store.run(
-        claims.renew("w1", lease_seconds=5, accepted=0, throttled=0, full=False, initial=1, most=1)
-    )
+    renewed = await store.run(renewal())
     assert renewed == claims.Standing(50, 100.0, 2, "0", "a test")
 
 
 async def test_a_worker_without_a_lease_can_only_begin_anew(store: Store) -> None:
     with pytest.raises(LeaseLost):
-        await store.run(
-            claims.renew("w1", lease_seconds=5, accepted=0, throttled=0, full=False, initial=1, most=1)
-        )
+        await store.run(renewal())
 
 
-@pytest.mark.parametrize(
-    ("accepted", "throttled", "full", "limit"),
-    [(9, 0, True, 101.0), (9, 0, False, 100.0), (0, 0, True, 100.0), (9, 1, True, 90.0)],
-)
-async def test_the_accounts_concurrency_adapts_once_a_second(
-    store: Store,
-    accepted: int,
-    throttled: int,
-    full: bool,  # noqa: FBT001
-    limit: float,
-) -> None:
-    await join(store)
-    await store.redis.hset(store.keys.plain("account"), "moved", 0)
-    call = claims.renew(
-        "w1", lease_seconds=5, accepted=accepted, throttled=throttled, full=full, initial=100, most=1000
+async def test_one_worker_a_second_says_what_follows_from_what_all_saw(store: Store) -> None:
+    """The sums of all, the lowest ceiling, the peaks of all; then its answer is everybody's limit."""
+    for worker in ("w1", "w2"):
+        await join(store, worker)
+    one = Second(answered=9, throttled=2, pressed=1, unknown=1, peak=7, busy=0.5, ceiling=9)
+    assert (await store.run(renewal("w1", seen=one))).turn is None
+    await store.redis.hset(store.keys.plain("account"), "moved", 1)
+    two = Second(answered=1, peak=3, busy=0.25, ceiling=12, full=True)
+    turn = (await store.run(renewal("w2", seen=two))).turn
+    assert turn is not None
+    assert turn.remembered == ""
+    assert turn.second.seconds > 1.0
+    assert replace(turn.second, seconds=1.0, busy=0.0) == Second(
+        answered=10, throttled=2, pressed=1, unknown=1, peak=10, ceiling=9, full=True
     )
-    assert [(await store.run(call)).limit for _ in range(2)] == [pytest.approx(limit)] * 2
+    assert (await store.run(renewal("w1", seen=one))).turn is None, "one a second"
+    answer = claims.Answer(turn.name, "{}", 51.5, 0.0)
+    assert (await store.run(renewal("w2", answer=answer)))[:2] == (25, 51.5)
+    assert (await store.run(renewal("w1")))[:2] == (26, 51.5), "the odd one is the first's"
+    late = claims.Answer(turn.name, "{}", 7.0, 5.0)
+    assert (await store.run(renewal("w2", answer=late))).limit == 51.5, "answered already"
+    urgent = (await store.run(renewal("w1", seen=two, urgent=True))).turn
+    assert urgent is not None
+    assert urgent.remembered == "{}"
+    assert urgent.second.answered == 10, "what was told after the last turn"
 
 
-async def test_the_concurrency_never_falls_below_one_nor_above_the_most(store: Store) -> None:
-    await join(store)
-    account = store.keys.plain("account")
-    for at, throttled, expected in ((1.05, 1, 1.0), (10.0, 0, 10.0)):
-        await store.redis.hset(account, mapping={"limit": at, "moved": 0})
-        call = claims.renew(
-            "w1", lease_seconds=5, accepted=1, throttled=throttled, full=True, initial=100, most=10
-        )
-        assert (await store.run(call)).limit == expected
+async def test_while_twilio_is_silent_one_worker_a_second_may_try(store: Store) -> None:
+    for worker in ("w1", "w2"):
+        await join(store, worker)
+    turn = (await store.run(renewal("w1", seen=Second(), urgent=True))).turn
+    assert turn is not None
+    begun = await store.run(renewal("w1", answer=claims.Answer(turn.name, "{}", 100.0, 123.456)))
+    assert (begun.silent, begun.probe) == (123.456, False)
+    tries = [await store.run(renewal(w, could_probe=True)) for w in ("w2", "w1", "w2")]
+    assert [t.probe for t in tries] == [True, False, False]
+    await store.redis.hset(store.keys.plain("account"), "probed", 1)
+    tries = [await store.run(renewal(w, could_probe=w == "w1")) for w in ("w2", "w1")]
+    assert [t.probe for t in tries] == [False, True], "not one that has no room for it"
+    turn = (await store.run(renewal("w2", seen=Second(), urgent=True))).turn
+    assert turn is not None
+    ended = await store.run(renewal("w2", answer=claims.Answer(turn.name, "{}", 8.0, 0.0)))
+    assert (ended.silent, ended.probe, ended.limit) == (0.0, False, 8.0)
+
+
+def renewal(worker: str = "w1", **told: Any) -> Call[claims.Standing]:
+    return claims.renew(worker, lease_seconds=5, initial=100, **told)
 
 
 # -- claims that end
@@ -199,9 +216,7 @@ async def test_a_renewal_between_the_passes_keeps_the_lease(store: Store) -> Non
     await join(store)
     await overdue(store, "w1")
     await store.run(claims.sweep(0.0))
-    await store.run(
-        claims.renew("w1", lease_seconds=5, accepted=0, throttled=0, full=False, initial=1, most=1)
-    )
+    await store.run(renewal())
     assert await store.run(claims.sweep(0.0)) == []
     await overdue(store, "w1")
     assert await store.run(claims.sweep(0.0)) == []  # the first pass of a new count

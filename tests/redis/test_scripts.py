@@ -72,7 +72,7 @@ async def test_every_script_compiles_on_this_server(store: Store) -> None:
 
 
 def renewal() -> Call[claims.Standing]:
-    return claims.renew("w1", lease_seconds=60, accepted=0, throttled=0, full=False, initial=9, most=9)
+    return claims.renew("w1", lease_seconds=60, initial=9)
 
 
 async def test_a_forgotten_script_is_loaded_again(store: Store) -> None:
@@ -122,7 +122,7 @@ async def test_after_a_flush_every_script_refuses_and_writes_nothing(store: Stor
         claims.intend("w1", "0", [group(held)]),
         record("w1", [Results(LANE, bid, held.batch, [result(0, 1, State.ACCEPTED, sid=SID)])]),
         claims.claim("w1", "n", lanes=1, records=1, horizon_seconds=1),
-        claims.join("w2", {}, lease_seconds=5, initial=1, most=1),
+        claims.join("w2", {}, lease_seconds=5, initial=1),
         reserve("new", SPEC),
         control.resume_account(),
     ]

@@ -1,37 +1,76 @@
 #!lua flags=allow-oom
--- renew: a live worker keeps its lease and learns its share of the account's concurrency.
+-- renew: a live worker keeps its lease, tells what it saw of Twilio, and learns its share of the account's concurrency.
 --
 -- ARGV[3] worker  ARGV[4] lease (µs)  ARGV[5] 1 to take a first lease, 0 to renew
--- ARGV[6] accepted since the last call  ARGV[7] throttled since the last call  ARGV[8] 1 if the share was all in use
--- ARGV[9] limit to begin with  ARGV[10] limit at most  ARGV[11] msgpack map about the worker (first lease only)
--- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, run id is not here]; LEASE if it is lost.
--- The limit rises by one per second of success at full use. It falls, by a tenth to a half, in a second in which more
--- than 3 % of all workers' answers were 429: a few stray ones say nothing about concurrency, and must not end in a crawl.
+-- ARGV[6] limit to begin with  ARGV[7] msgpack map about the worker (first lease only)
+-- ARGV[8] msgpack list, seen since the last call: answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full
+--   (what they mean: domain/concurrency.py)
+-- ARGV[9] 1 to steer now, although the second is not over  ARGV[10] 1 if it could send a probe now
+-- ARGV[11] turn it answers, '' for none; then ARGV[12] what to remember (JSON)  ARGV[13] limit
+--   ARGV[14] since when Twilio is silent (unix seconds), '' if it isn't
+-- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, silent since or '', 1 for a probe,
+--   turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second [turn, remembered, µs, answered, throttled,
+--   pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw. Its next call answers that turn, with what
+--   domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
 
-local STRAY = 0.03
+local PROBE, SECOND = 950000, 950000
 local worker, first = ARGV[3], ARGV[5] == '1'
 if not first and not redis.call('ZSCORE', P .. 'workers', worker) then
   return redis.error_reply('LEASE this worker has no lease')
 end
+local own = P .. 'worker:' .. worker
 redis.call('ZADD', P .. 'workers', now + tonumber(ARGV[4]), worker)
 redis.call('HDEL', P .. 'overdue', worker)
 if first then
-  redis.call('HSET', P .. 'worker:' .. worker, 'about', ARGV[11], 'since', now_s)
-  redis.call('PERSIST', P .. 'worker:' .. worker)
+  redis.call('HSET', own, 'about', ARGV[7], 'since', now_s)
+  redis.call('PERSIST', own)
 end
-redis.call('HSET', P .. 'worker:' .. worker, 'seen', now_s)
 
 local account = P .. 'account'
-local v = redis.call('HMGET', account, 'limit', 'moved', 'paused', 'ok', 'throttled', 'full')
-local limit, last = tonumber(v[1] or ARGV[9]), tonumber(v[2] or 0)
-local ok, throttled = tonumber(v[4] or 0) + tonumber(ARGV[6]), tonumber(v[5] or 0) + tonumber(ARGV[7])
-local full = (v[6] == '1' or ARGV[8] == '1') and '1' or '0'
-if now - last >= 1000000 then
-  local share = throttled / math.max(1, ok + throttled)
-  if share > STRAY then limit = math.max(1, limit * math.max(0.5, math.min(0.9, 1 - share)))
-  elseif ok > 0 and full == '1' then limit = math.min(tonumber(ARGV[10]), limit + 1) end
-  redis.call('HSET', account, 'limit', limit, 'moved', now, 'ok', 0, 'throttled', 0, 'full', '0')
-else redis.call('HSET', account, 'ok', ok, 'throttled', throttled, 'full', full) end
-local workers = math.max(1, redis.call('ZCOUNT', P .. 'workers', now, '+inf'))
-local share = math.max(1, math.floor(limit / workers))
-return cmsgpack.pack({share, limit, workers, redis.call('GET', P .. 'optouts:epoch') or '0', v[3] or ''})
+local v = redis.call('HMGET', account, 'limit', 'moved', 'paused', 'seen', 'turn', 'silent', 'probed', 'remembered')
+local limit, moved, silent = tonumber(v[1] or ARGV[6]), tonumber(v[2] or 0), v[6] or ''
+if moved == 0 then
+  moved = now
+  redis.call('HSET', account, 'limit', limit, 'moved', now)
+end
+if ARGV[11] ~= '' and ARGV[11] == v[5] then
+  limit = tonumber(ARGV[13])
+  if ARGV[14] ~= silent then redis.call('HSET', account, 'silent', ARGV[14], 'probed', 0) end
+  if ARGV[14] ~= silent then v[7] = '0' end
+  silent = ARGV[14]
+  redis.call('HSET', account, 'limit', limit, 'remembered', ARGV[12], 'turn', '')
+  v[8] = ARGV[12]
+end
+
+local workers = redis.call('ZRANGEBYSCORE', P .. 'workers', now, '+inf')
+local seen = v[4] and cmsgpack.unpack(v[4]) or {0, 0, 0, 0, 0, 0, 0}
+local report = cmsgpack.unpack(ARGV[8])
+local turn
+if #report > 0 then
+  -- answered, throttled, pressed, unknown, busy are sums; of ceilings the lowest; full is an or; a peak stays its worker's
+  for i = 1, 5 do seen[i] = seen[i] + report[i] end
+  if report[7] > 0 and (seen[6] == 0 or report[7] < seen[6]) then seen[6] = report[7] end
+  seen[7] = math.max(seen[7], report[8])
+  redis.call('HSET', own, 'seen', now_s, 'peak', report[6])
+  if now - moved >= SECOND or ARGV[9] == '1' then
+    local peak = 0
+    for _, other in ipairs(workers) do peak = peak + tonumber(redis.call('HGET', P .. 'worker:' .. other, 'peak') or 0) end
+    turn = {worker .. '.' .. string.format('%.0f', now), v[8] or '', now - moved,
+            seen[1], seen[2], seen[3], seen[4], seen[5], peak, seen[6], seen[7]}
+    redis.call('HSET', account, 'moved', now, 'turn', turn[1])
+    seen = {0, 0, 0, 0, 0, 0, 0}
+  end
+  redis.call('HSET', account, 'seen', cmsgpack.pack(seen))
+else redis.call('HSET', own, 'seen', now_s) end
+
+local probe = 0
+if silent ~= '' and ARGV[10] == '1' and now - tonumber(v[7] or 0) >= PROBE then
+  probe = 1
+  redis.call('HSET', account, 'probed', now)
+end
+-- what does not divide evenly goes to the first by name
+local place = 0
+for _, other in ipairs(workers) do if other < worker then place = place + 1 end end
+local whole, count = math.floor(limit), math.max(1, #workers)
+local share = math.max(1, math.floor(whole / count) + (place < whole % count and 1 or 0))
+return cmsgpack.pack({share, limit, count, redis.call('GET', P .. 'optouts:epoch') or '0', v[3] or '', silent, probe, turn})

@@ -1,0 +1,65 @@
+"""The circuit: when Twilio does not answer, nothing more is put in doubt but one probe a second. No I/O.
+
+An *unknown* outcome (a timeout, a reset, a 5xx) may have been sent, so each costs an attempt and somebody's
+time. It opens on twenty in a row or over a fifth of ten seconds' outcomes, and where many requests have
+waited long without any answer; an answer to a probe, whatever it says, closes it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from broadcaster.domain.concurrency import Level, Second, adapt, restarted
+
+RUN: Final = 20
+SHARE: Final = 0.2
+WINDOW_SECONDS: Final = 10
+#: Fewer outcomes than this are no share of anything.
+LEAST: Final = 20
+#: Of a worker's own second so many unknowns are enough to stop it before anybody has added up.
+FLOOD: Final = 100
+#: Answers come in far less; the client itself waits 30 s and more, in which very many would be put in doubt.
+QUIET_SECONDS: Final = 10.0
+
+
+class Circuit(msgspec.Struct, frozen=True, array_like=True):
+    """Closed, or open `since` a unix second. `window`: (answered, unknown) of each of the last seconds."""
+
+    since: float = 0.0
+    window: tuple[tuple[int, int], ...] = ()
+
+
+class Steering(msgspec.Struct, frozen=True, array_like=True):
+    """What is known about Twilio, shared by all workers: the level of concurrency, and the circuit."""
+
+    level: Level
+    circuit: Circuit = Circuit()
+
+
+class Word(msgspec.Struct, frozen=True):
+    """What one worker has to tell: it `opens`; or a probe was answered in the silence since `closes`."""
+
+    opens: bool = False
+    closes: float = 0.0
+
+
+def too_many(answered: int, unknown: int) -> bool:
+    """Whether that many unknowns among so many outcomes are no accident."""
+    total = answered + unknown
+    return total >= LEAST and unknown > SHARE * total
+
+
+def steer(state: Steering, second: Second, word: Word, *, now: float, most: float) -> Steering:
+    """Return what is known after one more second. `now` is in unix seconds."""
+    circuit = state.circuit
+    if circuit.since:
+        if word.closes == circuit.since:
+            return Steering(restarted(state.level))
+        return state
+    answered = second.answered + second.throttled
+    window = (*circuit.window, (answered, second.unknown))[-WINDOW_SECONDS:]
+    if word.opens or too_many(sum(a for a, _ in window), sum(u for _, u in window)):
+        return Steering(state.level, Circuit(since=now))
+    return Steering(adapt(state.level, second, most=most), Circuit(window=window))

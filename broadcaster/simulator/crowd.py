@@ -1,0 +1,73 @@
+"""How many Create Message requests were being processed at once, over time: what a client really uses."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Width of a slot of time, and for how many of them the past is kept.
+SLOT_SECONDS: Final = 0.1
+SLOTS_MOST: Final = 100_000
+
+
+class Crowd:
+    """Counts who is in; keeps for each tenth of a second the average of that, and who was turned away."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.now = 0
+        self._clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew; who is in stays in."""
+        self._began = self._at = self._clock()
+        self._area = array("d")
+        self._refused = array("L")
+
+    def enter(self) -> None:
+        """Let one in."""
+        self._advance()
+        self.now += 1
+
+    def leave(self) -> None:
+        """Let one out."""
+        self._advance()
+        self.now -= 1
+
+    def refuse(self) -> None:
+        """Turn one away."""
+        self._advance()
+        if self._refused:
+            self._refused[-1] += 1
+
+    def slots(self) -> list[dict[str, Any]]:
+        """Return the slots so far: when each began (monotonic ms), the average inside, who was refused."""
+        self._advance()
+        return [
+            {
+                "ms": round((self._began + place * SLOT_SECONDS) * 1000),
+                "inside": round(area / SLOT_SECONDS, 2),
+                "refused": refused,
+            }
+            for place, (area, refused) in enumerate(zip(self._area, self._refused, strict=True))
+        ]
+
+    def _advance(self) -> None:
+        """Add what passed since the last change to the slots it passed in."""
+        now = self._clock()
+        slot = int((now - self._began) / SLOT_SECONDS)
+        while len(self._area) <= min(slot, SLOTS_MOST):
+            self._area.append(0.0)
+            self._refused.append(0)
+        at = self._at
+        while at < now:
+            place = min(int((at - self._began) / SLOT_SECONDS), len(self._area) - 1)
+            end = self._began + (place + 1) * SLOT_SECONDS
+            until = now if end >= now or place == SLOTS_MOST or end <= at else end
+            self._area[place] += (until - at) * self.now
+            at = until
+        self._at = now

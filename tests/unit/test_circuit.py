@@ -1,0 +1,92 @@
+"""When unknowns open the circuit, what closes it, and what is known afterwards."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcaster.domain.circuit import LEAST, SHARE, WINDOW_SECONDS, Circuit, Steering, Word, steer, too_many
+from broadcaster.domain.concurrency import RESTART, Level, Second
+
+CLOSED = Steering(Level(100))
+NOW = 1_700_000_000.25
+
+
+def after(state: Steering, second: Second, word: Word | None = None) -> Steering:
+    return steer(state, second, word or Word(), now=NOW, most=400)
+
+
+@pytest.mark.parametrize(
+    ("answered", "unknown", "opens"),
+    [
+        (0, LEAST - 1, False),
+        (0, LEAST, True),
+        (80, 20, False),
+        (79, 21, True),
+        (5_000, 1_000, False),
+        (5_000, 1_300, True),
+        (100, 0, False),
+    ],
+)
+def test_over_a_fifth_of_ten_seconds_opens(answered: int, unknown: int, opens: bool) -> None:  # noqa: FBT001
+    state = CLOSED
+    for part in range(WINDOW_SECONDS):
+        at_once = Second(
+            answered=answered * (part + 1) // WINDOW_SECONDS - answered * part // WINDOW_SECONDS,
+            unknown=unknown * (part + 1) // WINDOW_SECONDS - unknown * part // WINDOW_SECONDS,
+        )
+        state = after(state, at_once)
+    assert bool(state.circuit.since) == opens
+    assert too_many(answered, unknown) == opens
+
+
+def test_429s_are_answers() -> None:
+    assert not after(CLOSED, Second(throttled=100, unknown=20)).circuit.since
+
+
+def test_what_is_older_than_ten_seconds_counts_no_more() -> None:
+    state = after(CLOSED, Second(answered=1_000))
+    for _ in range(WINDOW_SECONDS - 1):
+        state = after(state, Second())
+    assert not after(state, Second(unknown=19)).circuit.since
+    assert after(after(state, Second(unknown=19)), Second(unknown=1)).circuit.since
+
+
+def test_one_worker_opens_it_for_all_and_a_probe_closes_it() -> None:
+    opened = after(CLOSED, Second(), Word(opens=True))
+    assert opened == Steering(Level(100), Circuit(since=NOW))
+    assert after(opened, Second(unknown=50)) == opened
+    assert after(opened, Second(answered=50)) == opened, "what left before it opened says nothing"
+    assert after(opened, Second(), Word(closes=NOW - 5)) == opened, "of an earlier silence"
+    closed = after(opened, Second(answered=1), Word(closes=NOW))
+    assert closed == Steering(Level(RESTART, former=100))
+
+
+def test_a_second_silence_on_the_way_up_forgets_no_former_level() -> None:
+    state = after(after(CLOSED, Second(), Word(opens=True)), Second(), Word(closes=NOW))
+    state = after(state, Second(answered=10))
+    assert state.level == Level(16, former=100)
+    state = after(after(state, Second(), Word(opens=True)), Second(), Word(closes=NOW))
+    assert state.level == Level(RESTART, former=100)
+
+
+counted = st.integers(0, 10_000)
+some = st.builds(Second, answered=counted, throttled=counted, unknown=counted, peak=st.integers(0, 400))
+words = st.builds(Word, opens=st.booleans(), closes=st.sampled_from((0.0, NOW, NOW + 1)))
+
+
+@given(st.lists(st.tuples(some, words), max_size=40))
+def test_it_is_open_only_for_a_reason_and_remembers_little(story: list[tuple[Second, Word]]) -> None:
+    state = CLOSED
+    for second, word in story:
+        before, state = state, after(state, second, word)
+        assert msgspec.json.decode(msgspec.json.encode(state), type=Steering) == state
+        assert len(state.circuit.window) <= WINDOW_SECONDS
+        if before.circuit.since:
+            assert bool(state.circuit.since) == (word.closes != before.circuit.since)
+        elif state.circuit.since:
+            window = (*before.circuit.window, (second.answered + second.throttled, second.unknown))
+            unknown = sum(u for _, u in window[-WINDOW_SECONDS:])
+            assert word.opens or unknown > SHARE * sum(a + u for a, u in window[-WINDOW_SECONDS:])

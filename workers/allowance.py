@@ -1,0 +1,202 @@
+"""What this worker may have in flight right now, and what it saw of Twilio since it told the others.
+
+Between two renewals a worker acts on its own: a 429 that means "too many at once" lowers what it has in
+flight, twenty unknowns in a row stop it. What follows for the account is said in `domain.circuit`, once a
+second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from broadcaster.domain.circuit import FLOOD, QUIET_SECONDS, RUN, Word, too_many
+from broadcaster.domain.concurrency import STRAY, Second
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.domain.failures import Outcome
+    from broadcaster.lanes.claims import Standing
+
+log = structlog.get_logger("twilio")
+
+#: What one answer gives back of what a 429 took: three in a hundred take nothing on balance.
+REGAIN: Final = STRAY
+#: While every try is a 429 there is one at a time, and after each a rest, twice as long as the last.
+REST_FIRST_SECONDS: Final = 0.05
+REST_MOST_SECONDS: Final = 1.0
+#: Twilio's own wish may be longer; other senders' messages need not wait for it for ever.
+RETRY_AFTER_MOST_SECONDS: Final = 10.0
+#: Who was not asked for so long was stopped itself, and has not read what came meanwhile.
+ASLEEP_SECONDS: Final = 3.0
+
+
+class Allowance:
+    """`now` bounds what may be in flight; 0 while it rests. `open`: only probes go, `probes` of them.
+
+    `changed` is called when the circuit opens or closes here; `soon` is set when others should hear of it.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        self.now = concurrency
+        self.open = False
+        self.probes = 0
+        self.soon = asyncio.Event()
+        self.changed: Callable[[bool], None] = lambda _: None
+        self._concurrency = concurrency
+        self._share = concurrency
+        self._cap = float(concurrency)
+        self._answered = self._throttled = self._pressed = self._unknown = 0
+        self._peak = self._peak_before = self._ceiling = 0
+        self._busy = 0.0
+        self._run = 0
+        self._rests = 0
+        self._resting = False
+        self._eased = True
+        self._heard = self._looked = monotonic()
+        #: Only what started after this says anything about now.
+        self._since = 0.0
+        self._silent = 0.0
+        self._probed = 0
+        self._answers_probe = False
+
+    # -- what happens to requests
+
+    def alone(self, now: float) -> None:
+        """Note that a request starts while no other is in flight: silence counts from here."""
+        self._heard = now
+
+    def admitted(self, in_flight: int, started: float, ended: float) -> None:
+        """Note that Twilio processed a request; with it so many had been in flight when it started."""
+        self._answered += 1
+        self._busy += ended - started
+        self._heard = ended
+        self._run = self._rests = 0
+        if in_flight > self._peak:  # noqa: PLR1730 - a third of the time, for each message
+            self._peak = in_flight
+        if self._cap < self._share:
+            self._set(self._cap + REGAIN)
+        if self.open:
+            self._hear_probe(started)
+
+    def throttled(self, outcome: Outcome, in_flight: int, started: float, left: int) -> float:
+        """Note a 429 about concurrency; `left` are still in flight. Returns for how many seconds to rest."""
+        self._throttled += 1
+        self._heard = monotonic()
+        self._run = 0
+        if outcome.concurrent is not None and (self._ceiling == 0 or outcome.concurrent <= self._ceiling):
+            self._ceiling = max(1, outcome.concurrent - 1)
+        if in_flight > max(self._peak, self._peak_before) or self._throttled > max(4, STRAY * self._answered):
+            self._pressed += 1
+            self._set(min(self._cap - 1, left))
+        if self.open:
+            self._hear_probe(started)
+        if left or self._cap > 1:
+            return 0.0
+        rest = REST_FIRST_SECONDS * 2.0 ** min(self._rests, 10)
+        self._rests += 1
+        wish = min(outcome.retry_after_seconds or 0.0, RETRY_AFTER_MOST_SECONDS)
+        return max(wish, min(REST_MOST_SECONDS, rest))
+
+    def unknown(self, started: float) -> None:
+        """Note a request of which nobody knows what became."""
+        if started < self._since or self.open:
+            return
+        self._unknown += 1
+        self._run += 1
+        if self._run >= RUN:
+            self._stop(f"{self._run} requests in a row without an answer")
+        elif self._unknown >= FLOOD and too_many(self._answered + self._throttled, self._unknown):
+            self._stop(f"{self._unknown} requests of {self._unknown + self._answered} without an answer")
+
+    async def rest(self, seconds: float) -> None:
+        """Let nothing more leave for so long: every try is refused."""
+        self._resting, self.now = True, 0
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._resting = False
+            self._set(self._cap)
+
+    # -- what the others hear, and say
+
+    def look(self, in_flight: int) -> None:
+        """Stop where many requests have waited long without any answer. To be called every second."""
+        now = monotonic()
+        if now - self._looked > ASLEEP_SECONDS:
+            self._heard = now
+        self._looked = now
+        if not self.open and in_flight >= min(RUN, self._concurrency) and now - self._heard >= QUIET_SECONDS:
+            self._stop(f"none of {in_flight} requests was answered for {now - self._heard:.0f} s")
+
+    def word(self) -> Word:
+        """Return what the others have to hear at once: this worker stopped, or its probe was answered."""
+        return Word(opens=self.open and not self._silent, closes=self._silent if self._answers_probe else 0.0)
+
+    def take(self) -> Second:
+        """Return what was seen since the last call."""
+        full = self._peak >= self._share
+        seen = Second(
+            answered=self._answered,
+            throttled=self._throttled,
+            pressed=self._pressed,
+            unknown=self._unknown,
+            peak=self._peak,
+            busy=self._busy,
+            ceiling=self._ceiling,
+            full=full,
+        )
+        self._eased = not self._pressed
+        self.probes = 0
+        self._answered = self._throttled = self._pressed = self._unknown = 0
+        self._peak_before, self._peak, self._ceiling, self._busy = self._peak, 0, 0, 0.0
+        return seen
+
+    def hear(self, standing: Standing) -> None:
+        """Take what a renewal says."""
+        self._share = standing.share
+        self._set(self._share if self._eased and not self._pressed else self._cap)
+        if standing.silent:
+            if not self.open:
+                self._break("another worker gets no answer")
+            if self._silent != standing.silent:
+                self._silent, self._answers_probe = standing.silent, False
+            if standing.probe:
+                self.probes = 1
+                self._probed += 1
+        elif self._silent:
+            self._close()
+
+    # -- the circuit
+
+    def _stop(self, why: str) -> None:
+        self._break(why)
+        self.soon.set()
+
+    def _break(self, why: str) -> None:
+        self.open, self.probes, self._probed = True, 0, 0
+        self._since = monotonic()
+        log.error("circuit.opened", reason=why, unknown=self._unknown, answered=self._answered)
+        self.changed(True)
+
+    def _close(self) -> None:
+        seconds = round(monotonic() - self._since, 1)
+        self.open, self.probes, self._silent, self._answers_probe = False, 0, 0.0, False
+        self._since = self._heard = monotonic()
+        self._run = self._unknown = 0
+        log.warning("circuit.closed", seconds=seconds, probes=self._probed)
+        self.changed(False)
+
+    def _hear_probe(self, started: float) -> None:
+        if started >= self._since and not self._answers_probe:
+            self._answers_probe = True
+            self.soon.set()
+
+    def _set(self, cap: float) -> None:
+        self._cap = max(1.0, min(float(self._share), cap))
+        if not self._resting:
+            self.now = min(self._concurrency, int(self._cap))
