@@ -13,7 +13,7 @@ import pytest
 from fault_proxy import FaultProxy
 from loading import load
 from losing import LANE, command, crash, ended, kept, standing, still, taken, under_sentinel
-from servers import Replicated, Server, replicated, wait_for
+from servers import replicated, wait_for
 
 from broadcaster.domain.record import State
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("sentinels", [1, pytest.param(3, marks=pytest.mark.slow)])
-async def test_a_primary_that_dies_while_its_workers_live(tmp_path: Path, sentinels: int) -> None:
-    with replicated(tmp_path, replicas=2, sentinels=sentinels) as group:
+@pytest.mark.parametrize(("replicas", "sentinels"), [(1, 1), pytest.param(2, 3, marks=pytest.mark.slow)])
+async def test_a_primary_that_dies_while_its_workers_live(
+    tmp_path: Path, replicas: int, sentinels: int
+) -> None:
+    """The one replica there was knows all that left; of two Sentinel may have chosen the other."""
+    with replicated(tmp_path, replicas=replicas, sentinels=sentinels) as group:
         async with under_sentinel(tmp_path, group) as run:
             run.start_worker()
             bid = await load(run.store, {LANE: 900}, rates={LANE: 250})
@@ -31,25 +34,25 @@ async def test_a_primary_that_dies_while_its_workers_live(tmp_path: Path, sentin
             primary = group.primary
             primary.kill()
             began, at = time.monotonic(), await taken(run)
-            await asyncio.to_thread(group.failed_over, primary)
+            now = await asyncio.to_thread(group.failed_over, primary)
             named = time.monotonic() - began
+            if replicas == 1:
+                assert await taken(run) < at + 50, "nobody confirms any more"
+                group.rejoin(primary, now)
             await taken(run, at + 100)
             again = time.monotonic() - began
             assert await ended(run, bid) == {State.ACCEPTED: 900}
             await kept(run, bid, 900)
             assert run.workers[0].poll() is None
+            assert ("redis.lost_writes" in run.logs()) == (replicas > 1)
             print(f"\nanother primary after {named:.1f} s, 100 more messages after {again:.1f} s")
 
 
-async def held_back(group: Replicated, proxy: FaultProxy) -> Server:
-    """Put the replica behind a proxy; return it. Sentinel would undo that in some seconds."""
-    (replica,) = (server for server in group.servers if server is not group.primary)
-    await asyncio.to_thread(group.follow, replica, proxy.port)
-    return replica
-
-
 async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -> None:
-    """What the primary alone knew is lost with it and the worker: of that nothing has left."""
+    """What the primary alone knew is lost with it and the worker: of that nothing has left.
+
+    The replica is put behind a proxy, which Sentinel would undo in eight seconds.
+    """
     with replicated(tmp_path, sentinels=1) as group:
         primary = group.primary
         assert primary.port
@@ -57,7 +60,8 @@ async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -
             worker = run.start_worker()
             bid = await load(run.store, {LANE: 900}, rates={LANE: 250})
             await taken(run, 50)
-            replica = await held_back(group, proxy)
+            (replica,) = (server for server in group.servers if server is not primary)
+            await asyncio.to_thread(group.follow, replica, proxy.port)
             await taken(run, await taken(run) + 50)
             proxy.stall()
             stopped = await still(run, for_seconds=1, within_seconds=2)
@@ -79,6 +83,31 @@ async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -
             print(
                 f"\n{behind} bytes behind: stopped at {stopped}, with {sending} sending; lost, and ended well"
             )
+
+
+async def test_the_replica_that_sentinel_prefers_is_not_the_one_that_confirmed(tmp_path: Path) -> None:
+    with replicated(tmp_path, replicas=2, sentinels=1) as group:
+        primary, _, preferred = group.servers
+        assert primary.port
+        with preferred.ask() as redis:
+            redis.config_set("replica-priority", 10)
+        async with under_sentinel(tmp_path, group) as run, FaultProxy(primary.port) as proxy:
+            worker = run.start_worker()
+            bid = await load(run.store, {LANE: 900}, rates={LANE: 250})
+            await taken(run, 50)
+            await asyncio.to_thread(group.follow, preferred, proxy.port)
+            await taken(run, await taken(run) + 50)
+            proxy.stall()
+            await taken(run, await taken(run) + 100)
+            primary.kill()
+            crash(worker)
+            proxy.refuse()
+            assert await asyncio.to_thread(group.failed_over, primary) is preferred
+            group.rejoin(primary, preferred)
+            run.start_worker()
+            assert await ended(run, bid) == {State.ACCEPTED: 900}
+            assert "redis.lost_writes" in run.logs()
+            await kept(run, bid, 900)
 
 
 async def test_a_stopped_replica_stops_the_sending_and_its_return_lets_it_go_on(tmp_path: Path) -> None:
