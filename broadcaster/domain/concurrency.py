@@ -58,16 +58,9 @@ class Level(msgspec.Struct, frozen=True, array_like=True):
 
 def adapt(level: Level, second: Second, *, most: float) -> Level:
     """Return the level for the next second; at least 1, at most `most`."""
-    total = second.answered + second.throttled
-    crowded = second.throttled > STRAY * total
+    crowded = second.throttled > STRAY * (second.answered + second.throttled)
     if second.pressed or crowded:
-        found = _admitted(level, second, crowded=crowded)
-        found = max(1.0, min(most, level.limit, found))
-        # a level that had held, and is lost at once, may be a bad measurement: the way back is tried once
-        had_held = level.step == 1 and not level.former and found < SLIGHT * level.limit
-        if not second.answered:
-            return Level(found, former=max(level.limit, level.former))
-        return Level(found, hold=HOLD_SECONDS, former=level.limit if had_held else 0.0)
+        return _lowered(level, second, crowded=crowded, most=most)
     limit = min(most, level.limit)
     if not second.answered:
         return Level(limit, level.step, level.hold, level.former)
@@ -79,6 +72,15 @@ def adapt(level: Level, second: Second, *, most: float) -> Level:
     if not second.full:
         return Level(limit)
     return Level(min(most, limit + min(level.step, limit)), step=level.step * STEP_FACTOR)
+
+
+def _lowered(level: Level, second: Second, *, crowded: bool, most: float) -> Level:
+    found = max(1.0, min(most, level.limit, _admitted(level, second, crowded=crowded)))
+    if not second.answered:
+        return Level(found, former=max(level.limit, level.former))
+    # a level that had held, and is lost at once, may be a bad measurement: the way back is tried once
+    had_held = level.step == 1 and not level.former and found < SLIGHT * level.limit
+    return Level(found, hold=HOLD_SECONDS, former=level.limit if had_held else 0.0)
 
 
 def restarted(level: Level) -> Level:
