@@ -18,7 +18,7 @@ flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
 lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit
-account                   hash       pause, rate, concurrency of the whole installation
+account                   hash       pause, rate, concurrency of all; what workers saw of Twilio
 workers, overdue          zset|hash  leases; members leave with their worker
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
