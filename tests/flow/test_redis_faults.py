@@ -1,0 +1,187 @@
+"""Redis stalls, resets its connections, loses answers, runs full: nobody is skipped, nobody gets it twice.
+
+(Its SIGKILL and restart: `test_once.py`, `test_chaos.py`.)
+"""
+
+# ruff: noqa: T201 - a run with -s shows what it measured
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from commanding import Desk
+from deployment import Deployment, deployment
+from fault_proxy import FaultProxy
+from loading import counts, load, number
+from redis.exceptions import RedisError
+from truth import check_truth
+
+from broadcaster.domain.record import State
+from broadcaster.store.scripts import read_script, script_names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+LANE = "+15550000001"
+FAST = {LANE: 20_000.0}
+SETTLING = {
+    "BROADCASTER_SETTLE_SECONDS": "1",
+    "BROADCASTER_SETTLE_ALONE_SECONDS": "2",
+    "BROADCASTER_SETTLE_EVERY_SECONDS": "1",
+}
+
+
+def every_script() -> list[str]:
+    """What a worker that sends runs again and again."""
+    return ["claim", "intent", "record", "release", "renew"]
+
+
+def digest(script: str) -> bytes:
+    """The name under which Redis knows a script."""
+    return hashlib.sha1(read_script(script).encode()).hexdigest().encode()
+
+
+async def busy(run: Deployment, requests: int) -> None:
+    """Wait until so many requests are in flight at Twilio."""
+    while (await run.simulator.counts())["in_flight"] < requests:  # noqa: ASYNC110 - it is another process
+        await asyncio.sleep(0.01)
+
+
+async def more_accepted(run: Deployment, than: int, within: float) -> float:
+    """Wait until Twilio took more than that; return how long it was."""
+    began = time.monotonic()
+    while (await run.simulator.counts())["accepted"] <= than:
+        assert time.monotonic() - began < within, run.logs()[-3000:]
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(120)])])
+async def test_a_stall_costs_nobody_a_lease(tmp_path: Path, seconds: int) -> None:
+    """Longer than a lease (2 s), with 128 requests in flight that end meanwhile: their outcomes are written."""
+    async with deployment(tmp_path, workers=2, latency_ms=1_000) as run:
+        bid = await load(run.store, {LANE: 1_000}, rates=FAST)
+        await busy(run, 100)
+        run.redis.pause()
+        await asyncio.sleep(seconds)  # the stall itself
+        during = await run.simulator.counts()
+        await run.simulator.configure(latency_ms=1)
+        run.redis.resume()
+        after = await more_accepted(run, during["accepted"], within=5)
+        told = await run.settled(bid, timeout=30)
+        await check_truth(run, bid, 1_000)
+        assert during["in_flight"] == 0, "all had ended"
+        assert during["accepted"] >= 100
+        assert told == {State.ACCEPTED: 1_000}, "no outcome was lost, nothing is in doubt"
+        logs = run.logs()
+        assert "worker.lost" not in logs
+        assert "lease.lost" not in logs
+        assert all(worker.poll() is None for worker in run.workers)
+        print(f"\nstall of {seconds} s: {during['accepted']} accepted, the next one {after:.2f} s after its end")
+
+
+@asynccontextmanager
+async def behind_a_proxy(folder: Path, **config: int) -> AsyncIterator[tuple[Deployment, FaultProxy]]:
+    """A worker that reaches its Redis through a proxy."""
+    async with deployment(folder, workers=0, **config) as run:
+        assert run.redis.port
+        async with FaultProxy(run.redis.port) as proxy:
+            run.start_worker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0", **SETTLING)
+            yield run, proxy
+
+
+async def end(run: Deployment, bid: str, seconds: float = 30) -> dict[State, int]:
+    """Wait until nothing is open, doubt included."""
+    open_ = (State.QUEUED, State.SENDING, State.RETRY, State.IN_DOUBT)
+    await run.until(lambda c: not any(c.get(s) for s in open_), bid, timeout=seconds)
+    return await counts(run.store, bid)
+
+
+async def test_connections_that_are_reset_again_and_again(tmp_path: Path) -> None:
+    async with behind_a_proxy(tmp_path, latency_ms=20) as (run, proxy):
+        bid = await load(run.store, {LANE: 1_500}, rates={LANE: 600.0})
+        await run.until(lambda c: c.get(State.ACCEPTED, 0) > 0, bid)
+        resets = 0
+        while resets < 60:
+            proxy.reset()
+            resets += 1
+            await asyncio.sleep(0.03 + 0.002 * (resets % 7))
+        assert await end(run, bid) == {State.ACCEPTED: 1_500}
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(1_500)}
+        assert "redis.unreachable" in run.logs()
+        assert "Traceback" not in run.logs()
+        assert run.workers[0].poll() is None
+
+
+@pytest.mark.parametrize("script", every_script())
+async def test_a_reset_between_a_script_and_its_answer(tmp_path: Path, script: str) -> None:
+    """What was asked is done and nobody knows: it is asked again, and no second yes comes of it."""
+    assert script in script_names()
+    async with behind_a_proxy(tmp_path, latency_ms=5) as (run, proxy):
+        proxy.lose_answers(digest(script), 5)
+        bid = await load(run.store, {LANE: 600}, rates={LANE: 300.0}, batch=20)
+        assert await end(run, bid) == {State.ACCEPTED: 600}
+        assert proxy.losing[digest(script)] == 0, "all five were lost"
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(600)}
+        assert "duplicate.caused" not in run.logs()
+        assert run.workers[0].poll() is None
+
+
+async def fill(run: Deployment) -> None:
+    """Write junk until Redis takes no more."""
+    junk = b"x" * 65_536
+    with suppress(RedisError):
+        for i in range(100_000):
+            await run.store.redis.set(f"junk:{i}", junk)
+    with pytest.raises(RedisError, match="maxmemory"):
+        await run.store.redis.set("junk:more", junk)
+
+
+async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp_path: Path) -> None:
+    """A doubt of that time waits until there is room again, and is settled then."""
+    faults = {number(5): {"fault": "drop_after", "tries": 1}, number(995): {"fault": "throttle", "tries": 2}}
+    async with deployment(tmp_path, workers=0, recipients=faults, latency_ms=5) as run:
+        run.start_worker(**SETTLING)
+        bid = await load(run.store, {LANE: 1_000}, rates={LANE: 400.0})
+        await run.until(lambda c: c.get(State.ACCEPTED, 0) > 100, bid)
+        used = (await run.store.redis.info("memory"))["used_memory"]
+        await run.store.redis.config_set("maxmemory", used + 1_000_000)
+        await fill(run)
+        assert (await counts(run.store, bid)).get(State.QUEUED, 0) > 300, "most of it is sent after that"
+        told = await run.settled(bid, timeout=30)
+        assert told.get(State.ACCEPTED, 0) + told.get(State.IN_DOUBT, 0) == 1_000
+        assert run.workers[0].poll() is None
+        await run.store.redis.config_set("maxmemory", 0)
+        assert await end(run, bid) == {State.ACCEPTED: 1_000}
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(1_000)}
+        assert "Traceback" not in run.logs()
+
+
+async def test_a_list_that_finds_no_room_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    async with deployment(tmp_path, workers=0) as run:
+        redis = run.store.redis
+        desk = Desk(tmp_path, run.simulator.url, {"REDIS_URL": run.redis.url, "BROADCASTER_KEY_PREFIX": "bc"})
+        desk.write("people.csv", "to,note", *(f"{number(i)},{i:030d}" for i in range(60_000)))
+        used = (await redis.info("memory"))["used_memory"]
+        # room for a part of the list: the mark of 85 % is passed while it is read
+        await redis.config_set("maxmemory", int(used / 0.85) + 4_000_000)
+        before = sorted([key async for key in redis.scan_iter("bc:*", count=1000)])
+        code, _, err = await asyncio.to_thread(
+            desk.run, "send", "people.csv", "--body", "{{ note }}", "--from", LANE, "--yes"
+        )
+        assert code == 1
+        assert "Redis is full: it holds" in err
+        assert "Raise maxmemory, or wait until older broadcasts are removed" in err
+        assert "Traceback" not in err
+        assert sorted([key async for key in redis.scan_iter("bc:*", count=1000)]) == before
+        await redis.config_set("maxmemory", 0)
+        code, _, err = await asyncio.to_thread(
+            desk.run, "send", "people.csv", "--body", "{{ note }}", "--from", LANE, "--yes"
+        )
+        assert code == 0, err
