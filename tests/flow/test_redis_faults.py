@@ -160,7 +160,7 @@ async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp
         await fill(run)
         assert (await counts(run.store, bid)).get(State.QUEUED, 0) > 300, "most of it is sent after that"
         run.start_worker(**SETTLING)  # one can still join, and a command still be given
-        while await run.store.redis.zcard("bc:workers") < 2:  # noqa: ASYNC110 - nobody tells us
+        while await run.store.redis.zcard("bc:workers") < 2:
             assert run.workers[1].poll() is None, run.logs()[-3000:]
             await asyncio.sleep(0.01)
         told = await run.settled(bid, timeout=30)
