@@ -131,7 +131,11 @@ async def test_half_a_reading_proves_no_absence_but_what_it_shows_is_there(
     """So many are in doubt that the account's list is read, two pages, of which the second is refused."""
     doubtful = range(0, 1_200, 15)
     faults = {number(i): {"fault": "drop_before" if i % 60 else "drop_after", "tries": 1} for i in doubtful}
-    refused = {"list_fail_from_page": -1, "list_fail_status": status, "retry_after_seconds": 1}
+    refused: dict[str, Any] = {
+        "list_fail_from_page": -1,
+        "list_fail_status": status,
+        "retry_after_seconds": 1,
+    }
     async with patient(tmp_path, recipients=faults, **refused) as run:
         bid = await load(run.store, {LANE: 1_200}, rates={LANE: 2_000.0}, batch=1_200)
         await run.until(lambda c: c == {State.ACCEPTED: 1_120, State.IN_DOUBT: 80}, bid)
