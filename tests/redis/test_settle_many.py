@@ -63,7 +63,8 @@ async def test_very_many_are_settled_by_a_bounded_number_of_requests(
     async with scene(store, senders={LANE: 1e6}) as it:
         took(it, count)
         began, before = time.monotonic(), it.world.requests
-        watching = asyncio.create_task(_gaps(gaps := []))
+        gaps: list[float] = []
+        watching = asyncio.create_task(_gaps(gaps))
         await it.round(AT_ONCE)
         watching.cancel()
         requests = it.world.requests - before

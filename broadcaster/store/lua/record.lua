@@ -13,12 +13,13 @@
 local changed, caused, paused = 0, 0, {}
 
 -- May a record at (state, attempt, code) take this outcome of the same attempt? A doubt that only a lost lease made
--- gives way to what its owner says itself; a dead letter that nobody knew anything of, and who was skipped after a try,
--- to evidence of acceptance.
+-- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance, and
+-- so does any, where that is about an attempt before it (`older`); as who was skipped after a try.
+local older = false
 local function may_follow(state, new, code, new_code)
   if state == SENDING then return true end
   if state == IN_DOUBT then return new ~= IN_DOUBT or (code == LEASE_LOST and new_code ~= LEASE_LOST) end
-  if (state == DEAD and code == UNKNOWN) or state == SKIPPED then return new >= ACCEPTED and new < DEAD end
+  if (state == DEAD and (code == UNKNOWN or older)) or state == SKIPPED then return new >= ACCEPTED and new < DEAD end
   if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
 end
@@ -164,19 +165,19 @@ local function apply(lane, bid, batch, o, broadcast)
   local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
   if #raw < 32 then return end
   local state, spent, flags, segments, attempt, known = head_of(raw, 1)
-  local sid, older = string.sub(raw, 9, 24), false
+  local sid = string.sub(raw, 9, 24)
+  -- what won over the end of this attempt (below) was not all: this one is with Twilio, too
+  if attempt > 1 and attempt == o[2] and told_sid ~= '' and told_sid ~= sid and state >= ACCEPTED and state < DEAD
+     and new < DEAD and of_an_older(bid, batch, index, attempt, sid) then return remember_late(bid, batch, o) end
+  older = attempt > o[2]
   if attempt > o[2] and (told_sid == '' or told_sid ~= sid) then
     if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
     if new ~= DELIVERED and new ~= READ and replayed(bid, batch, index, o[2]) then return end
     -- an acceptance wins, whichever attempt it is about, where the newer one isn't with Twilio: a retry that still
     -- waits, a dead letter, who was skipped. Nobody got it twice then.
-    older = state == RETRY or state == DEAD or state == SKIPPED
-    if not older then return remember_late(bid, batch, o) end
+    if state ~= RETRY and state ~= DEAD and state ~= SKIPPED then return remember_late(bid, batch, o) end
   end
-  -- ... until it turns out that the newer one is, too
-  if attempt > 1 and attempt == o[2] and told_sid ~= '' and told_sid ~= sid and state >= ACCEPTED and state < DEAD
-     and new < DEAD and of_an_older(bid, batch, index, attempt, sid) then return remember_late(bid, batch, o) end
-  if attempt < o[2] or not (older or may_follow(state, new, known, code)) then return end
+  if attempt < o[2] or not may_follow(state, new, known, code) then return end
   -- it goes again because it failed on its way: only that it did arrive would be news
   if new ~= DELIVERED and new ~= READ then
     if state == RETRY and told_sid == sid then return end
