@@ -41,13 +41,14 @@ LOCK_SECONDS: Final = 15
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
-#: While there are more doubts than one round takes, and it settles them, the next one follows at once.
-AGAIN_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's."""
+    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's.
+
+    While more is in doubt than one round takes, and it settles that, rounds follow each other so long.
+    """
 
     patience: Patience = field(default_factory=Patience)
     owner_gone_seconds: float = 900.0
@@ -57,6 +58,7 @@ class Settling:
     many: int = 50
     looks_at_most: int = 200
     page_size: int = 1000
+    again_seconds: float = 30.0
 
 
 @dataclass(slots=True)
@@ -86,8 +88,7 @@ class Settler:
             self._next.clear()
             return
         async with _alone(self._store) as alone:
-            # another process may take over where arq cuts this off, so it need not be done before that
-            until = monotonic() + AGAIN_SECONDS
+            until = monotonic() + self.how.again_seconds
             while alone and await self._round() and monotonic() < until:
                 pass
 
