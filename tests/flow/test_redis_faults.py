@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import signal
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from commanding import Desk
-from deployment import Deployment, deployment
+from deployment import Deployment, deployment, stop
 from fault_proxy import FaultProxy
 from loading import counts, load, number
 from redis.exceptions import RedisError
@@ -149,11 +150,11 @@ async def fill(run: Deployment, most: int | None = None) -> None:
 
 
 async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp_path: Path) -> None:
-    """A doubt of that time waits until there is room again, and is settled then."""
+    """Also after a worker was killed then. What is in doubt waits until there is room again."""
     faults = {number(5): {"fault": "drop_after", "tries": 1}, number(595): {"fault": "throttle", "tries": 2}}
-    async with deployment(tmp_path, workers=0, recipients=faults, latency_ms=5) as run:
+    async with deployment(tmp_path, workers=0, recipients=faults, latency_ms=100) as run:
         run.start_worker(**SETTLING)
-        bid = await load(run.store, {LANE: 600}, rates={LANE: 300.0})
+        bid = await load(run.store, {LANE: 600}, rates={LANE: 150.0})
         await run.until(lambda c: c.get(State.ACCEPTED, 0) > 50, bid)
         used = (await run.store.redis.info("memory"))["used_memory"]
         await run.store.redis.config_set("maxmemory", used + 1_000_000)
@@ -163,9 +164,11 @@ async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp
         while await run.store.redis.zcard("bc:workers") < 2:
             assert run.workers[1].poll() is None, run.logs()[-3000:]
             await asyncio.sleep(0.01)
+        assert (await counts(run.store, bid)).get(State.QUEUED, 0) > 50
+        stop(run.workers[0], signal.SIGKILL)
         told = await run.settled(bid, timeout=30)
         assert told.get(State.ACCEPTED, 0) + told.get(State.IN_DOUBT, 0) == 600
-        assert run.workers[0].poll() is None
+        assert run.workers[1].poll() is None
         await run.store.redis.config_set("maxmemory", 0)
         assert await end(run, bid) == {State.ACCEPTED: 600}
         assert await run.simulator.accepted() == {number(i): 1 for i in range(600)}
