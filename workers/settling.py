@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
-from workers.doubts import Doubt, read_doubts
+from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.ending import end
 from workers.explaining import explained
 from workers.listing import Listing, Lists
@@ -44,7 +45,10 @@ SEARCH_KEPT_SECONDS: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's."""
+    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's.
+
+    While more is in doubt than one round takes, and it settles that, rounds follow each other so long.
+    """
 
     patience: Patience = field(default_factory=Patience)
     owner_gone_seconds: float = 900.0
@@ -54,6 +58,7 @@ class Settling:
     many: int = 50
     looks_at_most: int = 200
     page_size: int = 1000
+    again_seconds: float = 30.0
 
 
 @dataclass(slots=True)
@@ -75,6 +80,7 @@ class Settler:
         self._next: dict[tuple[str, str, int, int], float] = {}
         self._rest_until = 0.0
         self._refused = ""
+        self._settled = 0
 
     async def round(self) -> None:
         """Settle what can be settled now. Raises redis' errors and `StoreError`; Twilio's are waited out."""
@@ -82,10 +88,13 @@ class Settler:
             self._next.clear()
             return
         async with _alone(self._store) as alone:
-            if alone:
-                await self._round()
+            until = monotonic() + self.how.again_seconds
+            while alone and await self._round() and monotonic() < until:
+                pass
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
+        """Settle once; tells whether there were more doubts than one round takes, and it got on with them."""
+        settled = self._settled
         doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
         now_s, micro = await self._store.redis.time()
@@ -105,6 +114,7 @@ class Settler:
                 self._next[doubt.key] = self._look_after(doubt, listing.now())
             self._note_refusal(listing)
         await self._say_searching(doubts, now)
+        return len(doubts) >= AT_MOST and (self._settled - settled) * 2 >= AT_MOST
 
     # -- looking
 
@@ -215,6 +225,7 @@ class Settler:
             completed += ended.completed
             for how in ("retried", "dead", "skipped", "accepted"):
                 self._metrics.doubt_settled(how, getattr(ended, how))
+        self._settled += len(accepted) + len(verdicts)
         if accepted or verdicts:
             log.info("doubt.settled", found=len(accepted), without_evidence=len(verdicts))
         for broadcast in completed:

@@ -19,7 +19,7 @@ from broadcaster.store.connection import client
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.ending import end
-from workers.jobs import crons, functions
+from workers.jobs import crons, functions, without_arq
 from workers.owner import watch_owners
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None =
             await _outcome(worker.main())
         finally:
             await _outcome(worker.close(), CLOSE_SECONDS)
+        await without_arq(store)
         await asyncio.sleep(REBUILD_SECONDS)
 
 
