@@ -120,7 +120,7 @@ async def settle_doubt(ctx: dict[str, Any]) -> None:
 async def without_arq(store: Store) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
-        for job in (sweep_leases, start_due, end_expired):
+        for job in (rewind_lost, sweep_leases, start_due, end_expired):
             await job({"store": store})
 
 
