@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -40,6 +41,9 @@ LOCK_SECONDS: Final = 15
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
+#: Longest round trip whose answer tells the time, and how often it is asked for.
+CLOCK_SECONDS: Final = 0.1
+CLOCK_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,7 @@ class Settler:
     async def _round(self) -> None:
         doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
-        now_s, micro = await self._store.redis.time()
-        now = now_s + micro / 1e6
+        now = await _our_clock(self._store)
         self._next = {d.key: at for d in doubts if (at := self._next.get(d.key)) is not None}
         due = [d for d in doubts if self._next.get(d.key, 0.0) <= now and now >= self._rest_until]
         listing = Listing(self._twilio, now, at_once=self.how.at_once, page_size=self.how.page_size)
@@ -242,6 +245,21 @@ class Settler:
                 key = self._store.keys.broadcast(broadcast, ":looks")
                 pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
             await pipe.execute()
+
+
+async def _our_clock(store: Store) -> float:
+    """Return Redis' unix seconds, asked again while the answer took long: it may be as old as that.
+
+    An old answer sets our clock back, and then an attempt's own message counts as an earlier one's.
+    """
+    for _ in range(CLOCK_TRIES):
+        began = monotonic()
+        seconds, micro = await store.redis.time()
+        took = monotonic() - began
+        if took < CLOCK_SECONDS:
+            break
+    # in between, so that no more than half of what the round trip took is wrong
+    return float(seconds + micro / 1e6 + took / 2)
 
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:
