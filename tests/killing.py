@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import subprocess
-import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from deployment import Deployment, deployment
+from importing import imported
 from kill_kinds import LATE_SECONDS, Doing, Held, Passing, Point, Victim
 from kill_session import Session
-from loading import counts, load, number
+from loading import counts, load
 from redis.exceptions import RedisError
 from tap import Strike, Tap
 from truth import MOVING
@@ -29,12 +27,12 @@ from broadcaster.lanes import control
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 RATES: Final = {"+15550000001": 90.0, "+15550000002": 50.0, "+15550000003": 20.0}
-SHORT_CODE: Final = "12345"
 #: So much doubt, and so many retries, that there is always something to settle and to try again.
 FAULTS: Final = {
     "unavailable": 0.01,
@@ -43,13 +41,14 @@ FAULTS: Final = {
     "drop_after": 0.01,
     "throttle": 0.01,
 }
-PATIENCE: Final = {
-    "BROADCASTER_SETTLE_SECONDS": "3",
-    "BROADCASTER_SETTLE_ALONE_SECONDS": "4",
+SETTINGS: Final = {
+    "BROADCASTER_READ_TIMEOUT_SECONDS": "30",
     "BROADCASTER_SETTLE_EVERY_SECONDS": "1",
     "BROADCASTER_STOP_FAILURE_SHARE": "1",
 }
 LIST: Final = 120
+#: The command takes about so long to begin.
+BEGIN_SECONDS: Final = 0.35
 FEED, LOW = 400, 250
 STRIKE_SECONDS: Final = 8.0
 END_SECONDS: Final = 90.0
@@ -67,7 +66,10 @@ class _Place:
 class Killing:
     """Feeds the lanes, and kills at one point after the other."""
 
-    def __init__(self, run: Deployment, session: Session, taps: Sequence[tuple[Tap, Tap]]) -> None:
+    def __init__(
+        self, run: Deployment, session: Session, taps: Sequence[tuple[Tap, Tap]], patience_seconds: float
+    ) -> None:
+        self._patience = patience_seconds
         self._run = run
         self._session = session
         self._sent: dict[str, int] = {}
@@ -79,8 +81,9 @@ class Killing:
         return self._run.start_worker(
             REDIS_URL=f"redis://127.0.0.1:{redis.port}/0",
             TWILIO_API_BASE_URL=f"http://127.0.0.1:{twilio.port}",
-            BROADCASTER_READ_TIMEOUT_SECONDS="30",
-            **PATIENCE,
+            BROADCASTER_SETTLE_SECONDS=str(self._patience),
+            BROADCASTER_SETTLE_ALONE_SECONDS=str(self._patience + 1),
+            **SETTINGS,
         )
 
     # -- one point
@@ -113,15 +116,20 @@ class Killing:
         if point.victim is Victim.REDIS:
             await asyncio.sleep(point.down_seconds)
             self._run.redis.start()
-        for place in self._places:
-            if place.process.poll() not in (None, -9):
-                self._session.crashed += 1
+        self._session.crashed += sum(self._ended(place) for place in self._places)
         if self._killed is not None:
             await asyncio.to_thread(self._killed.wait)
             self._killed = None
         for one in self._places:
             if one.process.poll() is not None:
                 one.process = self._worker(one.redis, one.twilio)
+
+    def _ended(self, place: _Place) -> bool:
+        """Tell whether a worker ended by itself; one that can't begin, as there is no Redis, may say so."""
+        if place.process.poll() in (None, -9):
+            return False
+        number = self._run.workers.index(place.process)
+        return "worker.started" in (self._run.folder / f"worker-{number}.log").read_text()
 
     async def _passing(self, point: Point, place: _Place, kind: Passing) -> bool:
         # whichever worker it comes from: only one of them settles or sweeps
@@ -188,27 +196,17 @@ class Killing:
 
     async def _importing(self, point: Point) -> None:
         """Kill the process that imports a list, or Redis under it; then give the same order again."""
-        rows = self._run.folder / "list.csv"
         first, self._first = self._first, self._first + LIST
-        rows.write_text("to\n" + "".join(f"{number(i)}\n" for i in range(first, first + LIST)))
-        begun = _importer(self._run, rows, f"list {first}")
-        # the command takes about half a second to begin
-        await asyncio.sleep(0.35 + point.after_seconds)
-        if point.victim is Victim.REDIS:
+
+        async def harm(importer: subprocess.Popen[bytes]) -> None:
+            await asyncio.sleep(BEGIN_SECONDS + point.after_seconds)
+            if point.victim is Victim.WORKER:
+                return importer.kill()
             self._run.redis.kill()
             await asyncio.sleep(point.down_seconds)
-            self._run.redis.start()
-        else:
-            begun.kill()
-        await asyncio.to_thread(begun.communicate)
-        deadline = time.monotonic() + 60
-        while True:
-            again = _importer(self._run, rows, f"list {first}")
-            told, said = await asyncio.to_thread(again.communicate)
-            if again.returncode == 0:
-                break
-            assert time.monotonic() < deadline, f"the list can't be imported again: {told!r} {said!r}"
-        self._sent[str(json.loads(told)["id"])] = LIST
+            return self._run.redis.start()
+
+        self._sent[await imported(self._run, range(first, first + LIST), harm)] = LIST
 
     # -- around the points
 
@@ -252,22 +250,13 @@ class Killing:
                     break
                 await asyncio.sleep(0.1)
         await session.tell(run, self._sent)
-        session.crashed += sum(place.process.poll() is not None for place in self._places)
-
-
-def _importer(run: Deployment, rows: Path, key: str) -> subprocess.Popen[bytes]:
-    order = ["send", str(rows), "--body", "hello", "--from", SHORT_CODE, "--yes", "--json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "broadcaster", *order, "--idempotency-key", key],
-        env=run.environment,
-        cwd=run.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+        session.crashed += sum(self._ended(place) for place in self._places)
 
 
 @asynccontextmanager
-async def _running(folder: Path, session: Session, workers: int, seed: int) -> AsyncIterator[Killing]:
+async def _running(
+    folder: Path, session: Session, *, workers: int, seed: int, patience_seconds: float
+) -> AsyncIterator[Killing]:
     config: dict[str, Any] = {
         "seed": seed,
         "faults": FAULTS,
@@ -284,14 +273,21 @@ async def _running(folder: Path, session: Session, workers: int, seed: int) -> A
             )
             for _ in range(workers)
         ]
-        yield Killing(run, session, taps)
+        yield Killing(run, session, taps, patience_seconds)
 
 
-async def kill_at(folder: Path, points: Sequence[Point], *, workers: int, seed: int) -> Session:
-    """Send while killing at each of these points; say what became of everybody."""
+async def kill_at(
+    folder: Path, points: Sequence[Point], *, workers: int, seed: int, patience_seconds: float = 3.0
+) -> Session:
+    """Send while killing at each of these points; say what became of everybody.
+
+    `patience_seconds`: absence counts after it; the simulator takes and shows a message in much less.
+    """
     session = Session(points)
     began = time.monotonic()
-    async with _running(folder, session, workers, seed) as killing:
+    async with _running(
+        folder, session, workers=workers, seed=seed, patience_seconds=patience_seconds
+    ) as killing:
         for point in points:
             await killing.at(point)
         await killing.end()

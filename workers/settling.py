@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("settling")
 
-LOCK_SECONDS: Final = 15
+LOCK_SECONDS: Final = 6
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400

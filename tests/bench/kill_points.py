@@ -2,10 +2,10 @@
 
     python tests/bench/kill_points.py --points 100 --seed 1
 
-The points are drawn from `tests/kill_kinds.py` by the seed, and struck by what passes over the wire or
-by what the simulator holds. Exits 1 if anybody was sent to twice, or never without a dead letter that says why; if
-states don't add up, a doubt stays open, a worker crashed, or a duplicate was reported that there wasn't. The
-logs of a session that failed stay in `--folder`.
+The points are drawn from `tests/kill_kinds.py` by the seed, and struck by what passes over the wire or by
+what the simulator holds. Exits 1 if anybody was sent to twice, or never without a dead letter that says why;
+if states don't add up, a doubt stays open, a worker crashed, or a duplicate was reported that there wasn't.
+The logs of a session that failed stay in `--folder`.
 """
 
 from __future__ import annotations
