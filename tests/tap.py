@@ -59,7 +59,11 @@ class Tap:
 
     def __init__(self, target: int | str) -> None:
         self.port = 0
+        #: Sees each chunk of requests as it comes.
+        self.watch: Callable[[bytes], None] = lambda _: None
         self._target = target
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._strike: Strike | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,6 +77,7 @@ class Tap:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
+        self.release()
         for link in self._links:
             link.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -86,6 +91,14 @@ class Tap:
         self._strike = None
         for link in self._links:
             link.awaited = None
+
+    def hold(self) -> None:
+        """Keep requests back until `release`: for who sends them they are gone."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        """Let everything pass again."""
+        self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -119,6 +132,9 @@ class Tap:
         kind: Literal["request", "answer"],
     ) -> None:
         while data := await source.read(CHUNK):
+            if kind == "request":
+                self.watch(data)
+                await self._flowing.wait()
             strike = self._due(link, data, kind)
             if strike is None:
                 target.write(data)
