@@ -71,18 +71,19 @@ class _Worker:
     def __init__(self, redis: Tap, twilio: Tap) -> None:
         self.redis, self.twilio = redis, twilio
         self.posts: list[str] = []
-        self.intents: list[bytes] = []
+        self.posts_before_new: list[str] = []
+        self.asked_in_vain = 0
         self.asked_anew = 0
         redis.watch, twilio.watch = self._asked, self._posted
         self.old = b""
         self.process: subprocess.Popen[bytes] | None = None
-        self.posts_before_new: list[str] = []
 
     def _asked(self, data: bytes) -> None:
-        if script_mark("intent") in data:
-            if self.old and self.old not in data:
+        if script_mark("intent") in data and self.old:
+            if self.old in data:
+                self.asked_in_vain += 1
+            else:
                 self.asked_anew += 1
-            self.intents.append(data[:0] + (self.old if self.old in data else b""))
 
     def _posted(self, data: bytes) -> None:
         for part in data.split(b"POST /2010")[1:]:
@@ -94,8 +95,8 @@ class _Worker:
 
     def forget(self, old: bytes) -> None:
         """Begin to note anew; `old` is the name whose lease will be lost."""
-        self.old, self.asked_anew = old, 0
-        self.posts, self.posts_before_new, self.intents = [], [], []
+        self.old, self.asked_anew, self.asked_in_vain = old, 0, 0
+        self.posts, self.posts_before_new = [], []
 
 
 def stops(count: int, seed: int) -> list[Stop]:
@@ -151,14 +152,13 @@ async def _once(run: Deployment, bid: str, stop: Stop, one: _Worker, other: _Wor
     await asyncio.sleep(stop.seconds)
     found.resent = sorted(sending & set(other.posts))
     found.in_doubt = (await counts(run.store, bid)).get(State.IN_DOUBT, 0)
-    one.posts, one.posts_before_new, one.asked_anew, one.intents = [], [], 0, []
-    other.posts.clear()
+    one.forget(one.old)
     one.process.send_signal(signal.SIGCONT)
     one.twilio.release()
     open_ = MOVING | {State.IN_DOUBT}
     await run.until(lambda c: not open_ & c.keys(), bid, timeout=60)
-    found.left_after = len(sending & set(one.posts))
-    found.asked_in_vain = sum(1 for name in one.intents if name)
+    found.left_after = len(sending & set(one.posts_before_new))
+    found.asked_in_vain = one.asked_in_vain
     found.unleased = sorted(set(one.posts_before_new) - sending)
     # the name under which it goes on is there again before the next stop
     await _name(run, one.process.pid, besides=one.old)
