@@ -14,6 +14,7 @@ from broadcaster.lanes import claims
 from broadcaster.store.errors import LeaseLost
 from workers.contents import Contents
 from workers.ending import end
+from workers.exhausted import watch
 from workers.plan import Held, Plan
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Holding:
             self._metrics.permit_wait.observe_many([s.delay_seconds for s in answer.slices])
             for slice_ in answer.slices:
                 self._held[slice_.claim] = Held(slice_, now + slice_.delay_seconds, began=now)
-            task = asyncio.create_task(self._admit(answer.slices))
+            task = watch(asyncio.create_task(self._admit(answer.slices)))
             self._admitting.add(task)
             task.add_done_callback(self._admitted)
 
@@ -106,6 +107,8 @@ class Holding:
                 break
             except (RedisError, OSError):
                 await asyncio.sleep(0.2)
+            except MemoryError:
+                raise
             except Exception as error:  # noqa: BLE001 - what was not fetched must go back, or it is never sent
                 log.error("admit.failed", error=repr(error))  # noqa: TRY400 - no rows in logs
                 break

@@ -19,6 +19,7 @@ from broadcaster.store.connection import client
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.ending import end
+from workers.exhausted import end_if_exhausted, watch
 from workers.jobs import crons, functions
 from workers.owner import watch_owners
 
@@ -49,11 +50,11 @@ async def serve(
 
     Without a `settler` what is in doubt stays so.
     """
-    dispatching = asyncio.create_task(dispatcher.run(), name="dispatcher")
-    beside = [asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs")]
+    dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
+    beside = [watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs"))]
     if settler is not None:
         owners = watch_owners(store, settler.how.owner_gone_seconds)
-        beside.append(asyncio.create_task(owners, name="owners"))
+        beside.append(watch(asyncio.create_task(owners, name="owners")))
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,6 +86,7 @@ async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None
     finally:
         await end([task])
     if not task.cancelled() and (error := task.exception()):
+        end_if_exhausted(error)
         expected = isinstance(error, RedisError | OSError | StoreError)
         (log.warning if expected else log.error)("jobs.interrupted", error=str(error) or repr(error))
 
