@@ -32,7 +32,7 @@ def watch(task: asyncio.Task[Any]) -> asyncio.Task[Any]:
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An event loop's handler of what nobody else caught: callbacks, tasks that nobody awaits."""
+    """Handle what nobody else caught: errors of callbacks, and of tasks that nobody awaits."""
     end_if_exhausted(context.get("exception"))
     loop.default_exception_handler(context)
 

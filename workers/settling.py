@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from time import monotonic
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,6 +26,7 @@ from workers.doubts import Doubt, read_doubts
 from workers.ending import end
 from workers.explaining import explained
 from workers.listing import Listing, Lists
+from workers.redis_clock import our_clock, trusted_since
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -41,9 +41,6 @@ LOCK_SECONDS: Final = 6
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
-#: Longest round trip whose answer tells the time, and how often it is asked for.
-CLOCK_SECONDS: Final = 0.1
-CLOCK_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,7 @@ class Settler:
         self._metrics = metrics
         self._next: dict[tuple[str, str, int, int], float] = {}
         self._rest_until = 0.0
+        self._trusted = 0
         self._refused = ""
 
     async def round(self) -> None:
@@ -92,7 +90,12 @@ class Settler:
     async def _round(self) -> None:
         doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
-        now = await _our_clock(self._store)
+        now = await our_clock(self._store)
+        since = await trusted_since(self._store)
+        doubts = _since(doubts, since, now)
+        if since != self._trusted:
+            self._trusted, self._rest_until = since, 0.0
+            self._next.clear()
         self._next = {d.key: at for d in doubts if (at := self._next.get(d.key)) is not None}
         due = [d for d in doubts if self._next.get(d.key, 0.0) <= now and now >= self._rest_until]
         listing = Listing(self._twilio, now, at_once=self.how.at_once, page_size=self.how.page_size)
@@ -247,19 +250,15 @@ class Settler:
             await pipe.execute()
 
 
-async def _our_clock(store: Store) -> float:
-    """Return Redis' unix seconds, asked again while the answer took long: it may be as old as that.
-
-    An old answer sets our clock back, and then an attempt's own message counts as an earlier one's.
-    """
-    for _ in range(CLOCK_TRIES):
-        began = monotonic()
-        seconds, micro = await store.redis.time()
-        took = monotonic() - began
-        if took < CLOCK_SECONDS:
-            break
-    # in between, so that no more than half of what the round trip took is wrong
-    return float(seconds + micro / 1e6 + took / 2)
+def _since(doubts: list[Doubt], since: int, now: float) -> list[Doubt]:
+    """Let what ended by a clock that was moved meanwhile (it lies before that, or yet to come) count from it."""
+    moved = []
+    for doubt in doubts:
+        until = doubt.question.in_flight_until
+        wrong = until is not None and not since <= until <= now + 1
+        question = replace(doubt.question, in_flight_until=float(since)) if wrong else doubt.question
+        moved.append(replace(doubt, question=question))
+    return moved
 
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:

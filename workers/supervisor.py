@@ -22,6 +22,7 @@ from workers.ending import end
 from workers.exhausted import end_if_exhausted, watch
 from workers.jobs import crons, functions
 from workers.owner import watch_owners
+from workers.redis_clock import watch_clock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -51,7 +52,10 @@ async def serve(
     Without a `settler` what is in doubt stays so.
     """
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
-    beside = [watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs"))]
+    beside = [
+        watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs")),
+        watch(asyncio.create_task(watch_clock(store), name="clock")),
+    ]
     if settler is not None:
         owners = watch_owners(store, settler.how.owner_gone_seconds)
         beside.append(watch(asyncio.create_task(owners, name="owners")))

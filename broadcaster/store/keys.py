@@ -20,6 +20,7 @@ lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit
 account                   hash       pause, rate, concurrency of the whole installation
 workers, overdue          zset|hash  leases; members leave with their worker
+clock                     hash       Redis' clock when last looked at; as long as the installation
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens

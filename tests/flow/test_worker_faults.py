@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from deployment import Deployment, deployment, stop
+from faked_clock import clocked_servers, faketime_library
 from kill_session import Session
 from loading import counts, load
 
 from broadcaster.domain.record import State
-from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 LANE = "+15550000001"
 FAST = {LANE: 20_000.0}
@@ -69,7 +66,7 @@ async def ended_well(run: Deployment, sent: dict[str, int], timeout: float = 50)
 
 @pytest.mark.parametrize("how", ["signaled twice", "too long"])
 async def test_a_drain_that_is_urged_or_over_long_loses_nobody(tmp_path: Path, how: str) -> None:
-    """A second SIGTERM changes nothing; what outlives the time to stop is in doubt, and its evidence is found."""
+    """A second SIGTERM changes nothing; what outlives the time to stop is in doubt until it is found."""
     latency = 1_000 if how == "signaled twice" else 4_000
     async with deployment(tmp_path, workers=0, latency_ms=latency) as run:
         drain = "20" if how == "signaled twice" else "2"
@@ -136,3 +133,70 @@ async def test_a_worker_without_memory_ends_and_loses_nobody(tmp_path: Path, spa
             assert worker.returncode > 0, "it ends by itself"
             run.start_worker(**SHORT)
         await ended_well(run, {bid: 3000})
+
+
+# -- clocks
+
+needs_faketime = pytest.mark.skipif(faketime_library() is None, reason="libfaketime is not installed")
+HOUR = 3600
+
+
+@needs_faketime
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_redis_clock_jumps_an_hour_and_the_lanes_go_on(tmp_path: Path, hours: int) -> None:
+    """With retries waiting, doubts open and one worker killed that moment: its lease ends all the same."""
+    faults = {"throttle": 0.05, "unavailable": 0.02, "unavailable_after": 0.02}
+    with clocked_servers(tmp_path) as clock:
+        async with deployment(tmp_path, workers=0, latency_ms=20, faults=faults) as run:
+            for _ in range(2):
+                run.start_worker(**SHORT)
+            bid = await load(run.store, {LANE: 500}, rates={LANE: 100.0})
+            await run.until(lambda c: c.get(State.ACCEPTED, 0) > 150, bid)
+            clock.step(hours * HOUR)
+            stop(run.workers[0], signal.SIGKILL)
+            before = (await counts(run.store, bid)).get(State.ACCEPTED, 0)
+            await run.until(lambda c: c.get(State.ACCEPTED, 0) > before + 50, bid, timeout=5)
+            await run.simulator.configure(faults={})
+            await ended_well(run, {bid: 500}, timeout=40)
+
+
+#: The worker's own wall clock is moved in the middle; the monotonic one and the time since boot are not.
+MOVED = """
+import datetime, runpy, signal, sys, time
+moved, true_time, true_ns = 0, time.time, time.time_ns
+time.time = lambda: true_time() + moved
+time.time_ns = lambda: true_ns() + moved * 1_000_000_000
+class Moved(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+    @classmethod
+    def utcnow(cls):
+        return cls.fromtimestamp(time.time(), datetime.timezone.utc).replace(tzinfo=None)
+datetime.datetime = Moved
+def move(*_):
+    global moved
+    moved = STEP
+signal.signal(signal.SIGUSR1, move)
+sys.argv = ['workers']
+runpy.run_module('workers', run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_workers_clock_jumps_an_hour_and_its_jobs_go_on(tmp_path: Path, hours: int) -> None:
+    """What sweeps and settles runs by the clock: leases are swept and doubts settled all the same."""
+    async with deployment(tmp_path, workers=0, latency_ms=20) as run:
+        other = run.start_worker(**SHORT)
+        worker = start(run, MOVED.replace("STEP", str(hours * HOUR)))
+        bid = await load(run.store, {LANE: 400}, rates={LANE: 100.0})
+        await run.until(lambda c: c.get(State.ACCEPTED, 0) > 100, bid)
+        while await run.store.redis.zcard(run.store.keys.plain("workers")) < 2:
+            assert "Traceback" not in run.logs()
+        await run.simulator.configure(latency_ms=400)
+        await in_flight(run, 10)
+        worker.send_signal(signal.SIGUSR1)
+        stop(other, signal.SIGKILL)
+        await run.simulator.configure(latency_ms=20)
+        await ended_well(run, {bid: 400}, timeout=40)
+        assert worker.poll() is None
