@@ -251,7 +251,7 @@ class Settler:
 
 
 def _since(doubts: list[Doubt], since: int, now: float) -> list[Doubt]:
-    """Let what ended by a clock that was moved meanwhile (it lies before that, or yet to come) count from it."""
+    """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
     moved = []
     for doubt in doubts:
         until = doubt.question.in_flight_until

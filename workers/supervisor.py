@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -35,6 +36,7 @@ log = structlog.get_logger("supervisor")
 
 REBUILD_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 3.0
+MOVED_SECONDS: Final = 2.0
 JOBS_AT_ONCE: Final = 10
 JOB_EXPIRES_MS: Final = 86_400_000
 
@@ -71,11 +73,22 @@ async def serve(
 async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None = None) -> None:
     while True:
         worker = _build(store, job_expires_ms, settler)
+        running = watch(asyncio.create_task(_outcome(worker.main())))
+        moved = asyncio.create_task(_wall_clock_moved())
         try:
-            await _outcome(worker.main())
+            await asyncio.wait({running, moved}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            await end((running, moved))
             await _outcome(worker.close(), CLOSE_SECONDS)
         await asyncio.sleep(REBUILD_SECONDS)
+
+
+async def _wall_clock_moved() -> None:
+    """Return when the wall clock was set: arq's cron would wait for the old time to come again."""
+    ahead = time.time() - time.monotonic()
+    while abs(time.time() - time.monotonic() - ahead) < MOVED_SECONDS:
+        await asyncio.sleep(1)
+    log.warning("clock.moved", seconds=round(time.time() - time.monotonic() - ahead, 1))
 
 
 async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
