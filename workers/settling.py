@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,7 @@ from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.ending import end
 from workers.explaining import explained
 from workers.listing import Listing, Lists
+from workers.redis_clock import our_clock, trusted_since
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("settling")
 
-LOCK_SECONDS: Final = 15
+LOCK_SECONDS: Final = 6
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
@@ -79,6 +80,7 @@ class Settler:
         self._metrics = metrics
         self._next: dict[tuple[str, str, int, int], float] = {}
         self._rest_until = 0.0
+        self._trusted = 0
         self._refused = ""
         self._settled = 0
 
@@ -97,8 +99,12 @@ class Settler:
         settled = self._settled
         doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
-        now_s, micro = await self._store.redis.time()
-        now = now_s + micro / 1e6
+        now = await our_clock(self._store)
+        since = await trusted_since(self._store)
+        doubts = _since(doubts, since, now)
+        if since != self._trusted:
+            self._trusted, self._rest_until = since, 0.0
+            self._next.clear()
         self._next = {d.key: at for d in doubts if (at := self._next.get(d.key)) is not None}
         due = [d for d in doubts if self._next.get(d.key, 0.0) <= now and now >= self._rest_until]
         listing = Listing(self._twilio, now, at_once=self.how.at_once, page_size=self.how.page_size)
@@ -253,6 +259,17 @@ class Settler:
                 key = self._store.keys.broadcast(broadcast, ":looks")
                 pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
             await pipe.execute()
+
+
+def _since(doubts: list[Doubt], since: int, now: float) -> list[Doubt]:
+    """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
+    moved = []
+    for doubt in doubts:
+        until = doubt.question.in_flight_until
+        wrong = until is not None and not since <= until <= now + 1
+        question = replace(doubt.question, in_flight_until=float(since)) if wrong else doubt.question
+        moved.append(replace(doubt, question=question))
+    return moved
 
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:
