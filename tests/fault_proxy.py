@@ -1,6 +1,7 @@
 """A TCP proxy of ours that breaks what goes through it, while it runs.
 
-It delays, holds back, loses, cuts after so many bytes, closes half way, resets and refuses; `trouble.py`
+It delays, holds back, loses, cuts after so many bytes, closes half way, resets and refuses, also exactly
+between a question and its answer; `trouble.py`
 makes a seeded list of such things.
 """
 
@@ -28,6 +29,7 @@ class _Link:
     server: asyncio.StreamWriter | None = None
     left: int | None = None
     lost: bool = False
+    unanswered: bool = False
     ended: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def end(self, *, hard: bool = False) -> None:
@@ -56,6 +58,7 @@ class FaultProxy:
         self.port = 0
         self.delay_seconds = 0.0
         self.swallowing = False
+        self.losing: dict[bytes, int] = {}
         self._target = (host, port)
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -95,8 +98,9 @@ class FaultProxy:
         self.reset()
 
     def calm(self) -> None:
-        """End delay, stall and black hole."""
+        """End delay, stall and black hole, and lose no more answers."""
         self.delay_seconds = 0.0
+        self.losing.clear()
         self._flowing.set()
         if self.swallowing:
             self.swallowing = False
@@ -110,6 +114,18 @@ class FaultProxy:
     def swallow(self) -> None:
         """Lose everything until `calm`, which resets the connections that lost something."""
         self.swallowing = True
+
+    def lose_answers(self, to: bytes, times: int = 1) -> None:
+        """So often, pass on what holds `to`, and reset its connection in place of the answer."""
+        self.losing[to] = times
+
+    def _asks(self, data: bytes) -> bool:
+        """Whether the answer to this is one to lose."""
+        for to, left in self.losing.items():
+            if left and to in data:
+                self.losing[to] = left - 1
+                return True
+        return False
 
     def cut_after(self, size: int) -> None:
         """End each connection there is once so many more bytes passed."""
@@ -149,13 +165,18 @@ class FaultProxy:
 
     async def _pass(self, link: _Link, flow: Flow) -> None:
         source, target = flow
+        there = target is link.server
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
                 await self._flowing.wait()
+                if there and self.losing and self._asks(data):
+                    link.unanswered = True
                 if self.swallowing or link.lost:
                     link.lost = True
+                elif link.unanswered and not there:
+                    return link.end(hard=True)
                 elif link.left is not None and len(data) >= link.left:
                     if link.left:
                         target.write(data[: link.left])

@@ -24,6 +24,7 @@ from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
 from workers.dispatcher import Dispatcher
+from workers.exhausted import on_loop_error
 from workers.lease import Limits
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
@@ -64,6 +65,7 @@ def main() -> int:
 async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(on_loop_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()

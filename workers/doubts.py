@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 AT_MOST: Final = 5000
+#: Of one broadcast, however many others there are: the longest batch.
+SHARE_AT_LEAST: Final = 500
 #: With these Twilio shows another body than the one we sent.
 _CHANGES_BODY: Final = ("ContentRetention", "AddressRetention", "ShortenUrls")
 
@@ -91,11 +94,18 @@ class _Source:
 
 
 async def read_doubts(store: Store, owner_gone_seconds: float, at_most: int = AT_MOST) -> list[Doubt]:
-    """Read what is in doubt, at most so many. Raises redis' errors."""
+    """Read what is in doubt, at most so many. Raises redis' errors.
+
+    Where there is more, chance decides: those that have to wait must not keep others from being looked at.
+    """
     found: list[Doubt] = []
-    for raw in await store.redis.smembers(store.keys.plain("doubtful")):
+    names = sorted(await store.redis.smembers(store.keys.plain("doubtful")))
+    random.shuffle(names)
+    share = max(SHARE_AT_LEAST, at_most // max(1, len(names)))
+    for raw in names:
         if len(found) < at_most:
-            found += await _of_broadcast(store, raw.decode(), owner_gone_seconds, at_most - len(found))
+            room = min(share, at_most - len(found))
+            found += await _of_broadcast(store, raw.decode(), owner_gone_seconds, room)
     return found
 
 
@@ -108,6 +118,7 @@ async def _of_broadcast(store: Store, bid: str, owner_gone_seconds: float, at_mo
     if spec is None:
         return found
     source = _Source.of(spec)
+    random.shuffle(batches)
     for raw in batches:
         batch = raw.decode()
         lane = lanes[int(batch.partition(".")[0])].decode()

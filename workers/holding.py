@@ -14,6 +14,7 @@ from broadcaster.lanes import claims
 from broadcaster.store.errors import LeaseLost
 from workers.contents import Contents
 from workers.ending import end
+from workers.exhausted import watch
 from workers.plan import Held, Plan
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Holding:
                 self._held[slice_.claim] = held
                 if self.probes is not None and not self._probing:  # the silence began meanwhile
                     self.give_up(held)
-            task = asyncio.create_task(self._admit(answer.slices))
+            task = watch(asyncio.create_task(self._admit(answer.slices)))
             self._admitting.add(task)
             task.add_done_callback(self._admitted)
 
@@ -115,6 +116,8 @@ class Holding:
                 break
             except (RedisError, OSError):
                 await asyncio.sleep(0.2)
+            except MemoryError:
+                raise
             except Exception as error:  # noqa: BLE001 - what was not fetched must go back, or it is never sent
                 log.error("admit.failed", error=repr(error))  # noqa: TRY400 - no rows in logs
                 break

@@ -5,16 +5,19 @@ Each finds its work in our own keys, so that a lost job, an expired one or one r
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from arq.cron import cron
 from arq.worker import func
+from redis.exceptions import RedisError
 
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.rewinding import rewind
+from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from arq.cron import CronJob
@@ -112,6 +115,13 @@ async def settle_doubt(ctx: dict[str, Any]) -> None:
     settler: Settler | None = ctx.get("settler")
     if settler is not None:
         await settler.round()
+
+
+async def without_arq(store: Store) -> None:
+    """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
+    with contextlib.suppress(RedisError, OSError, StoreError):
+        for job in (rewind_lost, sweep_leases, start_due, end_expired):
+            await job({"store": store})
 
 
 def functions() -> list[Function]:

@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from broadcaster.store.scripts import unpacked
+from workers.redis_clock import trusted_since
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,7 @@ async def note_gone(store: Store, owner_gone_seconds: float) -> None:
     owners = [raw.decode() for raw in await store.redis.smembers(keys.plain("owners"))]
     if not owners:
         return
+    trusted = await trusted_since(store)
     now, _ = await store.redis.time()
     for owner in owners:
         about, seen, gone = await store.redis.hmget(keys.worker(owner), "about", "seen", "gone")
@@ -61,8 +63,8 @@ async def note_gone(store: Store, owner_gone_seconds: float) -> None:
             since = None
             if about is not None and surely_gone(_decoded(about)):
                 since = now
-            elif int(seen) + owner_gone_seconds <= now:
-                since = int(seen) + int(owner_gone_seconds)
+            elif max(int(seen), trusted) + owner_gone_seconds <= now:
+                since = max(int(seen), trusted) + int(owner_gone_seconds)
             if since is None:
                 continue
             await store.redis.hsetnx(keys.worker(owner), "gone", since)

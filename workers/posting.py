@@ -19,6 +19,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance
 from workers.clock import lease_clock
 from workers.ending import end
+from workers.exhausted import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,9 @@ class Poster:
 
     def start(self) -> None:
         """Start the runners, one for each request that may be in flight."""
-        self._tasks = [asyncio.create_task(self._run(), name=f"post-{i}") for i in range(self._concurrency)]
+        self._tasks = [
+            watch(asyncio.create_task(self._run(), name=f"post-{i}")) for i in range(self._concurrency)
+        ]
 
     async def stop(self) -> None:
         """End the runners. Call only when nothing is in flight: a canceled POST is a doubt."""
@@ -251,6 +254,8 @@ class Poster:
         """Return what to POST, or None if it can't be made; whatever the reason, nothing has been sent."""
         try:
             return message.batch.form(message.item.row)
+        except MemoryError:  # says nothing about the row
+            raise
         except Exception as error:  # noqa: BLE001 - one broken row must not end the runner
             slice_ = message.held.slice
             reason = error.reason if isinstance(error, RenderError) else type(error).__name__

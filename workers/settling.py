@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -22,10 +23,11 @@ from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
-from workers.doubts import Doubt, read_doubts
+from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.ending import end
 from workers.explaining import explained
 from workers.listing import Listing, Lists
+from workers.redis_clock import our_clock, trusted_since
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("settling")
 
-LOCK_SECONDS: Final = 15
+LOCK_SECONDS: Final = 6
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
@@ -44,7 +46,10 @@ SEARCH_KEPT_SECONDS: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's."""
+    """How doubt is settled. Beyond `many` due looks the account's list is read, not each recipient's.
+
+    While more is in doubt than one round takes, and it settles that, rounds follow each other so long.
+    """
 
     patience: Patience = field(default_factory=Patience)
     owner_gone_seconds: float = 900.0
@@ -54,6 +59,7 @@ class Settling:
     many: int = 50
     looks_at_most: int = 200
     page_size: int = 1000
+    again_seconds: float = 30.0
 
 
 @dataclass(slots=True)
@@ -74,7 +80,9 @@ class Settler:
         self._metrics = metrics
         self._next: dict[tuple[str, str, int, int], float] = {}
         self._rest_until = 0.0
+        self._trusted = 0
         self._refused = ""
+        self._settled = 0
 
     async def round(self) -> None:
         """Settle what can be settled now. Raises redis' errors and `StoreError`; Twilio's are waited out."""
@@ -82,14 +90,21 @@ class Settler:
             self._next.clear()
             return
         async with _alone(self._store) as alone:
-            if alone:
-                await self._round()
+            until = monotonic() + self.how.again_seconds
+            while alone and await self._round() and monotonic() < until:
+                pass
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
+        """Settle once; tells whether there were more doubts than one round takes, and it got on with them."""
+        settled = self._settled
         doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
-        now_s, micro = await self._store.redis.time()
-        now = now_s + micro / 1e6
+        now = await our_clock(self._store)
+        since = await trusted_since(self._store)
+        doubts = _since(doubts, since, now)
+        if since != self._trusted:
+            self._trusted, self._rest_until = since, 0.0
+            self._next.clear()
         self._next = {d.key: at for d in doubts if (at := self._next.get(d.key)) is not None}
         due = [d for d in doubts if self._next.get(d.key, 0.0) <= now and now >= self._rest_until]
         listing = Listing(self._twilio, now, at_once=self.how.at_once, page_size=self.how.page_size)
@@ -105,6 +120,7 @@ class Settler:
                 self._next[doubt.key] = self._look_after(doubt, listing.now())
             self._note_refusal(listing)
         await self._say_searching(doubts, now)
+        return len(doubts) >= AT_MOST and (self._settled - settled) * 2 >= AT_MOST
 
     # -- looking
 
@@ -215,6 +231,7 @@ class Settler:
             completed += ended.completed
             for how in ("retried", "dead", "skipped", "accepted"):
                 self._metrics.doubt_settled(how, getattr(ended, how))
+        self._settled += len(accepted) + len(verdicts)
         if accepted or verdicts:
             log.info("doubt.settled", found=len(accepted), without_evidence=len(verdicts))
         for broadcast in completed:
@@ -242,6 +259,17 @@ class Settler:
                 key = self._store.keys.broadcast(broadcast, ":looks")
                 pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
             await pipe.execute()
+
+
+def _since(doubts: list[Doubt], since: int, now: float) -> list[Doubt]:
+    """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
+    moved = []
+    for doubt in doubts:
+        until = doubt.question.in_flight_until
+        wrong = until is not None and not since <= until <= now + 1
+        question = replace(doubt.question, in_flight_until=float(since)) if wrong else doubt.question
+        moved.append(replace(doubt, question=question))
+    return moved
 
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:

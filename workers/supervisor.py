@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -19,8 +20,10 @@ from broadcaster.store.connection import client
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.ending import end
-from workers.jobs import crons, functions
+from workers.exhausted import end_if_exhausted, watch
+from workers.jobs import crons, functions, without_arq
 from workers.owner import watch_owners
+from workers.redis_clock import watch_clock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -33,6 +36,7 @@ log = structlog.get_logger("supervisor")
 
 REBUILD_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 3.0
+MOVED_SECONDS: Final = 2.0
 JOBS_AT_ONCE: Final = 10
 JOB_EXPIRES_MS: Final = 86_400_000
 
@@ -49,11 +53,14 @@ async def serve(
 
     Without a `settler` what is in doubt stays so.
     """
-    dispatching = asyncio.create_task(dispatcher.run(), name="dispatcher")
-    beside = [asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs")]
+    dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
+    beside = [
+        watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs")),
+        watch(asyncio.create_task(watch_clock(store), name="clock")),
+    ]
     if settler is not None:
         owners = watch_owners(store, settler.how.owner_gone_seconds)
-        beside.append(asyncio.create_task(owners, name="owners"))
+        beside.append(watch(asyncio.create_task(owners, name="owners")))
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -66,11 +73,23 @@ async def serve(
 async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None = None) -> None:
     while True:
         worker = _build(store, job_expires_ms, settler)
+        running = watch(asyncio.create_task(_outcome(worker.main())))
+        moved = asyncio.create_task(_wall_clock_moved())
         try:
-            await _outcome(worker.main())
+            await asyncio.wait({running, moved}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            await end((running, moved))
             await _outcome(worker.close(), CLOSE_SECONDS)
+        await without_arq(store)
         await asyncio.sleep(REBUILD_SECONDS)
+
+
+async def _wall_clock_moved() -> None:
+    """Return when the wall clock was set: arq's cron would wait for the old time to come again."""
+    ahead = time.time() - time.monotonic()
+    while abs(time.time() - time.monotonic() - ahead) < MOVED_SECONDS:  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(1)
+    log.warning("clock.moved", seconds=round(time.time() - time.monotonic() - ahead, 1))
 
 
 async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
@@ -85,6 +104,7 @@ async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None
     finally:
         await end([task])
     if not task.cancelled() and (error := task.exception()):
+        end_if_exhausted(error)
         expected = isinstance(error, RedisError | OSError | StoreError)
         (log.warning if expected else log.error)("jobs.interrupted", error=str(error) or repr(error))
 

@@ -16,6 +16,10 @@ STRAY: Final = 0.03
 #: Seconds that a level just found is kept before more is tried; each try costs a few 429.
 HOLD_SECONDS: Final = 2
 STEP_FACTOR: Final = 3.0
+#: A smaller loss is none that has to be made good.
+SLIGHT: Final = 0.8
+#: A single 429 may be a stray that came while little was in flight: so much of the limit is left at least.
+EASE: Final = 0.9
 #: Where Twilio was silent, so many may be in flight at first; then twice as many each second.
 RESTART: Final = 8.0
 #: What is in flight on average is measured from here, with a little less in it than Twilio sees.
@@ -54,23 +58,29 @@ class Level(msgspec.Struct, frozen=True, array_like=True):
 
 def adapt(level: Level, second: Second, *, most: float) -> Level:
     """Return the level for the next second; at least 1, at most `most`."""
-    total = second.answered + second.throttled
-    crowded = second.throttled > STRAY * total
+    crowded = second.throttled > STRAY * (second.answered + second.throttled)
     if second.pressed or crowded:
-        found = _admitted(level, second, crowded=crowded)
-        hold = HOLD_SECONDS if second.answered else 0
-        return Level(max(1.0, min(most, level.limit, found)), hold=hold)
+        return _lowered(level, second, crowded=crowded, most=most)
     limit = min(most, level.limit)
     if not second.answered:
         return Level(limit, level.step, level.hold, level.former)
+    if level.hold:
+        return Level(limit, hold=level.hold - 1, former=level.former)
     if limit < level.former:
         limit = min(most, level.former, limit * 2)
         return Level(limit, former=level.former if limit < level.former else 0.0)
-    if level.hold:
-        return Level(limit, hold=level.hold - 1)
     if not second.full:
         return Level(limit)
-    return Level(min(most, limit + level.step), step=level.step * STEP_FACTOR)
+    return Level(min(most, limit + min(level.step, limit)), step=level.step * STEP_FACTOR)
+
+
+def _lowered(level: Level, second: Second, *, crowded: bool, most: float) -> Level:
+    found = max(1.0, min(most, level.limit, _admitted(level, second, crowded=crowded)))
+    if not second.answered:
+        return Level(found, former=max(level.limit, level.former))
+    # a level that had held, and is lost at once, may be a bad measurement: the way back is tried once
+    had_held = level.step == 1 and not level.former and found < SLIGHT * level.limit
+    return Level(found, hold=HOLD_SECONDS, former=level.limit if had_held else 0.0)
 
 
 def restarted(level: Level) -> Level:
@@ -86,5 +96,6 @@ def _admitted(level: Level, second: Second, *, crowded: bool) -> float:
     if second.ceiling:
         found = min(found, second.ceiling)
     elif crowded and second.busy:
-        found = min(found, max(second.busy, 1.0) * ROOM)
-    return found if crowded else max(found, level.limit / 2)  # else perhaps one stray 429 in a quiet second
+        # half at most in a second: where things change within one, its average says little
+        found = min(found, max(second.busy * ROOM, level.limit / 2))
+    return found if crowded else max(found, level.limit * EASE)

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from redis.exceptions import RedisError
+
 from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
@@ -18,6 +20,7 @@ from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.read_ahead import ReadAhead
 from broadcaster.ledger.optouts import OptOuts
+from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,7 +39,8 @@ RENEW_SECONDS: Final = 3.0
 
 #: No list is taken any more when this share of Redis' `maxmemory` is used; looked at once in so many records.
 MEMORY_SHARE: Final = 0.85
-MEMORY_EVERY: Final = 50_000
+MEMORY_EVERY: Final = 5_000
+_MAKE_ROOM: Final = ". Raise maxmemory, or wait until older broadcasts are removed"
 
 
 class SubmissionError(ValueError):
@@ -153,7 +157,11 @@ async def submit(
     now = time.time()
     check(submission, now)
     spec = submission.spec(now)
-    reservation = await _reserve(store, spec, submission.idempotency_key)
+    try:
+        reservation = await _reserve(store, spec, submission.idempotency_key)
+    except StoreError as error:
+        _say_if_full(error)
+        raise
     if reservation.verdict == "known":
         return await _same(reservation, reader, submission)
     broadcast = reservation.broadcast
@@ -177,6 +185,7 @@ async def submit(
         await loader.seal(fingerprint=submission.fingerprint(digest), facts={})
     except BaseException as error:
         await _give_up(store, broadcast, error)
+        _say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)
 
@@ -212,10 +221,10 @@ async def _load(loader: Loader, preparation: Preparation, progress: Callable[[Su
     ahead = ReadAhead(iter(preparation))
     checked = 0
     while batches := await _renewing(loader, ahead.take()):
-        if loader.total >= checked:
-            await _check_memory(loader.store)
-            checked = loader.total + MEMORY_EVERY
         for rows in batches:
+            if loader.total >= checked:
+                await _check_memory(loader.store)
+                checked = loader.total + MEMORY_EVERY
             await loader.add(rows)
         if progress is not None:
             progress(preparation.summary)
@@ -228,9 +237,15 @@ async def _check_memory(store: Store) -> None:
     most = int(memory.get("maxmemory", 0))
     if most and int(memory["used_memory"]) > MEMORY_SHARE * most:
         raise SubmissionError(
-            f"Redis is full: it holds {memory['used_memory_human']} of {memory['maxmemory_human']}. "
-            "Raise maxmemory, or wait until older broadcasts are removed"
+            f"Redis is full: it holds {memory['used_memory_human']} of {memory['maxmemory_human']}"
+            + _MAKE_ROOM
         )
+
+
+def _say_if_full(error: BaseException) -> None:
+    """Raise SubmissionError where Redis refused for want of memory, which others may fill meanwhile."""
+    if isinstance(error, RedisError | StoreError) and "maxmemory" in str(error):
+        raise SubmissionError("Redis is full" + _MAKE_ROOM) from error
 
 
 async def _renewing(loader: Loader, awaitable: Awaitable[_T]) -> _T:

@@ -106,7 +106,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Where the list, ordered by `date_sent` descending, puts messages that were not sent yet."""
     nulls_pass_date_filters: bool = False
     list_fail_from_page: int = 0
-    """Pages of the list with this number and later answer 500; 0 is never."""
+    """Pages of the list with this number and later are refused; 0 is never, -1 the first page too."""
+    list_fail_status: Literal[500, 429] = 500
     choose_sender_seconds: float = 1.0
     """How long a service's message stays `accepted`, without a `from`."""
     delivery_seconds: float = 1.0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Width of a slot of time, and for how many of them the past is kept.
-SLOT_SECONDS: Final = 0.1
+SLOT_US: Final = 100_000
 SLOTS_MOST: Final = 100_000
 
 
@@ -24,8 +24,9 @@ class Crowd:
 
     def forget(self) -> None:
         """Begin anew; who is in stays in."""
-        self._began = self._at = self._clock()
-        self._area = array("d")
+        self._began = self._clock()
+        self._at = 0
+        self._area = array("Q")
         self._refused = array("L")
 
     def enter(self) -> None:
@@ -49,25 +50,25 @@ class Crowd:
         self._advance()
         return [
             {
-                "ms": round((self._began + place * SLOT_SECONDS) * 1000),
-                "inside": round(area / SLOT_SECONDS, 2),
+                "ms": round(self._began * 1000 + place * SLOT_US / 1000),
+                "inside": round(area / SLOT_US, 2),
                 "refused": refused,
             }
             for place, (area, refused) in enumerate(zip(self._area, self._refused, strict=True))
         ]
 
     def _advance(self) -> None:
-        """Add what passed since the last change to the slots it passed in."""
-        now = self._clock()
-        slot = int((now - self._began) / SLOT_SECONDS)
-        while len(self._area) <= min(slot, SLOTS_MOST):
-            self._area.append(0.0)
+        """Add what passed since the last change to the slots it passed in, in whole microseconds."""
+        now = self._passed_us()
+        slot = min(now // SLOT_US, SLOTS_MOST)
+        while len(self._area) <= slot:
+            self._area.append(0)
             self._refused.append(0)
-        at = self._at
-        while at < now:
-            place = min(int((at - self._began) / SLOT_SECONDS), len(self._area) - 1)
-            end = self._began + (place + 1) * SLOT_SECONDS
-            until = now if end >= now or place == SLOTS_MOST or end <= at else end
-            self._area[place] += (until - at) * self.now
-            at = until
+        while self._at < now and self._at // SLOT_US <= slot:
+            until = min(now, (self._at // SLOT_US + 1) * SLOT_US)
+            self._area[self._at // SLOT_US] += (until - self._at) * self.now
+            self._at = until
         self._at = now
+
+    def _passed_us(self) -> int:
+        return int((self._clock() - self._began) * 1_000_000)

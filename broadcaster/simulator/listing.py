@@ -44,7 +44,7 @@ def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
         return Answer(status_of(bad.code), error_body(bad.code, status_of(bad.code)))
     token = query.get("PageToken")
     if world.config.list_fail_from_page and page >= world.config.list_fail_from_page:
-        return Answer(500, error_body(20500, 500))
+        return _refusal(world)
     rows = numbers[page * size : (page + 1) * size]
     more = (page + 1) * size < len(numbers)
     if more and token is None:
@@ -53,6 +53,13 @@ def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
     resources: list[object] = [resource(world.messages[number], now, skew) for number in rows]
     shown = _Page("messages", resources, size, page, token if more else None)
     return Answer(200, _encode(_envelope(path, query, shown)))
+
+
+def _refusal(world: World) -> Answer:
+    """Return what a page is refused with."""
+    status, wish = world.config.list_fail_status, world.config.retry_after_seconds
+    extra = ((b"retry-after", b"%d" % wish),) if status == 429 and wish is not None else ()  # noqa: PLR2004
+    return Answer(status, error_body(20429 if status == 429 else 20500, status), extra=extra)  # noqa: PLR2004
 
 
 def _listing(world: World, query: dict[str, str]) -> list[int]:

@@ -171,14 +171,17 @@ async def check_server(redis: Redis) -> dict[str, Any]:
 
 async def _join(redis: Redis, prefix: str) -> str:
     try:
-        await redis.set(f"{prefix}format", FORMAT_VERSION, nx=True)
+        # read first: with its memory full a server refuses even a SET that would change nothing
+        if not await redis.exists(f"{prefix}format"):
+            await redis.set(f"{prefix}format", FORMAT_VERSION, nx=True)
         found = int(await redis.get(f"{prefix}format") or 0)
         if found > FORMAT_VERSION:
             raise WrongServer(
                 f"The data in this Redis has format {found}; this program knows up to {FORMAT_VERSION}. "
                 "Upgrade the program."
             )
-        await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
+        if not await redis.exists(f"{prefix}epoch"):
+            await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
         epoch = await redis.get(f"{prefix}epoch")
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise Unreachable(f"Redis does not answer: {error}") from error

@@ -18,11 +18,12 @@ flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
 lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit
-account                   hash       pause, rate, concurrency of the whole installation
+account                   hash       pause, rate, concurrency of all; what workers saw of Twilio
 server                    hash       which Redis this is and how it keeps writes; as long as the installation
 rewound                   hash       the last rewinding and who may have sent before it; until the next
 confirm                   string     written before a WAIT, under Sentinel
 workers, overdue          zset|hash  leases; members leave with their worker
+clock                     hash       Redis' clock when last looked at; as long as the installation
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens

@@ -116,3 +116,12 @@ async def test_resets_and_refuses_until_it_listens_again() -> None:
         async with await Client.of(proxy) as other:
             other.writer.write_eof()
             assert await other.rest() == b"bye", "an end in good order passes too"
+
+
+async def test_an_answer_is_lost_after_its_question_arrived() -> None:
+    async with echo() as proxy, await Client.of(proxy) as client, await Client.of(proxy) as other:
+        proxy.lose_answers(b"money")
+        client.writer.write(b"send money")
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+        assert await other.ask(b"send money") == b"send money", "once was asked for"

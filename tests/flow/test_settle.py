@@ -13,11 +13,9 @@ from deployment import Deployment, deployment, stop
 from loading import counts, load, number, records
 
 from broadcaster.domain.broadcast import OnDoubt
-from broadcaster.domain.content import Content
 from broadcaster.domain.record import Evidence, Reason, State
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import read_message
-from broadcaster.simulator.config import SERVICE_SID, TEMPLATE_SID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -96,36 +94,6 @@ async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, h
             assert await run.simulator.accepted() == {number(i): 1 for i in range(4)}
 
 
-HELLO = ({"body": "hello"}, LANE)
-SMART = ({"options": {"SmartEncoded": "true"}, "body": "\u201cSale\u201d \u2013 it\u2019s on\u2026"}, LANE)
-LINKS = ({"options": {"ShortenUrls": "true"}, "body": "see https://example.com/a"}, SERVICE_SID)
-TEMPLATE = ({"content_sid": TEMPLATE_SID}, LANE)
-SERVICE = ({"body": "hello"}, SERVICE_SID)
-SHOWN: dict[str, tuple[dict[str, Any], list[tuple[dict[str, Any], str]]]] = {
-    "trial prefix": ({"account_type": "Trial"}, [HELLO, SMART]),
-    "other texts, no sender yet": ({"choose_sender_seconds": 60}, [SMART, LINKS, TEMPLATE, SERVICE]),
-    "clock ahead": ({"clock_skew_seconds": 40}, [HELLO]),
-    "clock behind": ({"clock_skew_seconds": -40}, [HELLO]),
-    "unsent last": ({"list_nulls": "last", "senders": {LANE: 0.001}}, [HELLO]),
-}
-
-
-@pytest.mark.parametrize("how", SHOWN)
-async def test_however_twilio_shows_a_message_it_is_found(tmp_path: Path, how: str) -> None:
-    config, contents = SHOWN[how]
-    faults = {number(i): {"fault": ("drop_after", "drop_before")[i % 2], "tries": 1} for i in range(8)}
-    async with short(tmp_path, recipients=faults, **config) as run:
-        bids = [
-            await load(run.store, {lane: 2}, content=Content(**content), first=2 * i)
-            for i, (content, lane) in enumerate(contents)
-        ]
-        for bid in bids:
-            assert await end(run, bid) == {State.ACCEPTED: 2}
-            found = await records(run.store, bid)
-            assert (found["0.0", 0].evidence, found["0.0", 1].attempt) == (Evidence.LIST, 2)
-        assert await run.simulator.accepted() == {number(i): 1 for i in range(2 * len(bids))}
-
-
 async def test_two_broadcasts_with_the_same_text_to_the_same_person_in_doubt_at_once(tmp_path: Path) -> None:
     """Person 0: both were taken. Person 1: one of the two was. Person 2: neither was."""
     faults = {
@@ -138,8 +106,10 @@ async def test_two_broadcasts_with_the_same_text_to_the_same_person_in_doubt_at_
         for bid in bids:
             assert await end(run, bid) == {State.ACCEPTED: 3}
         assert await run.simulator.accepted() == dict.fromkeys(map(number, range(3)), 2)
-        sids = [r.sid for bid in bids for r in (await records(run.store, bid)).values()]
-        assert len(set(sids)) == 6
+        both = [await records(run.store, bid) for bid in bids]
+        assert len({r.sid for found in both for r in found.values()}) == 6
+        attempts = [sorted(found["0.0", i].attempt for found in both) for i in range(3)]
+        assert attempts == [[1, 1], [1, 2], [2, 2]], "exactly the absent ones are sent again"
 
 
 async def test_a_list_that_is_not_whole_is_no_evidence_of_absence(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ async def test_a_limit_that_changes_is_found_within_seconds(
     config: dict[str, Any] = {"latency_ms": 100, "tells_concurrency": tells}
     async with deployment(tmp_path, workers=workers, concurrency_limit=limits[0], **config) as run:
         bid = await load(run.store, {A: 15_000 if stays < 10 else 50_000}, rates=FAST, batch=500)
+        while await run.store.redis.zcard(run.store.keys.plain("workers")) < workers:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         await run.until(lambda c: c.get(State.ACCEPTED, 0) > 0, bid)
         for limit in limits:
             await run.simulator.configure(concurrency_limit=limit)

@@ -202,6 +202,38 @@ async def test_an_older_acceptance_ends_a_later_attempts_retry(store: Store) -> 
     assert await take(store, horizon_seconds=60.0) == []
 
 
+@pytest.mark.parametrize(
+    ("ended", "code"), [(State.DEAD, 21211), (State.DEAD, Reason.UNKNOWN), (State.SKIPPED, Reason.CANCELED)]
+)
+async def test_an_older_acceptance_wins_where_the_newer_attempt_is_not_with_twilio(
+    store: Store, ended: State, code: int
+) -> None:
+    """The person got it once: no duplicate, until the newer attempt turns out to be with Twilio after all."""
+    bid, held = await out(store)
+    await tell(store, held, [result(0, 1, State.RETRY, code=Reason.NO_ANSWER, spend=1)])
+    newer = await again(store, held)
+    assert (await tell(store, newer, [result(0, 2, ended, code=code)], twice=True)).changed == 1
+    told = await tell(store, held, [result(0, 1, State.SENT, sid=SID)], twice=True)
+    assert (told.changed, told.caused) == (1, 0)
+    one = (await records(store, bid))["0.0", 0]
+    assert (one.state, one.code, one.attempt, one.sid) == (State.SENT, 0, 2, "SM" + SID.hex())
+    assert await counts(store, bid) == {State.SENT: 1}
+    assert (await history(store, bid, 0))[-1] == [1, State.SENT, 0]
+    codes = await store.redis.hgetall(store.keys.broadcast(bid, ":codes"))
+    assert set(codes.values()) <= {b"0"}
+    told = await tell(store, newer, [result(0, 2, State.DELIVERED, sid=OTHER_SID)], twice=True)
+    assert (told.changed, told.caused) == (0, 1)
+    assert (await tell(store, held, [result(0, 1, State.DELIVERED, sid=SID)])).changed == 1
+
+
+async def test_who_was_skipped_after_a_try_that_arrived_counts_as_sent_to(store: Store) -> None:
+    bid, held = await out(store)
+    await tell(store, held, [result(0, 1, State.RETRY, code=Reason.NO_ANSWER)])
+    await tell(store, held, [result(0, 1, State.SKIPPED, code=Reason.OPTED_OUT)])
+    assert (await tell(store, held, [result(0, 1, State.ACCEPTED, sid=SID)], twice=True)).changed == 1
+    assert await counts(store, bid) == {State.ACCEPTED: 1}
+
+
 async def test_history_is_kept_only_where_there_is_more_to_say_and_is_capped(store: Store) -> None:
     bid, held = await out(store, 2)
     await tell(store, held, [result(0, 1, State.ACCEPTED, sid=SID), result(1, 1, State.RETRY, code=429)])

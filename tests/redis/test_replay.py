@@ -211,12 +211,38 @@ async def test_a_discarded_letter_is_skipped_and_counted(store: Store) -> None:
 
 async def test_what_an_earlier_attempt_brought_to_twilio_does_not_go_again(store: Store) -> None:
     bid = await played(store, {LANE: 1}, [(State.RETRY, 30001)])
-    (held,) = await play(store, [DEAD])
-    late = [result(0, 1, State.SENT, sid=SID)]
+    (held,) = await play(store, [(State.ACCEPTED, 0)])
+    failed = [result(0, 2, State.UNDELIVERED, code=30003, sid=SID)]
+    assert (await tell(store, held, failed)).changed == 1
+    (found,) = await letters(store, bid, states=FAILURES)
+    late = [result(0, 1, State.SENT, sid=bytes(reversed(SID)))]
     assert (await tell(store, held, late)).caused == 1
-    (found,) = await letters(store, bid)
     assert await store.run(replay(found)) == Answer("ok", 0, 1)
-    assert await counts(store, bid) == {State.DEAD: 1}
+    assert await counts(store, bid) == {State.UNDELIVERED: 1}
+
+
+async def test_a_letter_whose_earlier_attempt_arrived_is_none_any_more(store: Store) -> None:
+    bid = await played(store, {LANE: 1}, [(State.RETRY, 30001)])
+    (held,) = await play(store, [DEAD])
+    (found,) = await letters(store, bid)
+    told = await tell(store, held, [result(0, 1, State.SENT, sid=SID)], twice=True)
+    assert (told.changed, told.caused) == (1, 0)
+    assert await store.run(replay(found)) == Answer("ok", 0, 0)
+    assert await counts(store, bid) == {State.SENT: 1}
+
+
+async def test_old_news_of_what_was_skipped_before_it_went_again_changes_nothing(store: Store) -> None:
+    bid = await played(store, {LANE: 1}, [(State.ACCEPTED, 0)])
+    held = claims.Slice("claim", LANE, bid, "0.0", 0.0, 0.0, [])
+    failed = [result(0, 1, State.UNDELIVERED, code=30003, sid=SID)]
+    await tell(store, held, failed)
+    (found,) = await letters(store, bid, states=FAILURES)
+    assert (await store.run(replay(found))).changed == 1
+    await store.run(control.cancel(bid, "a test"))
+    assert await store.run(control.skip(bid, LANE, "0.0", Reason.CANCELED)) == 1
+    assert (await tell(store, held, failed)).changed == 0
+    assert (await tell(store, held, [result(0, 1, State.SENT, sid=SID)])).changed == 0
+    assert (await tell(store, held, [result(0, 1, State.DELIVERED, sid=SID)])).changed == 1
 
 
 async def test_what_failed_on_its_way_goes_again_and_old_news_of_it_changes_nothing(store: Store) -> None:

@@ -183,6 +183,9 @@ async def test_with_memory_full_everything_sends_on_and_only_intake_is_refused(s
         await store.run(renewal())
         assert await store.run(claims.leave("w1")) == 0
         assert await counts(store, bid) == {State.ACCEPTED: 1, State.RETRY: 1, State.IN_DOUBT: 2}
+        again = await open_store(store.url)  # a worker that starts, a command that is given
+        await again.close()
+        assert again.epoch == store.epoch
         with pytest.raises(StoreError, match=r"reserve: .*memory"):
             await store.run(reserve(new_broadcast_id(), SPEC))
         with pytest.raises(StoreError, match=r"seal: .*memory"):

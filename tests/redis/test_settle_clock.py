@@ -37,3 +37,28 @@ async def test_many_doubts_to_read_do_not_set_our_clock_back(
         await doubtful(store)
         await it.round(AT_ONCE)
     assert behind[0] < 0.4
+
+
+async def test_a_stalled_question_for_the_time_does_not_set_our_clock_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind: list[float] = []
+
+    class Watched(Listing):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            behind.append(time.time() - self.now())
+
+    asked, stalls = store.redis.time, iter((0.6, 0.6))
+
+    async def stalled() -> Any:
+        found = await asked()
+        await asyncio.sleep(next(stalls, 0))  # a slow network, on the way back
+        return found
+
+    monkeypatch.setattr("workers.settling.Listing", Watched)
+    async with scene(store) as it:
+        await doubtful(store)
+        monkeypatch.setattr(store.redis, "time", stalled)
+        await it.round(AT_ONCE)
+    assert behind[0] < 0.2

@@ -15,6 +15,7 @@ from broadcaster.domain.content import Content
 from broadcaster.domain.evidence import Patience
 from broadcaster.domain.record import Evidence, Reason, State
 from broadcaster.lanes import claims
+from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.simulator.config import SimulatorConfig
 from broadcaster.simulator.server import running_simulator
 from broadcaster.telemetry.metrics import Metrics
@@ -117,6 +118,24 @@ async def test_a_list_that_answers_500_half_way_proves_no_absence(
         assert await counts(store, bid) == {State.IN_DOUBT: 1}
         await it.round(page_size=10, many=many)
         assert await counts(store, bid) == {State.RETRY: 1}
+
+
+async def test_a_list_that_answers_429_half_way_is_left_alone_for_a_while(store: Store) -> None:
+    refused: dict[str, Any] = {"list_fail_status": 429, "retry_after_seconds": 30}
+    async with scene(store, list_fail_from_page=1, **refused) as it:
+        bid = await doubtful(store)
+        for _ in range(3):
+            await it.post(number(0), body="another text")
+        settler = it.settler(AT_ONCE, page_size=2)
+        await settler.round()
+        requests = it.world.requests
+        await settler.round()
+        assert it.world.requests == requests, "Twilio wished us to wait"
+        assert await counts(store, bid) == {State.IN_DOUBT: 1}
+        view = await read_broadcast(store, bid)
+        assert view is not None
+        assert view.search is not None
+        assert "429" in view.search.words(1)
 
 
 async def test_who_was_not_looked_at_for_want_of_room_is_next(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 from simulator_api import GOOD, SENDER, TO, Api, api_of, recipients
 
 from broadcaster.simulator.config import RecipientFault, SimulatorConfig
+from broadcaster.simulator.crowd import Crowd
 from broadcaster.simulator.faults import FAULTS, FaultPlan, UnknownFaultError
 
 if TYPE_CHECKING:
@@ -213,6 +214,29 @@ async def test_too_many_at_once_are_throttled_and_each_answer_says_how_many() ->
         assert all(answer.headers["twilio-request-id"].startswith("RQ") for answer in answers)
         assert api.simulator.world.accepted == 2
         assert api.simulator.world.faults["concurrency"] == 3
+
+
+async def test_who_is_processed_at_once_is_counted_over_time() -> None:
+    async with api_of(concurrency_limit=3, latency_ms=400, tells_concurrency=False) as api:
+        answers = await asyncio.gather(*(api.post(**GOOD | {"To": to}) for to in recipients(5)))
+        assert not [answer for answer in answers if "twilio-concurrent-requests" in answer.headers]
+        slots = (await api.http.get("/_simulator/concurrency")).json()
+        assert max(slot["inside"] for slot in slots) == pytest.approx(3, abs=0.05)
+        assert sum(slot["inside"] for slot in slots) * 0.1 == pytest.approx(3 * 0.4, rel=0.2)
+        assert sum(slot["refused"] for slot in slots) == 2
+        assert slots[1]["ms"] - slots[0]["ms"] == pytest.approx(100, abs=1)
+
+
+def test_an_idle_minute_is_counted_as_such() -> None:
+    clock = [100.0]
+    crowd = Crowd(lambda: clock[0])
+    crowd.enter()
+    clock[0] += 0.250001
+    crowd.leave()
+    clock[0] += 0.250001
+    assert [slot["inside"] for slot in crowd.slots()] == [1, 1, 0.5, 0, 0, 0]
+    crowd.refuse()
+    assert [slot["refused"] for slot in crowd.slots()] == [0, 0, 0, 0, 0, 1]
 
 
 async def test_a_shut_door_refuses_and_opens_again(wait_until: Wait) -> None:

@@ -7,10 +7,12 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from broadcaster.domain.concurrency import RESTART, STRAY, Level, Second, adapt, restarted
 
 MOST = 400.0
+TWENTY, SIXTY = Level(20, hold=2, former=100), Level(55 * 1.1, hold=2, former=100)
 counted = st.integers(0, 5_000)
 seconds = st.builds(
     Second,
@@ -30,6 +32,7 @@ seconds = st.builds(
         (Level(100), Second(answered=900, full=True), Level(101, step=3)),
         (Level(101, step=3), Second(answered=900, full=True), Level(104, step=9)),
         (Level(104, step=9), Second(answered=900), Level(104)),
+        (Level(20, step=81), Second(answered=900, full=True), Level(40, step=243)),
         (Level(100, hold=2), Second(answered=900, full=True), Level(100, hold=1)),
         (Level(100, step=9), Second(), Level(100, step=9)),
         (Level(399, step=9), Second(answered=9, full=True), Level(400, step=27)),
@@ -38,13 +41,17 @@ seconds = st.builds(
         # one too many
         (Level(21), Second(answered=200, throttled=1, pressed=1, peak=20), Level(20, hold=2)),
         # far too many, and Twilio says how many it had
-        (Level(100), Second(answered=300, throttled=80, pressed=80, peak=100, ceiling=20), Level(20, hold=2)),
-        (Level(100), Second(answered=300, throttled=80, pressed=80, peak=100, busy=40), Level(44, hold=2)),
+        (Level(100), Second(answered=300, throttled=80, pressed=80, peak=100, ceiling=20), TWENTY),
+        (Level(100), Second(answered=300, throttled=80, pressed=80, peak=100, busy=55), SIXTY),
+        (Level(100, step=3), Second(answered=300, throttled=80, peak=100, busy=55), replace(SIXTY, former=0)),
+        (Level(100), Second(answered=300, throttled=80, peak=100, busy=20), Level(50, hold=2, former=100)),
+        (Level(40, former=100), Second(answered=300, throttled=80, peak=21), Level(21, hold=2)),
         # a single 429 where few were in flight
-        (Level(100), Second(answered=5, pressed=1, throttled=0, peak=2), Level(50, hold=2)),
+        (Level(100), Second(answered=5, pressed=1, throttled=0, peak=2), Level(90, hold=2)),
         # nothing but 429
-        (Level(100), Second(throttled=9), Level(50)),
-        (Level(1.2), Second(throttled=9), Level(1)),
+        (Level(100), Second(throttled=9), Level(50, former=100)),
+        (Level(50, former=100), Second(throttled=9), Level(25, former=100)),
+        (Level(1.2), Second(throttled=9), Level(1, former=1.2)),
         # on the way back after a silence
         (Level(8, former=100), Second(answered=3), Level(16, former=100)),
         (Level(64, former=100), Second(answered=3), Level(100)),

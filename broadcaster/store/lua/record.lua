@@ -13,13 +13,15 @@
 local changed, caused, paused = 0, 0, {}
 
 -- May a record at (state, attempt, code) take this outcome of the same attempt? A doubt that only a lost lease made
--- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance.
+-- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance, and
+-- so does any, where that is about an attempt before it (`older`); as who was skipped after a try.
+local older = false
 local function may_follow(state, new, code, new_code)
   if state == SENDING then return true end
   -- what was lost may hold a newer attempt than the one that failed
   if state == IN_DOUBT and code == REWOUND then return new >= ACCEPTED end
   if state == IN_DOUBT then return new ~= IN_DOUBT or (code == LEASE_LOST and new_code ~= LEASE_LOST) end
-  if state == DEAD and code == UNKNOWN then return new >= ACCEPTED and new < DEAD end
+  if (state == DEAD and (code == UNKNOWN or older)) or state == SKIPPED then return new >= ACCEPTED and new < DEAD end
   if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
 end
@@ -29,6 +31,15 @@ local function replayed(bid, batch, index, attempt)
   for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
     local e = cmsgpack.unpack(raw)
     if e[8] == 'replay' and e[1] == attempt and e[6] ~= '' then return true end
+  end
+  return false
+end
+
+-- Is the SID that this record holds an older attempt's than that one?
+local function of_an_older(bid, batch, index, attempt, sid)
+  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
+    local e = cmsgpack.unpack(raw)
+    if e[6] == sid and e[1] < attempt then return true end
   end
   return false
 end
@@ -157,11 +168,16 @@ local function apply(lane, bid, batch, o, broadcast)
   if #raw < 32 then return end
   local state, spent, flags, segments, attempt, known = head_of(raw, 1)
   local sid = string.sub(raw, 9, 24)
+  -- what won over the end of this attempt (below) was not all: this one is with Twilio, too
+  if attempt > 1 and attempt == o[2] and told_sid ~= '' and told_sid ~= sid and state >= ACCEPTED and state < DEAD
+     and new < DEAD and of_an_older(bid, batch, index, attempt, sid) then return remember_late(bid, batch, o) end
+  older = attempt > o[2]
   if attempt > o[2] and (told_sid == '' or told_sid ~= sid) then
     if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
     if new ~= DELIVERED and new ~= READ and replayed(bid, batch, index, o[2]) then return end
-    -- an acceptance wins over a retry that still waits, whichever attempt it is about
-    if state ~= RETRY then return remember_late(bid, batch, o) end
+    -- an acceptance wins, whichever attempt it is about, where the newer one isn't with Twilio: a retry that still
+    -- waits, a dead letter, who was skipped. Nobody got it twice then.
+    if state ~= RETRY and state ~= DEAD and state ~= SKIPPED then return remember_late(bid, batch, o) end
   end
   if attempt < o[2] then
     -- Redis has lost this attempt's intent (guard.lua); it may have lost more attempts behind it
@@ -170,7 +186,10 @@ local function apply(lane, bid, batch, o, broadcast)
     attempt = o[2]
   elseif not may_follow(state, new, known, code) then return end
   -- it goes again because it failed on its way: only that it did arrive would be news
-  if state == RETRY and told_sid == sid and new ~= DELIVERED and new ~= READ then return end
+  if new ~= DELIVERED and new ~= READ then
+    if state == RETRY and told_sid == sid then return end
+    if state == SKIPPED and replayed(bid, batch, index, o[2]) then return end
+  end
   if attempt > 1 and (new == RETRY or new == DEAD) then
     -- an earlier attempt is known to be with Twilio: there is nothing to send again
     local late = late_acceptance(bid, batch, index)
@@ -187,12 +206,12 @@ local function apply(lane, bid, batch, o, broadcast)
   judge(bid, state, new, code)
   if attempt > 1 or new == RETRY or new == IN_DOUBT or state == IN_DOUBT or state == DEAD then
     local evidence = EVIDENCE[bit.rshift(bit.band(told_flags, 0x0E), 1)]
-    remember(bid, batch, index, {attempt, new, code, began_s, now_s, told_sid, ARGV[3], evidence})
+    remember(bid, batch, index, {older and o[2] or attempt, new, code, began_s, now_s, told_sid, ARGV[3], evidence})
   end
   local batch_no = string.match(batch, '%.(%d+)$')
   if new == RETRY then retry_at(bid, lane, batch_no, index, now + o[8], broadcast == 'running')
   elseif state == RETRY then redis.call('ZREM', flow_key(bid, lane) .. ':retry', batch_no .. ':' .. index) end
-  if state == DEAD then redis.call('HINCRBY', bc_key(bid) .. ':codes', DEAD .. ':' .. known, -1) end
+  if state == DEAD or state == SKIPPED then redis.call('HINCRBY', bc_key(bid) .. ':codes', state .. ':' .. known, -1) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. code, 1) end
   if new == RETRY then redis.call('HINCRBY', bc_key(bid), 'retried', 1) end
   content_run(lane, bid, batch, index, new, o[9])

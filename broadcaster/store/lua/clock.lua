@@ -1,0 +1,62 @@
+#!lua flags=allow-oom
+-- clock: notice that Redis' own clock was moved, and keep what waits for a time from waiting for the wrong one.
+--
+-- ARGV[3] how far back it may go unnoticed (µs)  ARGV[4] how long after the last call it counts as moved ahead (µs)
+-- Returns how far it was moved (µs; negative: back), 0 if it was not. Asked once a second by every worker.
+-- Moved back, all that waits for a moment waits that much less. Moved ahead (or: nobody asked for long, which looks
+-- the same), what was due later is due now, and does no harm. Either way `moved` says since when stretches of time can
+-- be relied on: how long a message is in doubt, and how long its owner was not seen, counts from there.
+
+local key = P .. 'clock'
+local v = redis.call('HMGET', key, 'last', 'moved')
+local by = v[1] and now - tonumber(v[1]) or 0
+redis.call('HSET', key, 'last', string.format('%.0f', now))
+if by >= -tonumber(ARGV[3]) and by <= tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', key, 'moved', now_s)
+if by > 0 then return by end
+
+-- A time of the old clock is that much too late; one that has come by the old clock is now. The few that were written
+-- since the clock moved can't be told apart, and come early.
+local function sooner(at)
+  at = tonumber(at)
+  return at > now and math.max(now, at + by) or nil
+end
+local function sooner_field(hash, field)
+  local at = redis.call('HGET', hash, field)
+  local new = at and at ~= '' and sooner(at)
+  if new then redis.call('HSET', hash, field, string.format('%.0f', new)) end
+end
+local function sooner_members(zset)
+  local found = redis.call('ZRANGEBYSCORE', zset, '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES')
+  for i = 1, #found, 2 do redis.call('ZADD', zset, sooner(found[i + 1]), found[i]) end
+end
+
+-- A lease that was renewed since is right as it is.
+for _, worker in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
+  local hash = P .. 'worker:' .. worker
+  local seen = tonumber(redis.call('HGET', hash, 'seen') or 0)
+  if seen > now_s + 1 then
+    redis.call('ZINCRBY', P .. 'workers', string.format('%.0f', by), worker)
+    redis.call('HSET', hash, 'seen', math.floor(seen + by / 1000000))
+  end
+end
+redis.call('DEL', P .. 'overdue', P .. 'settling')
+redis.call('HDEL', P .. 'account', 'moved')
+sooner_field(P .. 'account', 'tat')
+sooner_members(P .. 'due')
+for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
+  sooner_field(lane_key(lane), 'tat')
+  sooner_field(lane_key(lane), 'hold')
+  sooner_members(later_key(lane))
+end
+for _, bid in ipairs(redis.call('ZRANGE', P .. 'bcs', 0, -1)) do
+  local state = redis.call('HGET', bc_key(bid), 'state')
+  if state == 'running' or state == 'paused' then
+    sooner_field(bc_key(bid), 'tat')
+    for _, lane in ipairs(redis.call('LRANGE', bc_key(bid) .. ':lanes', 0, -1)) do
+      sooner_members(flow_key(bid, lane) .. ':retry')
+    end
+  end
+end
+wake()
+return by

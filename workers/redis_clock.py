@@ -1,0 +1,65 @@
+"""Redis' clock, by which everything waits: what becomes of that when somebody moves it."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from broadcaster.store.errors import StoreError
+from broadcaster.store.scripts import Call
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+log = structlog.get_logger("clock")
+
+LOOK_SECONDS: Final = 1.0
+#: A clock that is slewed moves less than this in a second, and needs no repair.
+BACK_SECONDS: Final = 2.0
+#: So much less than their patience may doubts be waited for, without anybody noticing.
+AHEAD_SECONDS: Final = 10.0
+#: Longest round trip whose answer tells the time, and how often it is asked for.
+ROUND_TRIP_SECONDS: Final = 0.1
+TRIES: Final = 5
+_MICRO: Final = 1_000_000
+
+
+def look_at_clock() -> Call[int]:
+    """Ask whether Redis' clock was moved since the last time anybody asked; answers by how many µs."""
+    return Call("clock", (int(BACK_SECONDS * _MICRO), int(AHEAD_SECONDS * _MICRO)), int)
+
+
+async def watch_clock(store: Store) -> None:
+    """Look every second until cancelled, on this process' own monotonic clock."""
+    while True:
+        try:
+            moved = await store.run(look_at_clock())
+            if moved < 0:
+                log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
+        except (StoreError, RedisError, OSError):
+            pass  # its exchange says so, or the next look
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def trusted_since(store: Store) -> int:
+    """Return the Redis second since which stretches of time are what they seem. Raises redis' errors."""
+    return int(await store.redis.hget(store.keys.plain("clock"), "moved") or 0)
+
+
+async def our_clock(store: Store) -> float:
+    """Return Redis' unix seconds, asked again while the answer took long: it may be as old as that.
+
+    An old answer sets our clock back, and then an attempt's own message counts as an earlier one's.
+    """
+    for _ in range(TRIES):
+        began = monotonic()
+        seconds, micro = await store.redis.time()
+        took = monotonic() - began
+        if took < ROUND_TRIP_SECONDS:
+            break
+    # in between, so that no more than half of what the round trip took is wrong
+    return float(seconds + micro / 1e6 + took / 2)
