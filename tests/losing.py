@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -124,12 +125,13 @@ async def command(run: Deployment, *arguments: str) -> tuple[int, str, str]:
     return await asyncio.to_thread(desk.run, *arguments)
 
 
-async def restore(run: Deployment, taken_at: datetime, *options: str) -> str:
-    """Say that the data is a backup's."""
-    arguments = ("restore", "--taken-at", taken_at.isoformat(), "--yes", *options)
+async def restore(run: Deployment, taken_at: datetime, *options: str) -> int:
+    """Say that the data is a backup's; return how many messages that put in doubt."""
+    arguments = ("restore", "--taken-at", taken_at.isoformat(), "--yes", "--json", *options)
     code, out, err = await command(run, *arguments)
     assert code == 0, err
-    return out
+    assert "redis.lost_writes" in err
+    return int(json.loads(out)["in_doubt"])
 
 
 def crash(worker: subprocess.Popen[bytes]) -> None:
