@@ -15,6 +15,8 @@ import structlog
 
 from broadcaster.domain.circuit import FLOOD, QUIET_SECONDS, RUN, Word, too_many
 from broadcaster.domain.concurrency import STRAY, Second
+from broadcaster.domain.failures import Remedy
+from broadcaster.twilio.codes import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,3 +202,9 @@ class Allowance:
         self._cap = max(1.0, min(float(self._share), cap))
         if not self._resting:
             self.now = min(self._concurrency, int(self._cap))
+
+
+def about_concurrency(outcome: Outcome) -> bool:
+    """Whether a 429 says that too many requests are in flight; it may also be about one sender's queue."""
+    code = outcome.code or outcome.http_status
+    return lookup(code, outcome.http_status).remedy not in (Remedy.QUEUE_FULL, Remedy.ACCOUNT)

@@ -200,7 +200,8 @@ async def _gone(
         elif seen is not None:
             found.append((None, int(seen) + owner_gone_seconds))
         else:
-            found.append((record.changed + owner_gone_seconds, None))
+            until, (now, _) = record.changed + owner_gone_seconds, await store.redis.time()
+            found.append((until, None) if until <= now else (None, until))
     return found
 
 

@@ -83,6 +83,7 @@ class Holding:
             lanes=LANES_AT_ONCE,
             records=records,
             horizon_seconds=HORIZON_SECONDS,
+            probing=self._probing,
         )
 
     def answered(self, answer: Any, now: float) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import structlog
 
 from broadcaster.domain.content import RenderError
-from broadcaster.domain.failures import Kind, Outcome, Remedy
+from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
 from broadcaster.ledger.recording import Result, Results
 from broadcaster.twilio.codes import lookup
-from workers.allowance import Allowance
+from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.ending import end
 from workers.exhausted import watch
@@ -237,7 +237,7 @@ class Poster:
         self._unreached = 0
         if kind is Kind.UNKNOWN:
             self.allowance.unknown(started)
-        elif kind is Kind.THROTTLED and _about_concurrency(outcome):
+        elif kind is Kind.THROTTLED and about_concurrency(outcome):
             return self.allowance.throttled(outcome, in_flight, started, self.in_flight)
         else:
             self.allowance.admitted(in_flight, started, ended)
@@ -298,12 +298,6 @@ class Poster:
             ),
         )
         self._ended(message.held)
-
-
-def _about_concurrency(outcome: Outcome) -> bool:
-    """Whether a 429 says that too many requests are in flight; it may also be about one sender's queue."""
-    code = outcome.code or outcome.http_status
-    return lookup(code, outcome.http_status).remedy not in (Remedy.QUEUE_FULL, Remedy.ACCOUNT)
 
 
 _ACCEPTED: Final = Decision(State.ACCEPTED)

@@ -108,7 +108,11 @@ def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
     for attempt in attempts:
         code = f" {attempt.code}: {meaning(attempt.code)}" if attempt.code else ""
         seen = f" ({_WORDS.get(attempt.evidence, attempt.evidence)})" if attempt.evidence else ""
-        click.echo(f"attempt {attempt.attempt}, {when(attempt.began)}: {attempt.state.label}{code}{seen}")
+        took = attempt.ended - attempt.began
+        later = f", {took:,} s later" if attempt.began and took > 0 else ""
+        click.echo(
+            f"attempt {attempt.attempt}, {when(attempt.began)}{later}: {attempt.state.label}{code}{seen}"
+        )
 
 
 async def _matching(

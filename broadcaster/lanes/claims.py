@@ -97,10 +97,21 @@ class Group(NamedTuple):
 
 
 def claim(
-    worker: str, nonce: str, *, lanes: int, records: int, horizon_seconds: float, slice_most: int = 500
+    worker: str,
+    nonce: str,
+    *,
+    lanes: int,
+    records: int,
+    horizon_seconds: float,
+    slice_most: int = 500,
+    probing: bool = False,
 ) -> Call[Claimed]:
-    """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone."""
-    return Call("claim", (worker, nonce, lanes, records, int(horizon_seconds * MICRO), slice_most), _claimed)
+    """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone.
+
+    A probe rather takes what was never tried, so that a long silence does not spend all attempts of a few.
+    """
+    horizon_us = int(horizon_seconds * MICRO)
+    return Call("claim", (worker, nonce, lanes, records, horizon_us, slice_most, int(probing)), _claimed)
 
 
 def _claimed(reply: list[Any]) -> Claimed:

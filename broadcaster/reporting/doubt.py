@@ -28,7 +28,7 @@ class SearchState(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""
 
     def words(self, count: int) -> str:
-        """Say it in a line: how many, what they wait for, until when (local time)."""
+        """Say it in a line: how many, what they wait for, until when (UTC)."""
         parts = [f"{count:,} in doubt: looking for evidence since {_clock(self.since)}"]
         if self.absent_after is not None:
             parts.append(f"absent not before {_clock(self.absent_after)}")
@@ -59,4 +59,4 @@ async def read_search(store: Store, broadcast: str) -> SearchState | None:
 
 
 def _clock(at: float | None) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    return time.strftime("%H:%M:%S UTC", time.gmtime(at))

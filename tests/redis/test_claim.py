@@ -379,3 +379,19 @@ async def test_a_retry_that_is_not_due_yet_makes_nobody_wait(store: Store) -> No
     assert answer.next_seconds == pytest.approx(20.0, abs=0.5)
     (due,) = await take(store, horizon_seconds=21.0)
     assert [(i.row, i.attempt) for i in due.items] == [(0, 1)]
+
+
+async def test_a_probe_takes_what_was_never_tried_before_what_was(store: Store) -> None:
+    """A long silence does not spend all attempts of a few messages."""
+    await load(store, {LANE: 3}, rates={LANE: 1000.0})
+    await join(store)
+    (held,) = await take(store, records=1)
+    await ask(store, held)
+    await tell(store, held, [result(0, 1, State.RETRY)])
+    await store.run(claims.release("w1", [held.claim]))
+    taken = []
+    for at in range(3):
+        call = claims.claim("w1", f"p{at}", lanes=9, records=1, horizon_seconds=0.5, probing=True)
+        (probe,) = (await store.run(call)).slices
+        taken += [item.row for item in probe.items]
+    assert taken == [1, 2, 0]

@@ -211,6 +211,19 @@ async def test_obfuscated_addresses_prove_nothing_so_it_is_held(store: Store) ->
         assert (one.state, one.code) == (State.DEAD, Reason.UNKNOWN)
 
 
+@pytest.mark.parametrize("obfuscated", [False, True])
+async def test_past_its_time_what_nothing_proves_is_held(store: Store, obfuscated: bool) -> None:  # noqa: FBT001
+    """Not sent again in any case: in doubt for as long as the list can't be read, else a dead letter."""
+    options = {"AddressRetention": "obfuscate"} if obfuscated else {}
+    async with scene(store, list_fail_from_page=0 if obfuscated else -1) as it:
+        bid = await doubtful(store, content=Content(body="hello", options=options))
+        await store.redis.hset(store.keys.broadcast(bid), "expires", "1")
+        await it.round()
+        (one,) = (await records(store, bid)).values()
+        assert one.state is (State.DEAD if obfuscated else State.IN_DOUBT)
+        assert not obfuscated or one.code == Reason.UNKNOWN
+
+
 async def test_a_lost_workers_message_waits_for_its_owner_but_not_for_evidence(store: Store) -> None:
     async with scene(store) as it:
         bid = await doubtful(store, 2, lost=True)

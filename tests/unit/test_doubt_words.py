@@ -6,7 +6,7 @@ from broadcaster.reporting.doubt import SearchState
 
 
 def clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    return time.strftime("%H:%M:%S UTC", time.gmtime(at))
 
 
 def test_what_doubt_waits_for_is_said_in_a_line() -> None:

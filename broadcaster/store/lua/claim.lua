@@ -5,6 +5,7 @@
 --   with a lower number than the last comes late over a connection that its worker has given up, and gets nothing.
 -- ARGV[5] lanes at most  ARGV[6] records at most
 -- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
+-- ARGV[9] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
 -- Returns [next, slices, reason]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
@@ -59,8 +60,7 @@ end
 local account_pace = pace(account[2], account[3], P .. 'account')
 
 -- What a flow can give now: batch number, list of indexes (or a range), and how to take them.
-local function source(bid, lane)
-  local key = flow_key(bid, lane)
+local function tried(key)
   local due = redis.call('ZRANGEBYSCORE', key .. ':retry', '-inf', now + horizon, 'LIMIT', 0, 64)
   if due[1] then
     local batch_no, indexes = nil, {}
@@ -71,6 +71,8 @@ local function source(bid, lane)
     end
     return {kind = 'retry', key = key, batch_no = batch_no, indexes = indexes}
   end
+end
+local function fresh(key)
   local back = redis.call('LINDEX', key .. ':back', 0)
   if back then
     local k, from, to = string.match(back, '(%d+):(%d+):(%d+)')
@@ -79,6 +81,11 @@ local function source(bid, lane)
   local f = redis.call('HMGET', key, 'head', 'pos', 'n')
   if not f[3] or tonumber(f[1]) >= tonumber(f[3]) then return nil end
   return {kind = 'head', key = key, batch_no = f[1], from = tonumber(f[2])}
+end
+local function source(bid, lane)
+  local key = flow_key(bid, lane)
+  if ARGV[9] == '1' then return fresh(key) or tried(key) end
+  return tried(key) or fresh(key)
 end
 
 -- Records of a source that may still go, within a budget of segments; marks how far it got.
