@@ -11,11 +11,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 from loading import load, number
-from losing import LANE, alone, command, crash, ended, kept, lose_the_tail, restore, standing, still, taken
+from losing import (
+    LANE,
+    alone,
+    command,
+    crash,
+    ended,
+    kept,
+    lose_the_tail,
+    restore,
+    standing,
+    still,
+    taken,
+)
 
+from broadcaster.cli.exits import explain
+from broadcaster.cli.waiting import wait_for_end
 from broadcaster.domain.broadcast import OnDoubt
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
+from broadcaster.store.errors import EpochChanged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,17 +51,20 @@ async def test_an_emptied_redis_stops_everything_and_a_backup_goes_on(tmp_path: 
     backup = tmp_path / "backup"
     async with alone(tmp_path) as (run, server):
         worker = run.start_worker()
-        bid = await load(run.store, {LANE: 700}, rates={LANE: 250})
+        bid = await load(run.store, {LANE: 800}, rates={LANE: 250})
         await taken(run, 100)
         taken_at = datetime.now(UTC)
         server.back_up_files(backup)
         await taken(run, 250)
-
         with server.ask() as redis:
             redis.flushall()
-        assert await asyncio.to_thread(worker.wait, 10) == 1
-        assert "EPOCH" in run.logs()
         stopped = await still(run, for_seconds=0.5, within_seconds=1)
+        assert stopped < 800
+        assert await asyncio.to_thread(worker.wait, 10) == 1
+        assert "EPOCH: the installation that this process joined is no longer" in run.logs()
+        with pytest.raises(EpochChanged) as watching:
+            await wait_for_end(run.store, bid)
+        assert explain(watching.value) == (1, f"Error: {watching.value}")
 
         # whoever looks after workers starts another: the empty installation has nothing to send
         run.start_worker()
@@ -60,12 +78,12 @@ async def test_an_emptied_redis_stops_everything_and_a_backup_goes_on(tmp_path: 
         server.put_back(backup)
         assert await asyncio.to_thread(run.workers[-1].wait, 10) == 1, "it belongs to the empty installation"
         began = time.monotonic()
-        assert await restore(run, taken_at) >= 700 - stopped
+        assert await restore(run, taken_at) >= 800 - stopped
         run.start_worker()
-        assert await ended(run, bid) == {State.ACCEPTED: 700}
-        await kept(run, bid, 700)
+        assert await ended(run, bid) == {State.ACCEPTED: 800}
+        await kept(run, bid, 800)
         print(
-            f"\nemptied at {stopped} of 700, restored from 100: whole after {time.monotonic() - began:.1f} s"
+            f"\nemptied at {stopped} of 800, restored from 100: whole after {time.monotonic() - began:.1f} s"
         )
 
 
