@@ -101,7 +101,7 @@ class Settler:
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
         now = await our_clock(self._store)
         since = await trusted_since(self._store)
-        doubts = _since(doubts, since, now)
+        doubts = _since(doubts, since, now, self.how.owner_gone_seconds)
         if since != self._trusted:
             self._trusted, self._rest_until = since, 0.0
             self._next.clear()
@@ -261,14 +261,16 @@ class Settler:
             await pipe.execute()
 
 
-def _since(doubts: list[Doubt], since: int, now: float) -> list[Doubt]:
+def _since(doubts: list[Doubt], since: int, now: float, owner_gone: float) -> list[Doubt]:
     """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
     moved = []
     for doubt in doubts:
         until = doubt.question.in_flight_until
-        wrong = until is not None and not since <= until <= now + 1
-        question = replace(doubt.question, in_flight_until=float(since)) if wrong else doubt.question
-        moved.append(replace(doubt, question=question))
+        if until is not None and until == doubt.record.changed + owner_gone:
+            until = max(doubt.record.changed, since) + owner_gone  # whose owner nobody knows any more
+        elif until is not None and not since <= until <= now + 1:
+            until = float(since)
+        moved.append(replace(doubt, question=replace(doubt.question, in_flight_until=until)))
     return moved
 
 
