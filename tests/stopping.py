@@ -99,10 +99,10 @@ class _Worker:
         self.posts, self.posts_before_new = [], []
 
 
-def stops(count: int, seed: int) -> list[Stop]:
+def stops(count: int, seed: int, longest_seconds: float) -> list[Stop]:
     """Draw so many stops."""
     chance = random.Random(seed)
-    return [Stop(chance.uniform(LEAST_SECONDS, LEAST_SECONDS + 4), held=i % 2 == 0) for i in range(count)]
+    return [Stop(chance.uniform(LEAST_SECONDS, longest_seconds), held=i % 2 == 0) for i in range(count)]
 
 
 async def stop_workers(folder: Path, some: list[Stop]) -> tuple[list[Stopped], Session]:

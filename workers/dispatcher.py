@@ -24,11 +24,14 @@ from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
 from workers.memory import Memory
+from workers.owner import say_done
 from workers.posting import Poster, Sends
 from workers.reactions import reactions
 from workers.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from broadcaster.lanes.claims import Standing
     from broadcaster.ledger.outcomes import RetryPolicy
     from broadcaster.ledger.recording import Recorded
@@ -212,9 +215,12 @@ class Dispatcher:
         for broadcast, reason in answer.paused:
             log.warning("broadcast.paused", broadcast=broadcast, reason=reason)
         for broadcast in answer.completed:
-            task = asyncio.create_task(self._say_completed(broadcast))
-            self._side.add(task)
-            task.add_done_callback(self._side.discard)
+            self._beside(self._say_completed(broadcast))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
 
     async def _say_completed(self, broadcast: str) -> None:
         """Write a broadcast's one canonical line."""
@@ -259,6 +265,7 @@ class Dispatcher:
         self._gate.forget()
         self._poster.recall()
         self._holding.forget_all()
+        self._beside(say_done(self._store, self._lease.worker, self._poster.draw_line()))
 
     async def _listen(self) -> None:
         """Hear of new work sooner than by looking once a second."""

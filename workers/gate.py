@@ -11,7 +11,7 @@ from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed
-from workers.posting import Message
+from workers.outgoing import Message
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Verdict

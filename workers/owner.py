@@ -72,6 +72,24 @@ async def note_gone(store: Store, owner_gone_seconds: float) -> None:
         await store.redis.srem(keys.plain("owners"), owner)
 
 
+async def say_done(store: Store, worker: str, ended: asyncio.Event) -> None:
+    """Write down that nothing will leave any more under a name whose lease was lost, once that is so.
+
+    Its process lives, so nobody else could say it: what it had asked for and got no answer to would be in
+    doubt for `owner_gone_seconds`.
+    """
+    await ended.wait()
+    while True:
+        try:
+            now, _ = await store.redis.time()
+            await store.redis.hsetnx(store.keys.worker(worker), "gone", now)
+        except (RedisError, OSError):
+            await asyncio.sleep(_LOOK_SECONDS)
+            continue
+        log.info("owner.done", worker=worker)
+        return
+
+
 async def watch_owners(store: Store, owner_gone_seconds: float) -> None:
     """Look every second until cancelled; each process must, since it sees only its own host's."""
     while True:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -20,13 +19,13 @@ from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.ending import end
 from workers.exhausted import watch
+from workers.outgoing import Line, Message, Signal, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.lanes.claims import Item, Standing
     from broadcaster.telemetry.metrics import Metrics
-    from workers.contents import Batch
     from workers.plan import Held
 
 log = structlog.get_logger("posting")
@@ -45,31 +44,6 @@ class Sends(Protocol):
     async def post(self, form: bytes) -> Outcome:
         """Post; never raises."""
         ...
-
-
-class Message(NamedTuple):
-    """A record that says `sending`, on its way out."""
-
-    held: Held
-    item: Item
-    batch: Batch
-
-
-class Signal(NamedTuple):
-    """An outcome that concerns more than its own message."""
-
-    lane: str
-    address: str
-    decision: Decision
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened since somebody last looked."""
-
-    outcomes: dict[str, int] = field(default_factory=dict)
-    retries: dict[str, int] = field(default_factory=dict)
-    latencies: list[float] = field(default_factory=list)
 
 
 class Poster:
@@ -95,6 +69,8 @@ class Poster:
         self._results: dict[tuple[str, str, str], list[Result]] = {}
         self._count = 0
         self._unreached = 0
+        self._line = 0
+        self._lines: dict[int, Line] = {}
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -132,6 +108,24 @@ class Poster:
         """Take what a renewal says about Twilio, and about this worker's share of it."""
         self.allowance.hear(standing)
         self.wake()
+
+    def draw_line(self) -> asyncio.Event:
+        """Return what is set once every request that is in flight now has ended."""
+        self._line += 1
+        line = Line(self.in_flight)
+        if line.left:
+            self._lines[self._line] = line
+        else:
+            line.crossed.set()
+        return line.crossed
+
+    def _cross(self, started_before: int) -> None:
+        for number, line in list(self._lines.items()):
+            if number > started_before:
+                line.left -= 1
+                if not line.left:
+                    line.crossed.set()
+                    del self._lines[number]
 
     def wake(self) -> None:
         """Let idle runners look for work."""
@@ -204,7 +198,7 @@ class Poster:
             message = ready.popleft()
             self.in_flight += 1
             in_flight = self.in_flight
-            started = monotonic()
+            line, started = self._line, monotonic()
             if in_flight == 1:
                 allowance.alone(started)
             outcome = _NOT_SENT
@@ -218,6 +212,8 @@ class Poster:
                     log.error("post.raised", error=type(error).__name__)  # noqa: TRY400 - no rows in logs
                     outcome = _RAISED
             self.in_flight -= 1
+            if line != self._line:
+                self._cross(line)
             if form is None:
                 self._end(message, _UNRENDERED, None)
                 continue

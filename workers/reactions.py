@@ -13,7 +13,8 @@ from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
     from broadcaster.store.scripts import Call
-    from workers.posting import Poster, Signal
+    from workers.outgoing import Signal
+    from workers.posting import Poster
 
 log = structlog.get_logger("reactions")
 

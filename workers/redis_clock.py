@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.store.errors import StoreError
 from broadcaster.store.scripts import Call
+from workers.clock import lease_clock
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -28,17 +29,26 @@ TRIES: Final = 5
 _MICRO: Final = 1_000_000
 
 
-def look_at_clock() -> Call[int]:
-    """Ask whether Redis' clock was moved since the last time anybody asked; answers by how many µs."""
-    return Call("clock", (int(BACK_SECONDS * _MICRO), int(AHEAD_SECONDS * _MICRO)), int)
+def look_at_clock(expected: float = 0.0) -> Call[tuple[int, int]]:
+    """Ask how far Redis' clock was moved since anybody asked, and what it shows: both in µs.
+
+    `expected` is what it should show by our own clock, in seconds; 0 if that isn't known. Only who lived
+    through it can tell a clock moved ahead from an hour in which no worker ran.
+    """
+    arguments = (int(expected * _MICRO), int(BACK_SECONDS * _MICRO), int(AHEAD_SECONDS * _MICRO))
+    return Call("clock", arguments, lambda reply: (int(reply[0]), int(reply[1])))
 
 
 async def watch_clock(store: Store) -> None:
-    """Look every second until cancelled, on this process' own monotonic clock."""
+    """Look every second until cancelled."""
+    ahead: float | None = None  # Redis' clock of ours
     while True:
         try:
-            moved = await store.run(look_at_clock())
-            if moved < 0:
+            began = lease_clock()
+            moved, now = await store.run(look_at_clock(0.0 if ahead is None else began + ahead))
+            # an answer that took long says too little about when it was made
+            ahead = now / _MICRO - began if lease_clock() - began < ROUND_TRIP_SECONDS else None
+            if moved:
                 log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
         except (StoreError, RedisError, OSError):
             pass  # its exchange says so, or the next look

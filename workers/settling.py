@@ -8,8 +8,6 @@ rounds but when to look next, which any worker may forget.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -23,14 +21,14 @@ from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
+from workers.alone import alone_with
 from workers.doubts import AT_MOST, Doubt, read_doubts
-from workers.ending import end
 from workers.explaining import explained
 from workers.listing import Listing, Lists
 from workers.redis_clock import our_clock, trusted_since
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from broadcaster.domain.evidence import Listed, Question
     from broadcaster.store.connection import Store
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("settling")
 
-LOCK_SECONDS: Final = 6
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
@@ -89,7 +86,7 @@ class Settler:
         if not await self._store.redis.exists(self._store.keys.plain("doubtful")):
             self._next.clear()
             return
-        async with _alone(self._store) as alone:
+        async with alone_with(self._store) as alone:
             until = monotonic() + self.how.again_seconds
             while alone and await self._round() and monotonic() < until:
                 pass
@@ -101,7 +98,7 @@ class Settler:
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
         now = await our_clock(self._store)
         since = await trusted_since(self._store)
-        doubts = _since(doubts, since, now)
+        doubts = _since(doubts, since, now, self.how.owner_gone_seconds)
         if since != self._trusted:
             self._trusted, self._rest_until = since, 0.0
             self._next.clear()
@@ -261,14 +258,16 @@ class Settler:
             await pipe.execute()
 
 
-def _since(doubts: list[Doubt], since: int, now: float) -> list[Doubt]:
+def _since(doubts: list[Doubt], since: int, now: float, owner_gone: float) -> list[Doubt]:
     """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
     moved = []
     for doubt in doubts:
         until = doubt.question.in_flight_until
-        wrong = until is not None and not since <= until <= now + 1
-        question = replace(doubt.question, in_flight_until=float(since)) if wrong else doubt.question
-        moved.append(replace(doubt, question=question))
+        if until is not None and until == doubt.record.changed + owner_gone:
+            until = max(doubt.record.changed, since) + owner_gone  # whose owner nobody knows any more
+        elif until is not None and not since <= until <= now + 1:
+            until = float(since)
+        moved.append(replace(doubt, question=replace(doubt.question, in_flight_until=until)))
     return moved
 
 
@@ -284,25 +283,3 @@ def _found(doubt: Doubt, question: Question, sid: str) -> Found:
 
 def _ripe(question: Question, now: float, seconds: float) -> bool:
     return question.in_flight_until is not None and now >= question.in_flight_until + seconds
-
-
-@asynccontextmanager
-async def _alone(store: Store) -> AsyncIterator[bool]:
-    """Keep other processes from settling at the same time; yields whether this one may."""
-    key, mine = store.keys.plain("settling"), secrets.token_hex(8).encode()
-    if not await store.redis.set(key, mine, nx=True, px=LOCK_SECONDS * 1000):
-        yield False
-        return
-
-    async def keep() -> None:
-        while True:
-            await asyncio.sleep(LOCK_SECONDS / 3)
-            await store.redis.pexpire(key, LOCK_SECONDS * 1000)
-
-    keeping = asyncio.create_task(keep())
-    try:
-        yield True
-    finally:
-        await end([keeping])
-        if await store.redis.get(key) == mine:
-            await store.redis.delete(key)

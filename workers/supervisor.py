@@ -87,7 +87,7 @@ async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None =
 async def _wall_clock_moved() -> None:
     """Return when the wall clock was set: arq's cron would wait for the old time to come again."""
     ahead = time.time() - time.monotonic()
-    while abs(time.time() - time.monotonic() - ahead) < MOVED_SECONDS:  # noqa: ASYNC110 - nobody tells of it
+    while abs(time.time() - time.monotonic() - ahead) < MOVED_SECONDS:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(1)
     log.warning("clock.moved", seconds=round(time.time() - time.monotonic() - ahead, 1))
 

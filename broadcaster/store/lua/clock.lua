@@ -1,19 +1,24 @@
 #!lua flags=allow-oom
 -- clock: notice that Redis' own clock was moved, and keep what waits for a time from waiting for the wrong one.
 --
--- ARGV[3] how far back it may go unnoticed (µs)  ARGV[4] how long after the last call it counts as moved ahead (µs)
--- Returns how far it was moved (µs; negative: back), 0 if it was not. Asked once a second by every worker.
--- Moved back, all that waits for a moment waits that much less. Moved ahead (or: nobody asked for long, which looks
--- the same), what was due later is due now, and does no harm. Either way `moved` says since when stretches of time can
--- be relied on: how long a message is in doubt, and how long its owner was not seen, counts from there.
+-- ARGV[3] what the clock should show by the caller's own, µs; 0 if it can't tell
+-- ARGV[4] how far back it may go unnoticed (µs)  ARGV[5] how far ahead (µs)
+-- Returns [how far it was moved in µs (negative: back; 0: it was not), now in µs]. Every worker asks once a second.
+-- Moved back, all that waits for a moment waits that much less. Moved ahead, what was due later is due now, and does
+-- no harm. Either way `moved` says since when stretches of time can be relied on: how long a message is in doubt, and
+-- how long its owner was not seen, counts from there.
+-- Asked twice the second time finds nothing moved back, as `last` is that of the first.
 
 local key = P .. 'clock'
-local v = redis.call('HMGET', key, 'last', 'moved')
-local by = v[1] and now - tonumber(v[1]) or 0
+local last = tonumber(redis.call('HGET', key, 'last') or now)
 redis.call('HSET', key, 'last', string.format('%.0f', now))
-if by >= -tonumber(ARGV[3]) and by <= tonumber(ARGV[4]) then return 0 end
+local expected, by = tonumber(ARGV[3]), now - last
+if expected > 0 and now - expected > tonumber(ARGV[5]) then
+  redis.call('HSET', key, 'moved', now_s)
+  return {now - expected, now}
+end
+if by >= -tonumber(ARGV[4]) then return {0, now} end
 redis.call('HSET', key, 'moved', now_s)
-if by > 0 then return by end
 
 -- A time of the old clock is that much too late; one that has come by the old clock is now. The few that were written
 -- since the clock moved can't be told apart, and come early.
@@ -59,4 +64,4 @@ for _, bid in ipairs(redis.call('ZRANGE', P .. 'bcs', 0, -1)) do
   end
 end
 wake()
-return by
+return {by, now}

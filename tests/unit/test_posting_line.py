@@ -1,0 +1,84 @@
+"""A line drawn under what is in flight: crossed when the last of those has ended, whatever started since."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from broadcaster.domain.failures import Kind, Outcome
+from broadcaster.lanes.claims import Item, Slice
+from broadcaster.ledger.outcomes import RetryPolicy
+from workers.clock import lease_clock
+from workers.outgoing import Message
+from workers.plan import Held
+from workers.posting import Poster
+
+if TYPE_CHECKING:
+    from workers.contents import Batch
+
+
+class Twilio:
+    """Answers when told to, the requests in their order."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[None]] = []
+
+    async def post(self, form: bytes) -> Outcome:
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        await self.waiting[-1]
+        return Outcome(kind=Kind.ACCEPTED, sid="SM" + form.hex().zfill(32))
+
+
+class Forms:
+    def form(self, row: int) -> bytes:
+        return bytes([row])
+
+
+async def until(count: int, twilio: Twilio) -> None:
+    while len(twilio.waiting) < count:  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0)
+
+
+def messages(first: int, count: int) -> list[Message]:
+    items = [Item(row, 1, 0, 0) for row in range(first, first + count)]
+    held = Held(Slice("c", "+1", "b", "0.0", 0.0, 0.0, items), 0.0, began=0.0)
+    return [Message(held, item, cast("Batch", Forms())) for item in items]
+
+
+async def test_a_line_is_crossed_by_who_was_in_flight_alone() -> None:
+    twilio = Twilio()
+    poster = Poster(twilio, concurrency=4, policy=RetryPolicy(), ended=lambda _: None)
+    poster.lease_until = lease_clock() + 60
+    poster.start()
+    assert poster.draw_line().is_set(), "nothing is in flight"
+    poster.approve(messages(0, 2))
+    await until(2, twilio)
+    first = poster.draw_line()
+    poster.approve(messages(2, 1))
+    await until(3, twilio)
+    second = poster.draw_line()
+    for place, expected in ((2, (False, False)), (0, (False, False)), (1, (True, True))):
+        twilio.waiting[place].set_result(None)
+        while poster.in_flight > sum(not f.done() for f in twilio.waiting):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert (first.is_set(), second.is_set()) == expected, place
+    await poster.stop()
+
+
+async def test_a_later_line_waits_for_who_started_between() -> None:
+    twilio = Twilio()
+    poster = Poster(twilio, concurrency=4, policy=RetryPolicy(), ended=lambda _: None)
+    poster.lease_until = lease_clock() + 60
+    poster.start()
+    poster.approve(messages(0, 1))
+    await until(1, twilio)
+    first = poster.draw_line()
+    poster.approve(messages(1, 1))
+    await until(2, twilio)
+    second = poster.draw_line()
+    twilio.waiting[0].set_result(None)
+    await first.wait()
+    assert not second.is_set()
+    twilio.waiting[1].set_result(None)
+    await second.wait()
+    await poster.stop()
