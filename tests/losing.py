@@ -141,6 +141,18 @@ def crash(worker: subprocess.Popen[bytes]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """A broadcast of `total` at `rate` a second; what is written after `at` messages is lost `tail` later."""
+
+    total: int = 600
+    rate: float = 300
+    at: int = 150
+    tail: int = 120
+    workers: int = 1
+    worker_dies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """What a lost tail took with it: bytes, and messages that Twilio has but the records no longer show."""
 
@@ -156,24 +168,22 @@ class Loss:
         )
 
 
-async def lose_the_tail(
-    folder: Path, *, total: int = 600, rate: float = 300, at: int = 150, tail: int = 120, worker_dies: bool
-) -> Loss:
+async def lose_the_tail(folder: Path, plan: Plan) -> Loss:
     """Cut the power of a server that writes to disk now and then, in the middle of a broadcast."""
     async with alone(folder, fsync="everysec") as (run, server):
-        worker = run.start_worker()
-        bid = await load(run.store, {LANE: total}, rates={LANE: rate})
-        await taken(run, at)
+        workers = [run.start_worker() for _ in range(plan.workers)]
+        bid = await load(run.store, {LANE: plan.total}, rates={LANE: plan.rate})
+        await taken(run, plan.at)
         kept_size = server.written()
-        await taken(run, at + tail)
-        if worker_dies:
+        await taken(run, plan.at + plan.tail)
+        for worker in workers if plan.worker_dies else ():
             crash(worker)
         size = server.lose_what_follows(kept_size)
         began = time.monotonic()
         server.start()
-        known = (await standing(run, bid)).get(State.ACCEPTED, 0) if worker_dies else at
+        known = (await standing(run, bid)).get(State.ACCEPTED, 0) if plan.worker_dies else plan.at
         unknown = await taken(run) - known
-        if worker_dies:
+        if plan.worker_dies:
             run.start_worker()
         await ended(run, bid)
-        return Loss(size, unknown, await kept(run, bid, total), time.monotonic() - began)
+        return Loss(size, unknown, await kept(run, bid, plan.total), time.monotonic() - began)

@@ -13,6 +13,7 @@ import pytest
 from loading import load, number
 from losing import (
     LANE,
+    Plan,
     alone,
     command,
     crash,
@@ -40,7 +41,7 @@ OTHER = "+15550000002"
 
 @pytest.mark.parametrize("worker_dies", [False, True], ids=["worker lives", "worker dies too"])
 async def test_a_power_cut_that_takes_the_last_second(tmp_path: Path, worker_dies: bool) -> None:  # noqa: FBT001
-    loss = await lose_the_tail(tmp_path, worker_dies=worker_dies)
+    loss = await lose_the_tail(tmp_path, Plan(worker_dies=worker_dies))
     print(f"\n{loss}")
     assert loss.size > 0
     assert loss.unknown >= 50, "the lost tail held messages that had left"
