@@ -170,36 +170,43 @@ async def simulator(folder: Path, config: dict[str, Any]) -> AsyncIterator[Simul
 async def deployment(folder: Path, *, workers: int = 1, **config: Any) -> AsyncIterator[Deployment]:
     """Run Redis, the simulator with these settings, and so many workers; all of it ends with the block."""
     with EmbeddedServer(folder / "redis", port=0) as redis:
-        async with simulator(folder, ENDLESS_QUEUES | config) as sim:
-            environment = {
-                **{
-                    k: v
-                    for k, v in os.environ.items()
-                    if not k.startswith(("TWILIO_", "BROADCASTER_", "REDIS_"))
-                },
-                "REDIS_URL": redis.url,
-                "TWILIO_API_BASE_URL": sim.url,
-                "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
-                "TWILIO_AUTH_TOKEN": "simulator",
-                "BROADCASTER_KEY_PREFIX": PREFIX,
-                "BROADCASTER_METRICS_PORT": "0",
-                "BROADCASTER_LOG_FORMAT": "json",
-                "BROADCASTER_BACKOFF_BASE_SECONDS": "0.2",
-                "BROADCASTER_BACKOFF_CAP_SECONDS": "1",
-                "BROADCASTER_LEASE_SECONDS": "2",
-                # doubt is settled only where that is the subject of a test, which then brings its own times
-                "BROADCASTER_SETTLE_SECONDS": "3600",
-                "BROADCASTER_SETTLE_ALONE_SECONDS": "3600",
-            }
-            store = await open_store(redis.url, f"{PREFIX}:")
-            made = Deployment(redis, sim, store, folder, environment)
-            try:
-                for _ in range(workers):
-                    made.start_worker()
-                yield made
-            finally:
-                for worker in made.workers:
-                    if worker.poll() is None:
-                        worker.kill()
-                        worker.wait()
-                await store.close()
+        async with deployment_on(redis, redis.url, folder, workers=workers, **config) as made:
+            yield made
+
+
+@asynccontextmanager
+async def deployment_on(
+    redis: EmbeddedServer, url: str, folder: Path, *, workers: int = 1, replicas: int = 0, **config: Any
+) -> AsyncIterator[Deployment]:
+    """Do as `deployment` does with servers that are there already; `replicas` confirm intents."""
+    async with simulator(folder, ENDLESS_QUEUES | config) as sim:
+        environment = {
+            **{
+                k: v for k, v in os.environ.items() if not k.startswith(("TWILIO_", "BROADCASTER_", "REDIS_"))
+            },
+            "REDIS_URL": url,
+            "TWILIO_API_BASE_URL": sim.url,
+            "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+            "TWILIO_AUTH_TOKEN": "simulator",
+            "BROADCASTER_KEY_PREFIX": PREFIX,
+            "BROADCASTER_METRICS_PORT": "0",
+            "BROADCASTER_LOG_FORMAT": "json",
+            "BROADCASTER_BACKOFF_BASE_SECONDS": "0.2",
+            "BROADCASTER_BACKOFF_CAP_SECONDS": "1",
+            "BROADCASTER_LEASE_SECONDS": "2",
+            # doubt is settled only where that is the subject of a test, which then brings its own times
+            "BROADCASTER_SETTLE_SECONDS": "3600",
+            "BROADCASTER_SETTLE_ALONE_SECONDS": "3600",
+        }
+        store = await open_store(url, f"{PREFIX}:", replicas=replicas)
+        made = Deployment(redis, sim, store, folder, environment)
+        try:
+            for _ in range(workers):
+                made.start_worker()
+            yield made
+        finally:
+            for worker in made.workers:
+                if worker.poll() is None:
+                    worker.kill()
+                    worker.wait()
+            await store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
@@ -30,19 +31,21 @@ async def load(
     body: str = "hello",
     segments: int = 1,
     begin: bool = True,
+    schedule_in: float | None = None,
     first: int = 0,
     expires_at: float | None = None,
     rate: float | None = None,
     content: Content | None = None,
     on_doubt: OnDoubt = OnDoubt.RESEND,
 ) -> str:
-    """Load a broadcast with so many recipients for each lane; start it unless told not to."""
+    """Load a broadcast with so many recipients for each lane; start it unless told not to, or when."""
     spec = BroadcastSpec(
         name="test",
         senders=tuple(lanes),
         content=content or Content(body=body),
         on_doubt=on_doubt,
         priority=priority,
+        schedule_at=None if schedule_in is None else time.time() + schedule_in,
         expires_at=expires_at,
         rate=rate,
     )
@@ -67,7 +70,7 @@ async def load(
             )
             at += size
     await loader.seal(fingerprint="f", facts={})
-    if begin:
+    if begin and schedule_in is None:
         assert await store.run(start(bid)) == "ok"
     return bid
 

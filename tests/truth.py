@@ -12,6 +12,8 @@ from broadcaster.domain.record import Reason, State
 from broadcaster.store.batches import unpack_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from deployment import Deployment
 
     from broadcaster.domain.record import Record
@@ -53,9 +55,9 @@ class Truth:
         return not (self.twice or self.lost or self.wrong)
 
 
-async def the_truth(run: Deployment, bid: str, total: int) -> Truth:
-    """Compare each recipient's record with what the simulator accepted for it."""
-    taken = await run.simulator.accepted()
+async def the_truth(run: Deployment, bid: str, total: int, others: Container[str] = ()) -> Truth:
+    """Compare each recipient's record with what was accepted for it; `others` got other broadcasts."""
+    taken = {to: n for to, n in (await run.simulator.accepted()).items() if to not in others}
     ledger = await _by_address(run, bid)
     told = await counts(run.store, bid)
     states = Counter(record.state for record in ledger.values())

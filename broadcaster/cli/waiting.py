@@ -46,7 +46,7 @@ async def wait_for_end(
     """Wait until nothing moves any more; return the exit code and the last view.
 
     `care` is called now and then while it moves, and when Redis does not answer: it may bring back what is
-    gone. Raises InputError if there is no such broadcast.
+    gone. Raises InputError if there is no such broadcast, EpochChanged if Redis was emptied meanwhile.
     """
     show: Show = Screen(store) if sys.stderr.isatty() else Lines()
     try:
@@ -79,6 +79,8 @@ async def _look(store: Store, broadcast: str, care: Callable[[], Awaitable[None]
     while True:
         try:
             view = await read_broadcast(store, broadcast)
+            if view is None:
+                await store.check_epoch()
         except (RedisError, OSError) as error:
             if not told:
                 ended = "The embedded server has ended with the command that started it; starting it again."

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.domain.sentinel_url import under_sentinel
-from broadcaster.store.errors import StoreError, Unreachable, WrongServer
+from broadcaster.store.errors import EpochChanged, StoreError, Unreachable, WrongServer
 from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import Scripts
@@ -58,6 +58,11 @@ class Store:
     async def run_each(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Carry out several script calls in one round trip; a refused call's answer is its `StoreError`."""
         return await self._scripts.run_each(calls)
+
+    async def check_epoch(self) -> None:
+        """Raise `EpochChanged` if the installation is not the one that was joined; or redis' errors."""
+        if await self.redis.get(self.keys.plain("epoch")) != self.epoch.encode():
+            raise EpochChanged
 
     async def with_new_epoch(self) -> Store:
         """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""

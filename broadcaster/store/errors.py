@@ -30,6 +30,13 @@ class WrongServer(StoreError):  # noqa: N818
 class EpochChanged(StoreError):  # noqa: N818
     """The installation this process started with is no longer in this Redis. Nothing may be sent."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "EPOCH: the installation that this process joined is no longer in this Redis, which was emptied, "
+            "is another one, or was restored from a backup. Nothing is sent. To go on from a backup: put it "
+            "back, run `broadcaster restore`, then start the workers."
+        )
+
 
 class LeaseLost(StoreError):  # noqa: N818
     """This worker's lease ran out and its claims were taken back."""

@@ -201,7 +201,7 @@ def refusal(error: Exception, script: str) -> StoreError:
     """Turn an error reply into the exception whose name says what to do about it."""
     message = str(error)
     if message.startswith("EPOCH") or " EPOCH " in message[:40]:
-        return EpochChanged(message)
+        return EpochChanged()
     if message.startswith("LEASE"):
         return LeaseLost(message)
     if isinstance(error, _PASSING) or message.startswith(_PASSING_WORDS):

@@ -16,6 +16,12 @@ ASK_SECONDS: Final = 1.0
 class PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
     """A bounded pool of connections to whoever is the primary when each is made."""
 
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
+        """Close those to the sentinels too."""
+        await super().disconnect(inuse_connections)
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
 
 def primary_pool(
     url: str, *, connections: dict[bool, type[Any]], pool: dict[str, Any], options: dict[str, Any]

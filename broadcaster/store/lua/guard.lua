@@ -12,8 +12,8 @@
 --   that it has nothing in flight from before.
 --
 -- A server that comes back under another run id has kept all if it had every write on disk and no replica could take its
--- place unasked, or if it is the replica that confirmed every intent. A lower count than a caller knows says that its
--- data is older. While something is rewound (`account`'s field) claim.lua and intent.lua let nothing leave.
+-- place unasked, or if it is a replica where every replica confirmed every intent (of several Sentinel may choose one
+-- that didn't, by its priority). A lower count than a caller knows says that its data is older. While something is rewound (`account`'s field) claim.lua and intent.lua let nothing leave.
 
 local S, R, account = P .. 'server', P .. 'rewound', P .. 'account'
 local always, replicas, known = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -21,9 +21,12 @@ local worker, cleared = ARGV[6], tonumber(ARGV[7])
 local function told(section, name) return string.match(redis.call('INFO', section), name .. ':([^\r\n]+)') end
 
 local run = told('server', 'run_id')
-local v = redis.call('HMGET', S, 'run', 'always', 'alone', 'confirmed', 'replid', 'count', 'beat', 'since')
+local v = redis.call('HMGET', S, 'run', 'always', 'alone', 'confirmed', 'replid', 'count', 'beat', 'since',
+                     'most')
 local count = tonumber(v[6] or 0)
 local changed = v[1] ~= run
+local followers = tonumber(told('replication', 'connected_slaves'))
+local most = math.max(followers, changed and 0 or tonumber(v[9] or 0))
 
 local function promoted()
   return told('replication', 'master_replid2') == v[5] and told('persistence', 'aof_enabled') == '1'
@@ -49,11 +52,9 @@ if lost then
   if ARGV[8] ~= '' then owners = ARGV[9] == '1' and {} or {'*'} end
   for _, owner in ipairs(owners) do redis.call('HSET', R, 'owner:' .. owner, '') end
 end
-if changed or always ~= '' then
-  redis.call('HSET', S, 'run', run, 'replid', told('replication', 'master_replid'), 'confirmed', replicas > 0 and '1' or '0',
-             'alone', told('replication', 'connected_slaves') == '0' and '1' or '0')
-  if always ~= '' then redis.call('HSET', S, 'always', always) end
-end
+redis.call('HSET', S, 'run', run, 'replid', told('replication', 'master_replid'), 'most', most,
+           'confirmed', replicas > 0 and replicas >= most and '1' or '0', 'alone', followers == 0 and '1' or '0')
+if always ~= '' then redis.call('HSET', S, 'always', always) end
 -- a caller that knows a higher count must not find it again before the lost ones are seen to be so
 local next = math.max(count, known) + 1
 redis.call('HSET', S, 'count', string.format('%.0f', next))
