@@ -69,6 +69,20 @@ async def cut_after_request(visit: Visit) -> None:
     visit.cut()
 
 
+async def alert_after_request(visit: Visit) -> None:
+    """A fatal alert, internal_error (RFC 8446, section 6)."""
+    await visit.request()
+    visit.send_beneath(bytes([21, 3, 3, 0, 2, 2, 80]))
+    await visit.until_closed()
+
+
+async def corrupt_record_after_request(visit: Visit) -> None:
+    """Application data that decrypts to nothing (RFC 8446, section 5.2)."""
+    await visit.request()
+    visit.send_beneath(bytes([23, 3, 3, 0, 32]) + bytes(32))
+    await visit.until_closed()
+
+
 async def garbage(visit: Visit) -> None:
     await visit.request()
     visit.send(b"\x00\x01 what is this\r\n\r\n")

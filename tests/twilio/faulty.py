@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -73,6 +74,11 @@ class Visit:
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
+
+    def send_beneath(self, data: bytes) -> None:
+        """Put bytes on the TCP connection, beneath TLS."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as raw:
+            raw.send(data)
 
     async def until_closed(self) -> None:
         await self.reader.read()

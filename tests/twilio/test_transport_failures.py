@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from endings import (
+    alert_after_request,
     body_cut,
     body_then_silence,
     close_after_request,
     close_before_reading,
     close_while_reading,
     compressed_unasked,
+    corrupt_record_after_request,
     created,
     cut_after_request,
     cut_at_once,
@@ -194,6 +196,13 @@ async def test_an_end_before_all_was_read_is_unknown(script: Any, *, tls: bool) 
         outcome = await post(url, LARGE)
         assert outcome.kind in fitting, outcome
         assert seen.requests == []
+
+
+@pytest.mark.parametrize("script", [alert_after_request, corrupt_record_after_request])
+async def test_tls_that_breaks_after_the_request_is_unknown(script: Any) -> None:
+    async with serving(script, tls_context()) as (url, seen):
+        assert (await post(url)).kind is Kind.UNKNOWN
+        assert len(seen.requests) == 1
 
 
 async def test_a_refused_client_certificate_is_unknown() -> None:
