@@ -178,7 +178,7 @@ class FaultProxy:
                 elif link.unanswered and not there:
                     return link.end(hard=True)
                 elif link.left is not None and len(data) >= link.left:
-                    if link.left:
+                    if link.left and target not in link.ended:
                         target.write(data[: link.left])
                     return link.end()
                 elif target not in link.ended:

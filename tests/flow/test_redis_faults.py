@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from truth import check_truth
 
 from broadcaster.domain.record import State
+from broadcaster.lanes import control
 from broadcaster.store.scripts import read_script
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp
     faults = {number(5): {"fault": "drop_after", "tries": 1}, number(595): {"fault": "throttle", "tries": 2}}
     async with deployment(tmp_path, workers=0, recipients=faults, latency_ms=100) as run:
         run.start_worker(**SETTLING)
-        bid = await load(run.store, {LANE: 600}, rates={LANE: 150.0})
-        await run.until(lambda c: c.get(State.ACCEPTED, 0) > 50, bid)
+        bid = await load(run.store, {LANE: 600}, rates={LANE: 20.0})
+        await run.until(lambda c: c.get(State.ACCEPTED, 0) > 10, bid)
         used = (await run.store.redis.info("memory"))["used_memory"]
         await run.store.redis.config_set("maxmemory", used + 1_000_000)
         await fill(run)
@@ -165,6 +166,7 @@ async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp
             assert run.workers[1].poll() is None, run.logs()[-3000:]
             await asyncio.sleep(0.01)
         assert (await counts(run.store, bid)).get(State.QUEUED, 0) > 50
+        await run.store.run(control.set_rate(LANE, 150.0))
         stop(run.workers[0], signal.SIGKILL)
         told = await run.settled(bid, timeout=30)
         assert told.get(State.ACCEPTED, 0) + told.get(State.IN_DOUBT, 0) == 600
