@@ -175,6 +175,8 @@ class Dispatcher:
         pause, waited, say_at = PAUSE_FIRST_SECONDS, 0.0, 0.0
         while True:
             try:
+                if waited:  # that it has our scripts says nothing: another process may have given it them
+                    await self._store.guard.look()
                 answers = await self._store.run_each(calls)
                 refused = next(
                     (a for a in answers if isinstance(a, StoreError) and not isinstance(a, _LEAVE_IT)), None
