@@ -126,6 +126,7 @@ async def test_a_stopped_replica_stops_the_sending_and_its_return_lets_it_go_on(
             await kept(run, bid, 600)
 
 
+@pytest.mark.slow
 async def test_commands_find_the_primary_through_sentinel(tmp_path: Path) -> None:
     with replicated(tmp_path, sentinels=1) as group:
         async with under_sentinel(tmp_path, group) as run:
