@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
+from broadcaster.store.witness import Witness
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
 from broadcaster.twilio.rest import TwilioRest
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def opened_store(settings: Settings, redis_url: str) -> AsyncIterator[Store]:
-    """Join the installation in this Redis. Raises `StoreError`."""
+async def opened_store(settings: Settings, redis_url: str, *, sends: bool = False) -> AsyncIterator[Store]:
+    """Join the installation in this Redis. Raises `StoreError`.
+
+    A process that `sends` keeps in the data directory what it knows of Redis, to find out when that is older.
+    """
     store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
+    if sends:
+        seen = settings.data_dir / f"seen.{settings.key_prefix}"
+        store.guard.remember_in(Witness(seen, store.epoch))
     try:
         yield store
     finally:

@@ -82,7 +82,8 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
         await _redis_answers(settings, redis_url, stop)
         if stop.is_set():
             return 0
-        async with opened_store(settings, redis_url) as store:
+        async with opened_store(settings, redis_url, sends=True) as store:
+            await store.guard.look()
             await store.run(set_account_rate(settings.account_rate))
             stop_rule = set_stop_rule(
                 settings.stop_failure_share, after=settings.stop_after, window=settings.stop_window

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
-from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 from workers.beat import Beat
+from workers.completed import say_completed
 from workers.ending import end
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
@@ -125,9 +125,12 @@ class Dispatcher:
         to_ask = self._gate.next_at()
         if to_ask is not None:
             at = min(at, max(soonest, to_ask))
-        if self._holding.wants():
+        if self._wants():
             at = min(at, max(soonest, self._holding.claim_at))
         return at
+
+    def _wants(self) -> bool:
+        return self._gate.confirmed and self._holding.wants()
 
     def _on_ended(self, held: Held) -> None:
         self._holding.close_if_done(held)
@@ -148,9 +151,9 @@ class Dispatcher:
             calls.append(claims.release(worker, finished, unsent))
         if asked:
             calls.append(self._gate.question(worker, asked))
-        claiming = self._stop_by is None and holding.claim_at <= now + GAP_SECONDS and holding.wants()
+        claiming = self._stop_by is None and holding.claim_at <= now + GAP_SECONDS and self._wants()
         if claiming:
-            calls.append(holding.ask(worker))
+            calls.append(holding.ask(worker, self._store.guard.known))
         if not calls:
             return
         answers = await self._insist(calls)
@@ -163,6 +166,8 @@ class Dispatcher:
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
             await self._gate.answered(asked, answers.pop(), late=late, repeated=self._repeated)
+            if not self._gate.confirmed:
+                self._beside(self._watch.until_confirmed(self._gate))
         if results:
             self._recorded(answers[0])
         self._poster.report(self._metrics)
@@ -217,21 +222,12 @@ class Dispatcher:
         for broadcast, reason in answer.paused:
             log.warning("broadcast.paused", broadcast=broadcast, reason=reason)
         for broadcast in answer.completed:
-            self._beside(self._say_completed(broadcast))
+            self._beside(say_completed(self._store, broadcast))
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._side.add(task)
         task.add_done_callback(self._side.discard)
-
-    async def _say_completed(self, broadcast: str) -> None:
-        """Write a broadcast's one canonical line."""
-        try:
-            view = await read_broadcast(self._store, broadcast)
-        except (RedisError, OSError):
-            return
-        if view is not None:
-            log.info("broadcast.completed", **view.summary())
 
     # -- beside the exchange
 

@@ -36,7 +36,10 @@ Portion = tuple["Held", list["Item"]]
 
 
 class Gate:
-    """Chooses what to ask for, and hands what may go to the poster."""
+    """Chooses what to ask for, and hands what may go to the poster.
+
+    Nothing is asked for while replicas have not `confirmed` the last answer: each question raises attempts.
+    """
 
     def __init__(self, store: Store, holding: Holding, poster: Poster, metrics: Metrics) -> None:
         self._store = store
@@ -45,10 +48,12 @@ class Gate:
         self._metrics = metrics
         self._optouts = OptOuts()
         self._again: list[Portion] = []
-        self._confirmed = True
+        self.confirmed = True
 
     def room(self) -> int:
         """Return how many more messages may get a yes; 0 until it is worth a question."""
+        if not self.confirmed:
+            return 0
         # a small share sends slowly, and who has a yes is out of reach of a pause
         most = min(GROUP, max(4, 2 * self._poster.allowed))
         room = most - len(self._poster.ready)
@@ -90,11 +95,11 @@ class Gate:
 
         `repeated` says that the question was put more than once: an earlier yes may have been lost.
         """
-        confirmed = not isinstance(verdicts, Unconfirmed)
-        self._say_confirmed(confirmed)
+        if isinstance(verdicts, Unconfirmed):
+            self.confirmed = False
+            repeated = True
         if isinstance(verdicts, StoreError):
-            verdicts = [claims.Verdict("claim" if confirmed else "unconfirmed", "")] * len(asked)
-        repeated = repeated or not confirmed
+            verdicts = [claims.Verdict("claim" if self.confirmed else "unconfirmed", "")] * len(asked)
         for (held, items), verdict in zip(asked, verdicts, strict=True):
             if verdict.refused == "optouts" and not late and not repeated and held.refused < ASKED_AGAIN:
                 # every opt-out changes the epoch: giving the slice up for it would cost the lane its permits
@@ -114,16 +119,6 @@ class Gate:
                 self._holding.close_if_done(held)
         if any(verdict.refused == "optouts" for verdict in verdicts):
             await self.refresh()
-
-    def _say_confirmed(self, confirmed: bool) -> None:  # noqa: FBT001 - what it says
-        if confirmed != self._confirmed:
-            self._confirmed = confirmed
-            if confirmed:
-                log.info("replicas.back")
-            else:
-                log.warning(
-                    "replicas.missing", reason="too few replicas confirm: nothing leaves until they do"
-                )
 
     def _refused(self, held: Held, items: list[Item], reason: str, *, repeated: bool) -> None:
         held.open -= len(items)

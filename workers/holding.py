@@ -68,7 +68,7 @@ class Holding:
             return False
         return not self.limited or self.plan.unsent < ENOUGH
 
-    def ask(self, worker: str) -> Call[Claimed]:
+    def ask(self, worker: str, known: int) -> Call[Claimed]:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
         if not self._nonce:
             self._asked += 1
@@ -83,6 +83,7 @@ class Holding:
             lanes=LANES_AT_ONCE,
             records=records,
             horizon_seconds=HORIZON_SECONDS,
+            known=known,
             probing=self._probing,
         )
 

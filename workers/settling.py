@@ -18,10 +18,10 @@ import structlog
 from broadcaster.domain.evidence import Look, Patience, absent, match
 from broadcaster.domain.record import Evidence
 from broadcaster.ledger.settling import Found, Verdict, accept, settle
-from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
+from workers.completed import say_completed
 from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.explaining import explained
 from workers.listing import Listing, Lists
@@ -232,9 +232,7 @@ class Settler:
         if accepted or verdicts:
             log.info("doubt.settled", found=len(accepted), without_evidence=len(verdicts))
         for broadcast in completed:
-            view = await read_broadcast(self._store, broadcast)
-            if view is not None:
-                log.info("broadcast.completed", **view.summary())
+            await say_completed(self._store, broadcast)
 
     async def _say_searching(self, doubts: Iterable[Doubt], now: float) -> None:
         """Write down what each broadcast's doubts wait for, for whoever looks at it."""

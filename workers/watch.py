@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -10,9 +11,12 @@ from broadcaster.store.errors import EpochChanged, StoreError
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
+    from workers.gate import Gate
     from workers.posting import Poster
 
 log = structlog.get_logger("watch")
+
+_AGAIN_SECONDS: Final = 1.0
 
 
 class Watch:
@@ -38,3 +42,14 @@ class Watch:
         self._cleared = found.at if found.asked and idle else 0
         before, self._run_id = self._run_id, found.run_id
         return bool(before) and before != found.run_id
+
+    async def until_confirmed(self, gate: Gate) -> None:
+        """Hold the gate shut until enough replicas confirm what is written."""
+        log.warning("replicas.missing", reason="too few replicas confirm: nothing leaves until they do")
+        while not gate.confirmed:
+            try:
+                await self._store.confirm()
+                gate.confirmed = True
+            except StoreError:
+                await asyncio.sleep(_AGAIN_SECONDS)
+        log.info("replicas.back")

@@ -48,7 +48,9 @@ def restore(
     async def work(store: Store) -> Rewound | None:
         await store.guard.look(rewind_to=at.timestamp(), workers_gone=workers_gone)
         shown = _Progress(quiet=as_json)
-        return await rewind(await store.with_new_epoch(), shown.say)
+        anew = await store.with_new_epoch()
+        await anew.confirm()
+        return await rewind(anew, shown.say)
 
     done = with_store(env_file, work)
     if done is None:

@@ -105,13 +105,17 @@ def claim(
     horizon_seconds: float,
     slice_most: int = 500,
     probing: bool = False,
+    known: int = 0,
 ) -> Call[Claimed]:
     """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone.
+
+    `known` is what the asker knows of Redis (`Guard.known`): one that knows of less gives nothing.
 
     A probe rather takes what was never tried, so that a long silence does not spend all attempts of a few.
     """
     horizon_us = int(horizon_seconds * MICRO)
-    return Call("claim", (worker, nonce, lanes, records, horizon_us, slice_most, int(probing)), _claimed)
+    arguments = (worker, nonce, lanes, records, horizon_us, slice_most, int(probing), known)
+    return Call("claim", arguments, _claimed)
 
 
 def _claimed(reply: list[Any]) -> Claimed:

@@ -16,7 +16,7 @@ from broadcaster.domain.sentinel_url import under_sentinel
 from broadcaster.store.errors import EpochChanged, StoreError, Unreachable, WrongServer
 from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
-from broadcaster.store.scripts import Scripts
+from broadcaster.store.scripts import CONFIRM, Scripts
 from broadcaster.store.sentinel import primary_pool
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class Store:
     async def run_each(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Carry out several script calls in one round trip; a refused call's answer is its `StoreError`."""
         return await self._scripts.run_each(calls)
+
+    async def confirm(self) -> None:
+        """Return when as many replicas as must have all that was written; `Unconfirmed` if they don't."""
+        await self.run(CONFIRM)
 
     async def check_epoch(self) -> None:
         """Raise `EpochChanged` if the installation is not the one that was joined; or redis' errors."""

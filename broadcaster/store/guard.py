@@ -22,6 +22,8 @@ from broadcaster.store.scripts import Call, unpacked
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broadcaster.store.witness import Witness
+
 log = structlog.get_logger("guard")
 
 #: So often it is read anew how the server writes to disk, which may be changed while it runs.
@@ -54,6 +56,17 @@ class Guard:
         self._known = 0
         self._read_at = -READ_AGAIN_SECONDS
         self._keeps = False
+        self._witness: Witness | None = None
+
+    @property
+    def known(self) -> int:
+        """How often this Redis had been looked at when this process, or one before it here, last looked."""
+        return self._known
+
+    def remember_in(self, witness: Witness) -> None:
+        """Keep what is known on this host, and begin with what was."""
+        self._witness = witness
+        self._known = max(self._known, witness.read())
 
     @property
     def keeps(self) -> bool:
@@ -77,8 +90,10 @@ class Guard:
         known = await self._durability()
         to = "" if rewind_to is None else str(int(rewind_to))
         arguments = (known, self._replicas, self._known, worker, cleared, to, int(workers_gone))
-        found = await (run or self._run)(Call("guard", arguments, _look))
+        found = await (run or self._run)(Call("guard", arguments, _look, lasting=rewind_to is not None))
         self._known = found.count
+        if self._witness is not None:
+            self._witness.write(found.count)
         if found.lost:
             log.error("redis.lost_writes", since=found.rewinding_since, told=rewind_to is not None)
         return found

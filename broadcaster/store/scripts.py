@@ -76,7 +76,8 @@ def script_names() -> list[str]:
     )
 
 
-_CONFIRM: Final = Call("confirm", (), int)
+#: Writes something; what was written before it is confirmed with it.
+CONFIRM: Final = Call("confirm", (), int, lasting=True)
 
 
 class Scripts:
@@ -174,7 +175,7 @@ class Scripts:
         """Return the replies, and whether replicas have confirmed them where that is asked."""
         confirm = self._replicas > 0 and any(call.lasting for call in calls)
         # WAIT asks for what its connection wrote last, and a call that was made before writes nothing
-        sent = [*calls, _CONFIRM] if confirm else calls
+        sent = [*calls, CONFIRM] if confirm else calls
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for call in sent:

@@ -262,3 +262,14 @@ async def test_a_new_epoch_refuses_whoever_was_here_before(store: Store) -> None
     with pytest.raises(EpochChanged):
         await join(store)
     await join(after)
+
+
+async def test_data_older_than_a_worker_knows_gives_it_nothing(store: Store) -> None:
+    """Also before it has looked, when somebody else has loaded the scripts."""
+    await load(store, {LANE: 2})
+    await join(store)
+    known = (await store.guard.look("w1")).count + 1
+    call = claims.claim("w1", "1.a", lanes=10, records=10, horizon_seconds=1.0, known=known)
+    assert (await store.run(call)).slices == []
+    again = claims.claim("w1", "2.b", lanes=10, records=10, horizon_seconds=1.0, known=known - 1)
+    assert len((await store.run(again)).slices) == 1

@@ -6,6 +6,7 @@
 -- ARGV[5] lanes at most  ARGV[6] records at most
 -- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
 -- ARGV[9] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
+-- ARGV[10] count that the caller knows of its last look (guard.lua): a lower one here is older data, which gives nothing
 -- Returns [next, slices, reason]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
@@ -22,6 +23,7 @@ if not redis.call('ZSCORE', P .. 'workers', worker) then
   return redis.error_reply('LEASE this worker has no lease')
 end
 local worker_key = P .. 'worker:' .. worker
+if tonumber(ARGV[10]) > tonumber(redis.call('HGET', P .. 'server', 'count') or 0) then return {1000000, {}, ''} end
 local last = redis.call('HMGET', worker_key, 'nonce', 'answer')
 if last[1] == nonce then return cmsgpack.unpack(last[2]) end
 local function counted(n) return tonumber(string.match(n or '', '^(%d+)%.')) end
