@@ -6,6 +6,7 @@ how often Redis had been looked at by then (`guard.lua`), and finds that it know
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -36,4 +37,5 @@ class Witness:
             part.write_text(f"{self._epoch} {count}\n", encoding="utf-8")
             part.replace(self._path)
         except OSError:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
