@@ -64,7 +64,7 @@ async def ended_well(run: Deployment, sent: dict[str, int], timeout: float = 50)
 # -- an orderly end
 
 
-@pytest.mark.parametrize("how", ["signaled twice", "too long"])
+@pytest.mark.parametrize("how", ["signaled twice", pytest.param("too long", marks=pytest.mark.slow)])
 async def test_a_drain_that_is_urged_or_over_long_loses_nobody(tmp_path: Path, how: str) -> None:
     """A second SIGTERM changes nothing; what outlives the time to stop is in doubt until it is found."""
     latency = 1_000 if how == "signaled twice" else 4_000
@@ -113,7 +113,7 @@ runpy.run_module('workers', run_name='__main__')
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and RLIMIT_AS")
-@pytest.mark.parametrize("spared", [1, 2000])
+@pytest.mark.parametrize("spared", [1, pytest.param(2000, marks=pytest.mark.slow)])
 async def test_a_worker_without_memory_ends_and_loses_nobody(tmp_path: Path, spared: int) -> None:
     """Of what it hoards it lets go the last few blocks: the errors come at once, or a little later."""
     async with deployment(tmp_path, workers=0, latency_ms=30) as run:
@@ -142,7 +142,7 @@ HOUR = 3600
 
 
 @needs_faketime
-@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("hours", [-1, pytest.param(1, marks=pytest.mark.slow)])
 async def test_redis_clock_jumps_an_hour_and_the_lanes_go_on(tmp_path: Path, hours: int) -> None:
     """With retries waiting, doubts open and one worker killed that moment: its lease ends all the same."""
     faults = {"throttle": 0.05, "unavailable": 0.02, "unavailable_after": 0.02}
@@ -183,7 +183,7 @@ runpy.run_module('workers', run_name='__main__')
 """
 
 
-@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("hours", [-1, pytest.param(1, marks=pytest.mark.slow)])
 async def test_a_workers_clock_jumps_an_hour_and_its_jobs_go_on(tmp_path: Path, hours: int) -> None:
     """What sweeps and settles runs by the clock: leases are swept and doubts settled all the same."""
     async with deployment(tmp_path, workers=0, latency_ms=20) as run:
