@@ -5,13 +5,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from driving import LANE, ask, join, result, send_all, take, tell
-from loading import load
+import pytest
+from driving import LANE, SID, ask, join, result, send_all, take, tell
+from loading import counts, load
 from test_rewinding import lost, settled
 
-from broadcaster.domain.record import State
-from broadcaster.lanes import claims
+from broadcaster.domain.record import Reason, State
+from broadcaster.lanes import claims, control
 from broadcaster.ledger.replaying import Letters, replay
+from broadcaster.ledger.rewinding import rewind
 from broadcaster.store.scripts import Call, packed, text
 
 if TYPE_CHECKING:
@@ -56,3 +58,54 @@ async def test_what_is_replayed_while_another_batch_is_put_in_doubt_is_sent(stor
     assert await mark(store, bid, "0.1", last=True) == 20
     await end(store)
     assert await send_all(store) == 1
+
+
+async def retried_and_lost(store: Store) -> tuple[str, claims.Slice]:
+    """Let a message wait for its second attempt because the list did not show the first; then lose writes."""
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    (held,) = await take(store)
+    assert (await ask(store, held)).yes == "1"
+    await tell(store, held, [result(0, 1, State.IN_DOUBT, code=Reason.NO_ANSWER)])
+    await store.run(claims.release("w1", [held.claim]))
+    await settled(store, bid)
+    await lost(store)
+    await rewind(store)
+    return bid, held
+
+
+@pytest.mark.parametrize("put_back", [False, True], ids=["in doubt", "put back"])
+async def test_an_earlier_attempt_that_was_accepted_ends_what_may_never_have_left(
+    store: Store,
+    put_back: bool,  # noqa: FBT001 - a table
+) -> None:
+    bid, held = await retried_and_lost(store)
+    if put_back:
+        await settled(store, bid)
+        assert await counts(store, bid) == {State.QUEUED: 1}
+    told = await tell(store, held, [result(0, 1, State.ACCEPTED, sid=SID)], twice=True)
+    assert (told.changed, told.caused) == (1, 0)
+    assert await counts(store, bid) == {State.ACCEPTED: 1}
+    assert await send_all(store) == 0
+    # only the second message is one too many
+    second = await tell(store, held, [result(0, 2, State.ACCEPTED, sid=SID[::-1])], twice=True)
+    assert second.caused == 1
+
+
+async def test_who_was_skipped_by_a_redis_that_had_forgotten_the_attempt_counts_as_reached(
+    store: Store,
+) -> None:
+    bid = await load(store, {LANE: 1})
+    await store.run(control.skip(bid, LANE, "0.0", Reason.EXPIRED))
+    held = claims.Slice("gone", LANE, bid, "0.0", 0.0, 0.0, [])
+    await tell(store, held, [result(0, 1, State.ACCEPTED, sid=SID)], twice=True)
+    assert await counts(store, bid) == {State.ACCEPTED: 1}
+
+
+async def test_what_may_have_been_sent_in_time_is_not_called_expired_meanwhile(store: Store) -> None:
+    bid = await load(store, {LANE: 2})
+    await join(store)
+    await lost(store)
+    assert await store.run(control.skip(bid, LANE, "0.0", Reason.EXPIRED)) == 0
+    await rewind(store)
+    assert await counts(store, bid) == {State.IN_DOUBT: 2}
