@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from driving import LANE, SID, ask, join, result, send_all, take, tell
 from loading import counts, load
-from test_rewinding import lost, settled
+from test_rewinding import another, lost, settled
 
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
@@ -109,3 +109,15 @@ async def test_what_may_have_been_sent_in_time_is_not_called_expired_meanwhile(s
     assert await store.run(control.skip(bid, LANE, "0.0", Reason.EXPIRED)) == 0
     await rewind(store)
     assert await counts(store, bid) == {State.IN_DOUBT: 2}
+
+
+async def test_nothing_leaves_through_a_server_that_nobody_has_looked_at(store: Store) -> None:
+    """It knows our scripts: another installation has loaded them, or it was the primary before."""
+    await load(store, {LANE: 2})
+    await join(store)
+    (held,) = await take(store)
+    await store.guard.look("w1")
+    await another(store)
+    assert (await ask(store, held)).refused == "server"
+    assert not (await store.guard.look("w1")).lost
+    assert (await ask(store, held)).yes == "11"
