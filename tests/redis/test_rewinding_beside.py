@@ -15,6 +15,7 @@ from broadcaster.lanes import claims, control
 from broadcaster.ledger.replaying import Letters, replay
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.store.scripts import Call, packed, text
+from workers.doubts import read_doubts
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -121,3 +122,15 @@ async def test_nothing_leaves_through_a_server_that_nobody_has_looked_at(store: 
     assert (await ask(store, held)).refused == "server"
     assert not (await store.guard.look("w1")).lost
     assert (await ask(store, held)).yes == "11"
+
+
+async def test_an_attempt_that_redis_lost_unnoticed_is_settled_in_the_end(store: Store) -> None:
+    """A worker tells how it failed; no loss was found, so nobody will say that nothing is in flight."""
+    bid = await load(store, {LANE: 1})
+    held = claims.Slice("gone", LANE, bid, "0.0", 0.0, 0.0, [])
+    await tell(store, held, [result(0, 1, State.RETRY)])
+    (doubt,) = await read_doubts(store, 900.0)
+    assert doubt.record.code == Reason.REWOUND
+    assert doubt.owner_until == doubt.record.changed + 900.0
+    (doubt,) = await read_doubts(store, 0.0)
+    assert doubt.question.in_flight_until == doubt.record.changed
