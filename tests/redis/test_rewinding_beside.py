@@ -14,6 +14,7 @@ from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.replaying import Letters, replay
 from broadcaster.ledger.rewinding import rewind
+from broadcaster.store.guard import Guard
 from broadcaster.store.scripts import Call, packed, text
 from workers.doubts import read_doubts
 
@@ -134,3 +135,14 @@ async def test_an_attempt_that_redis_lost_unnoticed_is_settled_in_the_end(store:
     assert doubt.owner_until == doubt.record.changed + 900.0
     (doubt,) = await read_doubts(store, 0.0)
     assert doubt.question.in_flight_until == doubt.record.changed
+
+
+async def test_looks_that_a_failover_lost_are_found_once(store: Store) -> None:
+    """Each of three workers knows a higher count than the last; whoever looks first speaks for all."""
+    guards = [Guard(store.redis, store.run, replicas=0) for _ in range(3)]
+    for guard in guards:
+        await guard.look()
+    await store.redis.hset(store.keys.plain("server"), "count", 1)
+    first, third, second = guards
+    found = [await guard.look() for guard in (first, second, third, *guards)]
+    assert [look.lost for look in found] == [True, *[False] * 5]
