@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from broadcaster.ledger.replaying import Letters, replay
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.store.guard import Guard
 from broadcaster.store.scripts import Call, packed, text
+from workers import jobs
 from workers.doubts import read_doubts
 
 if TYPE_CHECKING:
@@ -146,3 +148,21 @@ async def test_looks_that_a_failover_lost_are_found_once(store: Store) -> None:
     first, third, second = guards
     found = [await guard.look() for guard in (first, second, third, *guards)]
     assert [look.lost for look in found] == [True, *[False] * 5]
+
+
+async def test_a_process_puts_in_doubt_once_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called every second, and takes longer where there is much."""
+    begun, go_on = [], asyncio.Event()
+
+    async def slow(store: Store) -> None:
+        begun.append(store)
+        await go_on.wait()
+
+    monkeypatch.setattr(jobs, "rewind", slow)
+    calls = [asyncio.create_task(jobs.rewind_lost({"store": store})) for _ in range(3)]
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    assert len(begun) == 1
+    go_on.set()
+    await asyncio.gather(*calls)
+    await jobs.rewind_lost({"store": store})
+    assert len(begun) == 2
