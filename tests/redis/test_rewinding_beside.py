@@ -166,3 +166,16 @@ async def test_a_process_puts_in_doubt_once_at_a_time(store: Store, monkeypatch:
     await asyncio.gather(*calls)
     await jobs.rewind_lost({"store": store})
     assert len(begun) == 2
+
+
+async def test_what_is_not_written_through_while_the_file_is_written_anew_is_not_always_on_disk(
+    store: Store,
+) -> None:
+    await store.guard.look()
+    key = store.keys.plain("server")
+    assert await store.redis.hget(key, "always") == b"1"
+    await store.redis.config_set("no-appendfsync-on-rewrite", "yes")
+    store.guard.forget_server()
+    await store.guard.look()
+    assert await store.redis.hget(key, "always") == b"0"
+    await store.redis.config_set("no-appendfsync-on-rewrite", "no")
