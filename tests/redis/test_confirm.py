@@ -79,3 +79,18 @@ async def test_confirming_is_loaded_where_only_that_is_missing(store: Store, wan
     with pytest.raises(Unconfirmed):
         await wanting.run(claims.intend("w1", "0", [group(held)]))
     assert await store.redis.script_exists(wanting._scripts._sha["confirm"]) == [True]
+
+
+async def test_what_no_replica_confirms_is_asked_for_ever_less_often(store: Store) -> None:
+    """Each time is an attempt of 65535: a replica that is gone for a day must not use them up."""
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    waits = []
+    for _ in range(3):
+        (held,) = await take(store, horizon_seconds=100.0)
+        await store.run(claims.intend("w1", "0", [group(held)]))
+        await store.run(claims.release("w1", [held.claim], {held.claim: [0]}))
+        ((_, due),) = await store.redis.zrange(store.keys.flow(bid, LANE, ":retry"), 0, -1, withscores=True)
+        now, micro = await store.redis.time()
+        waits.append(round(due / 1e6 - now - micro / 1e6))
+    assert waits == [0, 1, 2]
