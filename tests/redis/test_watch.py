@@ -1,4 +1,4 @@
-"""A worker says that nothing of before a loss is in flight when that is so, not when it once was."""
+"""Nothing of before a loss is in flight: said when that is so, and of the silent when their time is over."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from driving import join
 from test_rewinding import another
 
 from workers import watch
+from workers.owner import note_gone
 
 if TYPE_CHECKING:
     import pytest
@@ -54,3 +55,16 @@ async def test_as_long_as_a_yes_of_before_could_be_used_nothing_is_said(
         await watching.another_server("w1")
         found = await store.redis.hget(store.keys.plain("rewound"), "owner:w1")
         assert found == said if said is not None else found
+
+
+async def test_who_was_seen_in_what_redis_has_lost_is_not_gone_before_its_time(store: Store) -> None:
+    """A backup of hours ago says that a worker was seen hours ago; it may have been stopped just now."""
+    await join(store)
+    now, _ = await store.redis.time()
+    await store.redis.hset(store.keys.worker("w1"), "seen", now - 10_000)
+    await store.redis.hset(store.keys.plain("rewound"), mapping={"at": now - 5, "owner:w1": ""})
+    await store.redis.sadd(store.keys.plain("owners"), "w1")
+    await note_gone(store, 900)
+    assert await store.redis.hget(store.keys.worker("w1"), "gone") is None
+    await note_gone(store, 3)
+    assert int(await store.redis.hget(store.keys.worker("w1"), "gone")) == now - 2
