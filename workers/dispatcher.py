@@ -27,7 +27,7 @@ from workers.memory import Memory
 from workers.owner import say_done
 from workers.posting import Poster, Sends
 from workers.reactions import reactions
-from workers.watch import Watch
+from workers.watch import LATE_SECONDS, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -44,8 +44,6 @@ log = structlog.get_logger("dispatcher")
 
 #: Exchanges start no closer together than this, so that outcomes travel in company.
 GAP_SECONDS: Final = 0.002
-#: A yes that is older than this when it arrives is not used: its permit is long past, maybe the lease too.
-LATE_SECONDS: Final = 1.0
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
 SAY_AGAIN_SECONDS: Final = 30.0

@@ -191,10 +191,10 @@ async def _gone(
         if rewound is not None and record.code == Reason.REWOUND:
             found.append((max(rewound[0], record.changed) if rewound[0] else None, rewound[1]))
             continue
-        if owner is None:
+        if owner is None and record.code != Reason.REWOUND:
             found.append((float(record.changed), None))
             continue
-        gone, seen = known.get(owner, (None, None))
+        gone, seen = known.get(owner or "", (None, None))
         if gone is not None:
             found.append((float(gone), None))
         elif seen is not None:
@@ -209,13 +209,17 @@ def _any_rewound(records: Sequence[Record]) -> bool:
     return any(record.code == Reason.REWOUND for record in records)
 
 
-async def _rewound(store: Store, owner_gone_seconds: float) -> tuple[float | None, float | None]:
+async def _rewound(store: Store, owner_gone_seconds: float) -> tuple[float | None, float | None] | None:
     """Return the same for all that was put in doubt because Redis had lost writes: anybody may have sent it.
 
     A worker is done with it when it said that nothing of before was in flight (`guard.lua`), or is gone.
+    None where no loss was noticed, but an outcome was told of an attempt that Redis doesn't know
+    (`record.lua`).
     """
     keys = store.keys
     raw = await store.redis.hgetall(keys.plain("rewound"))
+    if not raw:
+        return None
     at = float(raw.get(b"at", 0))
     done, until = [at], 0.0
     for name, said in raw.items():

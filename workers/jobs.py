@@ -32,6 +32,9 @@ SWEEP_PATIENCE_SECONDS: Final = 2.0
 SKIPS_AT_ONCE: Final = 20
 EVERY_SECOND: Final = set(range(60))
 EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
+#: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
+REWIND_SECONDS: Final = 600
+_rewinding: Final[set[Store]] = set()
 
 
 async def sweep_leases(ctx: dict[str, Any]) -> None:
@@ -46,8 +49,19 @@ async def sweep_leases(ctx: dict[str, Any]) -> None:
 
 
 async def rewind_lost(ctx: dict[str, Any]) -> None:
-    """Where Redis has lost writes: put in doubt what was unsent, then let the rest go on."""
-    done = await rewind(ctx["store"])
+    """Where Redis has lost writes: put in doubt what was unsent, then let the rest go on.
+
+    Once at a time in each process: of millions that takes longer than the second until it is called again,
+    and ever more of them would leave each other no time to come to an end.
+    """
+    store: Store = ctx["store"]
+    if store in _rewinding:
+        return
+    _rewinding.add(store)
+    try:
+        done = await rewind(store)
+    finally:
+        _rewinding.discard(store)
     if done is not None:
         log.warning("redis.rewound", since=done.since, broadcasts=done.broadcasts, in_doubt=done.messages)
 
@@ -132,8 +146,9 @@ def functions() -> list[Function]:
 def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     """Return what runs by the clock, on one worker at a time."""
     settling = set(range(0, 60, max(1, int(settle_every_seconds))))
-    every_second = (rewind_lost, sweep_leases, start_due, end_expired)
+    every_second = (sweep_leases, start_due, end_expired)
     return [
+        cron(rewind_lost, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=REWIND_SECONDS),
         *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=120) for job in every_second),
         cron(settle_doubt, second=settling, keep_result=0, max_tries=1, timeout=120),
         cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),

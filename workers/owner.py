@@ -55,7 +55,9 @@ async def note_gone(store: Store, owner_gone_seconds: float) -> None:
     owners = [raw.decode() for raw in await store.redis.smembers(keys.plain("owners"))]
     if not owners:
         return
-    trusted = await trusted_since(store)
+    # a Redis that went back to older data has forgotten who was seen until then
+    rewound = int(await store.redis.hget(keys.plain("rewound"), "at") or 0)
+    trusted = max(await trusted_since(store), rewound)
     now, _ = await store.redis.time()
     for owner in owners:
         about, seen, gone = await store.redis.hmget(keys.worker(owner), "about", "seen", "gone")

@@ -33,6 +33,7 @@ class Held:
     open: int = 0
     ended: int = 0
     began: float = 0.0
+    planned: bool = False
     dropped: bool = False
     batch: Batch | None = None
     refused: int = 0
@@ -55,6 +56,7 @@ class Plan:
 
     def add(self, held: Held) -> None:
         """Take a slice."""
+        held.planned = True
         self.unsent += len(held.slice.items) - held.position
         self._push(held)
 
@@ -109,13 +111,14 @@ class Plan:
         return taken
 
     def drop(self, held: Held) -> None:
-        """Give up what is left of a slice: the gate refused it, or its claim is gone."""
+        """Give up what is left of a slice, planned yet or not: the gate refused it, or its claim is gone."""
         if held.dropped:
             return
         held.dropped = True
         left = len(held.slice.items) - held.position
         held.open -= left
-        self.unsent -= left
+        if held.planned:
+            self.unsent -= left
         held.position = len(held.slice.items)
 
     def drop_all(self) -> list[Held]:

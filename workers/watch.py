@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch")
 
 _AGAIN_SECONDS: Final = 1.0
+#: A yes that is older than this when it arrives is not used: its permit is long past, maybe the lease too.
+LATE_SECONDS: Final = 1.0
 
 
 class Watch:
@@ -26,20 +29,20 @@ class Watch:
         self._store = store
         self._poster = poster
         self._run_id = ""
-        self._cleared = 0
+        self._heard_of = 0
+        self._heard = 0.0
 
     async def another_server(self, worker: str) -> bool:
         """Look; tells whether another server answers than last time. Raises `EpochChanged`."""
         try:
-            found = await self._store.guard.look(worker, cleared=self._cleared)
+            found = await self._store.guard.look(worker, cleared=self._cleared())
         except EpochChanged:
             raise
         except StoreError as error:
             log.debug("guard.unread", error=str(error))
             return False
-        # said only after the loss was heard of: a yes of before has arrived by now, or never will
-        idle = not self._poster.in_flight and not self._poster.ready
-        self._cleared = found.at if found.asked and idle else 0
+        if found.asked and found.at != self._heard_of:
+            self._heard_of, self._heard = found.at, monotonic()
         before, self._run_id = self._run_id, found.run_id
         return bool(before) and before != found.run_id
 
@@ -53,3 +56,12 @@ class Watch:
             except StoreError:
                 await asyncio.sleep(_AGAIN_SECONDS)
         log.info("replicas.back")
+
+    def _cleared(self) -> int:
+        """Return the rewinding from before which nothing is in flight any more; 0 while that isn't sure.
+
+        A yes of before may still be on its way when the loss is heard of, and be used so long after that.
+        """
+        late = monotonic() - self._heard > LATE_SECONDS
+        idle = not self._poster.in_flight and not self._poster.ready
+        return self._heard_of if late and idle else 0

@@ -69,7 +69,8 @@ async def _mark(store: Store, broadcast: str) -> int | None:
         count = int(await store.redis.hget(keys.flow(broadcast, lane), "n") or 0)
         for first in range(0, count, BATCHES_AT_ONCE):
             batches = [f"{number}.{k}" for k in range(first, min(count, first + BATCHES_AT_ONCE))]
-            found = await store.run(Call("rewind", (broadcast, lane, packed(batches)), int))
+            last = int(first + BATCHES_AT_ONCE >= count)
+            found = await store.run(Call("rewind", (broadcast, lane, packed(batches), last), int))
             if found < 0:
                 return None
             marked += found

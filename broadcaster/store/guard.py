@@ -104,13 +104,15 @@ class Guard:
             return ""
         try:
             info = await self._redis.info("persistence", "replication")
-            setting = await self._redis.config_get("appendfsync")
+            setting = await self._redis.config_get("*appendfsync*")
         except ResponseError:  # CONFIG is not allowed: then nobody knows
             info, setting = {}, {}
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise Unreachable(f"Redis does not answer: {error}") from error
-        fsync = setting.get("appendfsync", setting.get(b"appendfsync"))
-        always = info.get("aof_enabled") == 1 and fsync in ("always", b"always")
+        told = {_text(name): _text(value) for name, value in setting.items()}
+        # with `no-appendfsync-on-rewrite` it isn't always: not while the file is written anew
+        always = told.get("appendfsync") == "always" and told.get("no-appendfsync-on-rewrite") == "no"
+        always = always and info.get("aof_enabled") == 1
         self._keeps = always and not info.get("connected_slaves") and not self._replicas
         self._read_at = time.monotonic()
         return str(int(always))
@@ -120,7 +122,10 @@ class Guard:
         self._read_at = -READ_AGAIN_SECONDS
 
 
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _look(reply: bytes) -> Look:
     run_id, count, lost, since, at, asked = unpacked(reply)
-    name = run_id if isinstance(run_id, str) else run_id.decode()
-    return Look(name, int(count), bool(lost), int(since), int(at), bool(asked))
+    return Look(_text(run_id), int(count), bool(lost), int(since), int(at), bool(asked))

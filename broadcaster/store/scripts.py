@@ -139,7 +139,8 @@ class Scripts:
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             await self._load()
-            again, confirmed = await self._pipeline([calls[i] for i in unknown])
+            again, these = await self._pipeline([calls[i] for i in unknown])
+            confirmed = confirmed and these
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         answers = []
@@ -188,6 +189,8 @@ class Scripts:
         if not confirm:
             return replies, True
         *replies, written, acknowledged = replies
+        if isinstance(written, NoScriptError):  # one of another version of ours has loaded the rest
+            await self._load()
         confirmed = written == 1 and isinstance(acknowledged, int) and acknowledged >= self._replicas
         return replies, confirmed
 

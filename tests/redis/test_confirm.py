@@ -11,6 +11,7 @@ from broadcaster.lanes import claims, control
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.connection import Store
 from broadcaster.store.errors import Unconfirmed
+from broadcaster.store.scripts import read_script
 
 
 @pytest.fixture
@@ -53,3 +54,43 @@ async def test_whoever_looks_is_told_what_it_waits_for(store: Store, wanting: St
     view = await read_broadcast(wanting, bid)
     assert view is not None
     assert "0 of 1 replicas confirm" in view.waits_for[LANE]
+
+
+async def test_a_script_that_had_to_be_loaded_confirms_nothing_for_the_others(
+    store: Store, wanting: Store
+) -> None:
+    """Another version of ours has loaded some: what was carried out at once was not confirmed."""
+    await load(store, {LANE: 1})
+    await join(store)
+    (held,) = await take(store)
+    await store.redis.script_flush()
+    for name in ("intent", "confirm"):
+        await store.redis.script_load(read_script(name))
+    said, _ = await wanting.run_each([claims.intend("w1", "0", [group(held)]), claims.leave("nobody")])
+    assert isinstance(said, Unconfirmed)
+
+
+async def test_confirming_is_loaded_where_only_that_is_missing(store: Store, wanting: Store) -> None:
+    await load(store, {LANE: 1})
+    await join(store)
+    (held,) = await take(store)
+    await store.redis.script_flush()
+    await store.redis.script_load(read_script("intent"))
+    with pytest.raises(Unconfirmed):
+        await wanting.run(claims.intend("w1", "0", [group(held)]))
+    assert await store.redis.script_exists(wanting._scripts._sha["confirm"]) == [True]
+
+
+async def test_what_no_replica_confirms_is_asked_for_ever_less_often(store: Store) -> None:
+    """Each time is an attempt of 65535: a replica that is gone for a day must not use them up."""
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    waits = []
+    for _ in range(3):
+        (held,) = await take(store, horizon_seconds=100.0)
+        await store.run(claims.intend("w1", "0", [group(held)]))
+        await store.run(claims.release("w1", [held.claim], {held.claim: [0]}))
+        ((_, due),) = await store.redis.zrange(store.keys.flow(bid, LANE, ":retry"), 0, -1, withscores=True)
+        now, micro = await store.redis.time()
+        waits.append(round(due / 1e6 - now - micro / 1e6))
+    assert waits == [0, 1, 2]

@@ -31,9 +31,10 @@ local most = math.max(followers, changed and 0 or tonumber(v[9] or 0))
 local function promoted()
   return told('replication', 'master_replid2') == v[5] and told('persistence', 'aof_enabled') == '1'
 end
+-- The replica that took over may lack a count: only what lasts was confirmed.
+local took_over = v[1] and changed and v[4] == '1' and promoted()
 local function kept()
-  -- the replica that took over may lack a count: only what lasts was confirmed
-  if v[1] and changed and v[4] == '1' and promoted() then return true end
+  if took_over then return true end
   if known > count then return false end
   return not v[1] or not changed or (v[2] == '1' and (v[3] == '1' or v[4] == '1'))
 end
@@ -55,8 +56,9 @@ end
 redis.call('HSET', S, 'run', run, 'replid', told('replication', 'master_replid'), 'most', most,
            'confirmed', replicas > 0 and replicas >= most and '1' or '0', 'alone', followers == 0 and '1' or '0')
 if always ~= '' then redis.call('HSET', S, 'always', always) end
--- a caller that knows a higher count must not find it again before the lost ones are seen to be so
-local next = math.max(count, known) + 1
+-- A caller that knows a higher count must not find it again before the lost ones are seen to be so; nor may the others,
+-- whose looks are missing as well and who may know a higher one still, find what has been found.
+local next = math.max(count, known) + ((lost or took_over) and 1000000 or 1)
 redis.call('HSET', S, 'count', string.format('%.0f', next))
 redis.call('HSETNX', S, 'since', now_s)
 if worker ~= '' then redis.call('HSET', S, 'beat', now_s) end

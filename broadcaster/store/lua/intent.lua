@@ -5,7 +5,9 @@
 -- ARGV[5] msgpack: list of [claim, lane, broadcast, batch, [index, attempt, index, attempt, …]]
 --   where `attempt` is the record's attempt as claimed; a yes raises it by one.
 -- Returns msgpack: list of [verdict, yes]: verdict '' with `yes` one character '1' or '0' a record, or a refusal of
---   the whole group: 'claim', 'optouts', 'account', 'lane', 'hold', 'expired', or the broadcast's state.
+--   the whole group: 'claim', 'server', 'optouts', 'account', 'lane', 'hold', 'expired', or the broadcast's state.
+--   'server': nobody has asked guard.lua yet whether this server, which is another one than before, has lost writes. It may
+--   know our scripts all the same: from another installation, or from when it was the primary before.
 -- Asked twice with the same claim it answers the same: the claim is this worker's alone, and it has not POSTed yet.
 
 local claims = P .. 'worker:' .. ARGV[3] .. ':claims'
@@ -13,9 +15,12 @@ local groups = cmsgpack.unpack(ARGV[5])
 local leased = redis.call('ZSCORE', P .. 'workers', ARGV[3])
 local account = redis.call('HMGET', P .. 'account', 'paused', 'rewind')
 local optouts = redis.call('GET', P .. 'optouts:epoch') or '0'
+local looked_at = redis.call('HGET', P .. 'server', 'run')
+local unseen = looked_at and string.match(redis.call('INFO', 'server'), 'run_id:([^\r\n]+)') ~= looked_at
 
 local function refusal(group)
   if not leased or redis.call('HEXISTS', claims, group[1]) == 0 then return 'claim' end
+  if unseen then return 'server' end
   if account[2] or (account[1] and account[1] ~= '') then return 'account' end
   if optouts ~= ARGV[4] then return 'optouts' end
   local lane = redis.call('HMGET', lane_key(group[2]), 'paused', 'hold')

@@ -176,12 +176,14 @@ local function apply(lane, bid, batch, o, broadcast)
     if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
     if new ~= DELIVERED and new ~= READ and replayed(bid, batch, index, o[2]) then return end
     -- an acceptance wins, whichever attempt it is about, where the newer one isn't with Twilio: a retry that still
-    -- waits, a dead letter, who was skipped. Nobody got it twice then.
-    if state ~= RETRY and state ~= DEAD and state ~= SKIPPED then return remember_late(bid, batch, o) end
+    -- waits, a dead letter, who was skipped; or one that nobody knows to have left (rewind.lua counts it), and that was put
+    -- back since. Nobody got it twice then.
+    local open = state == QUEUED or state == RETRY or (state == IN_DOUBT and known == REWOUND)
+    if not open and state ~= DEAD and state ~= SKIPPED then return remember_late(bid, batch, o) end
   end
   if attempt < o[2] then
     -- Redis has lost this attempt's intent (guard.lua); it may have lost more attempts behind it
-    if state >= ACCEPTED and state ~= DEAD then return end
+    if state >= ACCEPTED and state ~= DEAD and not (state == SKIPPED and new >= ACCEPTED and new < DEAD) then return end
     if new < ACCEPTED then new, code = IN_DOUBT, REWOUND end
     attempt = o[2]
   elseif not may_follow(state, new, known, code) then return end

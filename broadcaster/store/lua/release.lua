@@ -5,12 +5,13 @@
 --
 -- ARGV[3] worker  ARGV[4] msgpack: list of claims
 -- ARGV[5] msgpack: map of claim to indexes that the gate refused, though it may have let them go when it was first asked
---   and its answer was lost. None of them left: where they stand `sending` by this claim they are due again.
+--   and its answer was lost or unconfirmed. None of them left: where they stand `sending` by this claim they are due again,
+--   later each time: without a replica that confirms that happens every second, and attempts are counted up to 65535.
 -- Returns how many claims were live. Ending a claim twice does nothing the second time.
 
 local claims = P .. 'worker:' .. ARGV[3] .. ':claims'
 local unsent = cmsgpack.unpack(ARGV[5])
-local NOT_SENT, CANCELED = 7, 3
+local NOT_SENT, CANCELED, LATER_MOST_S = 7, 3, 60
 local ended = 0
 
 local function turn_back(held, index)
@@ -24,7 +25,8 @@ local function turn_back(held, index)
   redis.call('SETRANGE', led, index * 32,
              record(new, spent, flags, segments, attempt, code, NO_SID, struct.unpack('>I4', raw, 25), now_s))
   moved(bid, batch, SENDING, new)
-  if new == RETRY then retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, broadcast == 'running')
+  local at = now + math.min(attempt - 1, LATER_MOST_S) * 1000000
+  if new == RETRY then retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, at, broadcast == 'running')
   else redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. code, 1) end
 end
 

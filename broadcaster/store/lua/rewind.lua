@@ -1,16 +1,19 @@
 #!lua flags=allow-oom
 -- rewind: put everything unsent of some batches of one flow in doubt, since it may have been sent by what was lost.
 --
--- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] msgpack: list of batches
+-- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] msgpack: list of batches  ARGV[6] 1 if these are the last of the flow: its doer
+--   has called for all before
 -- Returns how many records are newly in doubt; -1 where nothing is being rewound.
--- The flow gives nothing from now on: settle.lua puts each record back once, when it is shown not to have left. A record
--- that wasn't under way counts as the attempt after its last, so that claims of before can't send it.
+-- With the last the flow gives nothing any more: settle.lua puts each record back once, when it is shown not to have left.
+-- Not before: a doer may come late, to a flow that was begun meanwhile, and be told that all is over before it has seen
+-- the rest. A record that wasn't under way counts as the attempt after its last, so that claims of before can't send it.
 -- Twice with the same input changes nothing the second time.
 
 local bid, lane = ARGV[3], ARGV[4]
 local v = redis.call('HMGET', P .. 'account', 'rewind', 'rewind_at')
 if not v[1] then return -1 end
 local from_s, at_s = tonumber(v[1]), tonumber(v[2])
+local flow = flow_key(bid, lane)
 local marked = 0
 
 local function doubted(batch, raw)
@@ -22,6 +25,7 @@ local function doubted(batch, raw)
     if state <= IN_DOUBT and not (state == IN_DOUBT and code == REWOUND and changed_s >= at_s) then
       if state == QUEUED or state == RETRY then attempt, began_s = attempt + 1, from_s end
       piece = record(IN_DOUBT, spent, flags, segments, attempt, REWOUND, string.sub(raw, at + 8, at + 23), began_s, now_s)
+      if state == RETRY then redis.call('ZREM', flow .. ':retry', string.match(batch, '%.(%d+)$') .. ':' .. (at - 1) / 32) end
       if state ~= IN_DOUBT then moved(bid, batch, state, IN_DOUBT) end
       changed = changed + 1
     end
@@ -31,12 +35,13 @@ local function doubted(batch, raw)
   marked = marked + changed
 end
 
-local flow = flow_key(bid, lane)
-redis.call('HSET', flow, 'head', redis.call('HGET', flow, 'n') or 0, 'pos', 0)
-redis.call('DEL', flow .. ':back', flow .. ':retry')
 for _, batch in ipairs(cmsgpack.unpack(ARGV[5])) do
   local raw = redis.call('GET', ledger_key(bid, batch))
   if raw then doubted(batch, raw) end
+end
+if ARGV[6] == '1' then
+  redis.call('HSET', flow, 'head', redis.call('HGET', flow, 'n') or 0, 'pos', 0)
+  redis.call('DEL', flow .. ':back')
 end
 apply_counters()
 return marked

@@ -2,10 +2,12 @@
 -- skip: end the unsent records of one batch as `skipped`.
 --
 -- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] batch  ARGV[6] our reason code
--- Returns how many records changed. What is sending or in doubt is left alone.
+-- Returns how many records changed. What is sending or in doubt is left alone; while Redis is being rewound so is what has
+-- expired, as it may have left in time (it is found again).
 
 local bid, lane, batch = ARGV[3], ARGV[4], ARGV[5]
 local led = ledger_key(bid, batch)
+if tonumber(ARGV[6]) == EXPIRED and redis.call('HEXISTS', P .. 'account', 'rewind') == 1 then return 0 end
 local raw = redis.call('GET', led)
 if not raw then return 0 end
 local batch_no = string.match(batch, '%.(%d+)$')
