@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LANE: Final = "+15550000001"
 IN_FLIGHT: Final = 64
 RECIPIENTS: Final = 600
+WARM_UP: Final = 50
 PATIENCE_SECONDS: Final = 2.0
 #: A lease of 2 s, 2 s until it is swept, then the patience: from here on a naive system sends again.
 LEAST_SECONDS: Final = 7.5
@@ -123,16 +124,27 @@ async def stop_workers(folder: Path, some: list[Stop]) -> tuple[list[Stopped], S
         while await run.store.redis.zcard(run.store.keys.plain("workers")) < len(both):
             assert "Traceback" not in run.logs()
         for number, stop in enumerate(some):
-            # enough for both to have all they can in flight, whatever limit the run has come to
-            await run.store.redis.hset(run.store.keys.plain("account"), "limit", 4 * IN_FLIGHT)
-            await asyncio.sleep(1.2)  # each hears of it when it renews
+            first = number * (WARM_UP + RECIPIENTS)
+            sent[await _warmed_up(run, first)] = WARM_UP
             one, other = both[:: 1 if number % 2 else -1]
-            bid = await load(run.store, {LANE: RECIPIENTS}, rates={LANE: 20_000.0}, first=number * RECIPIENTS)
+            bid = await load(run.store, {LANE: RECIPIENTS}, rates={LANE: 20_000.0}, first=first + WARM_UP)
             sent[bid] = RECIPIENTS
             seen.append(await _once(run, bid, stop, one, other))
         await session.tell(run, sent)
         session.crashed += sum(w.process is None or w.process.poll() is not None for w in both)
     return seen, session
+
+
+async def _warmed_up(run: Deployment, first: int) -> str:
+    """End the silence that the last stop may have left, and let both have all they can in flight."""
+    bid = await load(run.store, {LANE: WARM_UP}, rates={LANE: 20_000.0}, first=first)
+    await run.until(lambda c: c == {State.ACCEPTED: WARM_UP}, bid, timeout=60)
+    account = run.store.keys.plain("account")
+    # a worker whose turn it is would set it back: its turn is over
+    limit = {"limit": 4 * IN_FLIGHT, "turn": "", "remembered": ""}
+    await run.store.redis.hset(account, mapping=limit)
+    await asyncio.sleep(1.5)  # each hears of it when it renews
+    return bid
 
 
 async def _once(run: Deployment, bid: str, stop: Stop, one: _Worker, other: _Worker) -> Stopped:
