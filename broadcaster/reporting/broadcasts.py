@@ -160,7 +160,7 @@ def explain_reason(reason: str) -> str:
 def stopped_by(paused: str, rewind_since: int) -> str:
     """Say what stops everything, from the account's fields; "" if nothing does."""
     if rewind_since:
-        since = time.strftime("%H:%M:%S", time.localtime(rewind_since))
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(rewind_since))
         return f"Redis lost what was written from {since} on: what is unsent is being put in doubt first"
     return f"everything is stopped: {paused}" if paused else ""
 

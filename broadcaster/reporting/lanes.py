@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.senders import parse_sender
+from broadcaster.reporting.broadcasts import stopped_by
+from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
 
 if TYPE_CHECKING:
@@ -61,10 +63,10 @@ async def read_lane(store: Store, name: str) -> LaneView | None:
         pipe.sismember(keys.plain("lanes"), name)
         pipe.hmget(keys.lane(name), *_FIELDS)
         pipe.time()
-        pipe.hget(keys.plain("account"), "silent")
+        pipe.hmget(keys.plain("account"), "paused", "rewind", "silent")
         for part in _CLASSES:
             pipe.zrange(keys.lane(name, part), 0, -1)
-        known, fields, now, silent, *flows = await pipe.execute()
+        known, fields, now, (stopped, rewind, silent), *flows = await pipe.execute()
     if not known:
         return None
     broadcasts = await _running(store, {raw.decode() for flow in flows for raw in flow})
@@ -75,8 +77,11 @@ async def read_lane(store: Store, name: str) -> LaneView | None:
         state, reason = "paused", paused
     elif held > 0:
         state, reason = "held", hold_reason
-    elif broadcasts and silent:
-        state, reason = "held", explain_silence(silent)
+    elif broadcasts:
+        reason = stopped_by((stopped or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
+        reason = reason or explain_silence(silent)
+        if reason:
+            state = "paused" if stopped and not rewind else "held"
     return LaneView(
         name=name,
         kind=_kind(name),

@@ -15,6 +15,7 @@ from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.replaying import Letters, replay
 from broadcaster.ledger.rewinding import rewind
+from broadcaster.reporting.lanes import read_lane
 from broadcaster.store.guard import Guard
 from broadcaster.store.scripts import Call, packed, text
 from workers import jobs
@@ -179,3 +180,16 @@ async def test_what_is_not_written_through_while_the_file_is_written_anew_is_not
     await store.guard.look()
     assert await store.redis.hget(key, "always") == b"0"
     await store.redis.config_set("no-appendfsync-on-rewrite", "no")
+
+
+async def test_a_sender_says_what_stops_them_all(store: Store) -> None:
+    await load(store, {LANE: 2})
+    await store.run(control.pause_account("20005: the account is suspended"))
+    view = await read_lane(store, LANE)
+    assert view is not None
+    assert (view.state, view.reason) == ("paused", "everything is stopped: 20005: the account is suspended")
+    await store.guard.look(rewind_to=1_700_000_000)
+    view = await read_lane(store, LANE)
+    assert view is not None
+    assert view.state == "held"
+    assert "lost what was written from 2023-11-14 22:13:20 UTC on" in view.reason
