@@ -233,6 +233,7 @@ class Dispatcher:
         await self._gate.hear(standing.optout_epoch)
         if await self._watch.another_server(self._lease.worker):
             self._lost = self._memory.all()
+            await self._gate.read_anew()
             log.warning("redis.another_server", written_again=len(self._lost))
             self._beat.nudge()
         if self._poster.allowance.open:

@@ -143,6 +143,11 @@ class Gate:
         if optout_epoch != self._optouts.epoch:
             await self.refresh()
 
+    async def read_anew(self) -> None:
+        """Take nothing that is known of opt-outs for current: another server answers."""
+        self._optouts.doubt()
+        await self.refresh()
+
     async def refresh(self) -> None:
         """Become current. Where Redis does not answer, the gate refuses until this has worked."""
         try:

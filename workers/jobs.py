@@ -6,25 +6,33 @@ Each finds its work in our own keys, so that a lost job, an expired one or one r
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+import functools
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from arq.cron import cron
 from arq.worker import func
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.rewinding import rewind
-from broadcaster.store.errors import StoreError
+from broadcaster.store.errors import StoreError, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from arq.cron import CronJob
+    from arq.typing import WorkerCoroutine
     from arq.worker import Function
 
     from broadcaster.store.connection import Store
     from workers.settling import Settler
+
+    Job = Callable[[dict[str, Any]], Awaitable[None]]
 
 log = structlog.get_logger("jobs")
 
@@ -138,6 +146,19 @@ async def without_arq(store: Store) -> None:
             await job({"store": store})
 
 
+def _again_soon(job: Job) -> Job:
+    """Let a job that Redis broke off be begun again at its next turn, without arq's traceback in the log."""
+
+    @functools.wraps(job)
+    async def run(ctx: dict[str, Any]) -> None:
+        try:
+            await job(ctx)
+        except (RedisConnectionError, RedisTimeoutError, Unreachable, OSError) as error:
+            log.warning("job.broken_off", job=job.__name__, error=str(error))
+
+    return run
+
+
 def functions() -> list[Function]:
     """Return the jobs that can be enqueued."""
     return [func(skip_unsent, keep_result=0, max_tries=1)]
@@ -146,10 +167,14 @@ def functions() -> list[Function]:
 def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     """Return what runs by the clock, on one worker at a time."""
     settling = set(range(0, 60, max(1, int(settle_every_seconds))))
-    every_second = (sweep_leases, start_due, end_expired)
     return [
-        cron(rewind_lost, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=REWIND_SECONDS),
-        *(cron(job, second=EVERY_SECOND, keep_result=0, max_tries=1, timeout=120) for job in every_second),
-        cron(settle_doubt, second=settling, keep_result=0, max_tries=1, timeout=120),
-        cron(abandon_imports, second=EVERY_FIVE_SECONDS, keep_result=0, max_tries=1, timeout=60),
+        _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
+        *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired)),
+        _at(settling, settle_doubt, 120),
+        _at(EVERY_FIVE_SECONDS, abandon_imports, 60),
     ]
+
+
+def _at(seconds: set[int], job: Job, timeout: int) -> CronJob:
+    run = cast("WorkerCoroutine", _again_soon(job))
+    return cron(run, second=seconds, keep_result=0, max_tries=1, timeout=timeout)

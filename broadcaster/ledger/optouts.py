@@ -45,6 +45,10 @@ class OptOuts:
                 return True
         return False
 
+    def doubt(self) -> None:
+        """Read everything at the next `refresh`: where Redis lost writes, an epoch may be another's."""
+        self.epoch = ""
+
     async def refresh(self, store: Store) -> None:
         """Become current: replay the log where it reaches back far enough, else read everything.
 
