@@ -35,7 +35,7 @@ RECIPIENTS: Final = 600
 WARM_UP: Final = 50
 PATIENCE_SECONDS: Final = 2.0
 #: A lease of 2 s, 2 s until it is swept, then the patience: from here on a naive system sends again.
-LEAST_SECONDS: Final = 7.5
+LEAST_SECONDS: Final = 8.5
 SETTINGS: Final = {
     "BROADCASTER_READ_TIMEOUT_SECONDS": "40",
     "BROADCASTER_SETTLE_SECONDS": str(PATIENCE_SECONDS),
@@ -57,6 +57,7 @@ class Stopped:
     """What was seen at one stop. `resent` and `unleased` break the promise."""
 
     stop: Stop
+    swept: bool = False
     sending: int = 0
     in_doubt: int = 0
     left_after: int = 0
@@ -164,6 +165,7 @@ async def _once(run: Deployment, bid: str, stop: Stop, one: _Worker, other: _Wor
     await asyncio.sleep(stop.seconds)
     found.resent = sorted(sending & set(other.posts))
     found.in_doubt = (await counts(run.store, bid)).get(State.IN_DOUBT, 0)
+    found.swept = await run.store.redis.zscore(run.store.keys.plain("workers"), one.old) is None
     one.forget(one.old)
     one.process.send_signal(signal.SIGCONT)
     one.twilio.release()
@@ -172,17 +174,16 @@ async def _once(run: Deployment, bid: str, stop: Stop, one: _Worker, other: _Wor
     found.left_after = len(sending & set(one.posts_before_new))
     found.asked_in_vain = one.asked_in_vain
     found.unleased = sorted(set(one.posts_before_new) - sending)
-    # the name under which it goes on is there again before the next stop
-    await _name(run, one.process.pid, besides=one.old)
+    await _name(run, one.process.pid)  # it has a lease before the next stop
     found.seconds = time.monotonic() - began
     return found
 
 
-async def _name(run: Deployment, pid: int, besides: bytes = b"") -> bytes:
+async def _name(run: Deployment, pid: int) -> bytes:
     """Return the name of the worker's lease; waits until there is one."""
     while True:
         for raw in await run.store.redis.zrange(run.store.keys.plain("workers"), 0, -1):
-            if f"-{pid}-".encode() in raw and raw != besides:
+            if f"-{pid}-".encode() in raw:
                 return bytes(raw)
         await asyncio.sleep(0.02)
 

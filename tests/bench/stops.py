@@ -22,7 +22,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from stopping import stop_workers, stops
 
-HEAD = ("stop", "seconds", "held", "sending", "in doubt", "after", "in vain", "resent", "unleased", "")
+HEAD = (
+    "stop",
+    "seconds",
+    "held",
+    "swept",
+    "sending",
+    "in doubt",
+    "after",
+    "in vain",
+    "resent",
+    "unleased",
+    "",
+)
 
 
 def line(cells: list[str]) -> str:
@@ -35,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--stops", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--longest-seconds", type=float, default=9.5, help="of a stop; see above")
+    parser.add_argument("--longest-seconds", type=float, default=11.5, help="of a stop")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stops-"))
     print(f"seed {options.seed}, {options.stops} stops; logs: {folder}", flush=True)
@@ -53,6 +65,7 @@ def main() -> int:
                     str(number),
                     f"{one.stop.seconds:.1f}",
                     "yes" if one.stop.held else "no",
+                    "yes" if one.swept else "no",
                     *map(str, (one.sending, one.in_doubt, one.left_after, one.asked_in_vain)),
                     *map(str, (len(one.resent), len(one.unleased))),
                     "FAILED" if bad else "ok",

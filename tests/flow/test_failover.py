@@ -85,6 +85,7 @@ async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -
             )
 
 
+@pytest.mark.slow
 async def test_the_replica_that_sentinel_prefers_is_not_the_one_that_confirmed(tmp_path: Path) -> None:
     with replicated(tmp_path, replicas=2, sentinels=1) as group:
         primary, _, preferred = group.servers

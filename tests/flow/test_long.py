@@ -30,6 +30,7 @@ runpy.run_module("workers", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 async def test_a_campaign_longer_than_arqs_day_ends_whole(tmp_path: Path) -> None:
     """Jobs live 1.5 s here instead of a day; a campaign of ten such days is paused, killed and finished."""
     async with deployment(tmp_path, workers=0) as run:

@@ -150,6 +150,7 @@ async def test_an_older_backup_in_the_middle_of_it_all(tmp_path: Path, kind: str
             assert all_told == {State.ACCEPTED: 400}
 
 
+@pytest.mark.slow
 async def test_an_older_backup_of_which_nobody_says_anything(tmp_path: Path) -> None:
     """The worker that lives knows more than the data it finds, also where another process was there first."""
     backup = tmp_path / "backup"
@@ -168,6 +169,7 @@ async def test_an_older_backup_of_which_nobody_says_anything(tmp_path: Path) -> 
         await kept(run, bid, 400)
 
 
+@pytest.mark.slow
 async def test_a_worker_that_starts_before_anybody_says_that_the_data_is_a_backups(tmp_path: Path) -> None:
     """What the worker before it had seen is written down on this host."""
     backup = tmp_path / "backup"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 async def test_what_a_stopped_worker_had_in_flight_is_sent_by_nobody_else(tmp_path: Path) -> None:
     (seen,), session = await stop_workers(tmp_path, [Stop(LEAST_SECONDS, held=True)])
     assert seen.sending >= IN_FLIGHT

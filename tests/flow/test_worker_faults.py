@@ -143,6 +143,7 @@ HOUR = 3600
 
 @needs_faketime
 @pytest.mark.parametrize("hours", [-1, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
 async def test_redis_clock_jumps_an_hour_and_the_lanes_go_on(tmp_path: Path, hours: int) -> None:
     """With retries waiting, doubts open and one worker killed that moment: its lease ends all the same."""
     faults = {"throttle": 0.05, "unavailable": 0.02, "unavailable_after": 0.02}
