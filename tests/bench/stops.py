@@ -7,8 +7,7 @@ may have sent them meanwhile ("resent"). "unleased" are POSTs to anybody else be
 lease. Every other stop holds what is under way back until after the wake. Exits 1 if any of these, or any
 promise of the broadcasts, was broken.
 
-A stop of more than 10 s outlives the wait for Redis' answers: a yes that was lost so stays in doubt until its
-owner counts as gone (BROADCASTER_OWNER_GONE_SECONDS), longer than this waits.
+A stop of more than 10 s outlives the wait for Redis' answers, too: a yes may be lost so.
 """
 
 from __future__ import annotations
@@ -23,18 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from stopping import stop_workers, stops
 
 HEAD = (
-    "stop",
-    "seconds",
-    "held",
-    "swept",
-    "sending",
-    "in doubt",
-    "after",
-    "in vain",
-    "resent",
-    "unleased",
-    "",
-)
+    "stop", "seconds", "held", "swept", "sending", "in doubt", "after", "in vain", "resent", "unleased", "",
+)  # fmt: skip
 
 
 def line(cells: list[str]) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from deployment import deployment
 from loading import counts, load
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from stopping import IN_FLIGHT, LEAST_SECONDS, Stop, stop_workers
 
 if TYPE_CHECKING:
