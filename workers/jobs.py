@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 from arq.cron import cron
 from arq.worker import func
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.rewinding import rewind
-from broadcaster.store.errors import StoreError, Unreachable
+from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -147,13 +145,13 @@ async def without_arq(store: Store) -> None:
 
 
 def _again_soon(job: Job) -> Job:
-    """Let a job that Redis broke off be begun again at its next turn, without arq's traceback in the log."""
+    """Let a job that Redis broke off, or refused, begin again at its turn, without arq's traceback."""
 
     @functools.wraps(job)
     async def run(ctx: dict[str, Any]) -> None:
         try:
             await job(ctx)
-        except (RedisConnectionError, RedisTimeoutError, Unreachable, OSError) as error:
+        except (RedisError, StoreError, OSError) as error:
             log.warning("job.broken_off", job=job.__name__, error=str(error))
 
     return run
