@@ -532,6 +532,20 @@ class Messages(RuleBasedStateMachine):
                 assert one.code == Reason.UNKNOWN or all(p.excused for p in reached), (key, one, posts)
 
 
+def play(machine: type[Messages], url: str, examples: int) -> None:
+    """Let a machine's rules happen in any order, so many times, on this Redis."""
+    with asyncio.Runner() as runner:
+        run_state_machine_as_test(
+            type("Machine", (machine,), {"runner": runner, "url": url}),
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=40,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
 @pytest.mark.parametrize(
     "examples",
     [
@@ -540,14 +554,4 @@ class Messages(RuleBasedStateMachine):
     ],
 )
 def test_every_message_ends_and_none_goes_twice(redis_url: str, examples: int) -> None:
-    with asyncio.Runner() as runner:
-        machine = type("Machine", (Messages,), {"runner": runner, "url": redis_url})
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=40,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    play(Messages, redis_url, examples)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from driving import result
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
-from test_model import LANES, Key, Messages, Post
+from hypothesis.stateful import precondition, rule
+from test_model import LANES, Key, Messages, Post, play
 
 from broadcaster.domain.record import Reason, Record, State
 from broadcaster.ledger import rewinding
@@ -147,14 +145,4 @@ def test_every_message_ends_and_none_goes_twice_though_writes_are_lost(
     redis_url: str, examples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rewinding, "WORKERS_SECONDS", 0)
-    with asyncio.Runner() as runner:
-        machine = type("Machine", (Lossy,), {"runner": runner, "url": redis_url})
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=40,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    play(Lossy, redis_url, examples)
