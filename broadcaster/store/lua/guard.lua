@@ -13,7 +13,8 @@
 --
 -- A server that comes back under another run id has kept all if it had every write on disk and no replica could take its
 -- place unasked, or if it is a replica where every replica confirmed every intent (of several Sentinel may choose one
--- that didn't, by its priority). A lower count than a caller knows says that its data is older. While something is rewound (`account`'s field) claim.lua and intent.lua let nothing leave.
+-- that didn't, by its priority). A lower count than a caller knows says that its data is older. While something is
+-- rewound (`account`'s field) claim.lua and intent.lua let nothing leave.
 
 local S, R, account = P .. 'server', P .. 'rewound', P .. 'account'
 local always, replicas, known = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
