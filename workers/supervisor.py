@@ -37,6 +37,7 @@ log = structlog.get_logger("supervisor")
 REBUILD_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 3.0
 MOVED_SECONDS: Final = 2.0
+SLEPT_SECONDS: Final = 3.0
 JOBS_AT_ONCE: Final = 10
 JOB_EXPIRES_MS: Final = 86_400_000
 
@@ -74,7 +75,7 @@ async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None =
     while True:
         worker = _build(store, job_expires_ms, settler)
         running = watch(asyncio.create_task(_outcome(worker.main())))
-        moved = asyncio.create_task(_wall_clock_moved())
+        moved = asyncio.create_task(_out_of_time())
         try:
             await asyncio.wait({running, moved}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -84,12 +85,22 @@ async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None =
         await asyncio.sleep(REBUILD_SECONDS)
 
 
-async def _wall_clock_moved() -> None:
-    """Return when the wall clock was set: arq's cron would wait for the old time to come again."""
-    ahead = time.time() - time.monotonic()
-    while abs(time.time() - time.monotonic() - ahead) < MOVED_SECONDS:  # noqa: ASYNC110 - nobody tells
+async def _out_of_time() -> None:
+    """Return when arq's cron is out of time, as it goes from one second to the next by its own count.
+
+    The wall clock was set: it would wait for the old time to come again. Or this process was stopped: it
+    would catch up on seconds that others have long served, two of them a second, and serve none of its own.
+    """
+    ahead, looked = time.time() - time.monotonic(), time.monotonic()
+    while True:
         await asyncio.sleep(1)
-    log.warning("clock.moved", seconds=round(time.time() - time.monotonic() - ahead, 1))
+        moved, slept = time.time() - time.monotonic() - ahead, time.monotonic() - looked
+        if abs(moved) >= MOVED_SECONDS or slept >= SLEPT_SECONDS:
+            log.warning(
+                "jobs.out_of_time", clock_moved_seconds=round(moved, 1), slept_seconds=round(slept, 1)
+            )
+            return
+        looked = time.monotonic()
 
 
 async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None) -> None:

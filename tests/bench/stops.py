@@ -4,7 +4,7 @@
 
 "after" are POSTs of the woken worker that its HTTP client had taken before: they can't be recalled, so nobody
 may have sent them meanwhile ("resent"). "unleased" are POSTs to anybody else before it has asked under a new
-lease. Every other stop holds what is under way back until after the wake. Exits 1 if any of these, or any
+lease, "swept" that others have taken its lease by then. Every other stop holds what is under way back until after the wake. Exits 1 if any of these, or any
 promise of the broadcasts, was broken.
 
 A stop of more than 10 s outlives the wait for Redis' answers, too: a yes may be lost so.
@@ -46,7 +46,7 @@ def main() -> int:
     print(line(list(HEAD)))
     broken = 0
     for number, one in enumerate(seen):
-        bad = bool(one.resent or one.unleased)
+        bad = bool(one.resent or one.unleased or not one.swept)
         broken += bad
         print(
             line(
