@@ -4,8 +4,8 @@
 
 "after" are POSTs of the woken worker that its HTTP client had taken before: they can't be recalled, so nobody
 may have sent them meanwhile ("resent"). "unleased" are POSTs to anybody else before it has asked under a new
-lease; "swept" says that others have taken its lease by then. Every other stop holds what is under way back until
-after the wake. Exits 1 if any of these, or any promise of the broadcasts, was broken.
+lease; "swept" says that others have taken its lease by then. Every other stop holds what is under way back
+until after the wake. Exits 1 if any of these, or any promise of the broadcasts, was broken.
 
 A stop of more than 10 s outlives the wait for Redis' answers, too: a yes may be lost so.
 """
