@@ -19,7 +19,7 @@ demo: install
 	@$(BIN)/broadcaster demo $(ARGS)
 
 test: dev
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 5 --dist loadfile $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check

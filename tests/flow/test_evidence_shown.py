@@ -183,13 +183,13 @@ async def test_evidence_of_attempt_1_while_attempt_2_waits_drops_that(tmp_path: 
 async def test_evidence_of_attempt_1_during_attempt_2_is_a_duplicate_that_is_shouted(tmp_path: Path) -> None:
     """Once by its callback while attempt 2 is in flight, once by the list while that is in doubt."""
     faults = {number(0): ["drop_after"], number(1): ["drop_after", "drop_after"]}
-    async with patient(tmp_path, recipients=faults, list_lag_seconds=1000, latency_ms=2_500) as run:
+    async with patient(tmp_path, recipients=faults, list_lag_seconds=1000, latency_ms=3_000) as run:
         bid = await load(run.store, {LANE: 2})
         await run.until(lambda c: c == {State.IN_DOUBT: 2}, bid)
         await run.until(lambda c: c == {State.SENDING: 2}, bid)
+        await run.simulator.configure(list_lag_seconds=0, latency_ms=0)  # before attempt 2 is in doubt
         first, *_ = await sids(run, number(0))
         assert [await call_back(run, bid, 0, 1, first) for _ in range(2)] == [1, 0]
-        await run.simulator.configure(list_lag_seconds=0, latency_ms=0)
         assert await end(run, bid) == {State.ACCEPTED: 2}
         found = await ledger(run, bid)
         assert [(r.attempt, r.sid) for r in found] == [(2, (await sids(run, number(i)))[1]) for i in (0, 1)]
