@@ -6,6 +6,7 @@ Nobody gets a status callback here; where one would bring the evidence, the test
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from contextlib import asynccontextmanager
@@ -183,11 +184,15 @@ async def test_evidence_of_attempt_1_while_attempt_2_waits_drops_that(tmp_path: 
 async def test_evidence_of_attempt_1_during_attempt_2_is_a_duplicate_that_is_shouted(tmp_path: Path) -> None:
     """Once by its callback while attempt 2 is in flight, once by the list while that is in doubt."""
     faults = {number(0): ["drop_after"], number(1): ["drop_after", "drop_after"]}
-    async with patient(tmp_path, recipients=faults, list_lag_seconds=1000, latency_ms=3_000) as run:
+    # patient enough for the list to be let up before attempt 2 is given up, too
+    async with patient(tmp_path, patience(3, 5), recipients=faults, list_lag_seconds=1000) as run:
         bid = await load(run.store, {LANE: 2})
         await run.until(lambda c: c == {State.IN_DOUBT: 2}, bid)
-        await run.until(lambda c: c == {State.SENDING: 2}, bid)
-        await run.simulator.configure(list_lag_seconds=0, latency_ms=0)  # before attempt 2 is in doubt
+        await run.simulator.configure(latency_ms=4_000)
+        while [r.attempt for r in await ledger(run, bid)] != [2, 2]:
+            assert "Traceback" not in run.logs()
+            await asyncio.sleep(0.02)
+        await run.simulator.configure(list_lag_seconds=0)
         first, *_ = await sids(run, number(0))
         assert [await call_back(run, bid, 0, 1, first) for _ in range(2)] == [1, 0]
         assert await end(run, bid) == {State.ACCEPTED: 2}
