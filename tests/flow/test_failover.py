@@ -111,6 +111,7 @@ async def test_the_replica_that_sentinel_prefers_is_not_the_one_that_confirmed(t
             await kept(run, bid, 900)
 
 
+@pytest.mark.slow
 async def test_a_stopped_replica_stops_the_sending_and_its_return_lets_it_go_on(tmp_path: Path) -> None:
     with replicated(tmp_path, sentinels=1) as group:
         async with under_sentinel(tmp_path, group) as run:

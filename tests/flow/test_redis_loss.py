@@ -40,7 +40,13 @@ if TYPE_CHECKING:
 OTHER = "+15550000002"
 
 
-@pytest.mark.parametrize("worker_dies", [False, True], ids=["worker lives", "worker dies too"])
+@pytest.mark.parametrize(
+    "worker_dies",
+    [
+        pytest.param(False, marks=pytest.mark.slow, id="worker lives"),
+        pytest.param(True, id="worker dies too"),
+    ],
+)
 async def test_a_power_cut_that_takes_the_last_second(tmp_path: Path, worker_dies: bool) -> None:  # noqa: FBT001
     loss = await lose_the_tail(tmp_path, Plan(worker_dies=worker_dies))
     print(f"\n{loss}")

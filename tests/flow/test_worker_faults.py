@@ -184,7 +184,8 @@ runpy.run_module('workers', run_name='__main__')
 """
 
 
-@pytest.mark.parametrize("hours", [-1, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_workers_clock_jumps_an_hour_and_its_jobs_go_on(tmp_path: Path, hours: int) -> None:
     """What sweeps and settles runs by the clock: leases are swept and doubts settled all the same."""
     async with deployment(tmp_path, workers=0, latency_ms=20) as run:
