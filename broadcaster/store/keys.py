@@ -28,6 +28,9 @@ worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
 optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
+signing                   string     signs cursors where no secret key is set; as long as the installation
+audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """
 
