@@ -160,7 +160,7 @@ async def submit(
     try:
         reservation = await _reserve(store, spec, submission.idempotency_key)
     except StoreError as error:
-        _say_if_full(error)
+        say_if_full(error)
         raise
     if reservation.verdict == "known":
         return await _same(reservation, reader, submission)
@@ -185,7 +185,7 @@ async def submit(
         await loader.seal(fingerprint=submission.fingerprint(digest), facts={})
     except BaseException as error:
         await _give_up(store, broadcast, error)
-        _say_if_full(error)
+        say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)
 
@@ -223,7 +223,7 @@ async def _load(loader: Loader, preparation: Preparation, progress: Callable[[Su
     while batches := await _renewing(loader, ahead.take()):
         for rows in batches:
             if loader.total >= checked:
-                await _check_memory(loader.store)
+                await check_memory(loader.store)
                 checked = loader.total + MEMORY_EVERY
             await loader.add(rows)
         if progress is not None:
@@ -231,7 +231,7 @@ async def _load(loader: Loader, preparation: Preparation, progress: Callable[[Su
     await loader.flush()
 
 
-async def _check_memory(store: Store) -> None:
+async def check_memory(store: Store) -> None:
     """Leave a sending installation the memory it needs to write outcomes. Raises SubmissionError."""
     memory = await store.redis.info("memory")
     most = int(memory.get("maxmemory", 0))
@@ -242,7 +242,7 @@ async def _check_memory(store: Store) -> None:
         )
 
 
-def _say_if_full(error: BaseException) -> None:
+def say_if_full(error: BaseException) -> None:
     """Raise SubmissionError where Redis refused for want of memory, which others may fill meanwhile."""
     if isinstance(error, RedisError | StoreError) and "maxmemory" in str(error):
         raise SubmissionError("Redis is full" + _MAKE_ROOM) from error
