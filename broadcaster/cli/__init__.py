@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     """Run the command that was typed, and exit with its code."""
-    from broadcaster.cli.root import run  # noqa: PLC0415 - so that the settings page can be had without click
+    try:
+        from broadcaster.cli.root import run  # noqa: PLC0415 - the settings page can be had without click
+    except ModuleNotFoundError as error:  # the client alone is installed
+        needed = "The command needs more than the client: pip install 'floodcast[server]'"
+        sys.exit(f"broadcaster: {error.name} is not installed. {needed}")
 
     sys.exit(run(sys.argv[1:]))
