@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from broadcaster import __version__
-from broadcaster.api import health
+from broadcaster.api import audit, dead_letters, everything, health, lanes, opt_outs, steering
 from broadcaster.api.faults import EXPECTED, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 
@@ -59,6 +59,8 @@ def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
         routers.append(health.counting)
     if only_webhooks:
         return routers
+    # a path that is a word stands before the one that takes any
+    routers += [module.router for module in (steering, lanes, opt_outs, dead_letters, everything, audit)]
     return routers
 
 

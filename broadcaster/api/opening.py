@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broadcaster.api.admission import Admission
 from broadcaster.api.cursors import Cursors
 from broadcaster.api.parts import Parts
+from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.settings import SettingsError
@@ -37,6 +38,7 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             cursors=Cursors(await signing_keys(settings, store)),
             metrics=metrics,
             twilio=twilio,
+            opt_outs=OptOuts(),
         )
 
 

@@ -204,3 +204,9 @@ async def _read(store: Store, broadcast: str, lane: str, batches: list[str]) -> 
             record = Record.unpack(ledger, index * RECORD_BYTES)
             variables = recipients.variables(index) if recipients.columns else {}
             yield MessageView(broadcast, name, index, to, reference, lane, record, variables)
+
+
+async def read_batch(store: Store, broadcast: str, batch: str) -> list[MessageView]:
+    """Read the messages of one batch, `lane.number`; none if it is gone."""
+    lane = await store.redis.lindex(store.keys.broadcast(broadcast, ":lanes"), int(batch.partition(".")[0]))
+    return [] if lane is None else [view async for view in _read(store, broadcast, lane.decode(), [batch])]
