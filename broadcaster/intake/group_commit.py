@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Waiting:
-    """One request's messages and who waits for them. `memo`: the name under which a request is known again."""
+    """One request's messages and who waits for them; `memo` is the name under which it is known again."""
 
     stream: Stream
     columns: tuple[str, ...]
@@ -183,7 +183,7 @@ class GroupCommit:
                 codes = self._codes(stream.spec.senders[lane], rows)
                 append.batches.append((lane, some))
                 append.codes.append(codes)
-                append.written.append(_batch(lane, columns, rows, codes, now_s))
+                append.written.append(stream_batch(lane, columns, rows, codes, now_s))
         return append
 
     def _codes(self, sender: str, rows: list[Row]) -> list[int]:
@@ -243,7 +243,10 @@ def _fail(request: Waiting, error: Exception) -> None:
     request.answer.set_exception(error)
 
 
-def _batch(lane: int, columns: tuple[str, ...], rows: list[Row], codes: list[int], now_s: int) -> StreamBatch:
+def stream_batch(
+    lane: int, columns: tuple[str, ...], rows: list[Row], codes: list[int], now_s: int
+) -> StreamBatch:
+    """Pack rows of one lane; `codes` say why a row is skipped, 0 where it is queued."""
     to = [row.to for row in rows]
     references = [row.reference for row in rows]
     values = [list(column) for column in zip(*[row.values for row in rows], strict=True)] if columns else []

@@ -38,9 +38,13 @@ class CodeTotal:
 
 
 async def broadcasts_with_dead_letters(store: Store, *, limit: int | None = 200) -> list[str]:
-    """Return the ids of the newest broadcasts that have any (None: of all), newest first."""
+    """Return the ids of the newest broadcasts, and of the newest streams, that have any (None: of all)."""
     last = -1 if limit is None else limit - 1
-    ids = [raw.decode() for raw in await store.redis.zrevrange(store.keys.plain("bcs"), 0, last)]
+    ids = [
+        raw.decode()
+        for all_ in ("bcs", "streams")
+        for raw in await store.redis.zrevrange(store.keys.plain(all_), 0, last)
+    ]
     if not ids:
         return []
     async with store.redis.pipeline(transaction=False) as pipe:
