@@ -18,9 +18,10 @@ from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.record import Reason
 from broadcaster.domain.senders import NoSenderError
-from broadcaster.intake.group_commit import Accepted, GroupCommit, Row, Waiting
+from broadcaster.intake.group_commit import GroupCommit, Waiting
 from broadcaster.intake.sender_choice import SenderChoice
 from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost
+from broadcaster.intake.single_rows import Accepted, Row
 from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
 

@@ -94,9 +94,12 @@ class Stream:
         """Have the next append begin a stream under another id."""
         self.id = new_broadcast_id()
 
-    def append(self, memo: str, number: int, kept_seconds: int, batches: list[StreamBatch]) -> Call[Appended]:
-        """Take batches into the stream; the same (memo, number) does so once."""
-        arguments = (memo, number, kept_seconds, self.print, self.id, *self._arguments, packed(batches))
+    def append(
+        self, memo: str, number: int, kept_seconds: int, batches: list[StreamBatch], *, opt_outs: str = "0"
+    ) -> Call[Appended]:
+        """Take batches into the stream; the same (memo, number) does so once. `opt_outs`: the epoch known."""
+        call = (memo, number, kept_seconds, self.print, self.id)
+        arguments = (*call, *self._arguments, packed(batches), opt_outs)
         return Call("append", arguments, _appended, lasting=True)
 
 

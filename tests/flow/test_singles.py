@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     from broadcaster.store.connection import Store
 
+SHORT = {
+    "BROADCASTER_SETTLE_SECONDS": "1",
+    "BROADCASTER_SETTLE_ALONE_SECONDS": "2",
+    "BROADCASTER_SETTLE_EVERY_SECONDS": "1",
+}
 POSTING = Path(__file__).parents[1] / "posting.py"
 
 
@@ -252,3 +257,20 @@ async def test_a_caller_who_goes_leaves_the_others_alone(store: Store) -> None:
         posts[1].cancel()
         done = await asyncio.gather(*posts, return_exceptions=True)
         assert [isinstance(answer, list) for answer in done] == [True, False, True, True, True]
+
+
+async def test_of_two_messages_to_one_person_each_is_told_from_the_other(tmp_path: Path) -> None:
+    """The same text twice in one stream: the second, in doubt, must not take the first's SID for its own."""
+    async with deployment(tmp_path, workers=0) as run, singles_of(run.store) as singles:
+        run.start_worker(**SHORT)
+        (first,) = await singles.post(one(0))
+        (stream,) = streams_of([first])
+        assert await run.settled(stream, 30) == {State.ACCEPTED: 1}
+        await run.simulator.configure(recipients={number(0): ["", "drop_before"]})
+        (second,) = await singles.post(one(0))
+        assert streams_of([second]) == {stream}
+        await run.until(lambda c: c == {State.ACCEPTED: 2}, stream)
+        listed = await run.simulator.lines("accepted")
+        told = [await read_message(run.store, message.id) for message in (first, second)]
+        assert [m["sid"] for m in listed] == [view.record.sid for view, _ in filter(None, told)]
+        assert [view.record.attempt for view, _ in filter(None, told)] == [1, 2]
