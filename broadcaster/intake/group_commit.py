@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.record import RECORD_BYTES, Reason, Record, State
+from redis.exceptions import RedisError
+
+from broadcaster.domain.record import Reason, State
 from broadcaster.intake.batches import MAX_BATCH
-from broadcaster.intake.streams import StreamBatch
+from broadcaster.intake.single_rows import Accepted, Row, read_back, stream_batch
 from broadcaster.intake.submit import SubmissionError, check_memory, say_if_full
 from broadcaster.ledger.optouts import OptOuts
-from broadcaster.store.batches import Recipients, first_records, pack_batch, unpack_batch
 from broadcaster.store.errors import StoreError, Unreachable
-from broadcaster.store.who import marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from broadcaster.intake.streams import Appended, Stream
+    from broadcaster.intake.streams import Appended, Stream, StreamBatch
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
 
@@ -33,30 +32,9 @@ REQUEST_KEPT_SECONDS: Final = 86_400
 MEMORY_EVERY_SECONDS: Final = 1.0
 
 
-class Accepted(NamedTuple):
-    """One message that is queued, or skipped: `code` is our own reason (`Reason`), 0 for none."""
-
-    id: str
-    to: str
-    state: State
-    reference: str | None
-    code: int
-
-
-class Row(NamedTuple):
-    """One message: `lane` is its sender's place in the stream, `values` are in the order of the columns."""
-
-    lane: int
-    to: str
-    reference: str | None
-    values: tuple[str, ...]
-    segments: int
-    code: int
-
-
 @dataclass(slots=True)
 class Waiting:
-    """One request's messages and who waits for them. `memo`: the name under which a request is known again."""
+    """One request's messages and who waits for them; `memo` is the name under which it is known again."""
 
     stream: Stream
     columns: tuple[str, ...]
@@ -89,10 +67,10 @@ class _Append:
         """Return whose messages it holds."""
         return list({id(request): request for _, places in self.batches for request, _ in places}.values())
 
-    def call(self) -> Call[Appended]:
+    def call(self, opt_outs: str) -> Call[Appended]:
         """Return what is asked of Redis."""
         kept = REQUEST_KEPT_SECONDS if self.own else OWN_KEPT_SECONDS
-        return self.stream.append(self.memo, self.number, kept, self.written)
+        return self.stream.append(self.memo, self.number, kept, self.written, opt_outs=opt_outs)
 
 
 class GroupCommit:
@@ -128,7 +106,7 @@ class GroupCommit:
                     await self._together(taken)
                 except Exception as error:  # noqa: BLE001 - each caller gets it
                     for request in taken:
-                        _fail(request, error)
+                        _fail(request, _told(error))
         finally:
             self._writing = None
 
@@ -137,7 +115,8 @@ class GroupCommit:
         if time.monotonic() - self._memory_at >= MEMORY_EVERY_SECONDS:
             await check_memory(self._store)
             self._memory_at = time.monotonic()
-        await self._opt_outs.refresh(self._store)
+        if not self._opt_outs.epoch:
+            await self._opt_outs.refresh(self._store)
         self._number += 1
         appends = self._appends(requests)
         answers = await self._run(appends)
@@ -183,7 +162,7 @@ class GroupCommit:
                 codes = self._codes(stream.spec.senders[lane], rows)
                 append.batches.append((lane, some))
                 append.codes.append(codes)
-                append.written.append(_batch(lane, columns, rows, codes, now_s))
+                append.written.append(stream_batch(lane, columns, rows, codes, now_s))
         return append
 
     def _codes(self, sender: str, rows: list[Row]) -> list[int]:
@@ -203,22 +182,31 @@ class GroupCommit:
             left = [i for i, answer in zip(left, told, strict=True) if _again(answer)]
             if not left:
                 break
-            found = [answers[i] for i in left]
-            if any(isinstance(answer, Unreachable) for answer in found):
+            refused = {_verdict(answers[i]) for i in left}
+            if "" in refused:
                 await asyncio.sleep(AGAIN_SECONDS)
-            elif any(not isinstance(a, StoreError) and a.verdict == "server" for a in found):
+            if "server" in refused:
                 await self._store.guard.look()
+            if "optouts" in refused:
+                await self._opt_outs.refresh(self._store)
             for i in left:
-                answer = answers[i]
-                if not isinstance(answer, StoreError) and answer.verdict != "server":
-                    appends[i].stream.begin_anew()
+                verdict, old = _verdict(answers[i]), appends[i]
+                if verdict == "optouts":
+                    appends[i] = self._append(old.requests(), old.memo, old.number)
+                elif verdict not in ("", "server"):
+                    old.stream.begin_anew()
         return [_final(answers[i]) for i in range(len(appends))]
 
     async def _ask(self, appends: list[_Append]) -> list[Appended | StoreError]:
         try:
-            return await self._store.run_each([append.call() for append in appends])
+            epoch = self._opt_outs.epoch
+            return await self._store.run_each([append.call(epoch) for append in appends])
         except Unreachable as error:
             return [error] * len(appends)
+
+
+def _verdict(answer: Appended | StoreError) -> str:
+    return "" if isinstance(answer, StoreError) else answer.verdict
 
 
 def _again(answer: Appended | StoreError) -> bool:
@@ -233,6 +221,13 @@ def _final(answer: Appended | StoreError) -> Appended | StoreError:
     return StoreError(f"the messages could not be queued: their stream is {answer.verdict}")
 
 
+def _told(error: Exception) -> Exception:
+    """Word redis' own errors, of reads beside the appends, as ours."""
+    if isinstance(error, RedisError | OSError):
+        return Unreachable(f"Redis gave no answer: {error}")
+    return error
+
+
 def _fail(request: Waiting, error: Exception) -> None:
     if request.answer.done():
         return
@@ -241,18 +236,6 @@ def _fail(request: Waiting, error: Exception) -> None:
     except SubmissionError as full:
         error = full
     request.answer.set_exception(error)
-
-
-def _batch(lane: int, columns: tuple[str, ...], rows: list[Row], codes: list[int], now_s: int) -> StreamBatch:
-    to = [row.to for row in rows]
-    references = [row.reference for row in rows]
-    values = [list(column) for column in zip(*[row.values for row in rows], strict=True)] if columns else []
-    packed = pack_batch(Recipients(to, references if any(references) else None, columns, values))
-    states = bytes([State.SKIPPED if code else State.QUEUED for code in codes])
-    counted = {str(state): n for state, n in Counter(states).items()}
-    reasons = {f"{int(State.SKIPPED)}:{int(code)}": n for code, n in Counter(codes).items() if code}
-    records = first_records(states, codes, bytes([row.segments for row in rows]), now_s)
-    return StreamBatch(lane, packed, records, marks(to), counted, reasons)
 
 
 def _tell(append: _Append, answer: Appended, told: dict[int, list[Accepted]]) -> None:
@@ -267,25 +250,3 @@ def _tell(append: _Append, answer: Appended, told: dict[int, list[Accepted]]) ->
             )
     for number, accepted in found.items():
         told[number] = [accepted[place] for place in range(len(accepted))]
-
-
-async def read_back(store: Store, answer: Appended, rows: Sequence[Row]) -> list[Accepted]:
-    """Return the messages of a request that was carried out before, as they are now, in the request's order.
-
-    Raises redis' errors, and StoreError where they are removed already.
-    """
-    keys = store.keys
-    names = [key(answer.stream, name) for name in answer.batches for key in (keys.batch, keys.ledger)]
-    raws = await store.redis.mget(names)
-    if any(raw is None for raw in raws):
-        raise StoreError("this request was carried out more than a day ago, and its messages are removed")
-    by_address: dict[str, list[Accepted]] = {}
-    for name, raw, ledger in zip(answer.batches, raws[::2], raws[1::2], strict=True):
-        recipients = unpack_batch(raw)
-        for index, to in enumerate(recipients.to):
-            record = Record.unpack(ledger, index * RECORD_BYTES)
-            reference = recipients.references[index] if recipients.references else None
-            message = f"{answer.stream}.{name}.{index}"
-            by_address.setdefault(to, []).append(Accepted(message, to, record.state, reference, record.code))
-    in_order = [found.pop(0) for row in rows if (found := by_address.get(row.to))]
-    return in_order + [one for found in by_address.values() for one in found]

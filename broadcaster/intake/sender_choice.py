@@ -26,7 +26,7 @@ _KEPT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The lanes for one kind of request. `named` are their names and rates; `pick` gives an address's place in them."""
+    """The lanes for one kind of request, `named` with rates; `pick` gives an address's place in them."""
 
     lanes: tuple[Lane, ...]
     named: tuple[tuple[str, float], ...]

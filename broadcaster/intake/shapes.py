@@ -1,7 +1,7 @@
 """What single messages say, parted: the shape that many have in common, and the values of each.
 
-The shape is a content whose texts are columns (`{{ body }}`, `{{ v_1 }}`), so that a worker puts values in and never
-reads them as templates. Callers' own templates are rendered here, once for each recipient.
+The shape is a content whose texts are columns (`{{ body }}`, `{{ v_1 }}`), so that a worker puts values in
+and never reads them as templates. Callers' own templates are rendered here, once for each recipient.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FaultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The part that messages have in common. `name` tells shapes apart; `single`: one segment whatever it says."""
+    """What messages have in common. `name` tells shapes apart; `single`: one segment whatever it says."""
 
     name: str
     content: Content

@@ -1,7 +1,8 @@
 """Single messages: checked, put into their streams many at a time, and in Redis before anybody is told so.
 
-Callers' messages are collected while others are being written (a group commit), so that a thousand callers cost a few
-round trips. What is wrong with a request is found before anything of it is written; then all of it is, or nothing.
+Callers' messages are collected while others are being written (a group commit), so that a thousand callers
+cost a few round trips. What is wrong with a request is found before anything of it is written; then all of
+it is, or nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.record import Reason
 from broadcaster.domain.senders import NoSenderError
-from broadcaster.intake.group_commit import Accepted, GroupCommit, Row, Waiting
+from broadcaster.intake.group_commit import GroupCommit, Waiting
 from broadcaster.intake.sender_choice import SenderChoice
 from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost
+from broadcaster.intake.single_rows import Accepted, Row
 from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
 
@@ -59,9 +61,10 @@ class Person(NamedTuple):
 class SingleRequest(NamedTuple):
     """Messages that somebody asks for: one content to a few people.
 
-    `senders` and `service` as in `senders_for`; without them the settings' are taken. `rate` is segments a second
-    over all its senders, for all messages that have the rest in common. With a `nonce` (of this `key_id`'s)
-    the same request can be made again for a day and is carried out once. `literal` texts are no templates.
+    `senders` and `service` as in `senders_for`; without them the settings' are taken. `rate` is segments a
+    second over all its senders, for all messages that have the rest in common. With a `nonce` (of this
+    `key_id`'s) the same request can be made again for a day and is carried out once. `literal` texts are no
+    templates.
     """
 
     key_id: str
@@ -91,8 +94,9 @@ class SingleMessages:
     async def post(self, request: SingleRequest) -> list[Accepted]:
         """Queue one request's messages; returns them in the order of `to`, in Redis by then.
 
-        Raises `RefusedError`; `SubmissionError` while Redis is full; and `StoreError`, of which `Unreachable` leaves open
-        whether they were queued: only a request with a nonce can be made again without harm.
+        Raises `RefusedError`; `SubmissionError` while Redis is full; and `StoreError`, of which
+        `Unreachable` leaves open whether they were queued: only a request with a nonce can be made again
+        without harm.
         """
         faults: list[RequestFault] = []
         addresses = self._addresses(request, faults)

@@ -1,7 +1,7 @@
 """Streams: broadcasts that take their messages one by one.
 
-All messages of a stream have in common what `StreamKey` names, content's shape included; what varies are values in
-its batches. Each hour has streams of its own, so that they end and can be removed.
+All messages of a stream have in common what `StreamKey` names, content's shape included; what varies are
+values in its batches. Each hour has streams of its own, so that they end and can be removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 HOUR_SECONDS: Final = 3600
-#: A message may be given up by this part of its time too early, so that those of about the same time share a stream.
+#: A message may be given up by this part of its time too early: those of about the same time share a stream.
 _EARLY: Final = 8
 _BATCHES_AT_ONCE: Final = 50
 
@@ -94,9 +94,12 @@ class Stream:
         """Have the next append begin a stream under another id."""
         self.id = new_broadcast_id()
 
-    def append(self, memo: str, number: int, kept_seconds: int, batches: list[StreamBatch]) -> Call[Appended]:
-        """Take batches into the stream; the same (memo, number) does so once."""
-        arguments = (memo, number, kept_seconds, self.print, self.id, *self._arguments, packed(batches))
+    def append(
+        self, memo: str, number: int, kept_seconds: int, batches: list[StreamBatch], *, opt_outs: str = "0"
+    ) -> Call[Appended]:
+        """Take batches into the stream; the same (memo, number) does so once. `opt_outs`: the epoch known."""
+        call = (memo, number, kept_seconds, self.print, self.id)
+        arguments = (*call, *self._arguments, packed(batches), opt_outs)
         return Call("append", arguments, _appended, lasting=True)
 
 
@@ -143,8 +146,8 @@ def retire(stream: str, kept_seconds: int) -> Call[str]:
 async def remove_streams(store: Store, kept_seconds: int) -> int:
     """Remove streams of which nothing has changed for so long; answers how many went.
 
-    May be done twice, by several, and may die anywhere: a stream is in `streams` until all else of it is gone.
-    Raises redis' errors and `StoreError`.
+    May be done twice, by several, and may die anywhere: a stream is in `streams` until all else of it is
+    gone. Raises redis' errors and `StoreError`.
     """
     keys, removed = store.keys, 0
     now, micro = await store.redis.time()

@@ -102,8 +102,8 @@ async def _clean(store: Store, name: str, bucket: bytes) -> None:
 async def forget(store: Store, serials: Collection[int], buckets: Collection[str] | None = None) -> None:
     """Take removed broadcasts out of the index; `buckets` are all that they can be in, if that is known.
 
-    It may be done twice. What it leaves, should it die on the way, is taken out when somebody finds it. Raises
-    redis' errors and `StoreError`.
+    It may be done twice. What it leaves, should it die on the way, is taken out when somebody finds it.
+    Raises redis' errors and `StoreError`.
     """
     if not serials:
         return

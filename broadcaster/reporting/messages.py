@@ -68,7 +68,7 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One line of a message's history. Times are unix seconds; `sid` is Twilio's name of it, if it had one."""
+    """One line of a message's history. Times are unix seconds; `sid` is Twilio's, if it gave one."""
 
     attempt: int
     state: State
@@ -111,8 +111,8 @@ async def list_messages(
 async def find_number(store: Store, broadcast: str | None, address: str) -> AsyncIterator[MessageView]:
     """Yield the messages to `address` (as `parse_address` gives it), of one broadcast or of all.
 
-    The newest broadcast or stream first, and within it the newest batch. An import that isn't whole yet is left
-    out. Raises redis' errors.
+    The newest broadcast or stream first, and within it the newest batch. An import that isn't whole yet is
+    left out. Raises redis' errors.
     """
     for place in (await find_places(store, [address]))[address]:
         if broadcast in (None, place.broadcast):

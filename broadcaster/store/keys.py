@@ -5,12 +5,12 @@ key (after the prefix)    type       lifetime
 ========================  =========  ==========================================================
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
 bcs                       zset       one member a broadcast, until it is deleted
-streams                   zset       one member a stream, until it is removed; scripts that put every broadcast right
-                                     after a loss (rewinding, clock) walk both, lists for people only `bcs`
+streams                   zset       one member a stream, until it is removed; what puts every broadcast
+                                     right after a loss (rewinding, clock) walks both, lists for people `bcs`
 serials                   string     the last serial number given; as long as the installation
 bcs:serials               hash       broadcast or stream by serial number; a field goes when it is removed
-who:NNN                   string     the person index, ten bytes a recipient (store/who.py); entries go with their
-                                     broadcast, the key with its last entry
+who:NNN                   string     the person index, ten bytes a recipient (store/who.py); entries go with
+                                     their broadcast, the key with its last entry
 active, importing         set        broadcasts in that state
 skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
@@ -20,8 +20,8 @@ bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
-append:NAME               hash       what an append answered: ten minutes a process's, a day a request's (EXPIRE)
-bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`; with their broadcast
+append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
+bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
 lanes                     set        every lane there ever was

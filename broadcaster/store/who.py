@@ -1,6 +1,6 @@
 """The person index: in which batches an address is, over all broadcasts and streams.
 
-4,096 strings (`who:000` to `who:fff`, by the address's CRC-32) hold one entry of ten bytes a recipient, in the
+4,096 strings (`who:000` to `who:fff`, by its CRC-32) hold one entry of ten bytes a recipient, in the
 order of intake, big-endian::
 
     offset  size  field
@@ -8,8 +8,9 @@ order of intake, big-endian::
     2       4     serial number of the broadcast: field `serial` of its hash, key of the hash `bcs:serials`
     6       4     place: the batch's number * the broadcast's lanes + its lane
 
-Entries are written in one step with their batch (`lay.lua`, `append.lua`). A serial number is given once; when
-its broadcast is removed its entries mean nothing any more, and are cut out when they are found (`who.lua`).
+Entries are written in one step with their batch (`lay.lua`, `append.lua`). A serial number is given once;
+when its broadcast is removed its entries mean nothing any more, and are cut out when they are found
+(`who.lua`).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def marks(addresses: Sequence[str]) -> bytes:
 
 
 def place_of(lane: int, number: int, lanes: int) -> int:
-    """Return the place of a lane's batch in a broadcast of so many lanes. Raises ValueError beyond 32 bits."""
+    """Return the place of a lane's batch, of a broadcast with so many lanes. Raises ValueError."""
     place = number * lanes + lane
     if place > _HIGHEST:
         raise ValueError(

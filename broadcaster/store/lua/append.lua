@@ -10,11 +10,12 @@
 -- ARGV[12] rate (segments a second) or ''  ARGV[13] msgpack: list of its lanes, [name, rate]
 -- ARGV[14] msgpack: list of [lane (from 0), packed recipients, records, bucket and check of each (5 bytes),
 --   {state: n}, {'state:code': n}]
+-- ARGV[15] opt-out epoch that the caller has seen
 -- Returns msgpack [verdict, stream, batches, known]: 'ok', and the names of the batches in order; known 1 where the answer
---   was there. 'late'. 'server': nobody has asked guard.lua yet whether this server has lost writes. Else the id is taken by
---   a stream in the state that is told: its caller names another.
--- A paused stream takes messages, which wait. One that is canceled, or being removed, takes none, nor does one of before
--- this server ran: what is lost with a server's last writes are names of batches, which workers may remember with what
+--   was there. 'late'. 'optouts': there are other opt-outs than the caller knows. 'server': nobody has asked guard.lua
+--   yet whether this server has lost writes. Else the id is taken by a stream in the state that is told: name another.
+-- A paused stream takes messages, which wait. One that is canceled, or being removed, takes none, nor does one that
+-- began before this server did or had lost writes: what is lost with a server's last writes are names of batches, which workers may remember with what
 -- was in them, and which must never be given again.
 
 local PRINT_KEPT_S = 7200
@@ -30,19 +31,20 @@ end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:([^\r\n]+)')
 local looked_at = redis.call('HGET', P .. 'server', 'run')
 if looked_at and looked_at ~= run then return cmsgpack.pack({'server', '', {}, 0}) end
+if (redis.call('GET', P .. 'optouts:epoch') or '0') ~= ARGV[15] then return cmsgpack.pack({'optouts', '', {}, 0}) end
 
 local lanes, batches = cmsgpack.unpack(ARGV[13]), cmsgpack.unpack(ARGV[14])
 local bid, cls = redis.call('GET', P .. 'stream:' .. ARGV[6]), ARGV[9]
-local v = bid and redis.call('HMGET', bc_key(bid), 'state', 'serial', 'run', 'created') or {}
+local v = bid and redis.call('HMGET', bc_key(bid), 'state', 'serial', 'run', 'after') or {}
 local state, serial = v[1], tonumber(v[2])
-local rewound_s = tonumber(redis.call('HGET', P .. 'rewound', 'at') or 0)
-local open = (state == 'running' or state == 'paused' or state == 'completed') and v[3] == run and tonumber(v[4]) > rewound_s
+local loss = redis.call('HGET', P .. 'rewound', 'at') or ''
+local open = (state == 'running' or state == 'paused' or state == 'completed') and v[3] == run and v[4] == loss
 
 local function begin()
   bid, state, serial = ARGV[7], 'running', new_serial(ARGV[7])
   redis.call('HSET', bc_key(bid), 'state', state, 'reason', '', 'created', now_s, 'started', now_s, 'spec', ARGV[8],
              'cls', cls, 'name', ARGV[10], 'idem', '', 'total', 0, 'kind', 'stream', 'serial', serial, 'run', run,
-             'at', '', 'expires', ARGV[11], 'rate', ARGV[12], 'print', '')
+             'after', loss, 'at', '', 'expires', ARGV[11], 'rate', ARGV[12], 'print', '')
   redis.call('ZADD', P .. 'streams', now, bid)
   redis.call('SADD', P .. 'active', bid)
   for i, lane in ipairs(lanes) do
