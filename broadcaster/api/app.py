@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from broadcaster import __version__
-from broadcaster.api import audit, dead_letters, everything, health, lanes, opt_outs, steering
+from broadcaster.api import (
+    audit,
+    dead_letters,
+    everything,
+    health,
+    lanes,
+    messages,
+    opt_outs,
+    steering,
+    twilio_like,
+)
 from broadcaster.api.faults import EXPECTED, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 
@@ -23,6 +33,9 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+#: A path that is a word stands before the one that takes any.
+_SERVICE: Final = (steering, messages, lanes, opt_outs, dead_letters, everything, audit, twilio_like)
 
 
 def create_app(
@@ -59,8 +72,7 @@ def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
         routers.append(health.counting)
     if only_webhooks:
         return routers
-    # a path that is a word stands before the one that takes any
-    routers += [module.router for module in (steering, lanes, opt_outs, dead_letters, everything, audit)]
+    routers += [module.router for module in _SERVICE]
     return routers
 
 

@@ -18,9 +18,9 @@ from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
 from broadcaster.domain.times import parse_duration
-from broadcaster.intake.singles import Person, SingleRequest
+from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
-from broadcaster.operations.errors import NotFound
+from broadcaster.operations.errors import Fault, Invalid, NotFound
 from broadcaster.reporting.messages import find_number
 
 if TYPE_CHECKING:
@@ -50,7 +50,13 @@ async def send(request: Request, body: MessageRequest) -> Any:
 
     async def work(nonce: str) -> Response:
         asked = asked_for(body, caller_of(request).key.id, nonce)
-        accepted = await parts_of(request).singles.post(asked)
+        try:
+            accepted = await parts_of(request).singles.post(asked)
+        except RefusedError as error:
+            alone = isinstance(body.to, str)
+            raise Invalid(
+                *(Fault(f.detail, _pointer(f.pointer, alone=alone)) for f in error.faults)
+            ) from None
         content = msgspec.json.encode({"messages": [_summary(message) for message in accepted]})
         headers = {"Location": f"/v1/messages/{accepted[0].id}"} if len(accepted) == 1 else None
         return Response(content, HTTPStatus.ACCEPTED, headers, media_type="application/json")
@@ -80,6 +86,13 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
         region=body.region.upper() if body.region else None,
         nonce=nonce,
     )
+
+
+def _pointer(pointer: str, *, alone: bool) -> str:
+    """Return where a fault is in the request: of one recipient the fields stand beside `to`."""
+    if not alone or not pointer.startswith("/to/0"):
+        return pointer
+    return pointer.removeprefix("/to/0") or "/to"
 
 
 def _summary(message: Accepted) -> dict[str, Any]:
