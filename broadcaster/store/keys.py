@@ -20,6 +20,7 @@ bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
 append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
+once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
 bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
@@ -36,6 +37,9 @@ worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
 optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
+signing                   string     signs cursors where no secret key is set; as long as the installation
+audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """
 
