@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.batches import MAX_BATCH
 from broadcaster.intake.single_rows import Accepted, Row, read_back, stream_batch
+from broadcaster.intake.streams import Item
 from broadcaster.intake.submit import SubmissionError, check_memory, say_if_full
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unreachable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from broadcaster.intake.streams import Appended, Stream, StreamBatch
     from broadcaster.store.connection import Store
-    from broadcaster.store.scripts import Call
 
 #: An answer that didn't come is asked for again so many times, after so long.
 TRIES: Final = 4
@@ -48,7 +48,7 @@ Place = tuple[Waiting, int]
 
 @dataclass(slots=True)
 class _Append:
-    """One call: for each batch its lane, and which message of which request each of its rows is."""
+    """One item of a call: for each batch its lane, and which message of which request each row is."""
 
     stream: Stream
     columns: tuple[str, ...]
@@ -67,10 +67,10 @@ class _Append:
         """Return whose messages it holds."""
         return list({id(request): request for _, places in self.batches for request, _ in places}.values())
 
-    def call(self, opt_outs: str) -> Call[Appended]:
+    def item(self) -> Item:
         """Return what is asked of Redis."""
         kept = REQUEST_KEPT_SECONDS if self.own else OWN_KEPT_SECONDS
-        return self.stream.append(self.memo, self.number, kept, self.written, opt_outs=opt_outs)
+        return Item(self.memo, self.number, kept, self.written)
 
 
 class GroupCommit:
@@ -120,22 +120,27 @@ class GroupCommit:
         self._number += 1
         appends = self._appends(requests)
         answers = await self._run(appends)
-        told: dict[int, list[Accepted]] = {}
         for append, answer in zip(appends, answers, strict=True):
             if isinstance(answer, Exception):
                 for request in append.requests():
                     _fail(request, answer)
             elif append.own and answer.known:
-                (request,) = append.requests()
-                told[id(request)] = await read_back(self._store, answer, request.rows)
+                await self._tell_again(append.requests()[0], answer)
             else:
-                _tell(append, answer, told)
-        for request in requests:
+                _tell(append, answer)
+
+    async def _tell_again(self, request: Waiting, answer: Appended) -> None:
+        """Answer a request that was carried out before."""
+        try:
+            accepted = await read_back(self._store, answer, request.rows)
+        except (StoreError, RedisError, OSError) as error:
+            _fail(request, _told(error))
+        else:
             if not request.answer.done():
-                request.answer.set_result(told[id(request)])
+                request.answer.set_result(accepted)
 
     def _appends(self, requests: Iterable[Waiting]) -> list[_Append]:
-        """Return the calls: one for each stream, and one for each request with a name of its own."""
+        """Return the items: one for each stream, and one for each request with a name of its own."""
         appends: list[_Append] = []
         shared: dict[int, list[Waiting]] = {}
         for request in requests:
@@ -194,15 +199,27 @@ class GroupCommit:
                 if verdict == "optouts":
                     appends[i] = self._append(old.requests(), old.memo, old.number)
                 elif verdict not in ("", "server"):
-                    old.stream.begin_anew()
+                    old.stream.begin_anew()  # more than once, maybe, which does no harm
         return [_final(answers[i]) for i in range(len(appends))]
 
     async def _ask(self, appends: list[_Append]) -> list[Appended | StoreError]:
+        """Make one call for each stream, all in one round trip."""
+        streams: dict[int, tuple[Stream, list[int]]] = {}
+        for i, append in enumerate(appends):
+            streams.setdefault(id(append.stream), (append.stream, []))[1].append(i)
+        asked = [
+            stream.append([appends[i].item() for i in members], self._opt_outs.epoch)
+            for stream, members in streams.values()
+        ]
         try:
-            epoch = self._opt_outs.epoch
-            return await self._store.run_each([append.call(epoch) for append in appends])
+            told = await self._store.run_each(asked)
         except Unreachable as error:
             return [error] * len(appends)
+        answers: dict[int, Appended | StoreError] = {}
+        for (_, members), of_stream in zip(streams.values(), told, strict=True):
+            each = [of_stream] * len(members) if isinstance(of_stream, StoreError) else of_stream
+            answers.update(zip(members, each, strict=True))
+        return [answers[i] for i in range(len(appends))]
 
 
 def _verdict(answer: Appended | StoreError) -> str:
@@ -238,15 +255,15 @@ def _fail(request: Waiting, error: Exception) -> None:
     request.answer.set_exception(error)
 
 
-def _tell(append: _Append, answer: Appended, told: dict[int, list[Accepted]]) -> None:
-    """Word the answers of one append's requests. A request's messages lie in its order within each lane."""
-    found: dict[int, dict[int, Accepted]] = {}
+def _tell(append: _Append, answer: Appended) -> None:
+    """Answer the requests of one append."""
+    found: dict[int, tuple[Waiting, dict[int, Accepted]]] = {}
     for name, (_, places), codes in zip(answer.batches, append.batches, append.codes, strict=True):
         for index, ((request, place), code) in enumerate(zip(places, codes, strict=True)):
             row = request.rows[place]
             state = State.SKIPPED if code else State.QUEUED
-            found.setdefault(id(request), {})[place] = Accepted(
-                f"{answer.stream}.{name}.{index}", row.to, state, row.reference, int(code)
-            )
-    for number, accepted in found.items():
-        told[number] = [accepted[place] for place in range(len(accepted))]
+            accepted = Accepted(f"{answer.stream}.{name}.{index}", row.to, state, row.reference, int(code))
+            found.setdefault(id(request), (request, {}))[1][place] = accepted
+    for request, by_place in found.values():
+        if not request.answer.done():
+            request.answer.set_result([by_place[place] for place in range(len(by_place))])

@@ -85,7 +85,8 @@ class SingleMessages:
     """Takes single messages for one process. End it with `close`."""
 
     def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
-        self._settings = settings
+        self._region = settings.region
+        self._on_doubt = OnDoubt(settings.on_doubt)
         self._senders = SenderChoice(store, settings, read_pool)
         self._shapes = Shapes()
         self._streams: dict[StreamKey, Stream] = {}
@@ -128,7 +129,7 @@ class SingleMessages:
                 f"1 to {MAX_RECIPIENTS} recipients, not {len(request.to)}: send a longer list as a broadcast"
             )
             raise RefusedError([RequestFault("/to", told)])
-        region = request.region or self._settings.region
+        region = request.region or self._region
         addresses = []
         for place, person in enumerate(request.to):
             try:
@@ -195,7 +196,7 @@ class SingleMessages:
             chosen.named,
             chosen.service,
             request.priority,
-            request.on_doubt or OnDoubt(self._settings.on_doubt),
+            request.on_doubt or self._on_doubt,
             request.rate,
             None if expires is None else expiry(now, expires),
             int(now // HOUR_SECONDS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -63,7 +63,7 @@ class Stream:
     print: str
     spec: BroadcastSpec
     id: str
-    _arguments: tuple[Any, ...]
+    _facts: bytes
 
     @classmethod
     def of(cls, key: StreamKey, content: Content) -> Stream:
@@ -86,21 +86,20 @@ class Stream:
             spec.name,
             "" if key.expires_at is None else key.expires_at,
             "" if spec.rate is None else repr(spec.rate),
-            packed([(name, repr(rate)) for name, rate in key.lanes]),
+            [(name, repr(rate)) for name, rate in key.lanes],
         )
-        return cls(key, hashlib.sha256(whole).hexdigest()[:24], spec, new_broadcast_id(), facts)
+        print_ = hashlib.sha256(whole).hexdigest()[:24]
+        return cls(key, print_, spec, new_broadcast_id(), packed(facts))
 
     def begin_anew(self) -> None:
         """Have the next append begin a stream under another id."""
         self.id = new_broadcast_id()
 
-    def append(
-        self, memo: str, number: int, kept_seconds: int, batches: list[StreamBatch], *, opt_outs: str = "0"
-    ) -> Call[Appended]:
-        """Take batches into the stream; the same (memo, number) does so once. `opt_outs`: the epoch known."""
-        call = (memo, number, kept_seconds, self.print, self.id)
-        arguments = (*call, *self._arguments, packed(batches), opt_outs)
-        return Call("append", arguments, _appended, lasting=True)
+    def append(self, items: list[Item], opt_outs: str = "0") -> Call[list[Appended]]:
+        """Take items into the stream, each once. `opt_outs` is the epoch that is known."""
+        return Call(
+            "append", (self.print, self.id, self._facts, opt_outs, packed(items)), _appended, lasting=True
+        )
 
 
 class StreamBatch(NamedTuple):
@@ -117,10 +116,19 @@ class StreamBatch(NamedTuple):
     codes: dict[str, int]
 
 
-class Appended(NamedTuple):
-    """What an append came to: 'ok', or what forbids it (`append.lua`); the batches' names in order.
+class Item(NamedTuple):
+    """Batches that are appended together, once for each (memo, number): the answer is kept so long."""
 
-    `known`: it was done before, under the same name and number.
+    memo: str
+    number: int
+    kept_seconds: int
+    batches: list[StreamBatch]
+
+
+class Appended(NamedTuple):
+    """What an item came to: 'ok', or what forbids it (`append.lua`); the batches' names in order.
+
+    `known`: it was done before, under the same memo and number.
     """
 
     verdict: str
@@ -129,9 +137,11 @@ class Appended(NamedTuple):
     known: bool
 
 
-def _appended(reply: bytes) -> Appended:
-    verdict, stream, batches, known = unpacked(reply)
-    return Appended(_str(verdict), _str(stream), [_str(name) for name in batches], bool(known))
+def _appended(reply: bytes) -> list[Appended]:
+    return [
+        Appended(_str(verdict), _str(stream), [_str(name) for name in batches], bool(known))
+        for verdict, stream, batches, known in unpacked(reply)
+    ]
 
 
 def _str(value: str | bytes) -> str:

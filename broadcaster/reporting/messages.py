@@ -108,17 +108,24 @@ async def list_messages(
                     yield view
 
 
-async def find_number(store: Store, broadcast: str | None, address: str) -> AsyncIterator[MessageView]:
+async def find_number(
+    store: Store, broadcast: str | None, address: str, *, after: str = ""
+) -> AsyncIterator[MessageView]:
     """Yield the messages to `address` (as `parse_address` gives it), of one broadcast or of all.
 
-    The newest broadcast or stream first, and within it the newest batch. An import that isn't whole yet is
-    left out. Raises redis' errors.
+    The newest broadcast or stream first, and within it the newest batch; only those behind message `after`,
+    if given (none if that is removed meanwhile). An import that isn't whole yet is left out. Raises redis'
+    errors.
     """
+    last = after.rpartition(".")
+    behind = not after
     for place in (await find_places(store, [address]))[address]:
-        if broadcast in (None, place.broadcast):
+        here = f"{place.broadcast}.{place.batch}" == last[0]
+        if (behind or here) and broadcast in (None, place.broadcast):
             async for view in _read(store, place.broadcast, place.lane, [place.batch]):
-                if view.to == address:
+                if view.to == address and (behind or view.index > int(last[2])):
                     yield view
+        behind = behind or here
 
 
 async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attempt]] | None:

@@ -18,9 +18,9 @@ bc:ID                     hash       state, counts `n0`..`n11`, spec; until dele
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
-once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
 append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
+once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
 bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast

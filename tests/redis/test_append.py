@@ -15,7 +15,7 @@ from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.single_rows import Row, stream_batch
-from broadcaster.intake.streams import Appended, Stream, StreamKey, remove_streams, retire
+from broadcaster.intake.streams import Appended, Item, Stream, StreamKey, remove_streams, retire
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.replaying import carry_out, find_letters
@@ -48,7 +48,8 @@ async def post(
     """Append one batch."""
     rows = [Row(lane, address, None, ("hello",), 1, code) for address in to]
     batch = stream_batch(lane, ("body",), rows, [code] * len(to), int(time.time()))
-    return await store.run(into.append(memo, at or next(_numbers), 60, [batch]))
+    (answer,) = await store.run(into.append([Item(memo, at or next(_numbers), 60, [batch])]))
+    return answer
 
 
 async def field(store: Store, bid: str, name: str) -> str:
@@ -93,13 +94,34 @@ async def test_several_lanes_and_batches_in_one_step(store: Store) -> None:
         stream_batch(lane, ("body",), [Row(lane, number(i), f"r{i}", ("x",), 1, 0)], [0], 1)
         for i, lane in enumerate((1, 0, 1))
     ]
-    answer = await store.run(into.append("m", 1, 60, parts))
+    (answer,) = await store.run(into.append([Item("m", 1, 60, parts)]))
     assert answer.batches == ["1.0", "0.0", "1.1"]
     assert sorted(s.lane for s in await take(store)) == [LANE, OTHER]
     told = await read_message(store, f"{into.id}.1.1.0")
     assert told is not None
     assert (told[0].to, told[0].reference, told[0].sender) == (number(2), "r2", OTHER)
     assert (await find_ids(store, number(2))) == [f"{into.id}.1.1.0"]
+
+
+async def test_several_items_of_which_some_are_known(store: Store) -> None:
+    await join(store)
+    into = stream()
+
+    def item(memo: str, i: int) -> Item:
+        return Item(
+            memo, 1, 60, [stream_batch(0, ("body",), [Row(0, number(i), None, ("x",), 1, 0)], [0], 1)]
+        )
+
+    first = await store.run(into.append([item("a", 0), item("b", 1)]))
+    assert [answer[2:] for answer in first] == [(["0.0"], False), (["0.1"], False)]
+    again = await store.run(into.append([item("b", 1), item("c", 2), item("c", 2), item("a", 0)]))
+    assert [answer[2:] for answer in again] == [
+        (["0.1"], True), (["0.2"], False), (["0.2"], True), (["0.0"], True),
+    ]  # fmt: skip
+    await store.run(control.cancel(into.id, "by hand"))
+    refused = await store.run(into.append([item("c", 2), item("d", 3)]))
+    assert [answer.verdict for answer in refused] == ["ok", "canceled"]
+    assert await field(store, into.id, "total") == "3"
 
 
 async def find_ids(store: Store, to: str) -> list[str]:

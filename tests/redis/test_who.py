@@ -56,6 +56,10 @@ async def test_everybody_is_found_wherever_they_are_newest_first(store: Store) -
         assert await found(store, number(i)) == expected
         assert await found(store, number(i), first) == [name for name in expected if first in name]
     assert await found(store, number(150)) == []
+    pages = [f"{second}.0.0.0", f"{first}.0.2.10"]
+    assert [v.id async for v in find_number(store, None, number(50), after=pages[0])] == pages[1:]
+    assert [v.id async for v in find_number(store, None, number(50), after=pages[1])] == []
+    assert [v.id async for v in find_number(store, None, number(50), after="gone.0.0.0")] == []
 
 
 async def test_others_with_the_same_check_are_read_and_left_out(store: Store) -> None:
