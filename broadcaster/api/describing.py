@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from broadcaster.api.gate import TWILIO_PREFIX
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
@@ -22,8 +23,8 @@ Broadcasts of SMS, MMS and WhatsApp through Twilio: a list goes in, each recipie
 that it needs; writing does not include reading, `admin` is everything. A key has a pace: `RateLimit` headers
 say how much of it is left.
 
-**Errors** are problems of RFC 9457, `application/problem+json`; `errors` has each fault with a JSON pointer into
-the body, a parameter, or a line of a list. `type` leads to a page that says what to do.
+**Errors** are problems of RFC 9457, `application/problem+json`; `errors` has each fault with a JSON pointer
+into the body, a parameter, or a line of a list. `type` leads to a page that says what to do.
 
 **Lists** come in pages: `limit`, and `cursor`, which is `next` of the page before.
 
@@ -85,6 +86,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
     components = described["components"]
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
+    for name, examples in _examples().items():
+        if name in components["schemas"]:
+            components["schemas"][name]["examples"] = examples
     components["schemas"] |= {"Problem": _PROBLEM, "TwilioError": _TWILIO_ERROR}
     components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
     components["securitySchemes"] = _SCHEMES
@@ -99,6 +103,23 @@ def _described(app: FastAPI) -> dict[str, Any]:
     described["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
     described["webhooks"] = webhooks()
     return described
+
+
+def _examples() -> dict[str, Any]:
+    """Return the examples of our models, whole: FastAPI leaves out what is null in them."""
+    found: dict[str, Any] = {}
+    models: list[type[BaseModel]] = [BaseModel]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        if (
+            isinstance(extra, dict)
+            and "examples" in extra
+            and model.__module__.startswith("broadcaster.api.")
+        ):
+            found[model.__name__] = extra["examples"]
+    return found
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:

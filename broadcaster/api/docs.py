@@ -1,4 +1,4 @@
-"""The description as JSON and as pages to try it on: Swagger UI from our own files, nothing from elsewhere."""
+"""The description as JSON and as pages to try it on: Swagger UI from our own files, not from elsewhere."""
 
 from __future__ import annotations
 
