@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Response
@@ -13,6 +14,7 @@ from broadcaster import __version__
 from broadcaster.api import (
     audit,
     dead_letters,
+    docs,
     everything,
     health,
     lanes,
@@ -21,8 +23,10 @@ from broadcaster.api import (
     steering,
     twilio_like,
 )
-from broadcaster.api.faults import EXPECTED, problem_of
+from broadcaster.api.describing import describe
+from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
+from broadcaster.api.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 #: A path that is a word stands before the one that takes any.
-_SERVICE: Final = (steering, messages, lanes, opt_outs, dead_letters, everything, audit, twilio_like)
+_SERVICE: Final = (steering, messages, lanes, opt_outs, dead_letters, everything, audit, docs, twilio_like)
 
 
 def create_app(
@@ -59,9 +63,11 @@ def create_app(
     )
     for router in _routers(only_webhooks=only_webhooks, metrics=metrics):
         app.include_router(router)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to say it
     for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
         app.add_exception_handler(kind, _told)
     app.add_middleware(BoundedBody)
+    app.add_middleware(Patience, stall_seconds=lambda: app.state.parts.settings.api_stall_seconds)
     app.add_middleware(Gate, parts=lambda: app.state.parts)
     return app
 
@@ -88,4 +94,7 @@ def _lifespan(parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Lifesp
 
 async def _told(request: Request, error: Exception) -> Response:
     """Answer an error in the shape that its path speaks."""
-    return shaped(problem_of(error), request.url.path)
+    problem = None
+    if isinstance(error, RequestValidationError):
+        problem = not_json(error, request.headers.get("content-type", ""))
+    return shaped(problem or problem_of(error), request.url.path)

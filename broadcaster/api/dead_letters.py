@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +18,8 @@ from broadcaster.reporting import dead_letters as views
 from broadcaster.reporting.exports import Format, list_columns, messages_as_text
 
 router = APIRouter(tags=["dead letters"])
-_CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "All of it is forbidden"}}
+_GONE: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "No such broadcast or message"}}
+_CONFLICT: Final[dict[int | str, dict[str, Any]]] = {409: {"description": "All of it is forbidden"}, **_GONE}
 Code = Annotated[int, Field(ge=0, le=16_777_215)]
 Codes = Annotated[
     list[Code], Query(alias="code", max_length=100, description="Only with this code; repeatable.")
@@ -159,6 +160,7 @@ class ChosenToSend(Chosen):
     "/v1/dead-letters",
     operation_id="list_dead_letters",
     response_model=DeadLetterPage,
+    responses=_GONE,
     **guarded(Scope.DEAD_LETTERS_READ),
 )
 async def list_(
@@ -183,6 +185,7 @@ async def list_(
     "/v1/dead-letters/codes",
     operation_id="count_dead_letters",
     response_model=CodeTotals,
+    responses=_GONE,
     **guarded(Scope.DEAD_LETTERS_READ),
 )
 async def by_code(request: Request, broadcast: OfBroadcast = None) -> Any:
@@ -196,7 +199,7 @@ async def by_code(request: Request, broadcast: OfBroadcast = None) -> Any:
 @router.get(
     "/v1/dead-letters/export",
     operation_id="export_dead_letters",
-    responses=exported("Every dead letter that is asked for: a list that can be sent to"),
+    responses={**exported("Every dead letter that is asked for: a list that can be sent to"), **_GONE},
     response_class=Response,
     **guarded(Scope.DEAD_LETTERS_READ),
 )
@@ -238,6 +241,7 @@ async def replay(request: Request, chosen: ChosenToSend) -> Any:
     "/v1/dead-letters/discard",
     operation_id="discard_dead_letters",
     response_model=Discarded,
+    responses=_GONE,
     **guarded(Scope.DEAD_LETTERS_WRITE),
 )
 async def discard(request: Request, chosen: Chosen) -> Any:

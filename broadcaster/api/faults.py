@@ -109,6 +109,18 @@ def _validation(error: RequestValidationError) -> Problem:
     return Problem("invalid", errors=errors)
 
 
+def not_json(error: RequestValidationError, content_type: str) -> Problem | None:
+    """Return what to say of a body that was not read as JSON because it did not say that it is."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return None
+    unread = (e for e in error.errors() if e["loc"][:1] == ("body",) and e["type"] != "missing")
+    if next(unread, None) is None:
+        return None
+    told = f"not {kind}" if kind else "and the request must say so"
+    return Problem("unsupported-media-type", f"This takes application/json, {told}.")
+
+
 def _place(loc: Iterable[str | int], kind: str, body: Any) -> dict[str, str]:
     """Return where a fault is: a JSON pointer into the body (RFC 6901), or a parameter's name.
 
