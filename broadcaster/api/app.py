@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from broadcaster import __version__
-from broadcaster.api import health
+from broadcaster.api import broadcast_reading, broadcasts, health
 from broadcaster.api.faults import EXPECTED, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 
@@ -59,6 +59,7 @@ def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
         routers.append(health.counting)
     if only_webhooks:
         return routers
+    routers += [broadcasts.router, broadcast_reading.router]
     return routers
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import enum
+import io
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
@@ -60,28 +61,41 @@ async def whole(store: Store, broadcast: str) -> AsyncIterator[MessageView]:
         yield view
 
 
-async def write_messages(
-    views: AsyncIterator[MessageView], file: TextIO, *, how: Format, columns: Iterable[str] = ()
-) -> int:
-    """Write messages as they come; return how many. `columns`: the lists' own, for the header of a CSV.
+async def lines_of(
+    views: AsyncIterator[MessageView], *, how: Format, columns: Iterable[str] = ()
+) -> AsyncIterator[str]:
+    """Yield a line for each message; a CSV's header before. `columns`: the lists' own, for that header.
 
     A column of the list with the name of one of ours is written as `list_NAME`.
     """
-    count = 0
     if how is Format.NDJSON:
         async for view in views:
-            file.write(msgspec.json.encode(_entry(view)).decode() + "\n")
-            count += 1
-        return count
+            yield msgspec.json.encode(_entry(view)).decode() + "\n"
+        return
     own = tuple(columns)
-    writer = csv.writer(file)
-    writer.writerow([*COLUMNS, *(safe_cell(_renamed(name)) for name in own)])
+    yield csv_line([*COLUMNS, *(_renamed(name) for name in own)])
     async for view in views:
         entry = _row(view)
         cells = [*(entry[name] for name in COLUMNS), *(view.variables.get(name, "") for name in own)]
-        writer.writerow(["" if cell is None else safe_cell(str(cell)) for cell in cells])
-        count += 1
-    return count
+        yield csv_line("" if cell is None else str(cell) for cell in cells)
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return cells as a line of a CSV that no spreadsheet takes for formulas."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
+async def write_messages(
+    views: AsyncIterator[MessageView], file: TextIO, *, how: Format, columns: Iterable[str] = ()
+) -> int:
+    """Write messages as they come, as `lines_of` gives them; return how many."""
+    lines = -1 if how is Format.CSV else 0
+    async for line in lines_of(views, how=how, columns=columns):
+        file.write(line)
+        lines += 1
+    return lines
 
 
 def _row(view: MessageView) -> dict[str, Any]:

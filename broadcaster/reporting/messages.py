@@ -98,7 +98,7 @@ async def list_messages(
     async for lane, batches in _batches(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
-            async for view in _read(store, broadcast, lane, names[start : start + _BATCHES_AT_ONCE]):
+            async for view in read_batches(store, broadcast, lane, names[start : start + _BATCHES_AT_ONCE]):
                 if (not wanted or view.record.state in wanted) and (not codes or view.record.code in codes):
                     yield view
 
@@ -112,7 +112,7 @@ async def find_number(store: Store, broadcast: str, address: str) -> AsyncIterat
             some = batches[start : start + _BATCHES_AT_ONCE]
             prints = await store.redis.mget([keys.fingerprints(broadcast, name) for name in some])
             hits = [n for n, raw in zip(some, prints, strict=True) if raw and has_fingerprint(raw, sought)]
-            async for view in _read(store, broadcast, lane, hits):
+            async for view in read_batches(store, broadcast, lane, hits):
                 if view.to == address:
                     yield view
 
@@ -126,7 +126,7 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
     lanes = await store.redis.lrange(store.keys.broadcast(broadcast, ":lanes"), 0, -1)
     if int(parts[1]) >= len(lanes):
         return None
-    async for view in _read(store, broadcast, lanes[int(parts[1])].decode(), [batch]):
+    async for view in read_batches(store, broadcast, lanes[int(parts[1])].decode(), [batch]):
         if view.index == index:
             return view, await _history(store, view)
     return None
@@ -160,7 +160,10 @@ async def _marked_batches(store: Store, broadcast: str, states: frozenset[State]
     return marked
 
 
-async def _read(store: Store, broadcast: str, lane: str, batches: list[str]) -> AsyncIterator[MessageView]:
+async def read_batches(
+    store: Store, broadcast: str, lane: str, batches: list[str]
+) -> AsyncIterator[MessageView]:
+    """Yield every message of some batches of a lane; a batch that is not there has none."""
     if not batches:
         return
     keys = store.keys
