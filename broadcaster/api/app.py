@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from broadcaster import __version__
 from broadcaster.api import (
     audit,
+    broadcast_reading,
+    broadcasts,
     dead_letters,
     docs,
     everything,
@@ -39,7 +41,10 @@ if TYPE_CHECKING:
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 #: A path that is a word stands before the one that takes any.
-_SERVICE: Final = (steering, messages, lanes, opt_outs, dead_letters, everything, audit, docs, twilio_like)
+_SERVICE: Final = (
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
+    *(dead_letters, everything, audit, docs, twilio_like),
+)
 
 
 def create_app(

@@ -131,12 +131,11 @@ def _place(loc: Iterable[str | int], kind: str, body: Any) -> dict[str, str]:
         return {"parameter": str(rest[0]) if rest else str(where)}
     parts: list[str] = []
     for part in rest if kind != "json_invalid" else ():
-        if (isinstance(body, dict) and part in body) or (
-            isinstance(body, list) and isinstance(part, int) and part < len(body)
-        ):
+        try:
             body = body[part]
-        elif not (kind == "missing" and part == rest[-1]):
-            continue
+        except (KeyError, IndexError, TypeError):
+            if not (kind == "missing" and part == rest[-1]):
+                continue
         parts.append(f"/{escaped(str(part))}")
     return {"pointer": "".join(parts)}
 

@@ -26,6 +26,10 @@ class ContentRefusedError(SubmissionError):
         super().__init__("Twilio would refuse this: " + "; ".join(told))
 
 
+class FullError(SubmissionError):
+    """Redis has no room for it now."""
+
+
 class UnderWayError(SubmissionError):
     """Another process imports a list with this idempotency key, as `broadcast`; or has just died of it."""
 

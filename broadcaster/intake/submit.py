@@ -18,9 +18,10 @@ from broadcaster.domain.create_message import check_content
 from broadcaster.intake.fingerprint import fingerprint
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
-from broadcaster.intake.read_ahead import ReadAhead
+from broadcaster.intake.read_ahead import ReadAhead, in_thread
 from broadcaster.intake.refusals import (
     ContentRefusedError,
+    FullError,
     KeyTakenError,
     NotConfirmedError,
     SubmissionError,
@@ -171,7 +172,7 @@ async def submit(
         await _load(loader, preparation, progress, rejects)
         if confirm is not None and not await _renewing(loader, confirm(preparation.summary)):
             raise NotConfirmedError  # noqa: TRY301 - it takes the same way back as a failure
-        digest = await asyncio.to_thread(reader.digest)
+        digest = await in_thread(reader.digest)
         rejected = preparation.summary.rejected
         facts = {"rejected": str(rejected)} if rejected else {}
         await loader.seal(fingerprint=submission.fingerprint(digest), facts=facts)
@@ -200,7 +201,7 @@ async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
 
 
 async def _same(reservation: Reservation, reader: ListReader, submission: Submission) -> Submitted:
-    digest = await asyncio.to_thread(reader.digest)
+    digest = await in_thread(reader.digest)
     if submission.fingerprint(digest) != reservation.fingerprint:
         raise KeyTakenError(submission.idempotency_key, reservation.broadcast)
     return Submitted(reservation.broadcast, known=True, summary=None)
@@ -215,36 +216,39 @@ async def _load(
     ahead = ReadAhead(iter(preparation))
     kept = rejects if isinstance(rejects, StoredRejects) else None
     checked = 0
-    while batches := await _renewing(loader, ahead.take()):
-        for rows in batches:
-            if loader.total >= checked:
-                await check_memory(loader.store)
-                checked = loader.total + MEMORY_EVERY
-            await loader.add(rows)
-        if kept is not None:
-            await store_rejects(loader.store, loader.broadcast, kept.take())
-        if progress is not None:
-            progress(preparation.summary)
+    try:
+        while batches := await _renewing(loader, ahead.take()):
+            for rows in batches:
+                if loader.total >= checked:
+                    await check_memory(loader.store)
+                    checked = loader.total + MEMORY_EVERY
+                await loader.add(rows)
+            if kept is not None:
+                await store_rejects(loader.store, loader.broadcast, kept.take())
+            if progress is not None:
+                progress(preparation.summary)
+    finally:
+        ahead.close()
     if kept is not None:
         await store_rejects(loader.store, loader.broadcast, kept.take(ended=True))
     await loader.flush()
 
 
 async def check_memory(store: Store) -> None:
-    """Leave a sending installation the memory it needs to write outcomes. Raises SubmissionError."""
+    """Leave a sending installation the memory it needs to write outcomes. Raises FullError."""
     memory = await store.redis.info("memory")
     most = int(memory.get("maxmemory", 0))
     if most and int(memory["used_memory"]) > MEMORY_SHARE * most:
-        raise SubmissionError(
+        raise FullError(
             f"Redis is full: it holds {memory['used_memory_human']} of {memory['maxmemory_human']}"
             + _MAKE_ROOM
         )
 
 
 def say_if_full(error: BaseException) -> None:
-    """Raise SubmissionError where Redis refused for want of memory, which others may fill meanwhile."""
+    """Raise FullError where Redis refused for want of memory, which others may fill meanwhile."""
     if isinstance(error, RedisError | StoreError) and "maxmemory" in str(error):
-        raise SubmissionError("Redis is full" + _MAKE_ROOM) from error
+        raise FullError("Redis is full" + _MAKE_ROOM) from error
 
 
 async def _renewing(loader: Loader, awaitable: Awaitable[_T]) -> _T:

@@ -103,7 +103,7 @@ async def list_messages(
     async for lane, batches in _batches(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
-            async for view in _read(store, broadcast, lane, names[start : start + _BATCHES_AT_ONCE]):
+            async for view in read_batches(store, broadcast, lane, names[start : start + _BATCHES_AT_ONCE]):
                 if (not wanted or view.record.state in wanted) and (not codes or view.record.code in codes):
                     yield view
 
@@ -122,7 +122,7 @@ async def find_number(
     for place in (await find_places(store, [address]))[address]:
         here = f"{place.broadcast}.{place.batch}" == last[0]
         if (behind or here) and broadcast in (None, place.broadcast):
-            async for view in _read(store, place.broadcast, place.lane, [place.batch]):
+            async for view in read_batches(store, place.broadcast, place.lane, [place.batch]):
                 if view.to == address and (behind or view.index > int(last[2])):
                     yield view
         behind = behind or here
@@ -137,7 +137,7 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
     lanes = await store.redis.lrange(store.keys.broadcast(broadcast, ":lanes"), 0, -1)
     if int(parts[1]) >= len(lanes):
         return None
-    async for view in _read(store, broadcast, lanes[int(parts[1])].decode(), [batch]):
+    async for view in read_batches(store, broadcast, lanes[int(parts[1])].decode(), [batch]):
         if view.index == index:
             return view, await _history(store, view)
     return None
@@ -192,7 +192,10 @@ async def _marked_batches(store: Store, broadcast: str, states: frozenset[State]
     return marked
 
 
-async def _read(store: Store, broadcast: str, lane: str, batches: list[str]) -> AsyncIterator[MessageView]:
+async def read_batches(
+    store: Store, broadcast: str, lane: str, batches: list[str]
+) -> AsyncIterator[MessageView]:
+    """Yield every message of some batches of a lane; a batch that is not there has none."""
     if not batches:
         return
     keys = store.keys
@@ -216,4 +219,8 @@ async def _read(store: Store, broadcast: str, lane: str, batches: list[str]) -> 
 async def read_batch(store: Store, broadcast: str, batch: str) -> list[MessageView]:
     """Read the messages of one batch, `lane.number`; none if it is gone."""
     lane = await store.redis.lindex(store.keys.broadcast(broadcast, ":lanes"), int(batch.partition(".")[0]))
-    return [] if lane is None else [view async for view in _read(store, broadcast, lane.decode(), [batch])]
+    return (
+        []
+        if lane is None
+        else [view async for view in read_batches(store, broadcast, lane.decode(), [batch])]
+    )

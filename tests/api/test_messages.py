@@ -131,7 +131,7 @@ async def test_one_that_has_not_left_can_be_stopped(tmp_path: Path, wait_until: 
         await run.store.run(resume_account())
 
         async def left() -> bool:
-            return (await shown(api, bob))["state"] == "accepted"
+            return str((await shown(api, bob))["state"]) == "accepted"
 
         await wait_until(left)
         late = await api.client.post(f"/v1/messages/{bob}/cancel")
