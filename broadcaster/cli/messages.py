@@ -10,7 +10,7 @@ from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, say, when
-from broadcaster.domain.addresses import parse_address
+from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.record import State
 from broadcaster.reporting.messages import MessageView, find_number, list_messages, read_message
 from broadcaster.twilio.codes import meaning
@@ -59,7 +59,7 @@ def list_(
     """List messages, of a broadcast or to a number."""
     if broadcast is None and to is None:
         raise InputError("name what to look for: --broadcast ID, --to NUMBER, or both")
-    address = parse_address(_plus(to), settings_from(env_file).region) if to else None
+    address = parse_address(with_plus(to), settings_from(env_file).region) if to else None
     states = [s for s in State if s.label == state]
 
     async def work(store: Store) -> tuple[list[MessageView], bool]:
@@ -125,11 +125,3 @@ async def _matching(
     async for view in find_number(store, broadcast, address):
         if not states or view.record.state in states:
             yield view
-
-
-def _plus(text: str) -> str:
-    """Take a number with `+`, `%2B`, a space or nothing in front."""
-    bare = text.strip()
-    scheme, number = ("whatsapp:", bare[9:]) if bare.lower().startswith("whatsapp:") else ("", bare)
-    number = number.removeprefix("%2B").removeprefix("%2b").strip()
-    return scheme + (f"+{number}" if number.isdigit() and not number.startswith("0") else number)

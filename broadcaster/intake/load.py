@@ -35,6 +35,8 @@ SEAL_TRIES: Final = 3
 CLASS_OF: Final = {Priority.URGENT: "u", Priority.NORMAL: "n", Priority.BULK: "b"}
 #: Rows that are written in one step, with which Redis is busy for three or four milliseconds.
 ROWS_AT_ONCE: Final = 4000
+#: What is kept of a list beside its batches.
+LIST_PARTS: Final = (":rejects", ":seen", ":chunks")
 
 
 class ImportLostError(StoreError):
@@ -96,6 +98,28 @@ def lay(broadcast: str, serial: int, batches: Sequence[Laid]) -> Call[str]:
     return Call("lay", (broadcast, serial, packed(written), packed(entries)), text)
 
 
+def states_of(rows: BatchRows) -> dict[int, int]:
+    """Return how many of a batch are in each state."""
+    return {state: rows.states.count(state) for state in set(rows.states)}
+
+
+def codes_of(rows: BatchRows) -> dict[str, int]:
+    """Return how many of a batch there are of each `state:code` with a code."""
+    found: dict[str, int] = {}
+    for state, code in zip(rows.states, rows.codes, strict=True):
+        if code:
+            found[f"{state}:{code}"] = found.get(f"{state}:{code}", 0) + 1
+    return found
+
+
+def to_send(rows: BatchRows) -> tuple[int, int]:
+    """Return how many of a batch are to be sent, and their segments."""
+    if not any(rows.states):
+        return len(rows), sum(rows.segments)
+    costs = [cost for state, cost in zip(rows.states, rows.segments, strict=True) if not state]
+    return len(costs), sum(costs)
+
+
 @dataclass(slots=True)
 class Loader:
     """Writes batches of one broadcast and counts what it wrote. Use: `add` each, then `seal`."""
@@ -112,6 +136,7 @@ class Loader:
     _serial: int = 0
     _renewed: float = 0.0
     _lanes: dict[str, int] = field(init=False, default_factory=dict)
+    _shares: dict[str, list[int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lanes = {lane: i for i, lane in enumerate(self.spec.senders)}
@@ -121,15 +146,17 @@ class Loader:
         number = self._batches.get(rows.lane, 0)
         self._batches[rows.lane] = number + 1
         batch = f"{self._lanes[rows.lane]}.{number}"
-        for state in set(rows.states):
-            self.counts[state] = self.counts.get(state, 0) + rows.states.count(state)
-        for state, code in zip(rows.states, rows.codes, strict=True):
-            if code:
-                self.codes[f"{state}:{code}"] = self.codes.get(f"{state}:{code}", 0) + 1
-        place = place_of(self._lanes[rows.lane], number, len(self._lanes))
+        for state, count in states_of(rows).items():
+            self.counts[state] = self.counts.get(state, 0) + count
+        for code, count in codes_of(rows).items():
+            self.codes[code] = self.codes.get(code, 0) + count
+        share = self._shares.setdefault(rows.lane, [0, 0])
+        for place, more in enumerate(to_send(rows)):
+            share[place] += more
+        spot = place_of(self._lanes[rows.lane], number, len(self._lanes))
         recipients = Recipients(rows.to, rows.references, rows.columns, rows.values)
         records = first_records(rows.states, rows.codes, rows.segments, int(time.time()))
-        self._pending.append(Laid(batch, place, recipients, records))
+        self._pending.append(Laid(batch, spot, recipients, records))
         self._pending_rows += len(rows)
         if self._pending_rows >= ROWS_AT_ONCE:
             await self.flush()
@@ -163,7 +190,10 @@ class Loader:
         spec = self.spec
         made = batches_of or self._batches
         body = (
-            [(lane, repr(self.rates[lane]), made.get(lane, 0)) for lane in spec.senders],
+            [
+                (lane, repr(self.rates[lane]), made.get(lane, 0), *self._shares.get(lane, (0, 0)))
+                for lane in spec.senders
+            ],
             {str(int(s)): n for s, n in self.counts.items()},
             self.codes,
             facts,
@@ -210,7 +240,7 @@ async def remove_data(store: Store, broadcast: str) -> int:
         async for key in store.redis.scan_iter(f"{store.keys.prefix}{kind}:{broadcast}:*", count=2000):
             removed += await store.redis.unlink(key)
     removed += await store.redis.unlink(
-        *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run"))
+        *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run", *LIST_PARTS))
     )
     await store.redis.srem(store.keys.plain("importing"), broadcast)  # last: until then it is found again
     return removed

@@ -197,6 +197,14 @@ async def _marked_batches(store: Store, broadcast: str, states: frozenset[State]
     return marked
 
 
+async def read_batches(
+    store: Store, broadcast: str, lane: str, batches: list[str]
+) -> AsyncIterator[MessageView]:
+    """Yield every message of some batches of a lane; a batch that is not there has none."""
+    async for view in _read(store, [(broadcast, lane, name) for name in batches]):
+        yield view
+
+
 async def _read(
     store: Store, batches: list[tuple[str, str, str]], *, only: str | int | None = None
 ) -> AsyncIterator[MessageView]:
@@ -225,3 +233,13 @@ def _chosen(to: list[str], only: str | int | None) -> Sequence[int]:
     if isinstance(only, int):
         return [only] if only < len(to) else []
     return [index for index, address in enumerate(to) if address == only]
+
+
+async def read_batch(store: Store, broadcast: str, batch: str) -> list[MessageView]:
+    """Read the messages of one batch, `lane.number`; none if it is gone."""
+    lane = await store.redis.lindex(store.keys.broadcast(broadcast, ":lanes"), int(batch.partition(".")[0]))
+    return (
+        []
+        if lane is None
+        else [view async for view in read_batches(store, broadcast, lane.decode(), [batch])]
+    )

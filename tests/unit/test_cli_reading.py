@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.cli.messages import _plus
 from broadcaster.cli.root import run
+from broadcaster.domain.addresses import with_plus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_number_is_taken_with_or_without_its_plus(typed: str, meant: str) -> None:
-    assert _plus(typed) == meant
+    assert with_plus(typed) == meant
 
 
 def test_settings_from_another_file(
