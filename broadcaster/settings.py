@@ -111,6 +111,16 @@ class Settings(BaseSettings):
     """Where the API listens."""
     api_port: Port = 8080
     """The API's port."""
+    api_metrics_port: Port | None = None
+    """Another port for the API's /metrics; without it they are on the API's own."""
+    api_upload_bytes: Annotated[int, Field(ge=1024, le=1 << 40)] = 4 << 30
+    """The largest list that the API takes in one request."""
+    api_upload_rows: Annotated[int, Field(ge=1, le=1 << 40)] = 20_000_000
+    """The longest list that the API takes in one request."""
+    api_stall_seconds: Seconds = 30.0
+    """How long the API waits for the next bytes of a request's body."""
+    audit_days: Annotated[int, Field(ge=1, le=36_500)] = 400
+    """Days that audit entries are kept."""
     public_url: Url = None
     """Where Twilio reaches the API, for status callbacks."""
     secret_key: Annotated[SecretStr | None, secret(rules.signing_keys)] = None

@@ -11,6 +11,7 @@ from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import NotConfirmedError, SubmissionError
+from broadcaster.operations.errors import Conflict, Invalid, NotFound
 from broadcaster.settings import SettingsError
 from broadcaster.store.errors import StoreError, Unreachable, WrongServer
 from broadcaster.store.server_binary import EmbeddedServerError
@@ -32,6 +33,8 @@ class CommandFailedError(Exception):
 
 _BAD_INPUT: Final = (
     InputError,
+    NotFound,
+    Invalid,
     SettingsError,
     AddressError,
     NoSenderError,
@@ -55,7 +58,7 @@ def explain(error: Exception) -> tuple[int, str] | None:
         return BAD_INPUT, text
     if isinstance(error, RedisError | OSError | StoreError | TwilioError | TwilioUnreachable):
         return FAILED, text
-    return (FAILED, text) if isinstance(error, CommandFailedError) else None
+    return (FAILED, text) if isinstance(error, CommandFailedError | Conflict) else None
 
 
 def _refused_list(error: ListRefusedError) -> str:

@@ -1,4 +1,4 @@
-"""`broadcaster worker` and `broadcaster simulator`: this process becomes that one."""
+"""`broadcaster worker`, `broadcaster api`, `broadcaster simulator`: this process becomes that one."""
 
 from __future__ import annotations
 
@@ -38,6 +38,28 @@ def worker(concurrency: int | None, metrics_port: int | None, env_file: Path | N
     options = [] if concurrency is None else ["--concurrency", str(concurrency)]
     options += [] if metrics_port is None else ["--metrics-port", str(metrics_port)]
     _become("workers", options, environment(env_file))
+
+
+@click.command()
+@click.option("--host", help="Where to listen; BROADCASTER_API_HOST without it.")
+@click.option("--port", type=click.IntRange(0, 65535), help="BROADCASTER_API_PORT without it.")
+@click.option("--only", type=click.Choice(["webhooks"]), help="Serve just what must face the internet.")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Read settings from this file instead of .env.",
+)
+def api(host: str | None, port: int | None, only: str | None, env_file: Path | None) -> None:
+    """Serve the HTTP API. Keys are made by `broadcaster keys create`; --help of that says how.
+
+    SIGTERM lets it answer what is under way.
+    """
+    if not settings_from(env_file).redis_address:
+        raise InputError("an API process needs a Redis that workers share with it: set REDIS_URL")
+    options = [] if host is None else ["--host", host]
+    options += [] if port is None else ["--port", str(port)]
+    options += [] if only is None else ["--only", only]
+    _become("broadcaster.api", options, environment(env_file))
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

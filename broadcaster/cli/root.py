@@ -37,6 +37,9 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "After Redis was restored from a backup: find out what was sent since.",
     ),
     "config": ("config", "config", "Show every setting, where it comes from, what it is for."),
+    "keys": ("keys", "keys", "Make, list and revoke the keys of the HTTP API."),
+    "audit": ("audit", "audit", "Read who changed what."),
+    "api": ("roles", "api", "Serve the HTTP API."),
     "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
     "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),
 }

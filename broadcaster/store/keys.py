@@ -35,6 +35,9 @@ endpoint:ID               hash       how far an endpoint is in `events`, and how
 endpoint:ID:queue|parked  zset       its deliveries by the microsecond they are due, or were parked; with it
 endpoint:ID:bodies        hash       their bodies; with them
 endpoint:ID:holder        string     lease of the worker that delivers to it (PX)
+keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
+signing                   string     signs cursors where no secret key is set; as long as the installation
+audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """
 

@@ -103,14 +103,14 @@ def test_it_installs_once_and_again_only_when_something_changed(checkout: Path) 
         return notes.read_text().splitlines()
 
     pip = "pip -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable"
-    assert run("demo", "ARGS=--exit --json") == [f"{pip} .", "broadcaster demo --exit --json"]
+    assert run("demo", "ARGS=--exit --json") == [f"{pip} .[server]", "broadcaster demo --exit --json"]
     assert run("demo") == ["broadcaster demo"]
     assert run("test", "ARGS=-x") == [f"{pip} .[dev]", "python -m pytest -n 5 --dist loadfile -x"]
     assert run("demo") == ["broadcaster demo"]
     assert run("test") == ["python -m pytest -n 5 --dist loadfile"]
     later = (checkout / ".venv" / ".installed-dev").stat().st_mtime + 5
     os.utime(checkout / "constraints.txt", (later, later))
-    assert run("demo")[0] == f"{pip} ."
+    assert run("demo")[0] == f"{pip} .[server]"
 
 
 def test_constraints_pin_every_requirement_and_name_no_address() -> None:
@@ -118,8 +118,9 @@ def test_constraints_pin_every_requirement_and_name_no_address() -> None:
     pinned = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.!+]+", line) for line in pinned)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    missing = {name_of(line) for line in required} - {name_of(line) for line in pinned}
+    extras = project["optional-dependencies"]
+    required = {name_of(line) for line in (*project["dependencies"], *extras["server"], *extras["dev"])}
+    missing = required - {name_of(line) for line in pinned} - {project["name"]}
     assert missing == set()
 
 

@@ -1,0 +1,1 @@
+"""The HTTP API: what other services and people reach over the network."""

@@ -1,0 +1,77 @@
+"""The application: its routes, its way in, its errors, its description."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from broadcaster import __version__
+from broadcaster.api import health
+from broadcaster.api.faults import EXPECTED, problem_of
+from broadcaster.api.gate import BoundedBody, Gate, shaped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from starlette.requests import Request
+
+    from broadcaster.api.parts import Parts
+
+    Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    parts: Callable[[], AbstractAsyncContextManager[Parts]],
+    *,
+    only_webhooks: bool = False,
+    metrics: bool = True,
+) -> FastAPI:
+    """Return the application; `parts` opens what it works with when it starts.
+
+    `only_webhooks` serves just what must face the internet; `metrics` is off where they have their own port.
+    """
+    app = FastAPI(
+        title="Broadcaster",
+        version=__version__,
+        summary="SMS, MMS and WhatsApp broadcasts through Twilio: each recipient once.",
+        lifespan=_lifespan(parts),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    for router in _routers(only_webhooks=only_webhooks, metrics=metrics):
+        app.include_router(router)
+    for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
+        app.add_exception_handler(kind, _told)
+    app.add_middleware(BoundedBody)
+    app.add_middleware(Gate, parts=lambda: app.state.parts)
+    return app
+
+
+def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
+    routers: list[Any] = [health.health]
+    if metrics:
+        routers.append(health.counting)
+    if only_webhooks:
+        return routers
+    return routers
+
+
+def _lifespan(parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with parts() as opened:
+            app.state.parts = opened
+            yield
+
+    return lifespan
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    """Answer an error in the shape that its path speaks."""
+    return shaped(problem_of(error), request.url.path)

@@ -1,0 +1,114 @@
+"""Every error of the program as the problem that a caller sees."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from broadcaster.api.problems import Problem, of_status, retry_after, unavailable
+from broadcaster.domain.addresses import AddressError
+from broadcaster.domain.content import ContentError
+from broadcaster.domain.senders import NoSenderError
+from broadcaster.intake.faults import ListError, ListRefusedError
+from broadcaster.intake.submit import ContentRefusedError, SubmissionError
+from broadcaster.operations.errors import Conflict, Invalid, OperationError
+from broadcaster.settings import SettingsError
+from broadcaster.store.errors import StoreError
+from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+log = structlog.get_logger("api")
+
+#: What can't be taken as it was asked for.
+_UNFIT = (ListError, SubmissionError, ContentError, AddressError, NoSenderError, SettingsError)
+#: What callers can cause and `problem_of` turns into a problem; anything else is a fault of ours.
+EXPECTED = (
+    *(Problem, HTTPException, RequestValidationError, OperationError, *_UNFIT),
+    *(StoreError, RedisError, TwilioError, TwilioUnreachable),
+)
+
+
+def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a line a kind
+    """Return the problem that stands for an error."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return _validation(error)
+        case HTTPException():
+            return of_status(error.status_code, str(error.detail), error.headers)
+        case OperationError():
+            return _refused(error)
+        case ListRefusedError():
+            return _refused_list(error)
+        case ContentRefusedError():
+            faults = [{"detail": f.rule, "pointer": "", "parameter": f.parameter} for f in error.faults]
+            return Problem("invalid", str(error), errors=faults)
+    if isinstance(error, TwilioError | TwilioUnreachable):
+        return Problem("twilio-failed", str(error))
+    if isinstance(error, StoreError | RedisError | OSError):
+        log.warning("redis.failed", error=str(error))
+        return unavailable()
+    if isinstance(error, _UNFIT):
+        return Problem("invalid", str(error), errors=[{"detail": str(error), "pointer": ""}])
+    return _internal(error)
+
+
+def _refused(error: OperationError) -> Problem:
+    if isinstance(error, Conflict):
+        wait = {} if error.retry_after_seconds is None else retry_after(error.retry_after_seconds)
+        more = {"state": error.state} if error.state else {}
+        return Problem("conflict", f"{error}.", headers=wait, more=more)
+    if isinstance(error, Invalid):
+        return Problem("invalid", errors=[_entry(f.detail, f.pointer, f.line) for f in error.faults])
+    return Problem("not-found", f"{error}.")
+
+
+def _internal(error: Exception) -> Problem:
+    instance = secrets.token_hex(8)
+    log.error("request.failed", instance=instance, exc_info=error)
+    return Problem("internal", more={"instance": instance})
+
+
+def _entry(detail: str, pointer: str, line: int | None) -> dict[str, Any]:
+    return {"detail": detail, "pointer": pointer} if line is None else {"detail": detail, "line": line}
+
+
+def _refused_list(error: ListRefusedError) -> Problem:
+    errors = [
+        {"detail": fault.reason, "line": fault.line, "column": fault.column, "value": fault.value}
+        for fault in error.shown
+    ]
+    detail = (
+        f"{error.total:,} of {error.rows:,} rows have a fault, so nothing was queued. Correct them, or take "
+        'the good rows with "on_invalid": "skip".'
+    )
+    return Problem("invalid", detail, errors=errors, more={"faults": error.total, "rows": error.rows})
+
+
+def _validation(error: RequestValidationError) -> Problem:
+    errors = [
+        {"detail": found["msg"].removeprefix("Value error, "), **_place(found["loc"])}
+        for found in error.errors()
+    ]
+    return Problem("invalid", errors=errors)
+
+
+def _place(loc: Iterable[str | int]) -> dict[str, str]:
+    """Return where a fault is: a JSON pointer into the body (RFC 6901), or a parameter's name."""
+    where, *rest = list(loc)
+    if where == "body":
+        return {"pointer": "".join(f"/{escaped(str(part))}" for part in rest)}
+    return {"parameter": str(rest[0]) if rest else str(where)}
+
+
+def escaped(part: str) -> str:
+    """Return a name as a part of a JSON pointer."""
+    return part.replace("~", "~0").replace("/", "~1")

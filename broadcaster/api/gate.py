@@ -1,0 +1,163 @@
+"""The way in: bounds on what a request may bring, and no service without a key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from starlette.exceptions import HTTPException
+
+from broadcaster.api.admission import unauthorized
+from broadcaster.api.faults import EXPECTED, problem_of
+from broadcaster.api.problems import Problem
+from broadcaster.api.twilio_shapes import twilio_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from broadcaster.api.admission import Caller
+    from broadcaster.api.parts import Parts
+
+log = structlog.get_logger("api")
+
+#: What answers without a key; Twilio's webhooks show its signature instead.
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN_PREFIXES: Final = ("/webhooks/twilio/", "/problems/")
+#: Where a browser may show its key: as the password of HTTP basic authentication.
+_BROWSER_PATHS: Final = ("/docs", "/openapi.json")
+TWILIO_PREFIX: Final = "/2010-04-01/"
+HEADER_BYTES: Final = 32 * 1024
+_JSON_BYTES: Final = 16 * 1024 * 1024
+
+
+class Gate:
+    """ASGI middleware: admits a request's key, adds `RateLimit` headers, logs one line a request."""
+
+    def __init__(self, app: ASGIApp, parts: Callable[[], Parts]) -> None:
+        self._app = app
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+        caller: Caller | None = None
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if caller is not None:
+                    message["headers"] = [*message.get("headers", ()), *caller.headers()]
+            await send(message)
+
+        try:
+            caller = await self._admit(scope)
+        except EXPECTED as error:
+            await shaped(problem_of(error), scope["path"])(scope, receive, sending)
+        else:
+            scope.setdefault("state", {})["caller"] = caller
+            await self._app(scope, receive, sending)
+        finally:
+            self._note(scope, caller, status, time.perf_counter() - began)
+
+    async def _admit(self, scope: Scope) -> Caller | None:
+        path = scope["path"]
+        if path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
+            return None
+        headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+        client = scope.get("client")
+        address = client[0] if client else "unknown"
+        basic = path.startswith((TWILIO_PREFIX, *_BROWSER_PATHS))
+        shown = shown_key(headers, basic=basic)
+        if not shown and path.startswith(_BROWSER_PATHS):
+            raise Problem(
+                "unauthorized",
+                "Give any name, and a key of yours as the password.",
+                headers={"WWW-Authenticate": 'Basic realm="broadcaster"'},
+            )
+        return await self._parts().admission.admit(shown, address)
+
+    def _note(self, scope: Scope, caller: Caller | None, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None) or "-"
+        quiet = scope["path"] in OPEN_PATHS
+        write = log.debug if quiet else log.info
+        write(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+            key=caller.key.id if caller else None,
+        )
+
+
+def shown_key(headers: Iterable[tuple[bytes, bytes]], *, basic: bool = False) -> str:
+    """Return the key that a request shows, as bearer or (where `basic`) as the password; "" for none."""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, rest = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                return rest.strip()
+            if scheme.lower() == "basic" and basic:
+                return _password(rest)
+    return ""
+
+
+def _password(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        raise unauthorized("The Authorization header is not valid.") from None
+
+
+def shaped(problem: Problem, path: str) -> Response:
+    """Return a problem as an answer; in Twilio's own shape on its paths."""
+    return twilio_error(problem) if path.startswith(TWILIO_PREFIX) else problem.response()
+
+
+class BoundedBody:
+    """ASGI middleware: a body of at most `most` bytes; uploads are streamed and count for themselves."""
+
+    def __init__(self, app: ASGIApp, most: int = _JSON_BYTES) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or _is_upload(scope):
+            await self._app(scope, receive, send)
+            return
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if told.isdigit() and int(told) > self._most:
+            await shaped(self._problem(), scope["path"])(scope, receive, send)
+            return
+        taken = 0
+
+        async def receiving() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._most:  # FastAPI lets only its own exceptions out of reading a body
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._problem().detail)
+            return message
+
+        await self._app(scope, receiving, send)
+
+    def _problem(self) -> Problem:
+        return Problem("too-large", f"This takes {self._most:,} bytes at most; larger lists go as multipart.")
+
+
+def _is_upload(scope: Scope) -> bool:
+    kind: bytes = dict(scope["headers"]).get(b"content-type", b"")
+    return kind.startswith(b"multipart/form-data")

@@ -1,0 +1,50 @@
+"""What an API process works with, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import TYPE_CHECKING
+
+from broadcaster.api.admission import Admission
+from broadcaster.api.cursors import Cursors
+from broadcaster.api.parts import Parts
+from broadcaster.operations import audit
+from broadcaster.runtime import opened_store, twilio_rest
+from broadcaster.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
+
+
+@contextlib.asynccontextmanager
+async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[Parts]:
+    """Open everything. Raises a `StoreError`; without Twilio's credentials what needs none still works."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(settings, redis_url))
+        await audit.keep(store, settings.audit_days)
+        twilio = None
+        with contextlib.suppress(SettingsError):
+            twilio = await stack.enter_async_context(twilio_rest(settings))
+        yield Parts(
+            store=store,
+            settings=settings,
+            admission=Admission(store),
+            cursors=Cursors(await signing_keys(settings, store)),
+            metrics=metrics,
+            twilio=twilio,
+        )
+
+
+async def signing_keys(settings: Settings, store: Store) -> Sequence[str]:
+    """Return the keys that sign cursors and references: those that are set, else the installation's own."""
+    if settings.secret_keys:
+        return settings.secret_keys
+    name = store.keys.plain("signing")
+    await store.redis.set(name, secrets.token_urlsafe(32), nx=True)
+    own: str = (await store.redis.get(name)).decode()
+    return (own,)

@@ -1,0 +1,93 @@
+"""The way into the API: keys, bounds, and errors that all have one shape."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from serving import TESTER, Api, bearer, key_for, serving
+
+from broadcaster.operations import keys
+
+if TYPE_CHECKING:
+    import httpx
+
+    from broadcaster.store.connection import Store
+
+
+def is_problem(answer: httpx.Response, status: int, slug: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == f"/problems/{slug}"
+    assert answer.json()["status"] == status
+    assert answer.json()["detail"]
+
+
+async def raw(api: Api, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rsplit(":", 1)[1]))
+    writer.write(data)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return answer
+
+
+async def test_what_it_lets_in(store: Store) -> None:
+    async with serving(store) as api:
+        assert (await api.client.get("/healthz")).json() == {"status": "ok"}
+        assert (await api.client.get("/readyz", headers={"Authorization": ""})).status_code == 200
+        assert b"broadcaster_build_info" in (await api.client.get("/metrics")).content
+        is_problem(await api.client.get("/nowhere", headers={"Authorization": ""}), 401, "unauthorized")
+        is_problem(
+            await api.client.get("/nowhere", headers={"Authorization": "Basic a:b"}), 401, "unauthorized"
+        )
+        is_problem(await api.client.get("/nowhere"), 404, "not-found")
+        is_problem(await api.client.post("/healthz"), 405, "method-not-allowed")
+        page = await api.client.get("/problems/rate-limited", headers={"Authorization": ""})
+        assert "Too many requests" in page.text
+
+        text = await key_for(store)
+        id_ = text.split("_")[2]
+        assert (await api.client.get("/nowhere", headers=bearer(text))).status_code == 404
+        wrong = text[:-1] + ("A" if text[-1] != "A" else "B")
+        is_problem(await api.client.get("/nowhere", headers=bearer(wrong)), 401, "unauthorized")
+        await keys.revoke(store, TESTER, id_)
+        revoked = await api.client.get("/nowhere", headers=bearer(text))
+        is_problem(revoked, 401, "unauthorized")
+        assert "revoked" in revoked.json()["detail"]
+        assert revoked.headers["www-authenticate"].startswith("Bearer")
+
+        expired = await key_for(store, expires_in_seconds=-1)
+        assert "expired" in (await api.client.get("/nowhere", headers=bearer(expired))).json()["detail"]
+
+
+async def test_a_keys_pace_is_kept_over_all_its_requests(store: Store) -> None:
+    async with serving(store) as api:
+        slow = await key_for(store, rate=5)
+        began = time.monotonic()
+        answers = await asyncio.gather(*(api.client.get("/nowhere", headers=bearer(slow)) for _ in range(20)))
+        took = time.monotonic() - began
+        let_in = [answer for answer in answers if answer.status_code == 404]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(let_in) + len(refused) == 20
+        assert 5 <= len(let_in) <= 5 + 5 * took + 1
+        is_problem(refused[0], 429, "rate-limited")
+        assert int(refused[0].headers["retry-after"]) >= 1
+        assert refused[0].headers["ratelimit"].startswith('"key";r=0;t=')
+        assert let_in[0].headers["ratelimit-policy"] == '"key";q=5;w=1'
+
+
+async def test_headers_and_bodies_have_bounds(store: Store) -> None:
+    async with serving(store) as api:
+        many = b"".join(b"X-%d: %s\r\n" % (i, b"a" * 1000) for i in range(40))
+        answer = await raw(api, b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        endless = await raw(api, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 70_000)
+        assert endless.startswith(b"HTTP/1.1 431 ")
+        large = await raw(
+            api,
+            b"POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000000\r\n"
+            b"Authorization: Bearer %s\r\n\r\n" % (await key_for(store)).encode(),
+        )
+        assert large.startswith(b"HTTP/1.1 413 ")
+        assert b"application/problem+json" in large
