@@ -127,7 +127,9 @@ def check_url(url: str, *, allow_http: bool, allow_private: bool) -> SplitResult
     Raises `EndpointError`.
     """
     if len(url) > _LONGEST_URL or not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
-        raise EndpointError("url", f"must be a URL of at most {_LONGEST_URL} ASCII characters, without spaces")
+        raise EndpointError(
+            "url", f"must be a URL of at most {_LONGEST_URL} ASCII characters, without spaces"
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

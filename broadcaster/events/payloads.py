@@ -1,7 +1,7 @@
 """From what happened to the JSON that a customer gets: `{"type", "timestamp", "data"}`, below 20 kB.
 
-A message's variables and text are never in it. The id of an event says what happened, not when somebody looked:
-whoever is told twice (a crash between two steps) is told under the same `webhook-id`.
+A message's variables and text are never in it. The id of an event says what happened, not when somebody
+looked: whoever is told twice (a crash between two steps) is told under the same `webhook-id`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def events_of(entries: Iterable[Entry], known: Known, kinds: Collection[str]) ->
     ]
 
 
-def test_event(endpoint_id: str, at_ms: int) -> Event:
+def ping(endpoint_id: str, at_ms: int) -> Event:
     """Return what `test` sends: a type that means nothing else, and its id is never the same."""
     data = {"endpoint": endpoint_id, "text": "This is a test: your endpoint is reached."}
     name = _id("endpoint.test", endpoint_id, str(at_ms))
@@ -87,7 +87,7 @@ def test_event(endpoint_id: str, at_ms: int) -> Event:
 
 def _event(entry: Entry, number: int, change: Change, known: Known) -> Event:
     if isinstance(change, MessageChange):
-        message = f"{change.broadcast}.{change.batch}.{change.index}"
+        message = f"{change.broadcast}.{change.batch}.{change.row}"
         name = _id(change.kind, message, str(change.attempt), str(change.state), str(change.code))
         data = _message(message, change, known)
     elif isinstance(change, BroadcastChange):
@@ -108,11 +108,11 @@ def _message(message: str, change: MessageChange, known: Known) -> dict[str, Any
     recipients = known.batches.get((change.broadcast, change.batch))
     lanes = known.lanes.get(change.broadcast, ())
     lane = int(change.batch.partition(".")[0])
-    reference = recipients.references[change.index] if recipients and recipients.references else None
+    reference = recipients.references[change.row] if recipients and recipients.references else None
     return {
         "id": message,
         "broadcast": change.broadcast,
-        "to": recipients.to[change.index] if recipients else None,
+        "to": recipients.to[change.row] if recipients else None,
         "reference": reference[:_LONGEST] if reference else reference,
         "sender": lanes[lane] if lane < len(lanes) else None,
         "state": State(change.state).label,

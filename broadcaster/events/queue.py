@@ -1,4 +1,4 @@
-"""Deliveries of one endpoint: waiting until they are due, then done, or parked until somebody replays them."""
+"""Deliveries of one endpoint: waiting until they are due, then done, or parked until they are replayed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MICRO: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one endpoint. `tries` so far, `answer` the last one's in words; `at_ms` unix."""
+    """One event on its way to one endpoint: when it happened, tries so far, the last answer in words."""
 
     id: str
     kind: str
@@ -77,7 +77,12 @@ def take(endpoint_id: str, read: Read, events: Sequence[Event]) -> Call[int]:
 def done(endpoint_id: str, ends: Sequence[Ended], place: Mapping[str, str]) -> Call[tuple[int, ...]]:
     """Write how tries ended, and what to remember of the endpoint; delivered, again, parked, dropped."""
     told = [
-        [e.delivery.id, e.how.value, int(e.delay_seconds * MICRO), b"" if e.how is How.DELIVERED else _pack(e.delivery)]
+        [
+            e.delivery.id,
+            e.how.value,
+            int(e.delay_seconds * MICRO),
+            b"" if e.how is How.DELIVERED else _pack(e.delivery),
+        ]
         for e in ends
     ]
     arguments = (endpoint_id, packed(told), packed(dict(place)), PARKED_MOST)
@@ -95,7 +100,11 @@ async def read_due(
     """Read at most so many deliveries that are due, but for those under way. Raises redis' errors."""
     seconds, micro = await store.redis.time()
     found = await store.redis.zrangebyscore(
-        store.keys.endpoint(endpoint_id, ":queue"), "-inf", seconds * MICRO + micro, start=0, num=most + len(without)
+        store.keys.endpoint(endpoint_id, ":queue"),
+        "-inf",
+        seconds * MICRO + micro,
+        start=0,
+        num=most + len(without),
     )
     ids = [raw.decode() for raw in found]
     return await _read(store, endpoint_id, [name for name in ids if name not in without][:most])
@@ -126,4 +135,3 @@ def _pack(delivery: Delivery) -> bytes:
 def _unpack(name: str, raw: bytes) -> Delivery:
     kind, at_ms, tries, answer, body = msgpack.unpackb(raw, raw=True)
     return Delivery(name, kind.decode(), int(at_ms), int(tries), answer.decode(errors="replace"), body)
-

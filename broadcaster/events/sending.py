@@ -1,9 +1,10 @@
 """One POST to one endpoint, signed, to an address that was looked at.
 
-Against requests into our own network (whoever may name an endpoint could else reach what only we can): a name is
-resolved once, all its addresses are judged, and the connection goes to the very address that was judged, so that
-a second answer of its DNS changes nothing. No redirect is followed, no proxy of the environment is used, TLS is
-verified against the name. httpcore, which is httpx' transport, lets the connecting be replaced; httpx doesn't.
+Against requests into our own network (whoever may name an endpoint could else reach what only we can): a
+name is resolved once, all its addresses are judged, and the connection goes to the very address that was
+judged, so that a second answer of its DNS changes nothing. No redirect is followed, no proxy of the
+environment is used, TLS is verified against the name. httpcore, which is httpx' transport, lets the
+connecting be replaced; httpx doesn't.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _IDLE: Final = 64
 _IDLE_SECONDS: Final = 30.0
 
 
-class ForbiddenAddress(httpcore.ConnectError):  # noqa: N818 - a state of the world, named as one
+class ForbiddenAddress(httpcore.ConnectError):
     """The host is, or resolves to, an address that events must not be sent to."""
 
 
@@ -78,7 +79,9 @@ class Answer:
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
     """Connects only to public addresses; `allow_private` to any."""
 
-    def __init__(self, *, allow_private: bool = False, network: httpcore.AsyncNetworkBackend | None = None) -> None:
+    def __init__(
+        self, *, allow_private: bool = False, network: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
         self._allow_private = allow_private
         self._network = network or httpcore.AnyIOBackend()
         # threads of its own: a customer's slow DNS must not hold up what others resolve in this process
@@ -93,7 +96,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve, judge, and connect to what was judged. Raises `ForbiddenAddress`, httpcore's `ConnectError`."""
+        """Resolve, judge, and connect to what was judged. Raises `ForbiddenAddress` or `ConnectError`."""
         addresses = await self._resolve(host, port)
         if not self._allow_private:
             for address in addresses:
@@ -200,9 +203,11 @@ class Postman:
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         extensions: dict[str, Any] = {"timeout": {"connect": CONNECT_SECONDS, "pool": CONNECT_SECONDS}}
         async with self._pool.stream(
-            "POST", url, headers=headers, content=body, extensions=extensions
+            "POST", url, headers=list(headers.items()), content=body, extensions=extensions
         ) as response:
-            held = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            held = {
+                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+            }
             size = 0
             # read so that the connection can be used again; what is longer than an answer needs to be ends it
             async for part in response.aiter_stream():

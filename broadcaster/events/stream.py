@@ -30,7 +30,7 @@ class MessageChange(NamedTuple):
     kind: str
     broadcast: str
     batch: str
-    index: int
+    row: int
     attempt: int
     state: int
     code: int
@@ -51,7 +51,7 @@ class BroadcastChange(NamedTuple):
 
 
 class OptOutChange(NamedTuple):
-    """An address was added to (`verb` 'add'), or removed from, the opt-outs of `scope` ('*' is everywhere)."""
+    """An address was added to (`verb` 'add'), or removed from, the opt-outs of `scope` ('*': everywhere)."""
 
     kind: str
     verb: str
@@ -84,7 +84,7 @@ class Read:
 
 
 async def read_on(store: Store, endpoint_id: str, entries: int) -> Read | None:
-    """Read at most so many entries behind an endpoint's place; None if there are none. Raises redis' errors."""
+    """Read at most so many entries behind an endpoint's place; None if there are none."""
     place = await store.redis.hmget(store.keys.endpoint(endpoint_id), "cursor", "read")
     if place[0] is None:
         return None
@@ -136,7 +136,9 @@ def _changes(item: list[Any]) -> Iterator[Change]:
         bid, batch = item[1].decode(), item[2].decode()
         for at in range(_MESSAGE_HEAD, len(item), _MESSAGE_WIDTH):
             index, attempt, state, code, sid, flags = item[at : at + _MESSAGE_WIDTH]
-            yield MessageChange(kind, bid, batch, int(index), int(attempt), int(state), int(code), sid, int(flags))
+            yield MessageChange(
+                kind, bid, batch, int(index), int(attempt), int(state), int(code), sid, int(flags)
+            )
     elif kind.startswith("broadcast."):
         bid, before, state, reason = (_text(part) for part in item[1:5])
         counts = tuple(int(n) for n in item[_BROADCAST_WIDTH:])

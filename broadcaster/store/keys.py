@@ -89,5 +89,5 @@ class Keys:
         return f"{self.prefix}worker:{worker}{part}"
 
     def endpoint(self, endpoint: str, part: str = "") -> str:
-        """Return what is known of an endpoint's deliveries, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
+        """Return an endpoint's hash, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
         return f"{self.prefix}endpoint:{endpoint}{part}"
