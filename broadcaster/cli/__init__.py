@@ -10,6 +10,7 @@ def main() -> None:
     try:
         from broadcaster.cli.root import run  # noqa: PLC0415 - the settings page can be had without click
     except ModuleNotFoundError as error:  # the client alone is installed
-        sys.exit(f"broadcaster: {error.name} is not installed. The command needs: pip install 'floodcast[server]'")
+        needed = "The command needs more than the client: pip install 'floodcast[server]'"
+        sys.exit(f"broadcaster: {error.name} is not installed. {needed}")
 
     sys.exit(run(sys.argv[1:]))

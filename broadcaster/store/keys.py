@@ -12,6 +12,7 @@ bc:ID                     hash       state, counts `n0`..`n11`, spec; until dele
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
+once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
 bat:ID:B  led:ID:B  fp:ID:B  string  packed recipients, records, fingerprints of batch `lane.number`
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast

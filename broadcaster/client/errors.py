@@ -1,0 +1,47 @@
+"""What can go wrong with a call.
+
+ClientError
+├── ApiError      the API answered with a problem (RFC 9457); `may_be_done` says whether it may have acted
+└── NotReached    no answer came, also after asking again with the same Idempotency-Key
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ClientError(Exception):
+    """The root of all that a call can raise."""
+
+
+class NotReached(ClientError):  # noqa: N818 - reads as what it says
+    """No answer came. What was asked may have been done: ask again with the same Idempotency-Key."""
+
+
+class ApiError(ClientError):
+    """A problem. `errors` has every fault: its `detail`, and a JSON `pointer` or a `line` of the list."""
+
+    def __init__(
+        self, status: int, problem: dict[str, Any], retry_after_seconds: float | None = None
+    ) -> None:
+        self.status = status
+        self.problem = problem
+        self.kind = str(problem.get("type", "")).rpartition("/")[2]
+        self.title = str(problem.get("title", ""))
+        self.detail = str(problem.get("detail", ""))
+        self.errors: list[dict[str, Any]] = list(problem.get("errors", ()))
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__("\n".join([f"{self.title or status}: {self.detail}", *map(_line, self.errors)]))
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether what was asked may have been done all the same."""
+        return self.status >= 500  # noqa: PLR2004 - HTTP
+
+
+def _line(fault: dict[str, Any]) -> str:
+    where = fault.get("pointer") or fault.get("parameter") or ""
+    if "line" in fault:
+        where = f"line {fault['line']}" + (f", {fault['column']}" if fault.get("column") else "")
+    value = f" {fault['value']!r}" if fault.get("value") else ""
+    return f"  {where}:{value} {fault.get('detail', '')}" if where else f"  {fault.get('detail', '')}"
