@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from broadcaster.events import endpoints, stream
 from broadcaster.events.endpoints import KINDS, new_endpoint
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
 
     from broadcaster.events.stream import Change
@@ -45,9 +47,13 @@ class Receiver:
     headers: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[int], bytes] = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
     refused: int = 0
+    connected: dict[asyncio.StreamWriter, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection; every body's signature is checked."""
+        task = asyncio.current_task()
+        assert task
+        self.connected[writer] = task
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -69,12 +75,14 @@ class Receiver:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            del self.connected[writer]
             writer.close()
 
     def verified(self, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
         """Return a body whose signature is good by every secret that is known here."""
         for secret in self.secrets:
-            found: dict[str, Any] = Webhook(secret).verify(body, headers)
+            Webhook(secret).verify(body, headers)
+        found: dict[str, Any] = json.loads(body)
         return found
 
     def kinds(self) -> list[str]:
@@ -83,12 +91,16 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     """Run a receiver."""
     made = Receiver("")
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?token=query-secret"
     try:
         yield made
     finally:
         server.close()
+        left = dict(made.connected)
+        for writer in left:
+            writer.transport.abort()
+        await asyncio.gather(*left.values())

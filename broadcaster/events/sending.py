@@ -237,9 +237,11 @@ def _words(error: Exception) -> str:
         return f"not sent: {error}"
     if isinstance(error, httpcore.TimeoutException):
         return "no connection: it took too long"
-    cause = error.__cause__ or error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {cause.verify_message}"
+    cause: BaseException = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid: {cause.verify_message}"
     if isinstance(error, httpcore.ConnectError):
-        return f"no connection: {str(error)[:200] or type(cause).__name__}"
+        return f"no connection: {str(error)[:200] or type(error).__name__}"
     return f"the connection broke: {type(error).__name__}"
