@@ -21,6 +21,7 @@ from broadcaster.events.serving import Pace
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.operations import event_endpoints
 from broadcaster.operations.actor import Actor
+from broadcaster.store.ending import end
 from broadcaster.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ async def delivering(store: Store, metrics: Metrics | None = None, **pace: Any) 
         try:
             yield
         finally:
-            going.cancel()
-            await asyncio.gather(going, return_exceptions=True)
+            await end([going])
             await courier.close()
 
 
@@ -237,4 +237,4 @@ async def _place_is(store: Store, name: str, **fields: int) -> bool:
 
 
 async def _disabled(store: Store, name: str) -> bool:
-    return (await event_endpoints.show(store, name)).summary()["state"] == "disabled"
+    return bool((await event_endpoints.show(store, name)).endpoint.disabled)
