@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from broadcaster import __version__
-from broadcaster.api import health
-from broadcaster.api.faults import EXPECTED, problem_of
+from broadcaster.api import (
+    audit,
+    broadcast_reading,
+    broadcasts,
+    dead_letters,
+    docs,
+    everything,
+    health,
+    lanes,
+    messages,
+    opt_outs,
+    steering,
+    twilio_like,
+)
+from broadcaster.api.describing import describe
+from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
+from broadcaster.api.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,6 +39,12 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+#: A path that is a word stands before the one that takes any.
+_SERVICE: Final = (
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
+    *(dead_letters, everything, audit, docs, twilio_like),
+)
 
 
 def create_app(
@@ -46,9 +68,11 @@ def create_app(
     )
     for router in _routers(only_webhooks=only_webhooks, metrics=metrics):
         app.include_router(router)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to say it
     for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
         app.add_exception_handler(kind, _told)
     app.add_middleware(BoundedBody)
+    app.add_middleware(Patience, stall_seconds=lambda: app.state.parts.settings.api_stall_seconds)
     app.add_middleware(Gate, parts=lambda: app.state.parts)
     return app
 
@@ -59,6 +83,7 @@ def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
         routers.append(health.counting)
     if only_webhooks:
         return routers
+    routers += [module.router for module in _SERVICE]
     return routers
 
 
@@ -74,4 +99,7 @@ def _lifespan(parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Lifesp
 
 async def _told(request: Request, error: Exception) -> Response:
     """Answer an error in the shape that its path speaks."""
-    return shaped(problem_of(error), request.url.path)
+    problem = None
+    if isinstance(error, RequestValidationError):
+        problem = not_json(error, request.headers.get("content-type", ""))
+    return shaped(problem or problem_of(error), request.url.path)

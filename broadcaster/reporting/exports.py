@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import enum
+import io
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
@@ -18,7 +19,7 @@ from broadcaster.store.batches import unpack_batch
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from broadcaster.reporting.messages import MessageView
     from broadcaster.store.connection import Store
@@ -28,6 +29,7 @@ COLUMNS: Final = (
     "to", "reference", "code", "meaning", "state", "sid", "attempts", "sender", "changed_at",
     "broadcast", "message",
 )  # fmt: skip
+_PIECE: Final = 32 * 1024
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -41,6 +43,45 @@ class Format(enum.StrEnum):
 def safe_cell(text: str) -> str:
     """Return `text` so that no spreadsheet takes it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) and not is_e164(text) else text
+
+
+async def as_text(
+    rows: AsyncIterator[Mapping[str, Any]], columns: Sequence[str], how: Format
+) -> AsyncIterator[str]:
+    """Yield an export in pieces of some kilobytes as rows come: CSV with `columns` and a header, or NDJSON.
+
+    What is neither text nor number is written into a cell as JSON; no cell is taken for a formula.
+    """
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    if how is Format.CSV:
+        writer.writerow([safe_cell(name) for name in columns])
+    async for row in rows:
+        if how is Format.CSV:
+            writer.writerow([_cell(row.get(name)) for name in columns])
+        else:
+            buffer.write(msgspec.json.encode(row).decode() + "\n")
+        if buffer.tell() >= _PIECE:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    if buffer.tell():
+        yield buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return safe_cell(str(value) if plain else msgspec.json.encode(value).decode())
+
+
+def messages_as_text(
+    views: AsyncIterator[MessageView], own: Sequence[str], how: Format
+) -> AsyncIterator[str]:
+    """Yield an export of messages in pieces; `own`: their lists' columns, for a CSV."""
+    columns = (*COLUMNS, *(_renamed(name) for name in own))
+    return as_text((_entry(view) async for view in views), columns, how)
 
 
 async def list_columns(store: Store, broadcasts: Iterable[str]) -> list[str]:
@@ -68,20 +109,23 @@ async def write_messages(
     A column of the list with the name of one of ours is written as `list_NAME`.
     """
     count = 0
-    if how is Format.NDJSON:
+
+    async def counted() -> AsyncIterator[MessageView]:
+        nonlocal count
         async for view in views:
-            file.write(msgspec.json.encode(_entry(view)).decode() + "\n")
             count += 1
-        return count
-    own = tuple(columns)
-    writer = csv.writer(file)
-    writer.writerow([*COLUMNS, *(safe_cell(_renamed(name)) for name in own)])
-    async for view in views:
-        entry = _row(view)
-        cells = [*(entry[name] for name in COLUMNS), *(view.variables.get(name, "") for name in own)]
-        writer.writerow(["" if cell is None else safe_cell(str(cell)) for cell in cells])
-        count += 1
+            yield view
+
+    async for piece in messages_as_text(counted(), tuple(columns), how):
+        file.write(piece)
     return count
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return cells as a line of a CSV that no spreadsheet takes for formulas."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
+    return line.getvalue()
 
 
 def _row(view: MessageView) -> dict[str, Any]:
