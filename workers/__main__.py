@@ -16,6 +16,7 @@ import uvloop
 
 from broadcaster.domain.evidence import Patience
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
+from broadcaster.leaving import leave
 from broadcaster.runtime import message_sender, opened_store, retry_policy, twilio_rest
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
@@ -144,4 +145,4 @@ def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

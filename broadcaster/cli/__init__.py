@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from broadcaster.leaving import leave
+
 
 def main() -> None:
     """Run the command that was typed, and exit with its code."""
@@ -13,4 +15,4 @@ def main() -> None:
         needed = "The command needs more than the client: pip install 'floodcast[server]'"
         sys.exit(f"broadcaster: {error.name} is not installed. {needed}")
 
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))

@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from broadcaster import __version__
+from broadcaster.leaving import leave
 
 #: Name → (module in this package, attribute, help line), in the order of the help page.
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
@@ -102,7 +103,7 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
-        _leave(INTERRUPTED)
+        leave(INTERRUPTED)  # a thread may still wait for standard input, and nothing of it is wanted
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -116,10 +117,3 @@ def run(arguments: list[str]) -> int:
         click.echo(text, err=True)
         return code
     return answer if isinstance(answer, int) else 0
-
-
-def _leave(code: int) -> None:
-    """End at once: a thread may still be waiting for standard input, and nothing of it is wanted any more."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
