@@ -67,7 +67,7 @@ async def serving(
     *,
     options: Iterable[str] = (),
     key: str = "",
-    log: int = subprocess.DEVNULL,
+    log: Any = subprocess.DEVNULL,
     **variables: str,
 ) -> AsyncIterator[Api]:
     """Run `python -m broadcaster.api` against the store until the block ends."""

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
+from broadcaster.intake.streams import remove_streams
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.store.errors import StoreError
@@ -40,6 +41,8 @@ EVERY_SECOND: Final = set(range(60))
 EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 #: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
 REWIND_SECONDS: Final = 600
+#: How long single messages are kept after the last change of any in their stream.
+MESSAGES_KEPT_SECONDS: Final = 86_400
 _rewinding: Final[set[Store]] = set()
 
 
@@ -130,6 +133,14 @@ async def abandon_imports(ctx: dict[str, Any]) -> None:
             log.warning("import.abandoned", broadcast=broadcast, keys=removed)
 
 
+async def remove_old_streams(ctx: dict[str, Any]) -> None:
+    """Remove streams of single messages of which nothing has changed for a day."""
+    store: Store = ctx["store"]
+    removed = await remove_streams(store, ctx.get("messages_kept_seconds", MESSAGES_KEPT_SECONDS))
+    if removed:
+        log.info("streams.removed", count=removed)
+
+
 async def settle_doubt(ctx: dict[str, Any]) -> None:
     """Look for what became of messages whose answer never came."""
     settler: Settler | None = ctx.get("settler")
@@ -170,9 +181,10 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired)),
         _at(settling, settle_doubt, 120),
         _at(EVERY_FIVE_SECONDS, abandon_imports, 60),
+        _at({0}, remove_old_streams, 3000, minute=17),
     ]
 
 
-def _at(seconds: set[int], job: Job, timeout: int) -> CronJob:
+def _at(seconds: set[int], job: Job, timeout: int, *, minute: int | None = None) -> CronJob:
     run = cast("WorkerCoroutine", _again_soon(job))
-    return cron(run, second=seconds, keep_result=0, max_tries=1, timeout=timeout)
+    return cron(run, second=seconds, minute=minute, keep_result=0, max_tries=1, timeout=timeout)

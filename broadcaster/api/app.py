@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +14,20 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from broadcaster import __version__
-from broadcaster.api import audit, dead_letters, docs, everything, health, lanes, opt_outs, steering
+from broadcaster.api import (
+    audit,
+    broadcast_reading,
+    broadcasts,
+    dead_letters,
+    docs,
+    everything,
+    health,
+    lanes,
+    messages,
+    opt_outs,
+    steering,
+    twilio_like,
+)
 from broadcaster.api.describing import describe
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
@@ -29,6 +42,12 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+#: A path that is a word stands before the one that takes any.
+_SERVICE: Final = (
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
+    *(dead_letters, everything, audit, docs, twilio_like),
+)
 
 
 def create_app(
@@ -67,10 +86,7 @@ def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
         routers.append(health.counting)
     if only_webhooks:
         return routers
-    # a path that is a word stands before the one that takes any
-    routers += [
-        module.router for module in (steering, lanes, opt_outs, dead_letters, everything, audit, docs)
-    ]
+    routers += [module.router for module in _SERVICE]
     return routers
 
 

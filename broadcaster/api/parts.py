@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from broadcaster.api.admission import Admission, Caller
     from broadcaster.api.cursors import Cursors
     from broadcaster.domain.api_keys import Scope
+    from broadcaster.intake.singles import SingleMessages
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
@@ -30,6 +31,7 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
+    singles: SingleMessages
     opt_outs: OptOuts
 
 

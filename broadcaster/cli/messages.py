@@ -42,7 +42,7 @@ def messages() -> None:
 
 @messages.command("list")
 @click.option("--broadcast", metavar="ID", help="Of this broadcast.")
-@click.option("--to", metavar="NUMBER", help="To this number, in --broadcast or the newest 200.")
+@click.option("--to", metavar="NUMBER", help="To this number, in --broadcast or wherever.")
 @click.option("--state", type=click.Choice([state.label for state in State]), help="Only in this state.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @json_option
@@ -122,8 +122,6 @@ async def _matching(
         async for view in list_messages(store, broadcast or "", states):
             yield view
         return
-    newest = await store.redis.zrevrange(store.keys.plain("bcs"), 0, 199)
-    for one in [broadcast] if broadcast else [raw.decode() for raw in newest]:
-        async for view in find_number(store, one, address):
-            if not states or view.record.state in states:
-                yield view
+    async for view in find_number(store, broadcast, address):
+        if not states or view.record.state in states:
+            yield view

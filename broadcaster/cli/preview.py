@@ -2,60 +2,48 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from broadcaster.cli.exits import BAD_INPUT
-from broadcaster.cli.lists import open_peeked, senders_of
+from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
-from broadcaster.domain.content import compile_content
 from broadcaster.domain.senders import format_rate
-from broadcaster.intake.dry_run import dry_run
-from broadcaster.intake.senders import lanes_offline
-from broadcaster.intake.submit import Submission, check
+from broadcaster.operations.trying import forecast
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.cli.send import SendOptions
     from broadcaster.intake.dry_run import DryRun
     from broadcaster.intake.senders import Lane
+    from broadcaster.intake.submit import Submission
     from broadcaster.intake.summary import Summary
+    from broadcaster.operations.trying import Forecast
 
 
-def forecast(options: SendOptions) -> tuple[DryRun, list[Lane]]:
+def look_at(options: SendOptions) -> Forecast:
     """Read the whole list and report. Raises what reading a list raises, and ContentRefusedError."""
     with ExitStack() as stack:
         reader = open_peeked(options)
         stack.callback(reader.release)
-        lanes = lanes_offline(senders_of(options, reader))
-        service = options.service if options.senders else None
-        submission = Submission(
-            name=options.name, content=options.content, lanes=tuple(lanes), messaging_service_sid=service
-        )
-        check(submission, now=time.time())
-        report = dry_run(
-            reader,
-            renderer=compile_content(options.content),
-            senders=[(lane.name, lane.rate) for lane in lanes],
-            region=options.region,
-            with_rejects=options.rejects is not None,
-        )
-    return report, lanes
+        return forecast(options.order, reader, options.settings)
 
 
 def preview(options: SendOptions) -> int:
     """Carry out `send --dry-run`: exit code 2 if the list would be refused."""
-    report, lanes = forecast(options)
+    found = look_at(options)
+    report = found.report
     if options.as_json:
         print_json(report)
     else:
-        _show(report, lanes, options)
+        _show(report, found.lanes, options)
     return BAD_INPUT if report.refused else 0
 
 
-def _show(report: DryRun, lanes: list[Lane], options: SendOptions) -> None:
+def _show(report: DryRun, lanes: Sequence[Lane], options: SendOptions) -> None:
     click.echo(
         f"{report.list_name}: {report.rows:,} rows, {report.recipients:,} recipients, "
         f"{report.duplicates:,} duplicates, {report.rejected:,} faulty"

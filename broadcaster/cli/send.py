@@ -14,6 +14,7 @@ from broadcaster.cli.options import env_file_option, json_option, parse_duration
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
 from broadcaster.domain.senders import parse_rate
+from broadcaster.operations.orders import Order
 
 if TYPE_CHECKING:
     from broadcaster.settings import Settings
@@ -48,6 +49,26 @@ class SendOptions:
     yes: bool
     wait: bool
     as_json: bool
+
+    @property
+    def order(self) -> Order:
+        """What is asked for, but the list."""
+        return Order(
+            name=self.name,
+            content=self.content,
+            senders=self.senders,
+            service=self.service,
+            region=self.region,
+            priority=self.priority,
+            on_doubt=self.on_doubt,
+            schedule_at=self.schedule_at,
+            expires_in_seconds=self.expires_in_seconds,
+            rate=self.rate,
+            to_column=self.to_column,
+            delimiter=self.delimiter,
+            draft=self.draft,
+            skips_faults=self.rejects is not None,
+        )
 
 
 @click.command(short_help="Send a message to every recipient of a list, once.")

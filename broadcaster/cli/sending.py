@@ -14,15 +14,15 @@ import click
 from broadcaster.cli.attending import attend, tell_others
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.home import Home, live_workers
-from broadcaster.cli.lists import Reading, fault_list, open_peeked, senders_of
+from broadcaster.cli.lists import Reading, fault_list, open_peeked
 from broadcaster.cli.output import say
 from broadcaster.cli.preview import outline
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.intake.faults import RejectsFile
 from broadcaster.intake.read_ahead import ReadAhead
-from broadcaster.intake.senders import POOL_FIELD, resolve_lanes
-from broadcaster.intake.submit import Submission, check, submit
-from broadcaster.lanes import control
+from broadcaster.intake.submit import check, submit
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.operations.creating import begin
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from broadcaster.cli.lists import Peeked
     from broadcaster.cli.send import SendOptions
-    from broadcaster.domain.senders import Sender
-    from broadcaster.intake.submit import Submitted
+    from broadcaster.intake.peek import Peeked
+    from broadcaster.intake.submit import Submission, Submitted
     from broadcaster.intake.summary import Summary
     from broadcaster.store.connection import Store
 
@@ -45,14 +44,14 @@ def send_list(options: SendOptions) -> int:
     with ExitStack() as stack:
         reader = open_peeked(options)
         stack.callback(reader.release)
-        senders = senders_of(options, reader)
+        options.order.lanes_offline(settings, reader.channels)  # is there a sender at all?
         settings.credentials()
         home: AbstractContextManager[Home | None] = (
             nullcontext() if settings.redis_address else Home(settings, options.env_file)
         )
         at_home = stack.enter_context(home)
         url = settings.redis_address or (at_home.url if at_home else "")
-        return asyncio.run(_Send(options, reader, senders, at_home).run(url))
+        return asyncio.run(_Send(options, reader, at_home).run(url))
 
 
 async def check_credentials(rest: TwilioRest) -> None:
@@ -72,12 +71,9 @@ async def check_credentials(rest: TwilioRest) -> None:
 class _Send:
     """One run of `send` against an open store."""
 
-    def __init__(
-        self, options: SendOptions, reader: Peeked, senders: tuple[Sender, ...], home: Home | None
-    ) -> None:
+    def __init__(self, options: SendOptions, reader: Peeked, home: Home | None) -> None:
         self._options = options
         self._reader = reader
-        self._senders = senders
         self._home = home
 
     async def run(self, url: str) -> int:
@@ -86,7 +82,7 @@ class _Send:
             done = await self._submit(store, submission)
             if done.known:
                 say(f"This list was taken before with this idempotency key, as broadcast {done.broadcast}.")
-            await _begin(store, submission, done, draft=self._options.draft)
+            await begin(store, at_the_shell(), submission, done, draft=self._options.draft)
             waiting = (self._options.wait or self._home is not None) and not self._options.draft
             if not waiting:
                 return await self._tell(store, done)
@@ -94,23 +90,11 @@ class _Send:
 
     async def _submission(self, store: Store) -> Submission:
         options = self._options
-        service = options.service if options.senders else None
         async with twilio_rest(options.settings) as rest:
-            lanes = tuple(await resolve_lanes(self._senders, store, rest.service_pool, service))
-            submission = Submission(
-                name=options.name,
-                content=options.content,
-                lanes=lanes,
-                messaging_service_sid=service,
-                region=options.region,
-                priority=options.priority,
-                on_doubt=options.on_doubt,
-                schedule_at=options.schedule_at,
-                expires_in_seconds=options.expires_in_seconds,
-                rate=options.rate,
-                idempotency_key=options.idempotency_key,
-                list_options=(("to_column", options.to_column), ("delimiter", options.delimiter)),
+            lanes = await options.order.lanes(
+                options.settings, store, rest.service_pool, self._reader.channels
             )
+            submission = options.order.submission(lanes, options.idempotency_key)
             check(submission, now=time.time())
             await check_credentials(rest)
         return submission
@@ -165,17 +149,3 @@ class _Send:
 
 def _ask() -> Iterator[bool]:
     yield click.confirm("Send it?", err=True)
-
-
-async def _begin(store: Store, submission: Submission, done: Submitted, *, draft: bool) -> None:
-    """Let senders share the permits of their services, then start; a draft and a scheduled one wait."""
-    known = {raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes"))}
-    calls = [control.share_pool(lane.name, lane.shares) for lane in submission.lanes if lane.shares]
-    for lane in submission.lanes:
-        if lane.pool:
-            await store.redis.hset(store.keys.lane(lane.name), POOL_FIELD, "\n".join(lane.pool))
-            calls += [control.share_pool(name, lane.name) for name in lane.pool if name in known]
-    if not draft:
-        calls.append(control.start(done.broadcast, from_states=("draft",)))
-    if calls:
-        await store.run_all(calls)

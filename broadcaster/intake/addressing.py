@@ -52,14 +52,28 @@ def parse_column(texts: Sequence[str], column: str, region: str | None) -> tuple
 
 
 class Seen:
-    """Which addresses a list had so far: a bitmap of digits per channel, 2 to 8 bytes a recipient."""
+    """Which addresses a list had so far: a bitmap of digits per channel, 2 to 8 bytes a recipient.
 
-    def __init__(self) -> None:
+    `before` are those of earlier parts of the list, which are only looked at.
+    """
+
+    def __init__(self, before: Seen | None = None) -> None:
         self._sms = BitMap64()
         self._whatsapp = BitMap64()
+        self._before = before
 
-    def _bitmap(self, channel: Channel) -> BitMap64:
+    def of(self, channel: Channel) -> BitMap64:
+        """Return the digits of one channel's addresses."""
         return self._sms if channel is Channel.SMS else self._whatsapp
+
+    def dumps(self) -> tuple[bytes, bytes]:
+        """Return its own addresses, those of `before` left out, for `add`."""
+        return self._sms.serialize(), self._whatsapp.serialize()
+
+    def add(self, sms: bytes, whatsapp: bytes) -> None:
+        """Add what `dumps` gave."""
+        self._sms |= BitMap64.deserialize(sms)
+        self._whatsapp |= BitMap64.deserialize(whatsapp)
 
     def take_new(self, addresses: Sequence[str], channel: Channel) -> bool:
         """Add `addresses`, all of one channel, if none of them was there and no two are the same.
@@ -67,23 +81,25 @@ class Seen:
         Returns whether they were added; if not, nothing has changed.
         """
         keys = [int(address) for address in addresses] if channel is Channel.SMS else _keys(addresses)
-        bitmap = self._bitmap(channel)
+        bitmap = self.of(channel)
         if len(set(keys)) < len(keys) or any(map(bitmap.__contains__, keys)):
+            return False
+        if self._before is not None and any(map(self._before.of(channel).__contains__, keys)):
             return False
         bitmap.update(keys)
         return True
 
     def take(self, address: str) -> bool:
         """Add one address; return whether it is new."""
-        bitmap, key = self._bitmap(channel_of(address)), digits_of(address)
-        if key in bitmap:
+        bitmap, key = self.of(channel_of(address)), digits_of(address)
+        if key in bitmap or (self._before is not None and key in self._before.of(channel_of(address))):
             return False
         bitmap.add(key)
         return True
 
     def forget(self, address: str) -> None:
         """Take back an address whose row turned out to be faulty, so that a later good row counts."""
-        self._bitmap(channel_of(address)).discard(digits_of(address))
+        self.of(channel_of(address)).discard(digits_of(address))
 
 
 def _keys(addresses: Sequence[str]) -> list[int]:

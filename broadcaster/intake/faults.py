@@ -15,7 +15,7 @@ import contextlib
 import csv
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, Self, TextIO
 
 import msgspec
 
@@ -126,6 +126,31 @@ class FaultList:
         return ListRefusedError(name=name, total=self.total, rows=rows, shown=tuple(self.shown), path=path)
 
 
+class Rejects(Protocol):
+    """Where bad rows go when the good ones are taken without them."""
+
+    def add(self, line: int, reason: str, columns: tuple[str, ...], values: Sequence[str]) -> None:
+        """Take one bad row as it came."""
+
+
+class RejectOrder:
+    """Puts bad rows under one header: the first row's columns; what others have beyond them comes last."""
+
+    def __init__(self, header: tuple[str, ...] | None = None) -> None:
+        self.header = header
+
+    def arranged(self, columns: tuple[str, ...], values: Sequence[str]) -> Sequence[str]:
+        """Return a row's values in the header's order; the first row decides on the header."""
+        if columns[:2] == ("line", "reason"):  # corrected rejects, sent again: only the new ones count
+            columns, values = columns[2:], values[2:]
+        if self.header is None:
+            self.header = columns
+        if columns != self.header:
+            by_name = dict(zip(columns, values, strict=False))
+            values = [*(by_name.pop(name, "") for name in self.header), *by_name.values()]
+        return values
+
+
 class RejectsFile:
     """The CSV that takes bad rows as they came: line, reason, then the list's own columns.
 
@@ -141,18 +166,14 @@ class RejectsFile:
         self.count = 0
         self._files = contextlib.ExitStack()
         self._writer = csv.writer(self._files.enter_context(open_for_writing(path)))
-        self._header: tuple[str, ...] | None = None
+        self._order = RejectOrder()
 
     def add(self, line: int, reason: str, columns: tuple[str, ...], values: Sequence[str]) -> None:
         """Write one bad row; lists whose rows differ in columns keep the first row's order, new ones last."""
-        if columns[:2] == ("line", "reason"):  # corrected rejects, sent again: only the new ones count
-            columns, values = columns[2:], values[2:]
-        if self._header is None:
-            self._header = columns
-            self._writer.writerow(("line", "reason", *columns))
-        if columns != self._header:
-            by_name = dict(zip(columns, values, strict=False))
-            values = [*(by_name.pop(name, "") for name in self._header), *by_name.values()]
+        first = self._order.header is None
+        values = self._order.arranged(columns, values)
+        if first:
+            self._writer.writerow(("line", "reason", *(self._order.header or ())))
         self._writer.writerow((line, reason, *values))
         self.count += 1
 

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec, Priority
-from broadcaster.store.batches import Recipients, fingerprints, first_records, pack_batch
+from broadcaster.domain.message_ids import ID_ALPHABET, ID_LETTERS
+from broadcaster.ledger.people import forget
+from broadcaster.store.batches import Recipients, first_records, pack_batch
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.scripts import Call, packed, text
+from broadcaster.store.who import marks, place_of
 
 if TYPE_CHECKING:
     from broadcaster.intake.batches import BatchRows
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 IMPORT_LEASE_SECONDS: Final = 15.0
 SEAL_TRIES: Final = 3
 CLASS_OF: Final = {Priority.URGENT: "u", Priority.NORMAL: "n", Priority.BULK: "b"}
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _ROUND: Final = 16
+#: What is kept of a list beside its batches.
+LIST_PARTS: Final = (":rejects", ":seen", ":chunks")
 
 
 class ImportLostError(StoreError):
@@ -49,9 +53,9 @@ def new_broadcast_id() -> str:
     """Return an id that sorts by time: 9 characters of milliseconds, 5 of chance."""
     number = int(time.time() * 1000) << 25 | secrets.randbits(25)
     letters = []
-    for _ in range(14):
+    for _ in range(ID_LETTERS):
         number, low = number >> 5, number & 31
-        letters.append(_ALPHABET[low])
+        letters.append(ID_ALPHABET[low])
     return "".join(reversed(letters))
 
 
@@ -75,6 +79,34 @@ def abandon(broadcast: str, reason: str, *, by_its_importer: bool = False) -> Ca
     return Call("abandon", (broadcast, reason, int(by_its_importer)), text)
 
 
+def lay(broadcast: str, batch: str, place: int, recipients: Recipients, records: bytes) -> Call[str]:
+    """Write one batch of an import and its entries in the person index; 'ok' or what forbids it."""
+    arguments = (broadcast, batch, place, pack_batch(recipients), records, marks(recipients.to))
+    return Call("lay", arguments, text)
+
+
+def states_of(rows: BatchRows) -> dict[int, int]:
+    """Return how many of a batch are in each state."""
+    return {state: rows.states.count(state) for state in set(rows.states)}
+
+
+def codes_of(rows: BatchRows) -> dict[str, int]:
+    """Return how many of a batch there are of each `state:code` with a code."""
+    found: dict[str, int] = {}
+    for state, code in zip(rows.states, rows.codes, strict=True):
+        if code:
+            found[f"{state}:{code}"] = found.get(f"{state}:{code}", 0) + 1
+    return found
+
+
+def to_send(rows: BatchRows) -> tuple[int, int]:
+    """Return how many of a batch are to be sent, and their segments."""
+    if not any(rows.states):
+        return len(rows), sum(rows.segments)
+    costs = [cost for state, cost in zip(rows.states, rows.segments, strict=True) if not state]
+    return len(costs), sum(costs)
+
+
 @dataclass(slots=True)
 class Loader:
     """Writes batches of one broadcast and counts what it wrote. Use: `add` each, then `seal`."""
@@ -86,9 +118,10 @@ class Loader:
     counts: dict[int, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     _batches: dict[str, int] = field(default_factory=dict)
-    _pending: list[tuple[str, bytes]] = field(default_factory=list)
+    _pending: list[Call[str]] = field(default_factory=list)
     _renewed: float = 0.0
     _lanes: dict[str, int] = field(init=False, default_factory=dict)
+    _shares: dict[str, list[int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lanes = {lane: i for i, lane in enumerate(self.spec.senders)}
@@ -98,22 +131,18 @@ class Loader:
         number = self._batches.get(rows.lane, 0)
         self._batches[rows.lane] = number + 1
         batch = f"{self._lanes[rows.lane]}.{number}"
-        for state in set(rows.states):
-            self.counts[state] = self.counts.get(state, 0) + rows.states.count(state)
-        for state, code in zip(rows.states, rows.codes, strict=True):
-            if code:
-                self.codes[f"{state}:{code}"] = self.codes.get(f"{state}:{code}", 0) + 1
-        keys, now_s = self.store.keys, int(time.time())
+        for state, count in states_of(rows).items():
+            self.counts[state] = self.counts.get(state, 0) + count
+        for code, count in codes_of(rows).items():
+            self.codes[code] = self.codes.get(code, 0) + count
+        share = self._shares.setdefault(rows.lane, [0, 0])
+        for place, more in enumerate(to_send(rows)):
+            share[place] += more
+        spot = place_of(self._lanes[rows.lane], number, len(self._lanes))
         recipients = Recipients(rows.to, rows.references, rows.columns, rows.values)
-        self._pending += [
-            (keys.batch(self.broadcast, batch), pack_batch(recipients)),
-            (
-                keys.ledger(self.broadcast, batch),
-                first_records(rows.states, rows.codes, rows.segments, now_s),
-            ),
-            (keys.fingerprints(self.broadcast, batch), fingerprints(rows.to)),
-        ]
-        if len(self._pending) >= 3 * _ROUND:
+        records = first_records(rows.states, rows.codes, rows.segments, int(time.time()))
+        self._pending.append(lay(self.broadcast, batch, spot, recipients, records))
+        if len(self._pending) >= _ROUND:
             await self.flush()
 
     async def flush(self) -> None:
@@ -121,21 +150,17 @@ class Loader:
         renew = time.monotonic() - self._renewed > IMPORT_LEASE_SECONDS / 5
         if not self._pending and not renew:
             return
-        async with self.store.redis.pipeline(transaction=False) as pipe:
-            for key, value in self._pending:
-                pipe.set(key, value)
-            if renew:
-                pipe.pexpire(
-                    self.store.keys.broadcast(self.broadcast, ":importer"), int(IMPORT_LEASE_SECONDS * 1000)
-                )
-            replies = await pipe.execute()
+        calls, self._pending = self._pending, []
+        for verdict in await self.store.run_all(calls) if calls else ():
+            if verdict != "ok":
+                raise ImportLostError(f"The import was ended: it is {verdict}. Send the list again.")
         if renew:
-            if not replies[-1]:
+            importer = self.store.keys.broadcast(self.broadcast, ":importer")
+            if not await self.store.redis.pexpire(importer, int(IMPORT_LEASE_SECONDS * 1000)):
                 raise ImportLostError(
                     "The import was given up: its process did not report for too long. Send the list again."
                 )
             self._renewed = time.monotonic()
-        self._pending.clear()
 
     async def seal(
         self, *, fingerprint: str, facts: dict[str, str], batches_of: dict[str, int] | None = None
@@ -145,7 +170,10 @@ class Loader:
         spec = self.spec
         made = batches_of or self._batches
         body = (
-            [(lane, repr(self.rates[lane]), made.get(lane, 0)) for lane in spec.senders],
+            [
+                (lane, repr(self.rates[lane]), made.get(lane, 0), *self._shares.get(lane, (0, 0)))
+                for lane in spec.senders
+            ],
             {str(int(s)): n for s, n in self.counts.items()},
             self.codes,
             facts,
@@ -183,13 +211,16 @@ class Loader:
 
 
 async def remove_data(store: Store, broadcast: str) -> int:
-    """Remove the batches, ledgers and fingerprints of a failed import; answers how many keys went."""
+    """Remove the batches and ledgers of a failed import, and who was in them; answers how many keys went."""
     removed: int = 0
-    for kind in ("bat", "led", "fp", "flow", "hist"):
+    serial = await store.redis.hget(store.keys.broadcast(broadcast), "serial")
+    if serial is not None:
+        await forget(store, [int(serial)])
+    for kind in ("bat", "led", "flow", "hist"):
         async for key in store.redis.scan_iter(f"{store.keys.prefix}{kind}:{broadcast}:*", count=2000):
             removed += await store.redis.unlink(key)
     removed += await store.redis.unlink(
-        *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run"))
+        *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run", *LIST_PARTS))
     )
     await store.redis.srem(store.keys.plain("importing"), broadcast)  # last: until then it is found again
     return removed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
 from broadcaster.intake.batches import BatchRows, LaneRows
-from broadcaster.intake.faults import EmptyListError, Fault, FaultList, RejectsFile, shown_value
+from broadcaster.intake.faults import EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.rendering import RowRenderer
 from broadcaster.intake.summary import LaneTotals, Summary
 from broadcaster.intake.table import BadRow
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from broadcaster.domain.addresses import Channel
     from broadcaster.domain.content import Renderer
+    from broadcaster.intake.faults import Rejects
     from broadcaster.intake.table import Chunk, ListReader
 
 _DUPLICATE: Final = int(Reason.DUPLICATE)
@@ -38,7 +39,8 @@ class Preparation:
     the rest of the list is only checked, and its end raises `ListRefusedError`. Also raised:
     `EmptyListError`, `UnreadableListError`, and `ContentError` for a variable that no column has.
     Duplicates and opted-out recipients get rows in state skipped. Batches hold the columns that the
-    content uses, or with `keep_unused_columns` all but the recipient and the reference.
+    content uses, or with `keep_unused_columns` all but the recipient and the reference. `seen` are the
+    addresses that count as duplicates from the beginning; the list's are added.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class Preparation:
         senders: Sequence[tuple[str, float]],
         region: str | None = None,
         opt_outs: OptOuts | None = None,
-        rejects: RejectsFile | None = None,
+        rejects: Rejects | None = None,
         faults: FaultList | None = None,
         keep_unused_columns: bool = False,
+        seen: Seen | None = None,
     ) -> None:
         self.summary = Summary(lanes={name: LaneTotals() for name, _ in senders})
         self.faults = faults if faults is not None else FaultList()
@@ -62,7 +65,7 @@ class Preparation:
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
         self._lanes = [LaneRows(name, rate) for name, rate in senders]
-        self._seen = Seen()
+        self._seen = Seen() if seen is None else seen
         self._renderer = RowRenderer(renderer, self.summary, self._names)
         self._keep_unused = keep_unused_columns
         self._variables = tuple(sorted(renderer.variables))

@@ -25,7 +25,9 @@ class ReadAhead(Generic[_T]):
 
     def __init__(self, items: Iterator[_T]) -> None:
         self._items = items
-        self._asked: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[list[_T]]]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[list[_T]]] | None] = (
+            SimpleQueue()
+        )
         threading.Thread(target=self._serve, name="reading", daemon=True).start()
 
     async def take(self) -> list[_T]:
@@ -35,10 +37,14 @@ class ReadAhead(Generic[_T]):
         self._asked.put((loop, future))
         return await future
 
+    def close(self) -> None:
+        """Let the thread end, at once or when what it waits for has come."""
+        self._asked.put(None)
+
     def _serve(self) -> None:
         ended = False
-        while not ended:
-            loop, future = self._asked.get()
+        while not ended and (asked := self._asked.get()) is not None:
+            loop, future = asked
             taken: list[_T] = []
             try:
                 until = time.monotonic() + _AT_MOST_SECONDS
@@ -51,6 +57,19 @@ class ReadAhead(Generic[_T]):
                 _tell(loop, _fail, future, error)
                 continue
             _tell(loop, _answer, future, taken)
+
+
+async def in_thread(function: Callable[[], _T]) -> _T:
+    """Call `function` in a thread of its own, which may wait there for as long as it likes."""
+
+    def once() -> Iterator[_T]:
+        yield function()
+
+    ahead = ReadAhead(once())
+    try:
+        return (await ahead.take())[0]
+    finally:
+        ahead.close()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:

@@ -56,10 +56,11 @@ class ValuesReader:
         self._values = values
         self._rows = JsonRows(name, to_column)
         self._hash = hashlib.sha256()
+        self._left = self._hashed()
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the values in chunks."""
-        yield from _chunks(self._hashed(), self._rows)
+        yield from _chunks(self._left, self._rows)
 
     def _hashed(self) -> Iterator[Any]:
         for value in self._values:
@@ -67,7 +68,9 @@ class ValuesReader:
             yield value
 
     def digest(self) -> str:
-        """Return the SHA-256 of the values as JSON, the order of keys aside; to be asked after the last."""
+        """Return the SHA-256 of the values as JSON, the order of keys aside, reading what is left of them."""
+        for _ in self._left:
+            pass
         return self._hash.hexdigest()
 
     def release(self) -> None:

@@ -18,12 +18,21 @@ from broadcaster.domain.create_message import check_content
 from broadcaster.intake.fingerprint import fingerprint
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
-from broadcaster.intake.read_ahead import ReadAhead
+from broadcaster.intake.read_ahead import ReadAhead, in_thread
+from broadcaster.intake.refusals import (
+    ContentRefusedError,
+    FullError,
+    KeyTakenError,
+    NotConfirmedError,
+    SubmissionError,
+    UnderWayError,
+)
+from broadcaster.intake.rejects import StoredRejects, store_rejects
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from broadcaster.domain.content import Content
     from broadcaster.domain.create_message import Fault
@@ -33,6 +42,8 @@ if TYPE_CHECKING:
     from broadcaster.intake.table import ListReader
     from broadcaster.store.connection import Store
 
+__all__ = ["ContentRefusedError", "NotConfirmedError", "Submission", "SubmissionError", "Submitted", "submit"]
+
 _T = TypeVar("_T")
 #: How often the import's lease is renewed while a slow list keeps us waiting.
 RENEW_SECONDS: Final = 3.0
@@ -41,26 +52,6 @@ RENEW_SECONDS: Final = 3.0
 MEMORY_SHARE: Final = 0.85
 MEMORY_EVERY: Final = 5_000
 _MAKE_ROOM: Final = ". Raise maxmemory, or wait until older broadcasts are removed"
-
-
-class SubmissionError(ValueError):
-    """What was asked for can't be taken: the message says why and what to do. Nothing was queued."""
-
-
-class ContentRefusedError(SubmissionError):
-    """The request breaks rules of Create Message; `faults` names each with Twilio's parameter."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        told = [
-            f"{f.parameter}: {f.rule}" + (f" (Twilio {f.twilio_code})" if f.twilio_code else "")
-            for f in faults
-        ]
-        super().__init__("Twilio would refuse this: " + "; ".join(told))
-
-
-class NotConfirmedError(Exception):
-    """Whoever was asked said no. Nothing was queued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +134,7 @@ async def submit(
     reader: ListReader,
     submission: Submission,
     *,
-    rejects: RejectsFile | None = None,
+    rejects: RejectsFile | StoredRejects | None = None,
     faults: FaultList | None = None,
     progress: Callable[[Summary], None] | None = None,
     confirm: Callable[[Summary], Awaitable[bool]] | None = None,
@@ -158,9 +149,9 @@ async def submit(
     check(submission, now)
     spec = submission.spec(now)
     try:
-        reservation = await _reserve(store, spec, submission.idempotency_key)
+        reservation = await reserved(store, spec, submission.idempotency_key)
     except StoreError as error:
-        _say_if_full(error)
+        say_if_full(error)
         raise
     if reservation.verdict == "known":
         return await _same(reservation, reader, submission)
@@ -178,26 +169,29 @@ async def submit(
             rejects=rejects,
             faults=faults,
         )
-        await _load(loader, preparation, progress)
+        await _load(loader, preparation, progress, rejects)
         if confirm is not None and not await _renewing(loader, confirm(preparation.summary)):
             raise NotConfirmedError  # noqa: TRY301 - it takes the same way back as a failure
-        digest = await asyncio.to_thread(reader.digest)
-        await loader.seal(fingerprint=submission.fingerprint(digest), facts={})
+        digest = await in_thread(reader.digest)
+        rejected = preparation.summary.rejected
+        facts = {"rejected": str(rejected)} if rejected else {}
+        await loader.seal(fingerprint=submission.fingerprint(digest), facts=facts)
     except BaseException as error:
         await _give_up(store, broadcast, error)
-        _say_if_full(error)
+        say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)
 
 
-async def _reserve(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
+async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
+    """Begin an import: 'new', or 'known' by its key. Clears what a dead process left.
+
+    Raises UnderWayError while somebody imports with this key, SubmissionError or a `StoreError`.
+    """
     for _ in range(3):
         answer = await store.run(reserve(new_broadcast_id(), spec, key))
         if answer.verdict == "importing":
-            raise SubmissionError(
-                "the list with this idempotency key is being imported right now, as broadcast "
-                f"{answer.broadcast}: wait for it, then ask again"
-            )
+            raise UnderWayError(answer.broadcast)
         if answer.verdict != "abandoned":
             return answer
         reason = "the importing process ended before the list was complete"
@@ -207,45 +201,54 @@ async def _reserve(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
 
 
 async def _same(reservation: Reservation, reader: ListReader, submission: Submission) -> Submitted:
-    digest = await asyncio.to_thread(reader.digest)
+    digest = await in_thread(reader.digest)
     if submission.fingerprint(digest) != reservation.fingerprint:
-        raise SubmissionError(
-            f"the idempotency key {submission.idempotency_key!r} belongs to broadcast "
-            f"{reservation.broadcast}, which has another list, content or options: "
-            "use another key, or what it was first used with"
-        )
+        raise KeyTakenError(submission.idempotency_key, reservation.broadcast)
     return Submitted(reservation.broadcast, known=True, summary=None)
 
 
-async def _load(loader: Loader, preparation: Preparation, progress: Callable[[Summary], None] | None) -> None:
+async def _load(
+    loader: Loader,
+    preparation: Preparation,
+    progress: Callable[[Summary], None] | None,
+    rejects: RejectsFile | StoredRejects | None,
+) -> None:
     ahead = ReadAhead(iter(preparation))
+    kept = rejects if isinstance(rejects, StoredRejects) else None
     checked = 0
-    while batches := await _renewing(loader, ahead.take()):
-        for rows in batches:
-            if loader.total >= checked:
-                await _check_memory(loader.store)
-                checked = loader.total + MEMORY_EVERY
-            await loader.add(rows)
-        if progress is not None:
-            progress(preparation.summary)
+    try:
+        while batches := await _renewing(loader, ahead.take()):
+            for rows in batches:
+                if loader.total >= checked:
+                    await check_memory(loader.store)
+                    checked = loader.total + MEMORY_EVERY
+                await loader.add(rows)
+            if kept is not None:
+                await store_rejects(loader.store, loader.broadcast, kept.take())
+            if progress is not None:
+                progress(preparation.summary)
+    finally:
+        ahead.close()
+    if kept is not None:
+        await store_rejects(loader.store, loader.broadcast, kept.take(ended=True))
     await loader.flush()
 
 
-async def _check_memory(store: Store) -> None:
-    """Leave a sending installation the memory it needs to write outcomes. Raises SubmissionError."""
+async def check_memory(store: Store) -> None:
+    """Leave a sending installation the memory it needs to write outcomes. Raises FullError."""
     memory = await store.redis.info("memory")
     most = int(memory.get("maxmemory", 0))
     if most and int(memory["used_memory"]) > MEMORY_SHARE * most:
-        raise SubmissionError(
+        raise FullError(
             f"Redis is full: it holds {memory['used_memory_human']} of {memory['maxmemory_human']}"
             + _MAKE_ROOM
         )
 
 
-def _say_if_full(error: BaseException) -> None:
-    """Raise SubmissionError where Redis refused for want of memory, which others may fill meanwhile."""
+def say_if_full(error: BaseException) -> None:
+    """Raise FullError where Redis refused for want of memory, which others may fill meanwhile."""
     if isinstance(error, RedisError | StoreError) and "maxmemory" in str(error):
-        raise SubmissionError("Redis is full" + _MAKE_ROOM) from error
+        raise FullError("Redis is full" + _MAKE_ROOM) from error
 
 
 async def _renewing(loader: Loader, awaitable: Awaitable[_T]) -> _T:

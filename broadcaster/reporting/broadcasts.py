@@ -12,6 +12,7 @@ import msgspec
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import State
 from broadcaster.reporting.doubt import SearchState, read_search
+from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
 from broadcaster.twilio.codes import meaning
@@ -35,9 +36,10 @@ class CodeCount:
 class BroadcastView:
     """One broadcast now. Counts by state add up to `total`; times are unix seconds, None if not yet.
 
-    `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's unsent messages
-    over its rate, None while it waits. `waits_for` says what each lane waits for, in words, empty where it is
-    sending. `search` says what its messages in doubt wait for, None where nobody has looked yet.
+    `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's segments over
+    its rate, None while that waits. `waits_for` says what each lane waits for, in words, empty where it is
+    sending. `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected`
+    rows of the list were faulty and left out.
     """
 
     id: str
@@ -57,6 +59,7 @@ class BroadcastView:
     eta_seconds: float | None = None
     waits_for: dict[str, str] = field(default_factory=dict)
     search: SearchState | None = None
+    rejected: int = 0
 
     @property
     def in_doubt(self) -> int:
@@ -87,6 +90,7 @@ class BroadcastView:
             "waits_for": self.waits_for,
             "in_doubt": self.search.summary(self.in_doubt) if self.search and self.in_doubt else None,
             "retried": self.retried,
+            "rejected": self.rejected,
             "rate": None if self.rate is None else round(self.rate, 2),
             "eta": None if self.eta_seconds is None else round(self.eta_seconds),
             "created_at": self.created_at,
@@ -144,6 +148,7 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         created_at=int(fields.get("created", 0)),
         started_at=started,
         finished_at=finished,
+        rejected=int(fields.get("rejected", 0)),
     )
 
 
@@ -180,36 +185,35 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
     """Add pace, forecast, and what each lane waits for."""
     keys = store.keys
     async with store.redis.pipeline(transaction=False) as pipe:
-        pipe.hmget(keys.plain("account"), "paused", "rewind", "silent")
+        pipe.hmget(keys.plain("account"), "paused", "rewind", "silent", "rate")
         pipe.zcount(keys.plain("workers"), now * 1e6, "+inf")
         for lane in view.senders:
-            pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason", "tat")
-        (paused, rewind, silent), workers, *lanes = await pipe.execute()
+            pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason")
+        (paused, rewind, silent, most), workers, *lanes = await pipe.execute()
     account = stopped_by((paused or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
     waits: dict[str, str] = {}
-    rate_total, own = 0.0, view.spec.rate
-    for lane, (rate, paused, hold, hold_reason, _) in zip(view.senders, lanes, strict=True):
-        rate_total += float(rate or 0)
+    rates: dict[str, float] = {}
+    own = view.spec.rate
+    for lane, (rate, paused, hold, hold_reason) in zip(view.senders, lanes, strict=True):
         if paused:
             waits[lane] = f"paused: {paused.decode()}"
         elif hold and float(hold) / 1e6 > now:
             waits[lane] = f"held for {float(hold) / 1e6 - now:.0f} s: {(hold_reason or b'').decode()}"
-        elif view.unsent and own and own < float(rate or own):
-            waits[lane] = f"the broadcast's pace of {own:g}/s"
-        elif view.unsent and rate:
-            waits[lane] = f"its pace of {float(rate):g}/s"
-    rate_total = min(rate_total, own or rate_total)
+        else:
+            rates[lane] = float(rate or 0)
+            if view.unsent and own and own < float(rate or own):
+                waits[lane] = f"the broadcast's pace of {own:g}/s"
+            elif view.unsent and rate:
+                waits[lane] = f"its pace of {float(rate):g}/s"
     if stopped := _stops_all(view, account, silent, workers):
         waits = dict.fromkeys(view.senders, stopped)
     sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
     elapsed = now - view.started_at if view.started_at else 0.0
     running = view.state == "running" and not account
-    forecast = running and workers and not silent
-    return BroadcastView(
-        **{
-            **{name: getattr(view, name) for name in view.__slots__},
-            "waits_for": waits,
-            "rate": sent / elapsed if elapsed > 0 and running else None,
-            "eta_seconds": view.unsent / rate_total if forecast and rate_total else None,
-        }
+    eta = None
+    if running and workers and not silent:
+        left = await read_left(store, view.id, view.senders, view.unsent)
+        eta = seconds_left(left, rates, own, float(most or 0))
+    return replace(
+        view, waits_for=waits, rate=sent / elapsed if elapsed > 0 and running else None, eta_seconds=eta
     )

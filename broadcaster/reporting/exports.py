@@ -121,6 +121,13 @@ async def write_messages(
     return count
 
 
+def csv_line(cells: Iterable[str]) -> str:
+    """Return cells as a line of a CSV that no spreadsheet takes for formulas."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
 def _row(view: MessageView) -> dict[str, Any]:
     record = view.record
     return {

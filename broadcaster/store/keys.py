@@ -5,6 +5,12 @@ key (after the prefix)    type       lifetime
 ========================  =========  ==========================================================
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
 bcs                       zset       one member a broadcast, until it is deleted
+streams                   zset       one member a stream, until it is removed; what puts every broadcast
+                                     right after a loss (rewinding, clock) walks both, lists for people `bcs`
+serials                   string     the last serial number given; as long as the installation
+bcs:serials               hash       broadcast or stream by serial number; a field goes when it is removed
+who:NNN                   string     the person index, ten bytes a recipient (store/who.py); entries go with
+                                     their broadcast, the key with its last entry
 active, importing         set        broadcasts in that state
 skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
@@ -12,8 +18,10 @@ bc:ID                     hash       state, counts `n0`..`n11`, spec; until dele
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
+stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
+append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
 once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
-bat:ID:B  led:ID:B  fp:ID:B  string  packed recipients, records, fingerprints of batch `lane.number`
+bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
 lanes                     set        every lane there ever was
@@ -62,9 +70,9 @@ class Keys:
         """Return where the records of one batch are."""
         return f"{self.prefix}led:{broadcast}:{batch}"
 
-    def fingerprints(self, broadcast: str, batch: str) -> str:
-        """Return where the two-byte fingerprints of one batch's addresses are."""
-        return f"{self.prefix}fp:{broadcast}:{batch}"
+    def who(self, bucket: str) -> str:
+        """Return one bucket of the person index."""
+        return f"{self.prefix}who:{bucket}"
 
     def history(self, broadcast: str, batch: str, index: int) -> str:
         """Return the attempts of one message, kept only where there was more to say than the record holds."""

@@ -25,6 +25,7 @@ local NO_SID = string.rep('\0', 16)
 local function bc_key(bid) return P .. 'bc:' .. bid end
 local function lane_key(lane) return P .. 'lane:' .. lane end
 local function flow_key(bid, lane) return P .. 'flow:' .. bid .. ':' .. lane end
+local function batch_key(bid, batch) return P .. 'bat:' .. bid .. ':' .. batch end
 local function ledger_key(bid, batch) return P .. 'led:' .. bid .. ':' .. batch end
 local function class_key(lane, cls) return P .. 'lane:' .. lane .. ':' .. cls end
 local function later_key(lane) return P .. 'lane:' .. lane .. ':later' end
@@ -72,15 +73,16 @@ local function mark(kind, changes)
 end
 
 local completed = {}
--- A broadcast is completed when nothing is queued, sending, in retry or in doubt.
+-- A broadcast is completed when nothing is queued, sending, in retry or in doubt. A stream is so after every few messages,
+-- which nobody needs to be told.
 local function complete_if_done(bid)
   local key = bc_key(bid)
-  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3')
+  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3', 'kind')
   if v[1] ~= 'running' then return end
   for i = 2, 5 do if tonumber(v[i] or 0) > 0 then return end end
   redis.call('HSET', key, 'state', 'completed', 'reason', '', 'finished', now_s)
   redis.call('SREM', P .. 'active', bid)
-  completed[#completed + 1] = bid
+  if v[6] ~= 'stream' then completed[#completed + 1] = bid end
 end
 
 local function apply_counters()
@@ -95,6 +97,21 @@ local function apply_counters()
   end
   mark(':dead', dead_in)
   mark(':doubt', doubt_in)
+end
+
+-- A broadcast's serial number in the person index; it is given once.
+local function new_serial(bid)
+  local serial = redis.call('INCR', P .. 'serials')
+  redis.call('HSET', P .. 'bcs:serials', serial, bid)
+  return serial
+end
+
+-- Enter a batch's recipients into the person index (store/who.py): `marks` is bucket and check of each, 5 bytes.
+local function enter(serial, place, marks)
+  local tail = struct.pack('>I4I4', serial, place)
+  for at = 1, #marks, 5 do
+    redis.call('APPEND', P .. 'who:' .. string.sub(marks, at, at + 2), string.sub(marks, at + 3, at + 4) .. tail)
+  end
 end
 
 local function wake()

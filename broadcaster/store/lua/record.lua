@@ -118,12 +118,15 @@ local function judge(bid, from, new, code)
   elseif first == 1 and new ~= DEAD then count(bid, 1) end
 end
 
--- `early`: too many have failed, but too few have ended yet for that to say anything.
+-- `early`: too many have failed, but too few have ended yet for that to say anything. A stream is no campaign: what its
+-- messages have in common is their shape, and those of others must not wait for a person.
 local function stop_if_failing(bid, t)
   local key = bc_key(bid)
+  local told = redis.call('HMGET', key, 'early', 'kind')
+  if told[2] == 'stream' then return nil end
   if not t.window then
     if t.clean > 0 then redis.call('HINCRBY', key, 'clean', t.clean) end
-    if redis.call('HGET', key, 'early') ~= '1' then return nil end
+    if told[1] ~= '1' then return nil end
     t.window = read_window(bid)
   end
   local outcomes, failures, codes = 0, 0, {}
@@ -146,10 +149,12 @@ local function stop_if_failing(bid, t)
   return reason
 end
 
--- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume.
+-- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume. In a stream
+-- each message has its own text.
 local function content_run(lane, bid, batch, index, state, content)
   local run = bc_key(bid) .. ':run'
   if content == 1 then
+    if redis.call('HGET', bc_key(bid), 'kind') == 'stream' then return end
     if redis.call('RPUSH', run, lane .. '\n' .. batch .. '\n' .. index) >= CONTENT_RUN then
       local key = bc_key(bid)
       if redis.call('HGET', key, 'state') == 'running' then paused[#paused + 1] = bid end

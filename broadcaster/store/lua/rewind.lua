@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- rewind: put everything unsent of some batches of one flow in doubt, since it may have been sent by what was lost.
 --
--- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] msgpack: list of batches  ARGV[6] 1 if these are the last of the flow: its doer
---   has called for all before
+-- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] msgpack: list of batches  ARGV[6] number of the flow's batches, if these are the
+--   last of them: its doer has called for all before; else 0
 -- Returns how many records are newly in doubt; -1 where nothing is being rewound.
--- With the last the flow gives nothing any more: settle.lua puts each record back once, when it is shown not to have left.
--- Not before: a doer may come late, to a flow that was begun meanwhile, and be told that all is over before it has seen
+-- With the last the flow gives nothing of them any more (a stream may get further ones meanwhile): settle.lua puts each
+-- record back once, when it is shown not to have left. Not before: a doer may come late, to a flow that was begun meanwhile, and be told that all is over before it has seen
 -- the rest. A record that wasn't under way counts as the attempt after its last, so that claims of before can't send it.
 -- Twice with the same input changes nothing the second time.
 
@@ -39,8 +39,9 @@ for _, batch in ipairs(cmsgpack.unpack(ARGV[5])) do
   local raw = redis.call('GET', ledger_key(bid, batch))
   if raw then doubted(batch, raw) end
 end
-if ARGV[6] == '1' then
-  redis.call('HSET', flow, 'head', redis.call('HGET', flow, 'n') or 0, 'pos', 0)
+if ARGV[6] ~= '0' then
+  local head = tonumber(redis.call('HGET', flow, 'head') or 0)
+  redis.call('HSET', flow, 'head', math.max(head, tonumber(ARGV[6])), 'pos', 0)
   redis.call('DEL', flow .. ':back')
 end
 apply_counters()

@@ -3,7 +3,7 @@
 --
 -- ARGV[3] broadcast  ARGV[4] 'draft' | 'scheduled'  ARGV[5] unix second to start at, or ''
 -- ARGV[6] expires (unix second) or ''  ARGV[7] rate (segments a second) or ''  ARGV[8] fingerprint
--- ARGV[9] msgpack [lanes: [name, rate, batches], counts: {state: n}, codes: {'state:code': n}, facts: {name: text}]
+-- ARGV[9] msgpack [lanes: [name, rate, batches, recipients to be sent to, their segments], counts: {state: n}, codes: {'state:code': n}, facts: {name: text}]
 -- Returns 'ok', or the state that forbids it: an import is sealed only while its importer holds its lease; 'incomplete'
 --   if the ledger does not hold a record for each recipient.
 --   Asked again after the same seal: 'ok', whatever became of it since (a schedule may have started it).
@@ -25,7 +25,8 @@ if written ~= total then return 'incomplete' end
 redis.call('DEL', key .. ':lanes')
 for i, lane in ipairs(body[1]) do
   redis.call('RPUSH', key .. ':lanes', lane[1])
-  redis.call('HSET', flow_key(bid, lane[1]), 'li', i - 1, 'n', lane[3], 'head', 0, 'pos', 0)
+  redis.call('HSET', flow_key(bid, lane[1]), 'li', i - 1, 'n', lane[3], 'head', 0, 'pos', 0,
+             'recipients', lane[4] or 0, 'segments', lane[5] or 0)
   redis.call('SADD', P .. 'lanes', lane[1])
   redis.call('HSETNX', lane_key(lane[1]), 'rate', lane[2])
 end

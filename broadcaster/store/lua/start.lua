@@ -2,14 +2,17 @@
 -- start: put all flows of a broadcast on their lanes at once; the step from loading to sending.
 --
 -- ARGV[3] broadcast  ARGV[4] comma-separated states it may start from (e.g. 'draft,scheduled')
--- Returns 'ok', or the state that forbids it ('gone' if there is no such broadcast). Twice: 'running'.
+-- Returns 'ok', or the state that forbids it ('gone' if there is no such broadcast). Twice: 'running'. 'empty': a draft that
+-- is filled in parts and has none yet.
 
 local bid = ARGV[3]
 local key = bc_key(bid)
-local v = redis.call('HMGET', key, 'state', 'cls')
+local v = redis.call('HMGET', key, 'state', 'cls', 'open', 'total')
 local state = v[1]
 if not state then return 'gone' end
 if not string.find(',' .. ARGV[4] .. ',', ',' .. state .. ',', 1, true) then return state end
+if v[3] and tonumber(v[4]) == 0 then return 'empty' end
+redis.call('DEL', key .. ':seen')
 redis.call('HSET', key, 'state', 'running', 'reason', '')
 redis.call('HSETNX', key, 'started', now_s)
 redis.call('SADD', P .. 'active', bid)

@@ -1,0 +1,176 @@
+"""From a request to a broadcast: one order and one list, however they came."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import Response
+
+from broadcaster.api.broadcast_shapes import JSON
+from broadcaster.api.once import in_progress, reused
+from broadcaster.api.problems import Problem, unavailable
+from broadcaster.domain.addresses import AddressError
+from broadcaster.domain.content import ContentError
+from broadcaster.domain.senders import NoSenderError
+from broadcaster.intake.faults import ListError, ListRefusedError
+from broadcaster.intake.peek import Peeked
+from broadcaster.intake.read_ahead import in_thread
+from broadcaster.intake.refusals import ContentRefusedError, FullError, KeyTakenError, UnderWayError
+from broadcaster.intake.rejects import StoredRejects
+from broadcaster.operations.creating import create
+from broadcaster.operations.drafts import open_draft
+from broadcaster.operations.errors import Fault, Invalid
+from broadcaster.operations.order_form import as_fields, read_form
+from broadcaster.operations.trying import forecast, record_trial, send_first
+from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.runtime import message_sender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broadcaster.api.parts import Parts
+    from broadcaster.intake.table import ListReader
+    from broadcaster.operations.actor import Actor
+    from broadcaster.operations.order_form import OrderForm
+    from broadcaster.operations.orders import Order
+
+#: How long an import whose process died keeps others out, and is worth waiting for.
+_IMPORT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """One request to make a broadcast. `nonce` is its own wherever it is sent again, "" without a key."""
+
+    parts: Parts
+    actor: Actor
+    nonce: str
+
+    @property
+    def key(self) -> str:
+        """Its idempotency key of intake's, which no command line can type: arguments hold no NUL."""
+        return f"\0api:{self.nonce}" if self.nonce else ""
+
+    async def read(self, spec: bytes, *, inline: bool) -> OrderForm:
+        """Read the order; `inline` says that the list is in it. Raises Invalid."""
+        known = self.key and await self.parts.store.redis.exists(self._known_at)
+        form = read_form(spec, self.parts.settings, late=bool(known))
+        if not inline and form.recipients is not None:
+            raise Invalid(Fault("the list is the part `recipients`, leave it out here", "/recipients"))
+        if inline and not form.recipients and not form.draft:
+            what = "name at least one, or make a draft" if form.recipients is None else "is empty"
+            raise Invalid(Fault(what, "/recipients"))
+        return form
+
+    @property
+    def _known_at(self) -> str:
+        return self.parts.store.keys.plain(f"idem:{self.key}")
+
+    async def answer(self, form: OrderForm, reader: ListReader | None, filename: str = "") -> Response:
+        """Do what is asked for. Raises `Problem`, what intake raises, or a `StoreError`."""
+        order = form.order(self.parts.settings, PurePath(filename).stem)
+        with told_in_fields("/recipients" if not filename else ""):
+            if reader is None:
+                done = await open_draft(
+                    self.parts.store,
+                    self.actor,
+                    order,
+                    settings=self.parts.settings,
+                    read_pool=self._pool,
+                    idempotency_key=self.key,
+                )
+                return await self._made(done.broadcast)
+            peeked = await in_thread(lambda: Peeked(reader))
+            if form.dry_run:
+                found = await in_thread(lambda: forecast(order, peeked, self.parts.settings))
+                return Response(msgspec.json.encode(found.report), media_type=JSON)
+            if form.test_to is not None:
+                return await self._test(order, peeked, form.test_to)
+            done = await create(
+                self.parts.store,
+                self.actor,
+                order,
+                peeked,
+                settings=self.parts.settings,
+                read_pool=self._pool,
+                idempotency_key=self.key,
+                rejects=StoredRejects() if order.skips_faults else None,
+            )
+        return await self._made(done.broadcast)
+
+    async def _made(self, broadcast: str) -> Response:
+        view = await read_broadcast(self.parts.store, broadcast)
+        if view is None:
+            raise Problem("not-found", f"The broadcast {broadcast} was deleted meanwhile.")
+        return json_response(view.summary(), 202, {"Location": f"/v1/broadcasts/{broadcast}"})
+
+    async def _test(self, order: Order, peeked: Peeked, to: str) -> Response:
+        settings = self.parts.settings
+        settings.credentials()
+        found = await in_thread(lambda: forecast(order, peeked, settings))
+        async with message_sender(settings, 1) as sender:
+            trial = await send_first(order, found, to, sender.post)
+        await record_trial(self.parts.store, self.actor, order, trial)
+        return json_response(trial.summary())
+
+    async def _pool(self, service: str) -> list[str]:
+        if self.parts.twilio is None:
+            self.parts.settings.credentials()  # says what is missing
+            raise unavailable("The API was started without Twilio's credentials.")
+        return await self.parts.twilio.service_pool(service)
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a value in JSON's types as an answer."""
+    return Response(msgspec.json.encode(value), status, headers=headers, media_type=JSON)
+
+
+@contextlib.contextmanager
+def told_in_fields(pointer: str) -> Iterator[None]:
+    """Let errors of intake name fields in place of options; `pointer` is where the list is, "" for a file."""
+    try:
+        yield
+    except UnderWayError as error:
+        raise in_progress(_IMPORT_SECONDS, f"{error}.") from None
+    except KeyTakenError:
+        raise reused() from None
+    except FullError as error:
+        raise unavailable(f"{error}.") from None
+    except ListRefusedError as error:
+        if not pointer:
+            raise
+        raise _refused(error, pointer) from None
+    except (ContentRefusedError, Invalid):
+        raise
+    except (ListError, NoSenderError, AddressError, ContentError) as error:
+        text = as_fields(str(error))
+        place = pointer if isinstance(error, ListError) else ""
+        raise Problem("invalid", text, errors=[{"detail": text, "pointer": place}]) from None
+
+
+def _refused(error: ListRefusedError, pointer: str) -> Problem:
+    """Say which of the recipients of a request are faulty."""
+    errors = [
+        {
+            "detail": as_fields(fault.reason),
+            "pointer": f"{pointer}/{fault.line - 1}",
+            "column": fault.column,
+            "value": fault.value,
+        }
+        for fault in error.shown
+    ]
+    detail = (
+        f"{error.total:,} of {error.rows:,} recipients have a fault, so nothing was queued. Correct them, or "
+        'take the good ones with "on_invalid": "skip".'
+    )
+    return Problem("invalid", detail, errors=errors, more={"faults": error.total, "rows": error.rows})
+
+
+def listed_as(filename: str) -> str:
+    """Return what to call an uploaded list: its file's name, if the client told it."""
+    return filename or f"recipients of {time.strftime('%Y-%m-%d')}"

@@ -1,0 +1,170 @@
+"""Broadcasts over HTTP: made of a list in JSON or of an uploaded one, whole or in parts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from broadcaster.api.bodies import media_type, whole
+from broadcaster.api.broadcast_making import Making, json_response, told_in_fields
+from broadcaster.api.broadcast_shapes import (
+    CSV,
+    JSON,
+    MULTIPART,
+    NDJSON,
+    Broadcast,
+    Taken,
+    asked,
+    asked_part,
+    described,
+)
+from broadcaster.api.once import fingerprint, once, reused, turn
+from broadcaster.api.parts import TheParts, caller_of
+from broadcaster.api.problems import Problem
+from broadcaster.api.uploads import BoundedRows, Upload
+from broadcaster.domain.api_keys import Scope
+from broadcaster.intake.read_ahead import in_thread
+from broadcaster.intake.read_json import ValuesReader
+from broadcaster.intake.reader import ListOptions, read_list
+from broadcaster.intake.sources import ListSource
+from broadcaster.operations import drafts
+from broadcaster.operations.errors import Fault, Invalid
+from broadcaster.operations.order_form import INLINE_MOST
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from broadcaster.api.parts import Parts
+    from broadcaster.intake.table import ListReader
+
+router = APIRouter(tags=["broadcasts"])
+_CREATING: Final = (
+    *("bad-request", "too-slow", "in-progress", "too-large", "unsupported-media-type", "invalid"),
+    *("idempotency-key-reused", "twilio-failed"),
+)
+
+
+class _List(msgspec.Struct):
+    """The list in a body. Numbers stay as written: 1.10 is not 1.1 in a message."""
+
+    recipients: list[Any] | None = None
+
+
+_read_list: Final = msgspec.json.Decoder(_List, float_hook=str).decode
+
+
+@router.post(
+    "/v1/broadcasts",
+    operation_id="create_broadcast",
+    status_code=202,
+    response_model=Broadcast,
+    **described(Scope.BROADCASTS_WRITE, *_CREATING, requestBody=asked()),
+)
+async def create_broadcast(request: Request, parts: TheParts) -> Response:
+    """Send a message to every recipient of a list, once.
+
+    The list is in the request's JSON (up to 10,000 recipients), or the second part of multipart/form-data, as
+    CSV or NDJSON of any length; the first part is `spec`, this JSON without its list. The answer comes when
+    the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and nothing is queued.
+    """
+    if media_type(request, JSON, MULTIPART) == MULTIPART:
+        return await _uploaded(request, parts)
+    body = await whole(request)
+
+    async def work(nonce: str) -> Response:
+        making = Making(parts, caller_of(request).actor, nonce)
+        form = await making.read(body, inline=True)
+        values = _read_list(body).recipients
+        reader = ValuesReader(values, to_column=form.to_column) if values else None
+        return await making.answer(form, reader)
+
+    return await once(request, work, payload=body)
+
+
+async def _uploaded(request: Request, parts: Parts) -> Response:
+    settings = parts.settings
+    async with turn(request) as mine:
+        upload = Upload(request, most=settings.api_upload_bytes)
+        spec = await upload.begin()
+        making = Making(parts, caller_of(request).actor, mine.nonce)
+        async with upload.coming():
+            if mine.kept is not None:
+                source = await in_thread(lambda: _source(cast("BinaryIO", upload.pipe), upload.filename))
+                if mine.asked != _asked(request, spec, await in_thread(source.digest)):
+                    raise reused()
+                return mine.kept.response()
+            form = await making.read(spec, inline=False)
+            name = upload.filename or "recipients"
+            with told_in_fields(""):
+                options = ListOptions(to_column=form.to_column)
+                pipe = cast("BinaryIO", upload.pipe)
+                reader = await in_thread(lambda: read_list(_source(pipe, name), options))
+            response = await making.answer(form, BoundedRows(reader, settings.api_upload_rows), name)
+            return await mine.keep(response, _asked(request, spec, await in_thread(reader.digest)))
+
+
+def _source(stream: BinaryIO, name: str) -> ListSource:
+    return ListSource(stream, name, owns=False)
+
+
+def _asked(request: Request, spec: bytes, digest: str) -> str:
+    """Return what makes another upload the same: its order, and the bytes of its list."""
+    return hashlib.sha256(f"{fingerprint(request, spec)}\n{digest}".encode()).hexdigest()
+
+
+@router.post(
+    "/v1/broadcasts/{broadcast}/recipients",
+    operation_id="add_recipients",
+    response_model=Taken,
+    **described(
+        Scope.BROADCASTS_WRITE,
+        *(*_CREATING, "idempotency-key-missing", "not-found", "conflict"),
+        requestBody=asked_part(),
+    ),
+)
+async def add_recipients(broadcast: str, request: Request, parts: TheParts) -> Response:
+    """Add up to 10,000 recipients to a draft that was made without any; start it when it has all.
+
+    Needs an Idempotency-Key: sent again with the same one, a part changes nothing and gets the same answer. A
+    part is taken whole or not at all; who is in an earlier part already is skipped as a duplicate.
+    """
+    kind = media_type(request, JSON, CSV, NDJSON)
+    body = await whole(request)
+    if kind == JSON:
+        values = _values(body)
+
+    def read(column: str | None) -> ListReader:
+        if kind == JSON:
+            return ValuesReader(values, to_column=column)
+        reader = read_list(_source(io.BytesIO(body), "recipients"), ListOptions(to_column=column))
+        return BoundedRows(reader, INLINE_MOST)
+
+    async def work(nonce: str) -> Response:
+        with told_in_fields("/recipients" if kind == JSON else ""):
+            actor, print_ = caller_of(request).actor, fingerprint(request, body)
+            told = await drafts.extend(parts.store, actor, broadcast, read, name=nonce, asked=print_)
+        return json_response(told)
+
+    return await once(request, work, required=True, payload=body)
+
+
+def _values(body: bytes) -> list[Any]:
+    """Return the recipients of a part. Raises Invalid or `Problem` 413."""
+    try:
+        given = msgspec.json.decode(body)
+        values = _read_list(body).recipients
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(Fault(f"not valid JSON: {error}")) from None
+    unknown = given.keys() - {"recipients"}
+    faults = [Fault("there is no such field", f"/{name}") for name in sorted(unknown)]
+    if not values:
+        faults.append(Fault("name at least one", "/recipients"))
+    if faults:
+        raise Invalid(*faults)
+    if len(values or ()) > INLINE_MOST:
+        raise Problem("too-large", f"A part has {INLINE_MOST:,} recipients at most; send another.")
+    return values or []

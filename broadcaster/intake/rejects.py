@@ -1,0 +1,88 @@
+"""Bad rows of a list that was taken without them, kept in Redis for whoever sent it."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from broadcaster.intake.faults import RejectOrder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from broadcaster.store.connection import Store
+
+#: So many rows are kept, and so many bytes of them; the rest is only counted.
+ROWS_KEPT: Final = 100_000
+BYTES_KEPT: Final = 32 * 1024 * 1024
+_BLOCK_ROWS: Final = 500
+_BLOCK_BYTES: Final = 256 * 1024
+_BLOCKS_AT_ONCE: Final = 8
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final = msgspec.msgpack.Decoder(tuple[tuple[str, ...], list[tuple[int, str, list[str]]]])
+
+
+class StoredRejects:
+    """Takes bad rows beside the reading of a list, and gives them away in packed blocks.
+
+    `header` and `kept` are those of earlier parts of the same list.
+    """
+
+    def __init__(self, header: tuple[str, ...] | None = None, *, kept: int = 0) -> None:
+        self.count = 0
+        self._order = RejectOrder(header)
+        self._rows: list[tuple[int, str, Sequence[str]]] = []
+        self._room = ROWS_KEPT - kept
+        self._bytes = BYTES_KEPT
+        self._block = 0
+        self._packed: deque[bytes] = deque()
+
+    def add(self, line: int, reason: str, columns: tuple[str, ...], values: Sequence[str]) -> None:
+        """Take one bad row as it came."""
+        self.count += 1
+        arranged = self._order.arranged(columns, values)
+        size = sum(map(len, arranged))
+        if self._room <= 0 or size > self._bytes:
+            return
+        self._room -= 1
+        self._bytes -= size
+        self._block += size
+        self._rows.append((line, reason, list(arranged)))
+        if len(self._rows) >= _BLOCK_ROWS or self._block >= _BLOCK_BYTES:
+            self._pack()
+
+    def _pack(self) -> None:
+        if self._rows:
+            self._packed.append(zlib.compress(_encode((self._order.header or (), self._rows)), 1))
+        self._rows, self._block = [], 0
+
+    def take(self, *, ended: bool = False) -> list[bytes]:
+        """Return the blocks that are full, all once the list has `ended`; each is given once."""
+        if ended:
+            self._pack()
+        return [self._packed.popleft() for _ in range(len(self._packed))]
+
+
+async def store_rejects(store: Store, broadcast: str, blocks: Sequence[bytes]) -> None:
+    """Add blocks to what is kept for a broadcast. Raises redis' errors."""
+    if blocks:
+        await store.redis.rpush(store.keys.broadcast(broadcast, ":rejects"), *blocks)
+
+
+async def read_rejects(store: Store, broadcast: str) -> AsyncIterator[tuple[str, ...] | list[str]]:
+    """Yield the header, then every row that is kept: line, reason, and the list's own columns."""
+    key, start, header = store.keys.broadcast(broadcast, ":rejects"), 0, False
+    while blocks := await store.redis.lrange(key, start, start + _BLOCKS_AT_ONCE - 1):
+        start += len(blocks)
+        for raw in blocks:
+            columns, rows = _decoder.decode(zlib.decompress(raw))
+            if not header:
+                header = True
+                yield ("line", "reason", *columns)
+            for line, reason, values in rows:
+                yield [str(line), reason, *values]
+    if not header:
+        yield ("line", "reason")

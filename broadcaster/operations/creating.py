@@ -1,0 +1,86 @@
+"""Making a broadcast of a list: the one way, for the command line and the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.intake.senders import POOL_FIELD
+from broadcaster.intake.submit import submit
+from broadcaster.lanes import control
+from broadcaster.operations import audit
+
+if TYPE_CHECKING:
+    from broadcaster.intake.peek import Peeked
+    from broadcaster.intake.rejects import StoredRejects
+    from broadcaster.intake.senders import PoolReader
+    from broadcaster.intake.submit import Submission, Submitted
+    from broadcaster.operations.actor import Actor
+    from broadcaster.operations.orders import Order
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+
+async def create(
+    store: Store,
+    actor: Actor,
+    order: Order,
+    reader: Peeked,
+    *,
+    settings: Settings,
+    read_pool: PoolReader,
+    idempotency_key: str = "",
+    rejects: StoredRejects | None = None,
+) -> Submitted:
+    """Take a list and begin to send to it, unless it is a draft or has its time.
+
+    Raises what `submit` and `Order.lanes` raise; nothing stays queued then, but by a `StoreError` from the
+    very end, which the same request with the same idempotency key gets over.
+    """
+    lanes = await order.lanes(settings, store, read_pool, reader.channels)
+    submission = order.submission(lanes, idempotency_key)
+    done = await submit(store, reader, submission, rejects=rejects)
+    await begin(store, actor, submission, done, draft=order.draft)
+    return done
+
+
+async def begin(
+    store: Store, actor: Actor, submission: Submission, done: Submitted, *, draft: bool = False
+) -> None:
+    """Let senders share the permits of their services, then start; a draft and a scheduled one wait.
+
+    It may be done again: what was begun and broken off is ended.
+    """
+    await _note(store, actor, submission, done.broadcast)
+    known = {raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes"))}
+    calls = [control.share_pool(lane.name, lane.shares) for lane in submission.lanes if lane.shares]
+    for lane in submission.lanes:
+        if lane.pool:
+            await store.redis.hset(store.keys.lane(lane.name), POOL_FIELD, "\n".join(lane.pool))
+            calls += [control.share_pool(name, lane.name) for name in lane.pool if name in known]
+    if not draft:
+        calls.append(control.start(done.broadcast, from_states=("draft",)))
+    answers = await store.run_all(calls) if calls else []
+    if not draft and answers[-1] == "ok":
+        old, new = {"state": "draft"}, {"state": "running"}
+        await audit.record(store, actor, "broadcast.start", done.broadcast, old=old, new=new)
+
+
+async def _note(store: Store, actor: Actor, submission: Submission, broadcast: str) -> None:
+    """Write into the audit who made it, unless that was done: the mark that says so comes after the entry."""
+    key = store.keys.broadcast(broadcast)
+    made_by, total, rejected = await store.redis.hmget(key, "by", "total", "rejected")
+    if made_by:
+        return
+    new: dict[str, Any] = {
+        "name": submission.name,
+        "senders": [lane.name for lane in submission.lanes],
+        "recipients_total": int(total or 0),
+        "priority": str(submission.priority),
+        "on_doubt": str(submission.on_doubt),
+        "schedule_at": submission.schedule_at,
+        "rate": submission.rate,
+        "rejected_total": int(rejected or 0),
+    }
+    given = {name: value for name, value in new.items() if value is not None}
+    await audit.record(store, actor, "broadcast.create", broadcast, new=given)
+    await store.redis.hset(key, "by", actor.who)

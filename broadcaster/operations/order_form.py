@@ -1,0 +1,286 @@
+"""A broadcast as it is asked for in JSON: every field, its bounds, and what is wrong with each."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from broadcaster.domain.addresses import AddressError, parse_address
+from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.content import Content
+from broadcaster.domain.senders import NoSenderError, choose_senders, parse_rate, parse_sender
+from broadcaster.domain.times import TimeError, parse_duration, parse_moment
+from broadcaster.operations.errors import Fault, Invalid, invalid
+from broadcaster.operations.orders import Order, content_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from broadcaster.settings import Settings
+
+INLINE_MOST: Final = 10_000
+UNNAMED: Final = "unnamed"
+_LONGEST_SECONDS: Final = 366 * 86400.0
+_Text = Annotated[str, Field(min_length=1, max_length=500)]
+_Value = str | int | float
+
+
+class OrderForm(BaseModel):
+    """A broadcast: what it says, from whom, to whom, and when."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """What to call it; by default the name of the uploaded list."""
+    from_: Annotated[
+        str | Annotated[list[_Text], Field(min_length=1, max_length=1000)] | None,
+        Field(alias="from", description="Who sends; several share the list by their rates."),
+    ] = None
+    messaging_service_sid: Annotated[str | None, Field(description="A Messaging Service, MG….")] = None
+    body: Annotated[
+        str | None, Field(description="The text; `{{ column }}` is replaced by each row's value.")
+    ] = None
+    content_sid: Annotated[str | None, Field(description="A Content template, HX…, in place of a body.")] = (
+        None
+    )
+    content_variables: Annotated[
+        dict[str, _Value] | None, Field(description="The template's variables; they may hold `{{ column }}`.")
+    ] = None
+    media_urls: Annotated[list[str], Field(max_length=10)] = Field(default_factory=list)
+    recipients: Annotated[
+        list[Any] | None,
+        Field(
+            max_length=INLINE_MOST,
+            description="Addresses, or objects with `to`, `variables` and `reference`; "
+            "longer lists go as multipart.",
+            json_schema_extra={
+                "items": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {
+                            "type": "object",
+                            "required": ["to"],
+                            "properties": {
+                                "to": {"type": "string"},
+                                "reference": {"type": "string"},
+                                "variables": {"type": "object"},
+                            },
+                        },
+                    ]
+                }
+            },
+        ),
+    ] = None
+    schedule_at: Annotated[str | None, Field(description="ISO 8601 with an offset, or in `zone`.")] = None
+    zone: Annotated[str | None, Field(description="The time zone of `schedule_at`, Europe/Berlin.")] = None
+    priority: Literal["urgent", "normal", "bulk"] = "normal"
+    expires_in: Annotated[
+        str | float | None,
+        Field(description="Seconds, or 90m, 2h, 1d: what has not left by then is skipped."),
+    ] = None
+    on_doubt: Literal["resend", "hold"] | None = None
+    rate: Annotated[
+        str | float | None, Field(description="Segments a second over all senders: 50, 1/3s, 100/min.")
+    ] = None
+    draft: Annotated[bool, Field(description="Load only; starting it is another request.")] = False
+    dry_run: Annotated[bool, Field(description="Say what would happen; nothing is kept or sent.")] = False
+    test_to: Annotated[str | None, Field(description="Send only the first message, to this number.")] = None
+    on_invalid: Annotated[
+        Literal["refuse", "skip"], Field(description="What faulty rows do: refuse the list, or stay out.")
+    ] = "refuse"
+    region: Annotated[
+        str | None, Field(pattern="^[A-Za-z]{2}$", description="Country of numbers without +.")
+    ] = None
+    to_column: Annotated[_Text | None, Field(description="The column with the numbers.")] = None
+    options: Annotated[
+        dict[str, _Value | bool],
+        Field(description="Further parameters of Twilio's Create Message, by their names there."),
+    ] = Field(default_factory=dict)
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        """Whoever `from` names."""
+        named = self.from_ or ()
+        return (named,) if isinstance(named, str) else tuple(named)
+
+    @property
+    def content(self) -> Content:
+        """What it says."""
+        return Content(
+            body=self.body,
+            media_urls=tuple(self.media_urls),
+            content_sid=self.content_sid,
+            content_variables={name: str(value) for name, value in (self.content_variables or {}).items()},
+            options={name: _option(value) for name, value in self.options.items()},
+        )
+
+    def order(self, settings: Settings, name: str = "") -> Order:
+        """Return the order; `name` is what to call it where it has no name itself."""
+        return Order(
+            name=self.name or name or UNNAMED,
+            content=self.content,
+            senders=self.senders,
+            service=self.messaging_service_sid,
+            region=(self.region or settings.region or "").upper() or None,
+            priority=Priority(self.priority),
+            on_doubt=OnDoubt(self.on_doubt or settings.on_doubt),
+            schedule_at=None
+            if self.schedule_at is None
+            else parse_moment(self.schedule_at, self.zone).timestamp(),
+            expires_in_seconds=None if self.expires_in is None else _seconds(self.expires_in),
+            rate=None if self.rate is None else parse_rate(str(self.rate)),
+            to_column=self.to_column,
+            draft=self.draft,
+            skips_faults=self.on_invalid == "skip",
+        )
+
+    def faults(self, settings: Settings, unread: frozenset[str], *, late: bool) -> Iterable[Fault]:
+        """Yield what is wrong with fields by themselves and together; those in `unread` are not looked at."""
+        yield from self._time_faults(late=late)
+        for field, read in (("expires_in", _seconds), ("rate", lambda value: parse_rate(str(value)))):
+            if (value := getattr(self, field)) is not None:
+                yield from _told(f"/{field}", read, value)
+        region = self.region or settings.region
+        if self.test_to is not None:
+            yield from _told("/test_to", lambda to: parse_address(to, region), self.test_to)
+        if self.draft and (self.dry_run or self.test_to):
+            yield Fault("a draft is no test: leave `draft` out", "/draft")
+        faulty = list(self._sender_faults(settings, unread))
+        yield from faulty
+        if not unread & {"body", "media_urls", "content_sid", "content_variables", "options"}:
+            known = not (faulty or unread & {"from", "messaging_service_sid"})
+            service = self.messaging_service_sid if known and self.senders else None
+            yield from content_faults(self.content, self._chosen(settings) if known else (), service)
+
+    def _time_faults(self, *, late: bool) -> Iterable[Fault]:
+        if self.schedule_at is None:
+            if self.zone is not None:
+                yield Fault("is the zone of `schedule_at`: give that too", "/zone")
+            return
+        if self.draft:
+            yield Fault("a draft is started by hand: leave `schedule_at` or `draft` out", "/schedule_at")
+        try:
+            at = parse_moment(self.schedule_at, self.zone)
+        except TimeError as error:
+            yield Fault(str(error), "/zone" if "time zone" in str(error) else "/schedule_at")
+            return
+        if not late and at.timestamp() <= time.time():
+            yield Fault("is in the past: leave it out to send now", "/schedule_at")
+
+    def _sender_faults(self, settings: Settings, unread: frozenset[str]) -> Iterable[Fault]:
+        if unread & {"from", "messaging_service_sid"}:
+            return
+        faulty = [
+            fault
+            for index, name in enumerate(self.senders)
+            for fault in _told(
+                f"/from/{index}" if isinstance(self.from_, list) else "/from", parse_sender, name
+            )
+        ]
+        yield from faulty
+        if not faulty:
+            place = "/messaging_service_sid" if self.messaging_service_sid and not self.senders else "/from"
+            yield from _told(place, self._chosen, settings)
+
+    def _chosen(self, settings: Settings) -> tuple[str, ...]:
+        chosen = choose_senders(
+            self.senders,
+            self.messaging_service_sid,
+            default_service=settings.twilio_messaging_service_sid,
+            default_phone=settings.twilio_phone_number,
+            default_whatsapp=settings.twilio_whatsapp_from,
+        )
+        return tuple(sender.name for sender in chosen)
+
+
+def read_form(raw: bytes, settings: Settings, *, late: bool = False) -> OrderForm:
+    """Read a form. `late`: its time may have passed, since it is asked for again.
+
+    Raises `Invalid` with every fault, each with its JSON pointer.
+    """
+    try:
+        given = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(Fault(f"not valid JSON: {error}")) from None
+    if not isinstance(given, dict):
+        raise Invalid(Fault("must be a JSON object"))
+    faults: list[Fault] = []
+    unread: frozenset[str] = frozenset()
+    try:
+        form = OrderForm.model_validate(given)
+    except ValidationError as error:
+        faults = list(_shape_faults(error))
+        unread = frozenset(str(found["loc"][0]) for found in error.errors() if found["loc"])
+        form = OrderForm.model_validate({name: value for name, value in given.items() if name not in unread})
+    invalid([*faults, *form.faults(settings, unread, late=late)])
+    return form
+
+
+def _shape_faults(error: ValidationError) -> Iterable[Fault]:
+    """Return one fault a place: of a field that may be this or that, pydantic tells what each would want."""
+    told: dict[str, str] = {}
+    for found in error.errors(include_url=False, include_input=False):
+        place = [part for part in found["loc"] if not _is_choice(part)]
+        pointer = "".join(f"/{_escaped(str(part))}" for part in place)
+        text = "there is no such field" if found["type"] == "extra_forbidden" else found["msg"]
+        told[pointer] = f"{told[pointer]}; or: {text}" if pointer in told else text
+    outer = {pointer for pointer in told for other in told if other.startswith(f"{pointer}/")}
+    return [Fault(text, pointer) for pointer, text in told.items() if pointer not in outer]
+
+
+def _is_choice(part: str | int) -> bool:
+    """Whether a part of a place is the name of a type in a union."""
+    return isinstance(part, str) and part in _CHOICES
+
+
+_CHOICES: Final = frozenset(
+    ("str", "int", "float", "bool", "list[constrained-str]", "list[str]", "constrained-str")
+)
+
+
+def _told(pointer: str, read: Any, value: Any) -> Iterable[Fault]:
+    try:
+        read(value)
+    except (AddressError, NoSenderError, TimeError, ValueError) as error:
+        yield Fault(as_fields(str(error)), pointer)
+
+
+#: What errors name as the command line has it, and what a field of JSON is called for it.
+_FIELDS: Final = (
+    ("--messaging-service", "`messaging_service_sid`"),
+    ("--content-variables", "`content_variables`"),
+    ("--to-column COLUMN", "`to_column`"),
+    ("--from", "`from`"),
+    ("--region", "`region`"),
+)
+
+
+def as_fields(text: str) -> str:
+    """Return an error's text with fields in place of the command line's options."""
+    for option, name in _FIELDS:
+        text = text.replace(option, name)
+    return text
+
+
+def _seconds(value: str | float) -> float:
+    seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST_SECONDS):
+        raise TimeError("must be above 0 and at most a year")
+    return seconds
+
+
+def _option(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
+
+
+def said_of(form: OrderForm) -> Mapping[str, Any]:
+    """Return the form in JSON's types as it was given, the list left out: for comparing and for the audit."""
+    return form.model_dump(by_alias=True, exclude_unset=True, exclude={"recipients"})

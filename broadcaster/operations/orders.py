@@ -1,0 +1,121 @@
+"""What somebody asks to be broadcast, read and checked: the same for the command line and the API."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.content import Content, ContentError, compile_content
+from broadcaster.domain.create_message import check_content
+from broadcaster.intake.senders import lanes_offline, resolve_lanes, senders_for
+from broadcaster.intake.submit import Submission
+from broadcaster.operations.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from broadcaster.domain.addresses import Channel
+    from broadcaster.intake.senders import Lane, PoolReader
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+#: Where each of Create Message's parameters is in an order; others are its `options`.
+_POINTERS: Final = {
+    "Body": "/body",
+    "MediaUrl": "/media_urls",
+    "ContentSid": "/content_sid",
+    "ContentVariables": "/content_variables",
+    "From": "/from",
+    "MessagingServiceSid": "/messaging_service_sid",
+}
+#: Twilio's own number for tests: what is wrong with a text is mostly wrong whoever sends it.
+_ANY_SENDER: Final = "+15005550006"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Everything about a broadcast but its list; `schedule_at` in unix seconds.
+
+    `senders` and `service` are as they were named, `rate` is segments a second over all of them, `draft`
+    leaves the start to somebody else, `skips_faults` takes a list's good rows though others are faulty.
+    """
+
+    name: str
+    content: Content
+    senders: tuple[str, ...] = ()
+    service: str | None = None
+    region: str | None = None
+    priority: Priority = Priority.NORMAL
+    on_doubt: OnDoubt = OnDoubt.RESEND
+    schedule_at: float | None = None
+    expires_in_seconds: float | None = None
+    rate: float | None = None
+    to_column: str | None = None
+    delimiter: str | None = None
+    draft: bool = False
+    skips_faults: bool = False
+
+    def submission(self, lanes: Sequence[Lane], idempotency_key: str = "") -> Submission:
+        """Return what intake takes, once it is known who sends."""
+        return Submission(
+            name=self.name,
+            content=self.content,
+            lanes=tuple(lanes),
+            messaging_service_sid=self.pool_service,
+            region=self.region,
+            priority=self.priority,
+            on_doubt=self.on_doubt,
+            schedule_at=self.schedule_at,
+            expires_in_seconds=self.expires_in_seconds,
+            rate=self.rate,
+            idempotency_key=idempotency_key,
+            list_options=(
+                ("to_column", self.to_column),
+                ("delimiter", self.delimiter),
+                ("on_invalid", "skip" if self.skips_faults else None),
+            ),
+        )
+
+    @property
+    def pool_service(self) -> str | None:
+        """The service whose pool the named senders are from."""
+        return self.service if self.senders else None
+
+    async def lanes(
+        self, settings: Settings, store: Store, read_pool: PoolReader, channels: Collection[Channel] = ()
+    ) -> tuple[Lane, ...]:
+        """Return who sends to a list of these channels, at which pace.
+
+        Raises AddressError or NoSenderError, what `read_pool` raises, and redis' errors.
+        """
+        senders = senders_for(settings, self.senders, self.service, channels)
+        return tuple(await resolve_lanes(senders, store, read_pool, self.pool_service))
+
+    def lanes_offline(self, settings: Settings, channels: Collection[Channel] = ()) -> tuple[Lane, ...]:
+        """Return who sends as far as it can be known without Redis and Twilio; raises like `lanes`."""
+        return tuple(lanes_offline(senders_for(settings, self.senders, self.service, channels)))
+
+
+def content_faults(content: Content, senders: Sequence[str], service: str | None) -> list[Fault]:
+    """Return everything that is wrong with a content, whoever the recipients are."""
+    found: dict[str, Fault] = {}
+    try:
+        compile_content(content)
+    except ContentError as error:
+        place = "/content_variables" if "content variable" in str(error) else "/body"
+        found[place] = Fault(str(error), place)
+    for name in senders or ((service,) if service else (_ANY_SENDER,)):
+        is_service = name.startswith("MG")
+        faults = check_content(
+            content,
+            from_=None if is_service else name,
+            messaging_service_sid=name if is_service else service,
+            now=time.time(),
+        )
+        for fault in faults:
+            code = f" (Twilio {fault.twilio_code})" if fault.twilio_code else ""
+            place = _POINTERS.get(fault.parameter, f"/options/{fault.parameter}")
+            found.setdefault(place, Fault(f"{fault.rule}{code}", place))
+    return list(found.values())
