@@ -39,9 +39,9 @@ for _, b in ipairs(cmsgpack.unpack(ARGV[9])) do
   redis.call('HINCRBY', flow, 'recipients', b[7])
   redis.call('HINCRBY', flow, 'segments', b[8])
 end
-total = redis.call('HINCRBY', key, 'total', total)
+local whole = redis.call('HINCRBY', key, 'total', total)
 for _, block in ipairs(cmsgpack.unpack(ARGV[10])) do redis.call('RPUSH', key .. ':rejects', block) end
 if tonumber(ARGV[11]) > 0 then redis.call('HINCRBY', key, 'rejected', ARGV[11]) end
 redis.call('RPUSH', key .. ':seen', ARGV[8])
-redis.call('HSET', key .. ':chunks', name, cmsgpack.pack({ARGV[6], ARGV[7], total}))
-return {'ok', ARGV[6], ARGV[7], total}
+redis.call('HSET', key .. ':chunks', name, cmsgpack.pack({ARGV[6], ARGV[7], whole}))
+return {'ok', ARGV[6], ARGV[7], whole}
