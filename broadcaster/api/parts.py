@@ -47,7 +47,7 @@ class Needs:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def __call__(self, request: Request) -> Caller:
+    def __call__(self, request: Request) -> Any:  # FastAPI must be able to read each annotation
         """Return the caller. Raises `Problem` 403."""
         caller = caller_of(request)
         caller.need(self.scope)
