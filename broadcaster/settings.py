@@ -72,7 +72,6 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -125,7 +125,8 @@ async def test_a_list_that_lags_costs_nobody_a_second_message(
 # -- a list that can't be read to its end
 
 
-@pytest.mark.parametrize("status", [500, pytest.param(429, marks=pytest.mark.slow)])
+@pytest.mark.slow  # in the default tests: test_settle, a list that is not whole
+@pytest.mark.parametrize("status", [500, 429])
 async def test_half_a_reading_proves_no_absence_but_what_it_shows_is_there(
     tmp_path: Path, status: int
 ) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("replicas", "sentinels"), [(1, 1), pytest.param(2, 3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("replicas", "sentinels"), [(1, 1), (2, 3)])
 async def test_a_primary_that_dies_while_its_workers_live(
     tmp_path: Path, replicas: int, sentinels: int
 ) -> None:

@@ -11,11 +11,9 @@ from killing import kill_at
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The page of the list is one that a settling worker reads.
 POINTS = {
     Victim.WORKER: (
         "held before it is accepted",
-        "half a page of the list came",
         "its 201 was just written",
     ),
     Victim.REDIS: (
@@ -23,7 +21,6 @@ POINTS = {
         "its answer is lost",
         "half an outcome is heard",
         "an intent's yes is lost",
-        "half a page of the list came",
     ),
 }
 

@@ -98,7 +98,7 @@ async def test_an_emptied_redis_stops_everything_and_a_backup_goes_on(tmp_path: 
 @pytest.mark.parametrize(
     ("kind", "policy"),
     [
-        ("snapshot", OnDoubt.RESEND),
+        pytest.param("snapshot", OnDoubt.RESEND, marks=pytest.mark.slow),
         pytest.param("files", OnDoubt.RESEND, marks=pytest.mark.slow),
         pytest.param("files", OnDoubt.HOLD, marks=pytest.mark.slow),
     ],

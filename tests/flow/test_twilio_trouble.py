@@ -132,7 +132,7 @@ def seconds_to(part: list[dict[str, Any]], limit: int) -> float:
 @pytest.mark.parametrize(
     ("faults", "workers", "seconds"),
     [
-        ({"error": 0.5, "error_after": 0.5}, 2, 2),
+        pytest.param({"error": 0.5, "error_after": 0.5}, 2, 2, marks=pytest.mark.slow),
         pytest.param({"error": 1.0}, 3, 90, marks=MINUTES),
         pytest.param({"error_after": 1.0}, 3, 90, marks=MINUTES),
     ],

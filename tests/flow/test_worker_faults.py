@@ -113,7 +113,8 @@ runpy.run_module('workers', run_name='__main__')
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and RLIMIT_AS")
-@pytest.mark.parametrize("spared", [1, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("spared", [1, 2000])
 async def test_a_worker_without_memory_ends_and_loses_nobody(tmp_path: Path, spared: int) -> None:
     """Of what it hoards it lets go the last few blocks: the errors come at once, or a little later."""
     async with deployment(tmp_path, workers=0, latency_ms=30) as run:
