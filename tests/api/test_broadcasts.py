@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from commanding import Desk, accepted, simulated_twilio
-from serving import Api, key_for, serving
+from hosting import Hosted, hosting
+from serving import key_for
 
 from broadcaster.domain.api_keys import Scope
 from broadcaster.ledger.optouts import opt_out
@@ -28,7 +30,16 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 SENDER = "12345"
-CREDENTIALS = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": "simulator"}
+
+
+def settings(twilio: str) -> dict[str, Any]:
+    """Return the settings of who sends through the simulator."""
+    return {
+        "twilio_account_sid": ACCOUNT_SID,
+        "twilio_auth_token": "simulator",
+        "twilio_api_base_url": twilio,
+        "twilio_phone_number": SENDER,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +50,18 @@ def twilio() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def worker(api: Api, folder: Path) -> Iterator[None]:
+def worker(store: Store, twilio: str, folder: Path) -> Iterator[None]:
     """Run a worker beside the API."""
-    environment = {**api.environment, "BROADCASTER_METRICS_PORT": "0"}
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("BROADCASTER_")},
+        **{name.upper(): value for name, value in settings(twilio).items()},
+        "REDIS_URL": store.url,
+        "BROADCASTER_KEY_PREFIX": store.keys.prefix.rstrip(":"),
+        "BROADCASTER_METRICS_PORT": "0",
+    }
+    command = [sys.executable, "-m", "workers"]
     log = (folder / "worker.log").open("wb")
-    with (
-        log,
-        subprocess.Popen(
-            [sys.executable, "-m", "workers"], env=environment, cwd=folder, stdout=log, stderr=log
-        ) as process,
-    ):
+    with log, subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log) as process:
         try:
             yield
         finally:
@@ -60,7 +73,7 @@ def number(place: int) -> str:
     return f"+1415555{place:04d}"
 
 
-async def post(api: Api, path: str, key: str = "", **given: Any) -> httpx.Response:
+async def post(api: Hosted, path: str, key: str = "", **given: Any) -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
     return await api.client.post(path, json=given, headers=headers)
 
@@ -75,7 +88,7 @@ def multipart(spec: Any, rows: str, filename: str = "people.csv") -> list[tuple[
     return [("spec", (None, json.dumps(spec), "application/json")), ("recipients", (filename, rows))]
 
 
-async def pages(api: Api, path: str, **query: Any) -> list[dict[str, Any]]:
+async def pages(api: Hosted, path: str, **query: Any) -> list[dict[str, Any]]:
     """Return everything that a list holds, page by page."""
     found: list[dict[str, Any]] = []
     cursor: str | None = ""
@@ -90,8 +103,7 @@ async def pages(api: Api, path: str, **query: Any) -> list[dict[str, Any]]:
 
 
 async def test_the_whole_path(store: Store, twilio: str, tmp_path: Path, wait_until: type_of_wait) -> None:
-    settings = {**CREDENTIALS, "TWILIO_API_BASE_URL": twilio, "TWILIO_PHONE_NUMBER": SENDER}
-    async with serving(store, **settings) as api:
+    async with hosting(store, **settings(twilio)) as api:
         recipients = [
             {"to": number(1), "reference": "a-1", "variables": {"name": "Ada"}},
             {"to": number(2), "reference": "a-2", "variables": {"name": "=1+1"}},
@@ -103,7 +115,7 @@ async def test_the_whole_path(store: Store, twilio: str, tmp_path: Path, wait_un
         assert made.headers["location"] == f"/v1/broadcasts/{shown['id']}"
         assert (shown["name"], shown["state"], shown["total"]) == ("flood", "running", 3)
         assert shown["counts"]["queued"] == 2
-        with worker(api, tmp_path):
+        with worker(store, twilio, tmp_path):
             path = made.headers["location"]
 
             async def ended() -> Any:
@@ -138,11 +150,18 @@ async def test_the_whole_path(store: Store, twilio: str, tmp_path: Path, wait_un
 
 
 async def test_what_is_wrong_with_an_order_is_said_at_once(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
         wrong = {
-            **{"body": "x" * 1601, "media_urls": ["ftp://x"], "from": ["+15550000001", "12"], "rate": "fast"},
-            **{"expires_in": "soon", "schedule_at": "2020-01-01T00:00Z", "priority": "top", "bogus": 1},
-            **{"options": {"Nonsense": "1"}, "test_to": "1"},
+            "body": "x" * 1601,
+            "media_urls": ["ftp://x"],
+            "from": ["+15550000001", "12"],
+            "rate": "fast",
+            "expires_in": "soon",
+            "schedule_at": "2020-01-01T00:00Z",
+            "priority": "top",
+            "bogus": 1,
+            "options": {"Nonsense": "1"},
+            "test_to": "1",
         }
         answer = await post(api, "/v1/broadcasts", **wrong)
         assert sorted(pointers(answer)) == [
@@ -172,7 +191,7 @@ async def test_what_is_wrong_with_an_order_is_said_at_once(store: Store) -> None
 
 
 async def test_uploaded_lists(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
         rows = "to,name\n" + "".join(f"{number(i)},P{i}\n" for i in range(40)) + "12,Ada\nx,=cmd()\n"
         spec = {"body": "Hi {{ name }}", "draft": True}
         refused = await api.client.post("/v1/broadcasts", files=multipart(spec, rows))
@@ -190,7 +209,8 @@ async def test_uploaded_lists(store: Store) -> None:
         )
         rejects = (await api.client.get(f"/v1/broadcasts/{shown['id']}/rejects")).text.splitlines()
         assert rejects[0] == "line,reason,to,name"
-        assert rejects[1].startswith("42,") and rejects[1].endswith(",12,Ada")
+        assert rejects[1].startswith("42,")
+        assert rejects[1].endswith(",12,Ada")
         assert rejects[2].endswith(",x,'=cmd()")
 
         lines = "".join(json.dumps({"to": number(i), "variables": {"name": "N"}}) + "\n" for i in range(30))
@@ -225,12 +245,11 @@ async def test_uploaded_lists(store: Store) -> None:
 async def test_a_dry_run_and_a_test_are_those_of_the_command_line(
     store: Store, twilio: str, tmp_path: Path
 ) -> None:
-    settings = {**CREDENTIALS, "TWILIO_API_BASE_URL": twilio, "TWILIO_PHONE_NUMBER": SENDER}
     desk = Desk(tmp_path, twilio, {})
     name = desk.write("people.csv", "to,name", *(f"{number(i % 9)},é{i}" for i in range(12)), "12,Eve")
     code, out, _ = desk.call("send", name, "--body", "Hi {{ name }}", "--dry-run", "--json")
     assert code == 2
-    async with serving(store, **settings) as api:
+    async with hosting(store, **settings(twilio)) as api:
         rows = (tmp_path / name).read_text()
         spec = {"body": "Hi {{ name }}"}
         dry = await api.client.post("/v1/broadcasts", files=multipart({**spec, "dry_run": True}, rows))
@@ -254,7 +273,7 @@ async def test_a_dry_run_and_a_test_are_those_of_the_command_line(
 
 async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
     await store.run(opt_out([number(3)], "test"))
-    async with serving(store) as api:
+    async with hosting(store) as api:
         made = await post(api, "/v1/broadcasts", draft=True, body="Hi {{ name }}", on_invalid="skip")
         assert made.status_code == 202, made.text
         draft = made.json()
@@ -267,7 +286,12 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
         assert (await post(api, path, recipients=people(1))).status_code == 400
         first = await post(api, path, "one", recipients=people(1, 2, 3))
         assert first.json() == {
-            **{"rows": 3, "recipients": 2, "duplicates": 0, "opted_out": 1, "rejected": 0, "total": 3}
+            "rows": 3,
+            "recipients": 2,
+            "duplicates": 0,
+            "opted_out": 1,
+            "rejected": 0,
+            "total": 3,
         }
         again = await post(api, path, "one", recipients=people(1, 2, 3))
         assert again.headers["idempotent-replayed"] == "true"
@@ -279,7 +303,12 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             path, content=csv, headers={"Content-Type": "text/csv", "Idempotency-Key": "two"}
         )
         assert second.json() == {
-            **{"rows": 5, "recipients": 2, "duplicates": 2, "opted_out": 0, "rejected": 1, "total": 7}
+            "rows": 5,
+            "recipients": 2,
+            "duplicates": 2,
+            "opted_out": 0,
+            "rejected": 1,
+            "total": 7,
         }
         # the day after the answers are forgotten, the draft still knows its parts
         for key in await store.redis.keys(store.keys.plain("once:*")):
@@ -305,7 +334,8 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             number(i) for i in (1, 2, 4, 5, *range(100, 225))
         }
         rejects = (await api.client.get(f"{made.headers['location']}/rejects")).text.splitlines()
-        assert len(rejects) == 2 and rejects[1].endswith(",12,Eve")
+        assert len(rejects) == 2
+        assert rejects[1].endswith(",12,Eve")
 
         whole = await post(api, "/v1/broadcasts", draft=True, body="Hi", recipients=[number(1)])
         closed = await post(api, f"{whole.headers['location']}/recipients", "k", recipients=[number(2)])
@@ -315,7 +345,7 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
 
 
 async def test_lists_of_broadcasts(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
 
         async def make(name: str, **more: Any) -> str:
             answer = await post(api, "/v1/broadcasts", name=name, body="x", recipients=[number(1)], **more)
