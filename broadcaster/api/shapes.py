@@ -66,6 +66,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "waits_for": {"+14155550100": "its pace of 50/s"},
     "in_doubt": None,
     "retried": 0,
+    "rejected": 0,
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
@@ -92,8 +93,28 @@ class Broadcast(BaseModel):
     waits_for: dict[str, str] = Field(description="What each sender waits for, for people.")
     in_doubt: Doubt | None
     retried: int
+    rejected: int = Field(description="Faulty rows that were left out.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
     started_at: int | None
     finished_at: int | None
+
+
+class Message(BaseModel):
+    """One recipient's message now. Times are in unix seconds."""
+
+    id: str
+    broadcast: str
+    to: str
+    reference: str | None = Field(description="Your own id.")
+    sender: str
+    state: str = Field(examples=["accepted"])
+    code: int | None
+    meaning: str | None
+    sid: str | None = Field(description="Twilio's.")
+    attempts: int
+    segments: int
+    evidence: str | None = Field(description="What its state is known by.")
+    attempted_at: int | None
+    changed_at: int | None
