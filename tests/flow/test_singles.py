@@ -23,6 +23,7 @@ from broadcaster.intake.submit import SubmissionError
 from broadcaster.lanes import control
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.reporting.messages import find_number, read_message
+from broadcaster.store.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -280,6 +281,18 @@ async def test_more_than_a_batch_at_once_is_several_batches(store: Store) -> Non
             told = await read_message(store, message.id)
             assert told is not None
             assert told[0].to == message.to
+
+
+async def test_a_process_that_ends_tells_who_waits(store: Store) -> None:
+    async with singles_of(store) as singles:
+        await singles.post(one(0))
+        posts = [asyncio.create_task(singles.post(one(i))) for i in range(3)]
+        await asyncio.sleep(0)
+        assert singles._commit._writing is not None
+        await asyncio.sleep(0)
+        singles._commit._writing.cancel()
+        answers = await asyncio.gather(*posts, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Unreachable}
 
 
 async def test_a_caller_who_goes_leaves_the_others_alone(store: Store) -> None:
