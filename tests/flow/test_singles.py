@@ -220,6 +220,9 @@ async def test_everything_that_is_wrong_is_said_at_once(store: Store) -> None:
         assert await refused(singles, one(0, "x" * 1601)) == [("/body", 21617)]
         assert await refused(singles, one(0, "{{ x")) == [("/body", 0)]
         assert await refused(singles, one(0, "\ud800")) == [("/body", 0)]
+        for wrong in (0.0, -1.0, float("nan"), float("inf")):
+            asked = one(0, expires_in_seconds=wrong, rate=wrong)
+            assert await refused(singles, asked) == [("/expires_in", 0), ("/rate", 0)]
         assert await refused(singles, one(0)._replace(to=[])) == [("/to", 0)]
         assert await refused(singles, one(0)._replace(to=[Person(number(i)) for i in range(101)])) == [
             ("/to", 0)
