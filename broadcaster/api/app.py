@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from broadcaster import __version__
 from broadcaster.api import (
@@ -100,7 +103,18 @@ def _lifespan(parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Lifesp
 
 async def _told(request: Request, error: Exception) -> Response:
     """Answer an error in the shape that its path speaks."""
-    problem = None
     if isinstance(error, RequestValidationError):
-        problem = not_json(error, request.headers.get("content-type", ""))
-    return shaped(problem or problem_of(error), request.url.path)
+        error = not_json(error, request.headers.get("content-type", "")) or error
+    elif isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error = HTTPException(error.status_code, headers={"Allow": _allowed(request)})
+    return shaped(problem_of(error), request.url.path)
+
+
+def _allowed(request: Request) -> str:
+    """Return what a path takes; a router names the methods of one of its routes only."""
+    found: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        route = context.original_route
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))

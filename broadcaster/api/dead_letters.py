@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from broadcaster.api.once import once
 from broadcaster.api.pages import USUAL, Cursor, How, Limit, Page, begin, export, exported, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.shapes import LONGEST_NAME, Asked
+from broadcaster.api.shapes import LONGEST_NAME, Asked, answer
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import audit
 from broadcaster.operations import dead_letters as acts
@@ -231,10 +232,14 @@ async def export_(
 )
 async def replay(request: Request, chosen: ChosenToSend) -> Any:
     """Send dead letters again, at the pace of their senders; each once, however often this is asked."""
-    store = parts_of(request).store
-    found = await acts.find_to_send(store, chosen.wanted(), even_unknown=chosen.even_unknown)
-    done = await acts.send_again(store, caller_of(request).actor, found)
-    return acts.summary(found, done, "replayed")
+
+    async def work(_: str) -> Response:
+        store = parts_of(request).store
+        found = await acts.find_to_send(store, chosen.wanted(), even_unknown=chosen.even_unknown)
+        done = await acts.send_again(store, caller_of(request).actor, found)
+        return answer(acts.summary(found, done, "replayed"))
+
+    return await once(request, work)
 
 
 @router.post(
@@ -246,7 +251,11 @@ async def replay(request: Request, chosen: ChosenToSend) -> Any:
 )
 async def discard(request: Request, chosen: Chosen) -> Any:
     """Lay dead letters down: they count as skipped from then on, and can't be sent again."""
-    store = parts_of(request).store
-    found = await acts.find(store, chosen.wanted())
-    done = await acts.discard(store, caller_of(request).actor, found)
-    return acts.summary(found, done, "discarded")
+
+    async def work(_: str) -> Response:
+        store = parts_of(request).store
+        found = await acts.find(store, chosen.wanted())
+        done = await acts.discard(store, caller_of(request).actor, found)
+        return answer({"discarded": done.changed, "unchanged": done.unchanged})
+
+    return await once(request, work)

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from broadcaster.api.gate import TWILIO_PREFIX
+from broadcaster.api.once import HEADER, LONGEST
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
 from broadcaster.api.webhooks_out import webhooks
 from broadcaster.domain.api_keys import SCOPE_WORDS
@@ -54,10 +55,10 @@ _LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
         "cancel": ("cancel_broadcast", {"id": "$response.body#/id"}),
         "delete": ("delete_broadcast", {"id": "$response.body#/id"}),
     },
-    ("cancel_broadcast", "200"): {
-        "read": ("get_broadcast", {"id": "$response.body#/id"}),
-        "delete": ("delete_broadcast", {"id": "$response.body#/id"}),
-    },
+    ("start_broadcast", "200"): {"pause": ("pause_broadcast", {"id": "$response.body#/id"})},
+    ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"id": "$response.body#/id"})},
+    ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"id": "$response.body#/id"})},
+    ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"id": "$response.body#/id"})},
     ("create_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
     ("list_broadcasts", "200"): {"read": ("get_broadcast", {"id": "$response.body#/data/0/id"})},
     ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
@@ -65,6 +66,13 @@ _LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
     ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
     ("create_event_endpoint", "201"): {"read": ("get_event_endpoint", {"id": "$response.body#/id"})},
 }
+#: Operations that take an Idempotency-Key (once.py).
+_ONCE: Final = frozenset(
+    {
+        *("create_broadcast", "add_recipients", "create_messages", "create_event_endpoint"),
+        *("add_opt_outs", "replay_dead_letters", "discard_dead_letters"),
+    }
+)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -92,6 +100,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     components["schemas"] |= {"Problem": _PROBLEM, "TwilioError": _TWILIO_ERROR}
     components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
     components["securitySchemes"] = _SCHEMES
+    components["parameters"] = {"IdempotencyKey": _KEY}
     operations: dict[str, dict[str, Any]] = {}
     for path, item in described["paths"].items():
         for method in _METHODS:
@@ -124,6 +133,8 @@ def _examples() -> dict[str, Any]:
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
     """Give an operation its security and every answer it may get."""
+    if operation["operationId"] in _ONCE:
+        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
@@ -157,8 +168,8 @@ def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
         found.add(404)
     if "requestBody" in operation:
         found |= {400, 408, 413, 415, 422}
-    if any(parameter["in"] == "header" for parameter in parameters):
-        found |= {400, 409}
+    if operation["operationId"] in _ONCE:
+        found |= {400, 409, 422}
     return found
 
 
@@ -185,6 +196,15 @@ _SCHEMES: Final = {
     },
 }
 _TEXT: Final = {"type": "string"}
+_KEY: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Any text, another for each new request: sent again with the same one, the request is not "
+    "carried out again but answered as before (`Idempotent-Replayed: true`). Kept for a day.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
+    "example": "3f6c1c7e-5d0f-4c1b-9a55-0e9a1c0d7b42",
+}
 _PROBLEM: Final = {
     "title": "Problem",
     "description": "What went wrong (RFC 9457).",

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from broadcaster.api.once import once
 from broadcaster.api.pages import USUAL, Cursor, How, Limit, Page, begin, export, exported, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.shapes import LONGEST_NAME, Asked
+from broadcaster.api.shapes import LONGEST_NAME, Asked, answer
 from broadcaster.domain.addresses import AddressError, parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.senders import parse_sender
@@ -131,21 +132,31 @@ async def export_(request: Request, how: How = Format.CSV) -> Any:
 )
 async def add(request: Request, asked: NewOptOuts) -> Any:
     """Write to these numbers no more; messages that wait for them are skipped. Twice changes nothing."""
-    parts = parts_of(request)
+
+    async def work(_: str) -> Response:
+        parts = parts_of(request)
+        addresses = _addresses(asked, parts.settings.region)
+        scope = _scope(asked.sender) if asked.sender else EVERYWHERE
+        actor = caller_of(request).actor
+        changed = await acts.add(parts.store, actor, addresses, scope=scope, source=asked.source)
+        return answer({"changed": changed, "given": len(addresses)})
+
+    return await once(request, work)
+
+
+def _addresses(asked: NewOptOuts, region: str | None) -> list[str]:
+    """Return them in Twilio's form. Raises Invalid, naming all that are none."""
     texts = [asked.address] if asked.address is not None else asked.addresses or []
     pointer = "/address" if asked.address is not None else "/addresses/{}"
     addresses: list[str] = []
     faults: list[Fault] = []
     for number, text in enumerate(texts):
         try:
-            addresses.append(parse_address(text, parts.settings.region))
+            addresses.append(parse_address(text, region))
         except AddressError as error:
             faults.append(Fault(str(error), pointer.format(number)))
     invalid(faults)
-    scope = _scope(asked.sender) if asked.sender else EVERYWHERE
-    actor = caller_of(request).actor
-    changed = await acts.add(parts.store, actor, addresses, scope=scope, source=asked.source)
-    return {"changed": changed, "given": len(addresses)}
+    return addresses
 
 
 @router.delete(

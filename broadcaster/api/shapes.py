@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import Body, Path
+import msgspec
+from fastapi import Body, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST_NAME: Final = 100
@@ -26,6 +27,11 @@ class Reason(Asked):
 
 WhyOrNothing = Annotated[Reason | None, Body()]
 BroadcastId = Annotated[str, Path(alias="id", max_length=LONGEST_NAME, description="The broadcast's id.")]
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Return JSON's types as an answer that can be kept and given again."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class CodeCount(BaseModel):

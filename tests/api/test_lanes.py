@@ -29,6 +29,8 @@ async def test_senders_come_in_pages_and_by_name(store: Store) -> None:
         assert forged.json()["errors"][0]["parameter"] == "cursor"
         assert (await client.get("/v1/senders?limit=0")).status_code == 422
         assert (await client.get("/v1/senders/12345")).status_code == 404
+        neither = await client.put("/v1/senders/12345")
+        assert (neither.status_code, neither.headers["allow"]) == (405, "GET, PATCH")
 
 
 @pytest.mark.parametrize("spelled", ["+14155550100", "%2B14155550100", "%2014155550100", "14155550100"])

@@ -76,6 +76,21 @@ async def test_every_fault_is_told_and_nothing_is_done(store: Store) -> None:
         assert (await page(store, what="opt_out"))[0].target == "1,000 numbers"
 
 
+async def test_a_key_for_a_request_answers_it_again(store: Store) -> None:
+    async with api_here(store) as (client, _):
+        once = {"Idempotency-Key": "a-1"}
+        asked = {"addresses": [number(1), number(2)]}
+        first = await client.post("/v1/opt-outs", json=asked, headers=once)
+        again = await client.post("/v1/opt-outs", json=asked, headers=once)
+        assert again.json() == first.json() == {"changed": 2, "given": 2}
+        assert again.headers["idempotent-replayed"] == "true"
+        other = await client.post("/v1/opt-outs", json={"address": number(3)}, headers=once)
+        assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+        bad = await client.post("/v1/opt-outs", json={"address": "0"}, headers={"Idempotency-Key": "a-2"})
+        assert bad.json()["errors"][0]["pointer"] == "/address"
+        assert len(await page(store, what="opt_out")) == 1
+
+
 async def test_pages_meet_everybody_once_while_others_come_and_go(store: Store) -> None:
     stay = [number(i) for i in range(0, 60, 2)]
     await store.run(opt_out(stay, "test"))
