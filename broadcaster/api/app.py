@@ -20,6 +20,7 @@ from broadcaster.api import (
     broadcasts,
     dead_letters,
     docs,
+    event_endpoints,
     everything,
     health,
     lanes,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
-    *(dead_letters, everything, audit, docs, twilio_like),
+    *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
 )
 
 
