@@ -9,17 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from broadcaster.api.broadcast_making import json_response
-from broadcaster.api.broadcast_shapes import (
-    CSV,
-    NDJSON,
-    Broadcast,
-    BroadcastPage,
-    MessagePage,
-    described,
-)
+from broadcaster.api.broadcast_shapes import CSV, NDJSON, described
 from broadcaster.api.cursors import PAGE_MOST, PAGE_USUAL
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
+from broadcaster.api.shapes import Broadcast, BroadcastPage, MessagePage
 from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import BroadcastState  # noqa: TC001 - FastAPI reads the signature

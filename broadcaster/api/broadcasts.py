@@ -11,20 +11,11 @@ from fastapi import APIRouter, Request, Response
 
 from broadcaster.api.bodies import media_type, whole
 from broadcaster.api.broadcast_making import Making, json_response, told_in_fields
-from broadcaster.api.broadcast_shapes import (
-    CSV,
-    JSON,
-    MULTIPART,
-    NDJSON,
-    Broadcast,
-    Taken,
-    asked,
-    asked_part,
-    described,
-)
+from broadcaster.api.broadcast_shapes import CSV, JSON, MULTIPART, NDJSON, Taken, asked, asked_part, described
 from broadcaster.api.once import fingerprint, once, reused, turn
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
+from broadcaster.api.shapes import Broadcast
 from broadcaster.api.uploads import BoundedRows, Upload
 from broadcaster.domain.api_keys import Scope
 from broadcaster.intake.read_ahead import in_thread

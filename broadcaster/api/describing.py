@@ -46,30 +46,29 @@ _TAGS: Final = {
     "health": "For probes and Prometheus.",
 }
 #: From an answer to what it leads to: (operation, its status) → name: (operation, {parameter: expression}).
-_LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
+LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
     ("create_broadcast", "202"): {
-        "read": ("get_broadcast", {"id": "$response.body#/id"}),
-        "messages": ("list_broadcast_messages", {"id": "$response.body#/id"}),
-        "start": ("start_broadcast", {"id": "$response.body#/id"}),
-        "pause": ("pause_broadcast", {"id": "$response.body#/id"}),
-        "cancel": ("cancel_broadcast", {"id": "$response.body#/id"}),
-        "delete": ("delete_broadcast", {"id": "$response.body#/id"}),
+        "read": ("get_broadcast", {"broadcast": "$response.body#/id"}),
+        "messages": ("list_broadcast_messages", {"broadcast": "$response.body#/id"}),
+        "start": ("start_broadcast", {"broadcast": "$response.body#/id"}),
+        "pause": ("pause_broadcast", {"broadcast": "$response.body#/id"}),
+        "cancel": ("cancel_broadcast", {"broadcast": "$response.body#/id"}),
+        "delete": ("delete_broadcast", {"broadcast": "$response.body#/id"}),
     },
-    ("start_broadcast", "200"): {"pause": ("pause_broadcast", {"id": "$response.body#/id"})},
-    ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"id": "$response.body#/id"})},
-    ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"id": "$response.body#/id"})},
-    ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"id": "$response.body#/id"})},
-    ("create_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
-    ("list_broadcasts", "200"): {"read": ("get_broadcast", {"id": "$response.body#/data/0/id"})},
+    ("start_broadcast", "200"): {"pause": ("pause_broadcast", {"broadcast": "$response.body#/id"})},
+    ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"broadcast": "$response.body#/id"})},
+    ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"broadcast": "$response.body#/id"})},
+    ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"broadcast": "$response.body#/id"})},
+    ("send_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
+    ("list_broadcasts", "200"): {"read": ("get_broadcast", {"broadcast": "$response.body#/data/0/id"})},
     ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
     ("pause_sender", "200"): {"resume": ("resume_sender", {"name": "$response.body#/name"})},
     ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
-    ("create_event_endpoint", "201"): {"read": ("get_event_endpoint", {"id": "$response.body#/id"})},
 }
 #: Operations that take an Idempotency-Key (once.py).
-_ONCE: Final = frozenset(
+ONCE: Final = frozenset(
     {
-        *("create_broadcast", "add_recipients", "create_messages", "create_event_endpoint"),
+        *("create_broadcast", "add_recipients", "send_messages"),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters"),
     }
 )
@@ -133,7 +132,7 @@ def _examples() -> dict[str, Any]:
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
     """Give an operation its security and every answer it may get."""
-    if operation["operationId"] in _ONCE:
+    if operation["operationId"] in ONCE:
         operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
@@ -141,14 +140,17 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     for status in _statuses(path, operation) - {int(s) for s in responses if s.isdigit()}:
         responses[str(status)] = {}
     for status, response in responses.items():
-        if not status.isdigit() or int(status) < 400 or "content" in response:  # noqa: PLR2004 - HTTP's bound
+        if not status.isdigit() or int(status) < 400:  # noqa: PLR2004 - HTTP's bound
             continue
         if path.startswith(TWILIO_PREFIX):
             shape = {"$ref": "#/components/schemas/TwilioError"}
             told = PROBLEMS[_ANSWERS[int(status)]].title
             responses[status] = {"description": told, "content": {"application/json": {"schema": shape}}}
         else:
-            responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}"}
+            own: dict[str, str] = (
+                {"description": response["description"]} if "description" in response else {}
+            )
+            responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}", **own}
     operation["responses"] = dict(sorted(responses.items()))
     if path.startswith(TWILIO_PREFIX):
         operation["security"] = [{"twilio": []}]
@@ -168,17 +170,16 @@ def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
         found.add(404)
     if "requestBody" in operation:
         found |= {400, 408, 413, 415, 422}
-    if operation["operationId"] in _ONCE:
+    if operation["operationId"] in ONCE:
         found |= {400, 409, 422}
     return found
 
 
 def _link(operations: dict[str, dict[str, Any]]) -> None:
-    for (source, status), links in _LINKS.items():
+    for (source, status), links in LINKS.items():
         for name, (target, parameters) in links.items():
-            if source in operations and target in operations:
-                answer = operations[source]["responses"][status]
-                answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
+            answer = operations[source]["responses"][status]
+            answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
 
 
 _SCHEMES: Final = {

@@ -8,6 +8,8 @@ import msgspec
 from fastapi import Body, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from broadcaster.api.pages import Page
+
 LONGEST_NAME: Final = 100
 
 
@@ -26,7 +28,7 @@ class Reason(Asked):
 
 
 WhyOrNothing = Annotated[Reason | None, Body()]
-BroadcastId = Annotated[str, Path(alias="id", max_length=LONGEST_NAME, description="The broadcast's id.")]
+BroadcastId = Annotated[str, Path(max_length=LONGEST_NAME, description="The broadcast's id.")]
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -66,6 +68,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "waits_for": {"+14155550100": "its pace of 50/s"},
     "in_doubt": None,
     "retried": 0,
+    "rejected": 0,
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
@@ -91,9 +94,57 @@ class Broadcast(BaseModel):
     senders: list[str]
     waits_for: dict[str, str] = Field(description="What each sender waits for, for people.")
     in_doubt: Doubt | None
-    retried: int
+    retried: int = Field(description="Attempts that were made again.")
+    rejected: int = Field(description="Rows of its list that were left out: see its rejects.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
     started_at: int | None
     finished_at: int | None
+
+
+class BroadcastPage(Page[Broadcast]):
+    """A page of broadcasts, the newest first."""
+
+
+MESSAGE: Final[dict[str, Any]] = {
+    "id": "1nf3r8k2m0t4qa.0.3.17",
+    "broadcast": "1nf3r8k2m0t4qa",
+    "to": "+14155550123",
+    "reference": "order-7",
+    "sender": "+14155550100",
+    "state": "dead",
+    "code": 21211,
+    "meaning": "the number is not valid",
+    "sid": None,
+    "attempts": 1,
+    "segments": 1,
+    "evidence": None,
+    "attempted_at": 1795276800,
+    "changed_at": 1795276801,
+}
+
+
+class Message(BaseModel):
+    """A message now. Times are in unix seconds, null if not yet."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE]})
+
+    id: str
+    broadcast: str
+    to: str
+    reference: str | None = Field(description="Your own id of it.")
+    sender: str
+    state: str
+    code: int | None = Field(description="Twilio's, or an HTTP status, or below 100 one of ours.")
+    meaning: str | None = Field(description="What the code means, for people.")
+    sid: str | None = Field(description="Twilio's name of it.")
+    attempts: int
+    segments: int
+    evidence: str | None = Field(description="What its state is known by.")
+    attempted_at: int | None
+    changed_at: int | None
+
+
+class MessagePage(Page[Message]):
+    """A page of messages; it may be short, even empty, and still have a `next` one."""
