@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
     from arq.worker import Function
 
+    from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
     from workers.settling import Settler
 
@@ -148,6 +149,13 @@ async def settle_doubt(ctx: dict[str, Any]) -> None:
         await settler.round()
 
 
+async def deliver_events(ctx: dict[str, Any]) -> None:
+    """Let endpoints of events out be served that have something due."""
+    courier: Courier | None = ctx.get("courier")
+    if courier is not None:
+        await courier.round()
+
+
 async def without_arq(store: Store) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
@@ -178,7 +186,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     settling = set(range(0, 60, max(1, int(settle_every_seconds))))
     return [
         _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
-        *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired)),
+        *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired, deliver_events)),
         _at(settling, settle_doubt, 120),
         _at(EVERY_FIVE_SECONDS, abandon_imports, 60),
         _at({0}, remove_old_streams, 3000, minute=17),

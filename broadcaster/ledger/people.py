@@ -44,23 +44,21 @@ async def find_places(store: Store, addresses: Collection[str]) -> dict[str, lis
     Of 65,536 others of a bucket one shares its entries, so the batch decides. Raises redis' errors.
     """
     found: dict[str, list[Entry]] = {}
-    gone: dict[str, bytes] = {}
-    names = sorted({bucket_of(address) for address in addresses})
     by_bucket: dict[str, list[str]] = {}
     for address in addresses:
         by_bucket.setdefault(bucket_of(address), []).append(address)
+    names = sorted(by_bucket)
     for start in range(0, len(names), _BUCKETS_AT_ONCE):
         some = names[start : start + _BUCKETS_AT_ONCE]
         buckets = await store.redis.mget([store.keys.who(name) for name in some])
         for name, raw in zip(some, buckets, strict=True):
             for address in by_bucket[name]:
                 found[address] = sorted(set(entries_of(raw or b"", address)), reverse=True)
-            gone[name] = raw or b""
     owners = await _owners(store, {entry.serial for some in found.values() for entry in some})
     lanes = await _lanes(store, set(owners.values()))
-    stale = [name for name in names for a in by_bucket[name] if any(e.serial not in owners for e in found[a])]
-    for name in dict.fromkeys(stale):
-        await _clean(store, name, gone[name])
+    for name, some in by_bucket.items():
+        if any(entry.serial not in owners for address in some for entry in found[address]):
+            await _clean(store, name)
     return {address: list(_places(some, owners, lanes)) for address, some in found.items()}
 
 
@@ -91,8 +89,9 @@ async def _lanes(store: Store, broadcasts: set[str]) -> dict[str, list[str]]:
     return {name: [raw.decode() for raw in lanes] for name, lanes in zip(names, told, strict=True)}
 
 
-async def _clean(store: Store, name: str, bucket: bytes) -> None:
+async def _clean(store: Store, name: str) -> None:
     """Take out of one bucket whatever belongs to no broadcast any more."""
+    bucket = await store.redis.get(store.keys.who(name)) or b""
     serials = serials_in(bucket)
     gone = serials - (await _owners(store, serials)).keys()
     if gone:

@@ -103,7 +103,8 @@ async def list_messages(
     async for lane, batches in _batches(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
-            async for view in read_batches(store, broadcast, lane, names[start : start + _BATCHES_AT_ONCE]):
+            some = [(broadcast, lane, name) for name in names[start : start + _BATCHES_AT_ONCE]]
+            async for view in _read(store, some):
                 if (not wanted or view.record.state in wanted) and (not codes or view.record.code in codes):
                     yield view
 
@@ -118,14 +119,18 @@ async def find_number(
     errors.
     """
     last = after.rpartition(".")
-    behind = not after
-    for place in (await find_places(store, [address]))[address]:
-        here = f"{place.broadcast}.{place.batch}" == last[0]
-        if (behind or here) and broadcast in (None, place.broadcast):
-            async for view in read_batches(store, place.broadcast, place.lane, [place.batch]):
-                if view.to == address and (behind or view.index > int(last[2])):
-                    yield view
-        behind = behind or here
+    places = [
+        (place.broadcast, place.lane, place.batch)
+        for place in (await find_places(store, [address]))[address]
+        if broadcast in (None, place.broadcast)
+    ]
+    if after:
+        names = [f"{where}.{batch}" for where, _, batch in places]
+        places = places[names.index(last[0]) :] if last[0] in names else []
+    for start in range(0, len(places), _BATCHES_AT_ONCE):
+        async for view in _read(store, places[start : start + _BATCHES_AT_ONCE], only=address):
+            if f"{view.broadcast}.{view.batch}" != last[0] or view.index > int(last[2]):
+                yield view
 
 
 async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attempt]] | None:
@@ -137,9 +142,9 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
     lanes = await store.redis.lrange(store.keys.broadcast(broadcast, ":lanes"), 0, -1)
     if int(parts[1]) >= len(lanes):
         return None
-    async for view in read_batches(store, broadcast, lanes[int(parts[1])].decode(), [batch]):
-        if view.index == index:
-            return view, await _history(store, view)
+    lane = lanes[int(parts[1])].decode()
+    async for view in _read(store, [(broadcast, lane, batch)], only=index):
+        return view, await _history(store, view)
     return None
 
 
@@ -196,24 +201,38 @@ async def read_batches(
     store: Store, broadcast: str, lane: str, batches: list[str]
 ) -> AsyncIterator[MessageView]:
     """Yield every message of some batches of a lane; a batch that is not there has none."""
+    async for view in _read(store, [(broadcast, lane, name) for name in batches]):
+        yield view
+
+
+async def _read(
+    store: Store, batches: list[tuple[str, str, str]], *, only: str | int | None = None
+) -> AsyncIterator[MessageView]:
+    """Yield the messages of batches (broadcast, lane, name); `only` those to an address, or with an index."""
     if not batches:
         return
     keys = store.keys
-    async with store.redis.pipeline(transaction=False) as pipe:
-        for name in batches:
-            pipe.get(keys.batch(broadcast, name))
-            pipe.get(keys.ledger(broadcast, name))
-        replies = await pipe.execute()
-    for number, name in enumerate(batches):
-        packed, ledger = replies[2 * number], replies[2 * number + 1]
+    raws = await store.redis.mget(
+        [key(broadcast, name) for broadcast, _, name in batches for key in (keys.batch, keys.ledger)]
+    )
+    for (broadcast, lane, name), packed, ledger in zip(batches, raws[::2], raws[1::2], strict=True):
         if packed is None or ledger is None:
             continue
         recipients: Recipients = unpack_batch(packed)
-        for index, to in enumerate(recipients.to):
+        for index in _chosen(recipients.to, only):
             reference = recipients.references[index] if recipients.references else None
             record = Record.unpack(ledger, index * RECORD_BYTES)
             variables = recipients.variables(index) if recipients.columns else {}
+            to = recipients.to[index]
             yield MessageView(broadcast, name, index, to, reference, lane, record, variables)
+
+
+def _chosen(to: list[str], only: str | int | None) -> Sequence[int]:
+    if only is None:
+        return range(len(to))
+    if isinstance(only, int):
+        return [only] if only < len(to) else []
+    return [index for index, address in enumerate(to) if address == only]
 
 
 async def read_batch(store: Store, broadcast: str, batch: str) -> list[MessageView]:

@@ -37,6 +37,13 @@ worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
 optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+endpoints                 hash       endpoints of events out, until they are deleted
+events:wanted             string     the kinds of events that they ask for; with them
+events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
+endpoint:ID               hash       how far an endpoint is in `events`, and how it does; with the endpoint
+endpoint:ID:queue|parked  zset       its deliveries by the microsecond they are due, or were parked; with it
+endpoint:ID:bodies        hash       their bodies; with them
+endpoint:ID:holder        string     lease of the worker that delivers to it (PX)
 keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
 signing                   string     signs cursors where no secret key is set; as long as the installation
 audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
@@ -89,3 +96,7 @@ class Keys:
     def worker(self, worker: str, part: str = "") -> str:
         """Return a worker's hash, or its `:claims`."""
         return f"{self.prefix}worker:{worker}{part}"
+
+    def endpoint(self, endpoint: str, part: str = "") -> str:
+        """Return an endpoint's hash, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
+        return f"{self.prefix}endpoint:{endpoint}{part}"

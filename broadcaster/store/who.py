@@ -1,6 +1,6 @@
 """The person index: in which batches an address is, over all broadcasts and streams.
 
-4,096 strings (`who:000` to `who:fff`, by its CRC-32) hold one entry of ten bytes a recipient, in the
+512 strings (`who:000` to `who:1ff`, by its CRC-32) hold one entry of ten bytes a recipient, in the
 order of intake, big-endian::
 
     offset  size  field
@@ -25,8 +25,9 @@ from broadcaster.store.scripts import Call, packed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-BUCKETS: Final = 4096
+BUCKETS: Final = 512
 ENTRY_BYTES: Final = 10
+_LOW: Final = BUCKETS - 1
 _HIGHEST: Final = 2**32 - 1
 _SERIAL_AT: Final = 2
 _TAIL: Final = struct.Struct(">II")
@@ -43,7 +44,7 @@ class Entry(NamedTuple):
 
 def bucket_of(address: str) -> str:
     """Return the name of an address's bucket, three hexadecimal digits."""
-    return _NAMES[crc32(address.encode()) & 0xFFF]
+    return _NAMES[crc32(address.encode()) & _LOW]
 
 
 def bucket_names() -> tuple[str, ...]:
@@ -55,8 +56,24 @@ def marks(addresses: Sequence[str]) -> bytes:
     """Return what the scripts make entries of: bucket and check of each address, five bytes."""
     names = _RAW_NAMES
     return b"".join(
-        [names[(c := crc32(a.encode())) & 0xFFF] + (c >> 16).to_bytes(2, "big") for a in addresses]
+        [names[(c := crc32(a.encode())) & _LOW] + (c >> 16).to_bytes(2, "big") for a in addresses]
     )
+
+
+def grouped(serial: int, batches: Iterable[tuple[int, Sequence[str]]]) -> list[str | bytes]:
+    """Return the entries of whole batches, (place, addresses), by bucket: name, its entries, name, …."""
+    found: dict[int, list[bytes]] = {}
+    for place, addresses in batches:
+        tail = _TAIL.pack(serial, place)
+        for address in addresses:
+            crc = crc32(address.encode())
+            entry = (crc >> 16).to_bytes(2, "big") + tail
+            bucket = crc & _LOW
+            if bucket in found:
+                found[bucket].append(entry)
+            else:
+                found[bucket] = [entry]
+    return [part for bucket, some in found.items() for part in (_NAMES[bucket], b"".join(some))]
 
 
 def place_of(lane: int, number: int, lanes: int) -> int:

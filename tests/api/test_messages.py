@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
-from deployment import Deployment, deployment
-from serving import Api, serving
+from serving import Api, serving, whole
 
 from broadcaster.domain.message_ids import sid_like
 from broadcaster.lanes.control import pause_account, resume_account
 from broadcaster.ledger.optouts import opt_out
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from conftest import type_of_wait
@@ -21,19 +18,6 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 ADA, BOB, EVE = "+14155550100", "+14155550101", "+14155550102"
-
-
-@contextlib.asynccontextmanager
-async def whole(tmp_path: Path) -> AsyncIterator[tuple[Deployment, Api]]:
-    """A simulated Twilio, a worker and an API."""
-    async with deployment(tmp_path) as run:
-        ours = {
-            name: value
-            for name, value in run.environment.items()
-            if name.startswith(("TWILIO_", "BROADCASTER_"))
-        }
-        async with serving(run.store, **ours) as api:
-            yield run, api
 
 
 async def shown(api: Api, message: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from broadcaster.store.errors import Unreachable
 from broadcaster.telemetry.metrics import Metrics
 from workers import contents, supervisor
 from workers.dispatcher import Dispatcher
-from workers.ending import end
+from broadcaster.store.ending import end
 from workers.lease import Limits
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployment import PREFIX, deployment
+from deployment import PREFIX, Deployment, deployment
 from loading import counts, number, records
 from posting import SENDER, no_pool, request, settings
 
@@ -37,6 +37,12 @@ SHORT = {
 POSTING = Path(__file__).parents[1] / "posting.py"
 
 
+@pytest.fixture(autouse=True)
+def one_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test come upon the end of an hour, and so upon two streams."""
+    monkeypatch.setattr("broadcaster.intake.singles.HOUR_SECONDS", 10**10)
+
+
 @asynccontextmanager
 async def singles_of(store: Store, **changed: Any) -> AsyncIterator[SingleMessages]:
     """Take messages; the sender is fast."""
@@ -46,37 +52,44 @@ async def singles_of(store: Store, **changed: Any) -> AsyncIterator[SingleMessag
     await singles.close()
 
 
-def one(i: int, body: str = "hello", **more: Any) -> SingleRequest:
-    return SingleRequest("k", Content(body=body), [Person(number(i))], **more)
+def one(i: int, body: str = "hello", *, key: str = "k", **more: Any) -> SingleRequest:
+    return SingleRequest(key, Content(body=body), [Person(number(i))], **more)
 
 
 def streams_of(accepted: list[Accepted]) -> set[str]:
     return {message.id.split(".")[0] for message in accepted}
 
 
-async def test_each_message_goes_once_with_its_own_text(tmp_path: Path) -> None:
-    async with deployment(tmp_path) as run, singles_of(run.store) as singles:
-        turns = iter(range(200))
+async def test_single_messages_on_the_whole_path(tmp_path: Path) -> None:
+    async with deployment(tmp_path, workers=0) as run, singles_of(run.store) as singles:
+        run.start_worker(**SHORT)
+        for part in (once, paused, expired, canceled, twice_to_one):
+            await part(run, singles)
 
-        async def poster() -> list[Accepted]:
-            asked = (one(i, f"Your code is {i} {{% of 100 %", literal=True) for i in turns)
-            return [a for request in asked for a in await singles.post(request)]
 
-        accepted = [a for some in await asyncio.gather(*(poster() for _ in range(20))) for a in some]
-        assert {a.to for a in accepted} == {number(i) for i in range(200)}
-        assert len({a.id for a in accepted}) == 200
-        (stream,) = streams_of(accepted)
-        assert await run.settled(stream, 30) == {State.ACCEPTED: 200}
-        listed = await run.simulator.lines("accepted")
-        assert sorted((m["to"], m["body"]) for m in listed) == sorted(
-            (number(i), f"Your code is {i} {{% of 100 %") for i in range(200)
-        )
-        told = await read_message(run.store, accepted[0].id)
-        assert told is not None
-        (attempt,) = told[1]
-        assert (attempt.attempt, attempt.state, attempt.evidence) == (1, State.ACCEPTED, "answer")
-        assert attempt.sid == told[0].record.sid
-        assert [v.id async for v in find_number(run.store, None, accepted[0].to)] == [accepted[0].id]
+async def once(run: Deployment, singles: SingleMessages) -> None:
+    """Two hundred by twenty callers: each once, with its own text, and found again by its number."""
+    turns = iter(range(200))
+
+    async def poster() -> list[Accepted]:
+        asked = (one(i, f"Your code is {i} {{% of 100 %", literal=True) for i in turns)
+        return [a for request in asked for a in await singles.post(request)]
+
+    accepted = [a for some in await asyncio.gather(*(poster() for _ in range(20))) for a in some]
+    assert {a.to for a in accepted} == {number(i) for i in range(200)}
+    assert len({a.id for a in accepted}) == 200
+    (stream,) = streams_of(accepted)
+    assert await run.settled(stream, 30) == {State.ACCEPTED: 200}
+    listed = await run.simulator.lines("accepted")
+    assert sorted((m["to"], m["body"]) for m in listed) == sorted(
+        (number(i), f"Your code is {i} {{% of 100 %") for i in range(200)
+    )
+    told = await read_message(run.store, accepted[0].id)
+    assert told is not None
+    (attempt,) = told[1]
+    assert (attempt.attempt, attempt.state, attempt.evidence) == (1, State.ACCEPTED, "answer")
+    assert attempt.sid == told[0].record.sid
+    assert [v.id async for v in find_number(run.store, None, accepted[0].to)] == [accepted[0].id]
 
 
 async def test_a_request_of_a_killed_process_is_made_again_and_goes_once(tmp_path: Path) -> None:
@@ -84,7 +97,7 @@ async def test_a_request_of_a_killed_process_is_made_again_and_goes_once(tmp_pat
     async with deployment(tmp_path) as run, singles_of(run.store) as singles:
         before: dict[int, list[str]] = {}
         chance = random.Random(3)
-        for _ in range(3):
+        for _ in range(2):
             child = subprocess.Popen(  # noqa: ASYNC220 - read in a thread
                 [sys.executable, str(POSTING), run.redis.url, f"{PREFIX}:", "60"], stdout=subprocess.PIPE
             )
@@ -112,57 +125,76 @@ async def test_a_request_of_a_killed_process_is_made_again_and_goes_once(tmp_pat
         assert await run.simulator.accepted() == {number(i): 1 for i in range(120)}
 
 
-async def test_a_paused_stream_waits_and_an_opted_out_person_is_skipped(tmp_path: Path) -> None:
-    async with deployment(tmp_path) as run, singles_of(run.store) as singles:
-        (first,) = await singles.post(one(0))
-        (stream,) = streams_of([first])
-        await run.settled(stream, 30)
-        assert await run.store.run(control.pause(stream, "by hand")) == "completed"
-        await run.store.run(control.pause_lane(SENDER, "a test"))
-        await singles.post(one(1))
-        assert await run.store.run(control.pause(stream, "by hand")) == "ok"
-        await run.store.run(control.resume_lane(SENDER))
-        await run.store.run(opt_out([number(2)], "a test"))
-        (waiting,), (skipped,) = await singles.post(one(3)), await singles.post(one(2))
-        assert (waiting.state, waiting.code) == (State.QUEUED, 0)
-        assert (skipped.state, skipped.code) == (State.SKIPPED, Reason.OPTED_OUT)
-        assert streams_of([waiting, skipped]) == {stream}
-        assert await counts(run.store, stream) == {State.ACCEPTED: 1, State.QUEUED: 2, State.SKIPPED: 1}
-        await run.store.run(control.resume(stream))
-        assert await run.settled(stream, 30) == {State.ACCEPTED: 3, State.SKIPPED: 1}
-        assert await run.simulator.accepted() == {number(i): 1 for i in (0, 1, 3)}
+async def paused(run: Deployment, singles: SingleMessages) -> None:
+    """A paused stream takes messages, which wait; who has opted out is skipped."""
+    (first,) = await singles.post(one(300, key="paused"))
+    (stream,) = streams_of([first])
+    await run.settled(stream, 30)
+    assert await run.store.run(control.pause(stream, "by hand")) == "completed"
+    await run.store.run(control.pause_lane(SENDER, "a test"))
+    await singles.post(one(301, key="paused"))
+    assert await run.store.run(control.pause(stream, "by hand")) == "ok"
+    await run.store.run(control.resume_lane(SENDER))
+    await run.store.run(opt_out([number(302)], "a test"))
+    (waiting,) = await singles.post(one(303, key="paused"))
+    (skipped,) = await singles.post(one(302, key="paused"))
+    assert (waiting.state, waiting.code) == (State.QUEUED, 0)
+    assert (skipped.state, skipped.code) == (State.SKIPPED, Reason.OPTED_OUT)
+    assert streams_of([waiting, skipped]) == {stream}
+    assert await counts(run.store, stream) == {State.ACCEPTED: 1, State.QUEUED: 2, State.SKIPPED: 1}
+    await run.store.run(control.resume(stream))
+    assert await run.settled(stream, 30) == {State.ACCEPTED: 3, State.SKIPPED: 1}
+    taken = await run.simulator.accepted()
+    assert {i: taken.get(number(i), 0) for i in range(300, 304)} == {300: 1, 301: 1, 302: 0, 303: 1}
 
 
-async def test_what_expires_before_its_turn_is_skipped(tmp_path: Path, wait_until: Any) -> None:
-    async with deployment(tmp_path) as run, singles_of(run.store) as singles:
-        await run.store.run(control.pause_lane(SENDER, "a test"))
-        (short,) = await singles.post(one(0, expires_in_seconds=1))
-        (long,) = await singles.post(one(1, expires_in_seconds=600))
-        assert streams_of([short]) != streams_of([long])
-
-        async def skipped() -> bool:
-            (record,) = (await records(run.store, short.id.split(".")[0])).values()
-            return (record.state, record.code) == (State.SKIPPED, Reason.EXPIRED)
-
-        await wait_until(skipped)
-        await run.store.run(control.resume_lane(SENDER))
-        await run.settled(long.id.split(".")[0], 30)
-        (sent,) = await run.simulator.lines("accepted")
-        assert sent["to"] == number(1)
+async def expired(run: Deployment, singles: SingleMessages) -> None:
+    """What expires before its turn is skipped; what was posted beside it goes."""
+    await run.store.run(control.pause_lane(SENDER, "a test"))
+    (short,) = await singles.post(one(310, expires_in_seconds=1, key="expired"))
+    (long,) = await singles.post(one(311, expires_in_seconds=600, key="expired"))
+    assert streams_of([short]) != streams_of([long])
+    assert await run.settled(short.id.split(".")[0], 30) == {State.SKIPPED: 1}
+    told = await read_message(run.store, short.id)
+    assert told is not None
+    assert told[0].record.code == Reason.EXPIRED
+    await run.store.run(control.resume_lane(SENDER))
+    assert await run.settled(long.id.split(".")[0], 30) == {State.ACCEPTED: 1}
+    taken = await run.simulator.accepted()
+    assert (taken.get(number(310)), taken[number(311)]) == (None, 1)
 
 
-async def test_a_canceled_stream_is_followed_by_another(tmp_path: Path) -> None:
-    async with deployment(tmp_path) as run, singles_of(run.store) as singles:
-        await run.store.run(control.pause_lane(SENDER, "a test"))
-        (first,) = await singles.post(one(0))
-        (stream,) = streams_of([first])
-        assert await run.store.run(control.cancel(stream, "by hand")) == "ok"
-        (second,) = await singles.post(one(1))
-        assert streams_of([second]) != {stream}
-        await run.store.run(control.resume_lane(SENDER))
-        assert await run.settled(second.id.split(".")[0], 30) == {State.ACCEPTED: 1}
-        assert await run.settled(stream, 30) == {State.SKIPPED: 1}
-        assert await run.simulator.accepted() == {number(1): 1}
+async def canceled(run: Deployment, singles: SingleMessages) -> None:
+    """A stream that is canceled is followed by another."""
+    await run.store.run(control.pause_lane(SENDER, "a test"))
+    (first,) = await singles.post(one(320, key="canceled"))
+    (stream,) = streams_of([first])
+    assert await run.store.run(control.cancel(stream, "by hand")) == "ok"
+    (second,) = await singles.post(one(321, key="canceled"))
+    assert streams_of([second]) != {stream}
+    await run.store.run(control.resume_lane(SENDER))
+    assert await run.settled(second.id.split(".")[0], 30) == {State.ACCEPTED: 1}
+    await run.settled(stream, 30)
+    told = await read_message(run.store, first.id)
+    assert told is not None
+    assert (told[0].record.state, told[0].record.code) == (State.SKIPPED, Reason.CANCELED)
+    taken = await run.simulator.accepted()
+    assert (taken.get(number(320)), taken[number(321)]) == (None, 1)
+
+
+async def twice_to_one(run: Deployment, singles: SingleMessages) -> None:
+    """The same text twice in one stream: the second, in doubt, must not take the first's SID for its own."""
+    (first,) = await singles.post(one(330, key="twice"))
+    (stream,) = streams_of([first])
+    assert await run.settled(stream, 30) == {State.ACCEPTED: 1}
+    await run.simulator.configure(recipients={number(330): ["", "drop_before"]})
+    (second,) = await singles.post(one(330, key="twice"))
+    assert streams_of([second]) == {stream}
+    await run.until(lambda c: c == {State.ACCEPTED: 2}, stream)
+    listed = [m for m in await run.simulator.lines("accepted") if m["to"] == number(330)]
+    told = [await read_message(run.store, message.id) for message in (first, second)]
+    assert [m["sid"] for m in listed] == [view.record.sid for view, _ in filter(None, told)]
+    assert [view.record.attempt for view, _ in filter(None, told)] == [1, 2]
 
 
 # -- what is refused: nothing of it is written
@@ -257,20 +289,3 @@ async def test_a_caller_who_goes_leaves_the_others_alone(store: Store) -> None:
         posts[1].cancel()
         done = await asyncio.gather(*posts, return_exceptions=True)
         assert [isinstance(answer, list) for answer in done] == [True, False, True, True, True]
-
-
-async def test_of_two_messages_to_one_person_each_is_told_from_the_other(tmp_path: Path) -> None:
-    """The same text twice in one stream: the second, in doubt, must not take the first's SID for its own."""
-    async with deployment(tmp_path, workers=0) as run, singles_of(run.store) as singles:
-        run.start_worker(**SHORT)
-        (first,) = await singles.post(one(0))
-        (stream,) = streams_of([first])
-        assert await run.settled(stream, 30) == {State.ACCEPTED: 1}
-        await run.simulator.configure(recipients={number(0): ["", "drop_before"]})
-        (second,) = await singles.post(one(0))
-        assert streams_of([second]) == {stream}
-        await run.until(lambda c: c == {State.ACCEPTED: 2}, stream)
-        listed = await run.simulator.lines("accepted")
-        told = [await read_message(run.store, message.id) for message in (first, second)]
-        assert [m["sid"] for m in listed] == [view.record.sid for view, _ in filter(None, told)]
-        assert [view.record.attempt for view, _ in filter(None, told)] == [1, 2]

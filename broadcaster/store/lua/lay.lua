@@ -1,16 +1,20 @@
 #!lua
--- lay: write one batch of a list that is being imported, with its entries in the person index: all of it or nothing.
+-- lay: write some batches of a list that is being imported, with their entries in the person index: all or nothing.
 --
--- ARGV[3] broadcast  ARGV[4] batch  ARGV[5] its place (store/who.py)  ARGV[6] packed recipients  ARGV[7] their records
--- ARGV[8] bucket and check of each recipient, 5 bytes
--- Returns 'ok', or the state that forbids it ('gone' if there is no such broadcast). A batch that is there already is
---   left as it is.
+-- ARGV[3] broadcast  ARGV[4] its serial number  ARGV[5] msgpack: list of batch, packed recipients, records, batch, …
+-- ARGV[6] msgpack: list of bucket (three hex digits), entries (store/who.py), bucket, …: of all recipients
+-- Returns 'ok', or the state that forbids it ('gone' if there is no such broadcast). Twice: the first batch is there, so
+--   nothing is done.
 
-local bid, batch = ARGV[3], ARGV[4]
+local bid = ARGV[3]
 local v = redis.call('HMGET', bc_key(bid), 'state', 'serial')
 if v[1] ~= 'importing' then return v[1] or 'gone' end
-if redis.call('EXISTS', ledger_key(bid, batch)) == 1 then return 'ok' end
-enter(tonumber(v[2]), tonumber(ARGV[5]), ARGV[8])
-redis.call('SET', batch_key(bid, batch), ARGV[6])
-redis.call('SET', ledger_key(bid, batch), ARGV[7])
+if v[2] ~= ARGV[4] then return 'gone' end
+local batches, entries = cmsgpack.unpack(ARGV[5]), cmsgpack.unpack(ARGV[6])
+if redis.call('EXISTS', ledger_key(bid, batches[1])) == 1 then return 'ok' end
+for i = 1, #entries, 2 do redis.call('APPEND', P .. 'who:' .. entries[i], entries[i + 1]) end
+for i = 1, #batches, 3 do
+  redis.call('SET', batch_key(bid, batches[i]), batches[i + 1])
+  redis.call('SET', ledger_key(bid, batches[i]), batches[i + 2])
+end
 return 'ok'

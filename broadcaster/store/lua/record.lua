@@ -146,6 +146,7 @@ local function stop_if_failing(bid, t)
   end
   local reason = 'failures:' .. math.min(100, math.floor(failures * 100 / outcomes)) .. ':' .. outcomes .. ':' .. top
   redis.call('HSET', key, 'state', 'paused', 'reason', reason)
+  broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
   return reason
 end
 
@@ -209,6 +210,7 @@ local function apply(lane, bid, batch, o, broadcast)
   spent = math.min(15, spent + o[7])
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, code, sid, began_s, now_s))
   moved(bid, batch, state, new)
+  message_changed(bid, batch, state, new, index, attempt, code, sid, flags)
   changed = changed + 1
   judge(bid, state, new, code)
   if attempt > 1 or new == RETRY or new == IN_DOUBT or state == IN_DOUBT or state == DEAD then
@@ -251,6 +253,7 @@ local function apply_dense(bid, batch, outcomes)
                                    struct.unpack('>I4', span, at + 24), now_s)
       copied = at + 32
       moved(bid, batch, SENDING, ACCEPTED)
+      if wanted then message_changed(bid, batch, SENDING, ACCEPTED, o[1], 1, o[4], o[5], bit.bor(flags, o[6])) end
       changed, fresh = changed + 1, fresh + 1
     end
   end
@@ -282,6 +285,7 @@ for _, bid in ipairs(paused) do
     end
     local reason = 'content:' .. code
     redis.call('HSET', bc_key(bid), 'state', 'paused', 'reason', reason)
+    broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
     told[#told + 1] = {bid, reason}
   end
 end
@@ -291,4 +295,5 @@ for bid, t in pairs(tallies) do
   local reason = stop_if_failing(bid, t)
   if reason then told[#told + 1] = {bid, reason} end
 end
+publish()
 return cmsgpack.pack({changed, caused, told, completed})

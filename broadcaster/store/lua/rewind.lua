@@ -27,6 +27,8 @@ local function doubted(batch, raw)
       piece = record(IN_DOUBT, spent, flags, segments, attempt, REWOUND, string.sub(raw, at + 8, at + 23), began_s, now_s)
       if state == RETRY then redis.call('ZREM', flow .. ':retry', string.match(batch, '%.(%d+)$') .. ':' .. (at - 1) / 32) end
       if state ~= IN_DOUBT then moved(bid, batch, state, IN_DOUBT) end
+      -- told of what was under way only: the rest may be everything, and most of it is put back without a word
+      if state == SENDING then message_changed(bid, batch, state, IN_DOUBT, (at - 1) / 32, attempt, REWOUND, NO_SID, flags) end
       changed = changed + 1
     end
     pieces[#pieces + 1] = piece
