@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from broadcaster.api import twilio_description
 from broadcaster.api.gate import TWILIO_PREFIX
 from broadcaster.api.once import HEADER, LONGEST
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
@@ -36,7 +37,7 @@ into the body, a parameter, or a line of a list. `type` leads to a page that say
 _TAGS: Final = {
     "broadcasts": "One content to many recipients.",
     "messages": "Single messages, and what became of each.",
-    "twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
+    "like Twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
     "dead letters": "What will not be sent, and why.",
@@ -69,9 +70,18 @@ LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "send_messages"),
-        *("add_opt_outs", "replay_dead_letters", "discard_dead_letters"),
+        *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
     }
 )
+#: Answers that are no problems and that a route does not always give.
+_MORE: Final[dict[str, dict[str, Any]]] = {
+    "create_broadcast": {
+        "200": {
+            "description": "With `dry_run` or `test_to`: what it comes to. Nothing is queued.",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    }
+}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     for name, examples in _examples().items():
         if name in components["schemas"]:
             components["schemas"][name]["examples"] = examples
-    components["schemas"] |= {"Problem": _PROBLEM, "TwilioError": _TWILIO_ERROR}
+    components["schemas"] |= {"Problem": _PROBLEM, **twilio_description.SCHEMAS}
     components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
     components["securitySchemes"] = _SCHEMES
     components["parameters"] = {"IdempotencyKey": _KEY}
@@ -131,9 +141,13 @@ def _examples() -> dict[str, Any]:
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    """Give an operation its security and every answer it may get."""
+    """Give an operation its summary, its security and every answer it may get."""
+    operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
     if operation["operationId"] in ONCE:
         operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+    if path.startswith(TWILIO_PREFIX):
+        twilio_description.complete(operation)
+        return
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
@@ -142,20 +156,11 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     for status, response in responses.items():
         if not status.isdigit() or int(status) < 400:  # noqa: PLR2004 - HTTP's bound
             continue
-        if path.startswith(TWILIO_PREFIX):
-            shape = {"$ref": "#/components/schemas/TwilioError"}
-            told = PROBLEMS[_ANSWERS[int(status)]].title
-            responses[status] = {"description": told, "content": {"application/json": {"schema": shape}}}
-        else:
-            own: dict[str, str] = (
-                {"description": response["description"]} if "description" in response else {}
-            )
-            responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}", **own}
+        own: dict[str, Any] = {name: text for name, text in response.items() if name == "description"}
+        responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}", **own}
+    responses |= _MORE.get(operation["operationId"], {})
     operation["responses"] = dict(sorted(responses.items()))
-    if path.startswith(TWILIO_PREFIX):
-        operation["security"] = [{"twilio": []}]
-    elif "security" not in operation:
-        operation["security"] = []
+    operation.setdefault("security", [])
 
 
 def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
@@ -234,18 +239,6 @@ _PROBLEM: Final = {
                 },
             },
         },
-    },
-}
-_TWILIO_ERROR: Final = {
-    "title": "TwilioError",
-    "description": "An error as Twilio's API tells it.",
-    "type": "object",
-    "required": ["code", "message", "more_info", "status"],
-    "properties": {
-        "code": {"type": "integer"},
-        "message": _TEXT,
-        "more_info": _TEXT,
-        "status": {"type": "integer"},
     },
 }
 #: The kind of problem that stands for a status in the description.
