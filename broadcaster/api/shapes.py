@@ -14,9 +14,9 @@ LONGEST_NAME: Final = 100
 
 
 class Asked(BaseModel):
-    """What a request brings; a field that we don't know is told, not passed over."""
+    """What a request brings: what we don't know, or is of another type, is told, not passed over or bent."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Reason(Asked):
