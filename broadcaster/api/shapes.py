@@ -28,7 +28,7 @@ class Reason(Asked):
 
 
 WhyOrNothing = Annotated[Reason | None, Body()]
-BroadcastId = Annotated[str, Path(max_length=LONGEST_NAME, description="The broadcast's id.")]
+BroadcastId = Annotated[str, Path(alias="id", max_length=LONGEST_NAME, description="The broadcast's id.")]
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -94,8 +94,8 @@ class Broadcast(BaseModel):
     senders: list[str]
     waits_for: dict[str, str] = Field(description="What each sender waits for, for people.")
     in_doubt: Doubt | None
-    retried: int = Field(description="Attempts that were made again.")
-    rejected: int = Field(description="Rows of its list that were left out: see its rejects.")
+    retried: int
+    rejected: int = Field(description="Faulty rows that were left out.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
@@ -126,19 +126,19 @@ MESSAGE: Final[dict[str, Any]] = {
 
 
 class Message(BaseModel):
-    """A message now. Times are in unix seconds, null if not yet."""
+    """One recipient's message now. Times are in unix seconds."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE]})
 
     id: str
     broadcast: str
     to: str
-    reference: str | None = Field(description="Your own id of it.")
+    reference: str | None = Field(description="Your own id.")
     sender: str
-    state: str
-    code: int | None = Field(description="Twilio's, or an HTTP status, or below 100 one of ours.")
-    meaning: str | None = Field(description="What the code means, for people.")
-    sid: str | None = Field(description="Twilio's name of it.")
+    state: str = Field(examples=["accepted"])
+    code: int | None
+    meaning: str | None
+    sid: str | None = Field(description="Twilio's.")
     attempts: int
     segments: int
     evidence: str | None = Field(description="What its state is known by.")

@@ -46,7 +46,7 @@ class Retried(BaseModel):
 
 
 @router.post(
-    "/v1/broadcasts/{broadcast}/start",
+    "/v1/broadcasts/{id}/start",
     operation_id="start_broadcast",
     response_model=Broadcast,
     responses=_CONFLICT,
@@ -59,7 +59,7 @@ async def start(request: Request, broadcast: BroadcastId, why: WhyOrNothing = No
 
 
 @router.post(
-    "/v1/broadcasts/{broadcast}/pause",
+    "/v1/broadcasts/{id}/pause",
     operation_id="pause_broadcast",
     response_model=Broadcast,
     responses=_CONFLICT,
@@ -73,7 +73,7 @@ async def pause(request: Request, broadcast: BroadcastId, why: WhyOrNothing = No
 
 
 @router.post(
-    "/v1/broadcasts/{broadcast}/resume",
+    "/v1/broadcasts/{id}/resume",
     operation_id="resume_broadcast",
     response_model=Broadcast,
     responses=_CONFLICT,
@@ -86,7 +86,7 @@ async def resume(request: Request, broadcast: BroadcastId, why: WhyOrNothing = N
 
 
 @router.post(
-    "/v1/broadcasts/{broadcast}/cancel",
+    "/v1/broadcasts/{id}/cancel",
     operation_id="cancel_broadcast",
     response_model=Broadcast,
     responses=_CONFLICT,
@@ -100,7 +100,7 @@ async def cancel(request: Request, broadcast: BroadcastId, why: WhyOrNothing = N
 
 
 @router.post(
-    "/v1/broadcasts/{broadcast}/retry",
+    "/v1/broadcasts/{id}/retry",
     operation_id="retry_broadcast",
     response_model=Retried,
     responses=_CONFLICT,
@@ -118,7 +118,7 @@ async def retry(
 
 
 @router.delete(
-    "/v1/broadcasts/{broadcast}",
+    "/v1/broadcasts/{id}",
     operation_id="delete_broadcast",
     status_code=204,
     responses=_CONFLICT,
