@@ -111,10 +111,11 @@ async def _told(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Return what a path takes; a router names the methods of one of its routes only."""
+    """Return what a path takes: a router names the methods of one of its routes only."""
+    routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
+    fitting = [r for r in routes if isinstance(r, Route) and r.path_regex.match(request.url.path)]
     found: set[str] = set()
-    for context in iter_route_contexts(request.app.routes):
-        route = context.original_route
-        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+    for route in fitting:
+        if route.path == fitting[0].path:
             found |= route.methods or set()
     return ", ".join(sorted(found))
