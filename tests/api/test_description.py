@@ -15,8 +15,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from serving import bearer, key_for, serving
 
-from broadcaster.api.describing import LINKS, ONCE
+from broadcaster.api.describing import ONCE
 from broadcaster.api.description import text
+from broadcaster.api.links import LINKS
 from broadcaster.api.parts import Needs
 from broadcaster.api.problems import PROBLEMS
 
