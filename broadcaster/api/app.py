@@ -30,6 +30,7 @@ from broadcaster.api import (
     twilio_like,
 )
 from broadcaster.api.describing import describe
+from broadcaster.api.express import Express
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 from broadcaster.api.patience import Patience
@@ -75,6 +76,8 @@ def create_app(
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to say it
     for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
         app.add_exception_handler(kind, _told)
+    if not only_webhooks:
+        app.add_middleware(Express)
     app.add_middleware(BoundedBody)
     app.add_middleware(Patience, stall_seconds=lambda: app.state.parts.settings.api_stall_seconds)
     app.add_middleware(Gate, parts=lambda: app.state.parts)
