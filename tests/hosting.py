@@ -35,7 +35,7 @@ class Hosted:
 async def hosting(store: Store, *, key: str = "", **settings: Any) -> AsyncIterator[Hosted]:
     """Serve the API until the block ends."""
     given = {"twilio_phone_number": "+15550000001", **settings}
-    chosen = Settings(_env_file=None, key_prefix=store.keys.prefix.rstrip(":"), **given)
+    chosen = Settings(key_prefix=store.keys.prefix.rstrip(":"), **given)
     app = create_app(lambda: opened_parts(chosen, store.url, Metrics()))
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, http=BoundedHttp, log_config=None, access_log=False, ws="none")
