@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from broadcaster.events.sending import Postman
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.witness import Witness
@@ -66,6 +67,11 @@ def twilio_rest(settings: Settings) -> TwilioRest:
         edge=settings.twilio_edge,
         proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
     )
+
+
+def postman(settings: Settings) -> Postman:
+    """Return what posts events to customers' endpoints."""
+    return Postman(allow_private=settings.events_allow_private, allow_http=settings.events_allow_http)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     """How long the API waits for the next bytes of a request's body."""
     audit_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     """Days that audit entries are kept."""
+    events_allow_private: bool = False
+    """Whether event endpoints may be in private networks or on this host."""
+    events_allow_http: bool = False
+    """Whether event endpoints may be http://; else they are https:// only."""
+    events_retry_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Stretches the waits of an event that can't be delivered (5 s, 5 min, 30 min, 2, 5, 10, 14 h)."""
     public_url: Url = None
     """Where Twilio reaches the API, for status callbacks."""
     secret_key: Annotated[SecretStr | None, secret(rules.signing_keys)] = None

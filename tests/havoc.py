@@ -23,7 +23,7 @@ from truth import MOVING, the_truth
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
 from broadcaster.settings import Settings
-from workers.ending import end
+from broadcaster.store.ending import end
 
 if TYPE_CHECKING:
     import subprocess

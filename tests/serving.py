@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from deployment import Deployment, deployment
 
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import keys
@@ -20,6 +21,7 @@ from broadcaster.operations.actor import Actor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
     from broadcaster.store.connection import Store
 
@@ -67,7 +69,7 @@ async def serving(
     *,
     options: Iterable[str] = (),
     key: str = "",
-    log: int = subprocess.DEVNULL,
+    log: Any = subprocess.DEVNULL,
     **variables: str,
 ) -> AsyncIterator[Api]:
     """Run `python -m broadcaster.api` against the store until the block ends."""
@@ -100,6 +102,19 @@ async def serving(
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+@contextlib.asynccontextmanager
+async def whole(folder: Path, *, workers: int = 1, **config: Any) -> AsyncIterator[tuple[Deployment, Api]]:
+    """A simulated Twilio, workers and an API, which know of each other."""
+    async with deployment(folder, workers=workers, **config) as run:
+        ours = {
+            name: value
+            for name, value in run.environment.items()
+            if name.startswith(("TWILIO_", "BROADCASTER_"))
+        }
+        async with serving(run.store, **ours) as api:
+            yield run, api
 
 
 def _start(command: list[str], environment: dict[str, str], log: int) -> subprocess.Popen[bytes]:

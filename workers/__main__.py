@@ -15,9 +15,11 @@ import structlog
 import uvloop
 
 from broadcaster.domain.evidence import Patience
+from broadcaster.events.courier import Courier
+from broadcaster.events.serving import Pace
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
-from broadcaster.runtime import message_sender, opened_store, retry_policy, twilio_rest
+from broadcaster.runtime import message_sender, opened_store, postman, retry_policy, twilio_rest
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError, Unreachable
@@ -99,9 +101,10 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
             )
             try:
                 dispatcher = Dispatcher(store, sender, limits, retry_policy(settings), metrics)
-                async with twilio_rest(settings) as twilio:
+                async with twilio_rest(settings) as twilio, postman(settings) as post:
                     settler = Settler(store, twilio, _settling(settings), metrics)
-                    await serve(store, dispatcher, stop, settler=settler)
+                    courier = Courier(store, post, metrics, Pace(retry_scale=settings.events_retry_scale))
+                    await serve(store, dispatcher, stop, settler=settler, courier=courier)
             finally:
                 if server:
                     server.close()

@@ -7,7 +7,7 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from workers.ending import end
+from broadcaster.store.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

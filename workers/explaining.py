@@ -1,4 +1,4 @@
-"""Which listed messages other records explain: those to the same address in broadcasts of the same time."""
+"""Which listed messages other records explain: those to the same address, of the same time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.record import RECORD_BYTES, Record, State
-from broadcaster.store.batches import fingerprint, has_fingerprint, unpack_batch
+from broadcaster.ledger.people import find_places
+from broadcaster.store.batches import unpack_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from workers.doubts import Doubt
 
-BROADCASTS_AT_MOST: Final = 1000
 BATCHES_AT_ONCE: Final = 50
 #: A broadcast that ended so long before may still have had a message under way.
 MARGIN_SECONDS: Final = 300
@@ -30,63 +30,57 @@ class Explained:
 
 
 async def explained(store: Store, doubts: Iterable[Doubt], since: float) -> Explained:
-    """Look at all records to the doubts' addresses. Raises redis' errors.
-
-    A broadcast has one record for each address, so its own doubts need no look at itself.
-    """
+    """Look at all records to the doubts' addresses. Raises redis' errors and `StoreError`."""
     found = Explained()
-    broadcasts_of: dict[str, set[str]] = defaultdict(set)
+    addresses: set[str] = set()
     for doubt in doubts:
         found.sids |= doubt.explained
-        broadcasts_of[doubt.question.to].add(doubt.broadcast)
-    if not broadcasts_of:
+        addresses.add(doubt.question.to)
+    if not addresses:
         return found
-    for broadcast in await _of_that_time(store, since):
-        sought = {to for to, own in broadcasts_of.items() if own != {broadcast}}
-        if sought:
-            await _search(store, broadcast, sought, found)
+    places = await find_places(store, addresses)
+    of_that_time = await _of_that_time(store, {p.broadcast for some in places.values() for p in some}, since)
+    sought: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for to, some in places.items():
+        for place in some:
+            if place.broadcast in of_that_time:
+                sought[place.broadcast, place.batch].add(to)
+    batches = sorted(sought)
+    for start in range(0, len(batches), BATCHES_AT_ONCE):
+        await _read(store, batches[start : start + BATCHES_AT_ONCE], sought, found)
     return found
 
 
-async def _of_that_time(store: Store, since: float) -> list[str]:
-    keys = store.keys
-    newest = await store.redis.zrevrange(keys.plain("bcs"), 0, BROADCASTS_AT_MOST - 1)
-    active = await store.redis.smembers(keys.plain("active"))
-    names = list(dict.fromkeys(raw.decode() for raw in [*newest, *active]))
+async def _of_that_time(store: Store, broadcasts: set[str], since: float) -> set[str]:
+    """Return those that may have had a message under way since."""
+    names = sorted(broadcasts)
     async with store.redis.pipeline(transaction=False) as pipe:
         for name in names:
-            pipe.hmget(keys.broadcast(name), "started", "finished")
+            pipe.hmget(store.keys.broadcast(name), "started", "finished")
         times = await pipe.execute()
-    return [
+    return {
         name
         for name, (started, finished) in zip(names, times, strict=True)
         if started and (not finished or float(finished) >= since - MARGIN_SECONDS)
-    ]
+    }
 
 
-async def _search(store: Store, broadcast: str, sought: set[str], found: Explained) -> None:
+async def _read(
+    store: Store,
+    batches: list[tuple[str, str]],
+    sought: dict[tuple[str, str], set[str]],
+    found: Explained,
+) -> None:
     keys = store.keys
-    marks = [fingerprint(to) for to in sought]
-    for number, raw in enumerate(await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)):
-        count = int(await store.redis.hget(keys.flow(broadcast, raw.decode()), "n") or 0)
-        names = [f"{number}.{batch}" for batch in range(count)]
-        for start in range(0, count, BATCHES_AT_ONCE):
-            some = names[start : start + BATCHES_AT_ONCE]
-            prints = await store.redis.mget([keys.fingerprints(broadcast, name) for name in some])
-            for name, held in zip(some, prints, strict=True):
-                if held is not None and any(has_fingerprint(held, mark) for mark in marks):
-                    await _read(store, broadcast, name, sought, found)
-
-
-async def _read(store: Store, broadcast: str, batch: str, sought: set[str], found: Explained) -> None:
-    keys = store.keys
-    packed, ledger = await store.redis.mget([keys.batch(broadcast, batch), keys.ledger(broadcast, batch)])
-    if packed is None or ledger is None:
-        return
-    for row, to in enumerate(unpack_batch(packed).to):
-        if to in sought:
-            record = Record.unpack(ledger, row * RECORD_BYTES)
-            if record.sid is not None:
-                found.sids.add(record.sid)
-            if record.state is State.SENDING:
-                found.sending.add(to)
+    names = [name for at in batches for name in (keys.batch(*at), keys.ledger(*at))]
+    raws = await store.redis.mget(names)
+    for at, packed, ledger in zip(batches, raws[::2], raws[1::2], strict=True):
+        if packed is None or ledger is None:
+            continue
+        for row, to in enumerate(unpack_batch(packed).to):
+            if to in sought[at]:
+                record = Record.unpack(ledger, row * RECORD_BYTES)
+                if record.sid is not None:
+                    found.sids.add(record.sid)
+                if record.state is State.SENDING:
+                    found.sending.add(to)

@@ -11,9 +11,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from broadcaster.lanes import claims
+from broadcaster.store.ending import end
 from broadcaster.store.errors import LeaseLost
 from workers.contents import Contents
-from workers.ending import end
 from workers.exhausted import watch
 from workers.plan import Held, Plan
 

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
+from broadcaster.intake.streams import remove_streams
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.store.errors import StoreError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
     from arq.worker import Function
 
+    from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
     from workers.settling import Settler
 
@@ -40,6 +42,8 @@ EVERY_SECOND: Final = set(range(60))
 EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 #: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
 REWIND_SECONDS: Final = 600
+#: How long single messages are kept after the last change of any in their stream.
+MESSAGES_KEPT_SECONDS: Final = 86_400
 _rewinding: Final[set[Store]] = set()
 
 
@@ -130,11 +134,26 @@ async def abandon_imports(ctx: dict[str, Any]) -> None:
             log.warning("import.abandoned", broadcast=broadcast, keys=removed)
 
 
+async def remove_old_streams(ctx: dict[str, Any]) -> None:
+    """Remove streams of single messages of which nothing has changed for a day."""
+    store: Store = ctx["store"]
+    removed = await remove_streams(store, ctx.get("messages_kept_seconds", MESSAGES_KEPT_SECONDS))
+    if removed:
+        log.info("streams.removed", count=removed)
+
+
 async def settle_doubt(ctx: dict[str, Any]) -> None:
     """Look for what became of messages whose answer never came."""
     settler: Settler | None = ctx.get("settler")
     if settler is not None:
         await settler.round()
+
+
+async def deliver_events(ctx: dict[str, Any]) -> None:
+    """Let endpoints of events out be served that have something due."""
+    courier: Courier | None = ctx.get("courier")
+    if courier is not None:
+        await courier.round()
 
 
 async def without_arq(store: Store) -> None:
@@ -167,12 +186,13 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     settling = set(range(0, 60, max(1, int(settle_every_seconds))))
     return [
         _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
-        *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired)),
+        *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired, deliver_events)),
         _at(settling, settle_doubt, 120),
         _at(EVERY_FIVE_SECONDS, abandon_imports, 60),
+        _at({0}, remove_old_streams, 3000, minute=17),
     ]
 
 
-def _at(seconds: set[int], job: Job, timeout: int) -> CronJob:
+def _at(seconds: set[int], job: Job, timeout: int, *, minute: int | None = None) -> CronJob:
     run = cast("WorkerCoroutine", _again_soon(job))
-    return cron(run, second=seconds, keep_result=0, max_tries=1, timeout=timeout)
+    return cron(run, second=seconds, minute=minute, keep_result=0, max_tries=1, timeout=timeout)

@@ -14,10 +14,10 @@ from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
 from broadcaster.ledger.recording import Result, Results
+from broadcaster.store.ending import end
 from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
-from workers.ending import end
 from workers.exhausted import watch
 from workers.outgoing import Line, Message, Signal, Tally
 

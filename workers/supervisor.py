@@ -17,9 +17,9 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from broadcaster.store.connection import client
+from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
-from workers.ending import end
 from workers.exhausted import end_if_exhausted, watch
 from workers.jobs import crons, functions, without_arq
 from workers.owner import watch_owners
@@ -28,6 +28,7 @@ from workers.redis_clock import watch_clock
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
     from workers.settling import Settler
@@ -48,15 +49,16 @@ async def serve(
     stop: asyncio.Event,
     *,
     settler: Settler | None = None,
+    courier: Courier | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
 ) -> None:
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
-    Without a `settler` what is in doubt stays so.
+    Without a `settler` what is in doubt stays so; without a `courier` no endpoint is told of events.
     """
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [
-        watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler), name="jobs")),
+        watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler, courier), name="jobs")),
         watch(asyncio.create_task(watch_clock(store), name="clock")),
     ]
     if settler is not None:
@@ -69,11 +71,15 @@ async def serve(
         await dispatching
     finally:
         await end((stopping, *beside))
+        if courier is not None:
+            await courier.close()
 
 
-async def _run_jobs(store: Store, job_expires_ms: int, settler: Settler | None = None) -> None:
+async def _run_jobs(
+    store: Store, job_expires_ms: int, settler: Settler | None = None, courier: Courier | None = None
+) -> None:
     while True:
-        worker = _build(store, job_expires_ms, settler)
+        worker = _build(store, job_expires_ms, settler, courier)
         running = watch(asyncio.create_task(_outcome(worker.main())))
         moved = asyncio.create_task(_out_of_time())
         try:
@@ -120,7 +126,9 @@ async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None
         (log.warning if expected else log.error)("jobs.interrupted", error=str(error) or repr(error))
 
 
-def _build(store: Store, job_expires_ms: int, settler: Settler | None) -> Worker:
+def _build(
+    store: Store, job_expires_ms: int, settler: Settler | None, courier: Courier | None = None
+) -> Worker:
     redis = ArqRedis(
         client(store.url).connection_pool,
         job_serializer=serialize,
@@ -140,6 +148,6 @@ def _build(store: Store, job_expires_ms: int, settler: Settler | None) -> Worker
         "job_deserializer": deserialize,
         "expires_extra_ms": job_expires_ms,
         "log_results": False,
-        "ctx": {"store": store, "settler": settler},
+        "ctx": {"store": store, "settler": settler, "courier": courier},
     }
     return Worker(**settings)

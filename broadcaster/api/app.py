@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from broadcaster import __version__
-from broadcaster.api import broadcast_reading, broadcasts, health
-from broadcaster.api.faults import EXPECTED, problem_of
+from broadcaster.api import (
+    audit,
+    broadcast_reading,
+    broadcasts,
+    dead_letters,
+    docs,
+    everything,
+    health,
+    lanes,
+    messages,
+    opt_outs,
+    steering,
+    twilio_like,
+)
+from broadcaster.api.describing import describe
+from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
+from broadcaster.api.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,6 +42,12 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+#: A path that is a word stands before the one that takes any.
+_SERVICE: Final = (
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
+    *(dead_letters, everything, audit, docs, twilio_like),
+)
 
 
 def create_app(
@@ -46,9 +71,11 @@ def create_app(
     )
     for router in _routers(only_webhooks=only_webhooks, metrics=metrics):
         app.include_router(router)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to say it
     for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
         app.add_exception_handler(kind, _told)
     app.add_middleware(BoundedBody)
+    app.add_middleware(Patience, stall_seconds=lambda: app.state.parts.settings.api_stall_seconds)
     app.add_middleware(Gate, parts=lambda: app.state.parts)
     return app
 
@@ -59,7 +86,7 @@ def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:
         routers.append(health.counting)
     if only_webhooks:
         return routers
-    routers += [broadcasts.router, broadcast_reading.router]
+    routers += [module.router for module in _SERVICE]
     return routers
 
 
@@ -75,4 +102,18 @@ def _lifespan(parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Lifesp
 
 async def _told(request: Request, error: Exception) -> Response:
     """Answer an error in the shape that its path speaks."""
+    if isinstance(error, RequestValidationError):
+        error = not_json(error, request.headers.get("content-type", "")) or error
+    elif isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error = HTTPException(error.status_code, headers={"Allow": _allowed(request)})
     return shaped(problem_of(error), request.url.path)
+
+
+def _allowed(request: Request) -> str:
+    """Return what a path takes; a router names the methods of one of its routes only."""
+    found: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        route = context.original_route
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))

@@ -14,6 +14,7 @@ from broadcaster.api.problems import Problem, of_status, retry_after, unavailabl
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
+from broadcaster.domain.times import TimeError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import ContentRefusedError, SubmissionError
 from broadcaster.operations.errors import Conflict, Invalid, OperationError
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger("api")
 
 #: What can't be taken as it was asked for.
-_UNFIT = (ListError, SubmissionError, ContentError, AddressError, NoSenderError, SettingsError)
+_UNFIT = (
+    *(ListError, SubmissionError, ContentError, AddressError),
+    *(NoSenderError, SettingsError, TimeError),
+)
 #: What callers can cause and `problem_of` turns into a problem; anything else is a fault of ours.
 EXPECTED = (
     *(Problem, HTTPException, RequestValidationError, OperationError, *_UNFIT),
@@ -94,19 +98,46 @@ def _refused_list(error: ListRefusedError) -> Problem:
 
 
 def _validation(error: RequestValidationError) -> Problem:
-    errors = [
-        {"detail": found["msg"].removeprefix("Value error, "), **_place(found["loc"])}
-        for found in error.errors()
-    ]
+    errors: list[dict[str, Any]] = []
+    for found in error.errors():
+        detail = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "json_invalid":
+            detail = f"this is no JSON: {found.get('ctx', {}).get('error', detail)}"
+        entry = {"detail": detail, **_place(found["loc"], found["type"], error.body)}
+        if entry not in errors:
+            errors.append(entry)
     return Problem("invalid", errors=errors)
 
 
-def _place(loc: Iterable[str | int]) -> dict[str, str]:
-    """Return where a fault is: a JSON pointer into the body (RFC 6901), or a parameter's name."""
+def not_json(error: RequestValidationError, content_type: str) -> Problem | None:
+    """Return what to say of a body that was not read as JSON because it did not say that it is."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return None
+    unread = (e for e in error.errors() if e["loc"][:1] == ("body",) and e["type"] != "missing")
+    if next(unread, None) is None:
+        return None
+    told = f"not {kind}" if kind else "and the request must say so"
+    return Problem("unsupported-media-type", f"This takes application/json, {told}.")
+
+
+def _place(loc: Iterable[str | int], kind: str, body: Any) -> dict[str, str]:
+    """Return where a fault is: a JSON pointer into the body (RFC 6901), or a parameter's name.
+
+    Pydantic names the member of a union on the way, which is nowhere in the body.
+    """
     where, *rest = list(loc)
-    if where == "body":
-        return {"pointer": "".join(f"/{escaped(str(part))}" for part in rest)}
-    return {"parameter": str(rest[0]) if rest else str(where)}
+    if where != "body":
+        return {"parameter": str(rest[0]) if rest else str(where)}
+    parts: list[str] = []
+    for part in rest if kind != "json_invalid" else ():
+        try:
+            body = body[part]
+        except (KeyError, IndexError, TypeError):
+            if not (kind == "missing" and part == rest[-1]):
+                continue
+        parts.append(f"/{escaped(str(part))}")
+    return {"pointer": "".join(parts)}
 
 
 def escaped(part: str) -> str:

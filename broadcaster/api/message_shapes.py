@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from broadcaster.api.shapes import Message
+
 _STRICT = ConfigDict(extra="forbid", populate_by_name=True)
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Address = Annotated[
@@ -130,33 +132,7 @@ class MessageAttempt(BaseModel):
     evidence: str | None = None
 
 
-class MessageNow(BaseModel):
-    """A message as it is now; times are unix seconds."""
-
-    id: str
-    broadcast: str
-    to: str
-    reference: str | None = None
-    sender: str
-    state: str = Field(examples=["accepted"])
-    code: int | None = None
-    meaning: str | None = None
-    sid: str | None = Field(default=None, description="Twilio's.")
-    attempts: int
-    segments: int
-    evidence: str | None = None
-    attempted_at: int | None = None
-    changed_at: int | None = None
-
-
-class MessageWithHistory(MessageNow):
+class MessageWithHistory(Message):
     """A message and its attempts."""
 
     history: list[MessageAttempt]
-
-
-class MessagesPage(BaseModel):
-    """A person's messages, the newest first."""
-
-    data: list[MessageNow]
-    next: str | None = None

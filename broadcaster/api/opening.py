@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 from broadcaster.api.admission import Admission
 from broadcaster.api.cursors import Cursors
 from broadcaster.api.parts import Parts
+from broadcaster.intake.singles import SingleMessages
+from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.settings import SettingsError
+from broadcaster.twilio.rest import TwilioUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from broadcaster.intake.senders import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
+    from broadcaster.twilio.rest import TwilioRest
 
 
 @contextlib.asynccontextmanager
@@ -30,6 +35,8 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
         twilio = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
+        singles = SingleMessages(store, settings, _pools_of(twilio))
+        stack.push_async_callback(singles.close)
         yield Parts(
             store=store,
             settings=settings,
@@ -37,7 +44,20 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             cursors=Cursors(await signing_keys(settings, store)),
             metrics=metrics,
             twilio=twilio,
+            singles=singles,
+            opt_outs=OptOuts(),
         )
+
+
+def _pools_of(twilio: TwilioRest | None) -> PoolReader:
+    """Return what reads a Messaging Service's senders."""
+    if twilio is not None:
+        return twilio.service_pool
+
+    async def unread(service: str) -> list[str]:
+        raise TwilioUnreachable(f"the pool of {service} can't be read without Twilio's credentials")
+
+    return unread
 
 
 async def signing_keys(settings: Settings, store: Store) -> Sequence[str]:

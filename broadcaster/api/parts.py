@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from broadcaster.api.admission import Admission, Caller
     from broadcaster.api.cursors import Cursors
     from broadcaster.domain.api_keys import Scope
+    from broadcaster.intake.singles import SingleMessages
+    from broadcaster.ledger.optouts import OptOuts
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
@@ -29,6 +31,8 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
+    singles: SingleMessages
+    opt_outs: OptOuts
 
 
 def parts_of(request: Request) -> Parts:

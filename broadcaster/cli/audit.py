@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from broadcaster.cli.connect import with_store
-from broadcaster.cli.exits import InputError
+from broadcaster.cli.exporting import export_rows, output_options
 from broadcaster.cli.options import env_file_option, json_option
-from broadcaster.cli.output import print_json, print_table, say, when
+from broadcaster.cli.output import print_json, print_table, when
 from broadcaster.operations import audit as entries
-from broadcaster.reporting.exports import safe_cell
+from broadcaster.operations.actor import at_the_shell
 
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from pathlib import Path
+    from typing import Any
 
     from broadcaster.store.connection import Store
-
-_COLUMNS = ("id", "at", "who", "where", "what", "target", "old", "new")
 
 
 @click.group()
@@ -59,40 +55,18 @@ def list_(what: str | None, limit: int, *, as_json: bool, env_file: Path | None)
 
 
 @audit.command()
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
-@click.option("--format", "how", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+@output_options
+@json_option
 @env_file_option
-def export(output: Path | None, how: str, env_file: Path | None) -> None:
+def export(how: str | None, output: Path | None, *, as_json: bool, env_file: Path | None) -> None:
     """Write every entry, the newest first, as CSV or NDJSON."""
 
-    async def work(store: Store) -> int:
-        if output is None:
-            return await _write(store, sys.stdout, how)
-        try:
-            file = output.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror}") from None
-        with file:
-            return await _write(store, file, how)
+    async def work(store: Store) -> None:
+        await entries.record(store, at_the_shell(), "audit.export", "all")
+        rows = (entry.summary() async for entry in entries.newest_first(store))
+        await export_rows(rows, entries.COLUMNS, "entry", how=how, output=output, as_json=as_json)
 
-    count = with_store(env_file, work)
-    if output is not None:
-        say(f"{count:,} entries in {output}")
-
-
-async def _write(store: Store, file: TextIO, how: str) -> int:
-    count = 0
-    writer = csv.writer(file)
-    if how == "csv":
-        writer.writerow(_COLUMNS)
-    async for entry in entries.newest_first(store):
-        summary = entry.summary()
-        if how == "csv":
-            writer.writerow([safe_cell(_short(summary[name])) for name in _COLUMNS])
-        else:
-            file.write(msgspec.json.encode(summary).decode() + "\n")
-        count += 1
-    return count
+    with_store(env_file, work)
 
 
 def _short(value: Any) -> str:

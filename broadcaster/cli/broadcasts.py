@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from broadcaster.cli.connect import with_home, with_store
-from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.exporting import export, output_options
 from broadcaster.cli.home import live_workers
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, say, when
-from broadcaster.cli.replays import Wanted, even_unknown_option, send_again, tell, yes_option
+from broadcaster.cli.replays import ask, even_unknown_option, plural, send_again, tell, yes_option
 from broadcaster.cli.showing import show_broadcast
-from broadcaster.lanes import control
-from broadcaster.ledger.replaying import FAILURES
-from broadcaster.reporting.broadcasts import list_broadcasts, read_broadcast
+from broadcaster.operations import audit
+from broadcaster.operations import broadcasts as acts
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.operations.dead_letters import failures_of
+from broadcaster.reporting.broadcasts import list_broadcasts
 from broadcaster.reporting.exports import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from broadcaster.cli.home import Home
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
-    from broadcaster.store.scripts import Call
 
 
 @click.group()
 def broadcasts() -> None:
-    """List, show, watch, start, pause, resume, cancel, retry, export broadcasts."""
+    """List, show, watch, start, pause, resume, cancel, retry, export, delete broadcasts."""
 
 
 @broadcasts.command("list")
@@ -57,7 +58,7 @@ def list_(limit: int, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def show(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
     """Show one broadcast: its states, codes, and what it waits for."""
-    show_broadcast(with_store(env_file, lambda store: _read(store, broadcast)), as_json=as_json)
+    show_broadcast(with_store(env_file, lambda store: acts.existing(store, broadcast)), as_json=as_json)
 
 
 @broadcasts.command()
@@ -83,10 +84,10 @@ def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
     """
     settings = settings_from(env_file)
     if settings.redis_address:
-        _steer(env_file, broadcast, control.start(broadcast), "started", as_json=as_json)
+        _steer(env_file, partial(acts.start, broadcast=broadcast), as_json=as_json)
         return 0
     settings.credentials()
-    return _attend(env_file, broadcast, control.start(broadcast), as_json=as_json)
+    return _attend(env_file, broadcast, start_it=True, as_json=as_json)
 
 
 @broadcasts.command()
@@ -96,7 +97,7 @@ def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
 @env_file_option
 def pause(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """Stop a running broadcast, within a second."""
-    _steer(env_file, broadcast, control.pause(broadcast, reason), "paused", as_json=as_json)
+    _steer(env_file, partial(acts.pause, broadcast=broadcast, reason=reason), as_json=as_json)
 
 
 @broadcasts.command()
@@ -105,7 +106,7 @@ def pause(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) 
 @env_file_option
 def resume(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
     """Let a paused broadcast go on."""
-    _steer(env_file, broadcast, control.resume(broadcast), "resumed", as_json=as_json)
+    _steer(env_file, partial(acts.resume, broadcast=broadcast), as_json=as_json)
 
 
 @broadcasts.command()
@@ -115,7 +116,7 @@ def resume(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def cancel(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """End a broadcast: what has not left is skipped."""
-    _steer(env_file, broadcast, control.cancel(broadcast, reason), "canceled", as_json=as_json)
+    _steer(env_file, partial(acts.cancel, broadcast=broadcast, reason=reason), as_json=as_json)
 
 
 @broadcasts.command()
@@ -135,7 +136,7 @@ def retry(
     env_file: Path | None,
 ) -> None:
     """Send again to those who failed: dead letters, undelivered and failed messages."""
-    wanted = Wanted(broadcast=broadcast, codes=codes, states=FAILURES)
+    wanted = failures_of(broadcast, codes)
     found, done = with_store(
         env_file, lambda store: send_again(store, wanted, even_unknown=even_unknown, yes=yes)
     )
@@ -153,19 +154,40 @@ def export_(
     """Write every message of a broadcast as CSV or NDJSON: a valid list for `send`."""
 
     async def work(store: Store) -> None:
-        await _read(store, broadcast)
+        await acts.existing(store, broadcast)
+        await audit.record(store, at_the_shell(), "broadcast.export", broadcast)
         await export(store, whole(store, broadcast), [broadcast], how=how, output=output, as_json=as_json)
 
     with_store(env_file, work)
 
 
-def _attend(env_file: Path | None, broadcast: str, call: Call[str] | None = None, *, as_json: bool) -> int:
-    """Carry out a script, if one is given, and stay to the end. Raises as `_steer` and `attend`."""
+@broadcasts.command()
+@click.argument("broadcast", metavar="ID")
+@yes_option
+@json_option
+@env_file_option
+def delete(broadcast: str, *, yes: bool, as_json: bool, env_file: Path | None) -> None:
+    """Remove a draft, or a broadcast that has ended, with all its messages."""
+
+    async def work(store: Store) -> None:
+        view = await acts.existing(store, broadcast)
+        ask(f"Delete {view.name!r} with all of {plural(view.total)} for good?", yes=yes)
+        await acts.delete(store, at_the_shell(), broadcast)
+
+    with_store(env_file, work)
+    if as_json:
+        print_json({"deleted": broadcast})
+    else:
+        click.echo(f"{broadcast}: deleted")
+
+
+def _attend(env_file: Path | None, broadcast: str, *, start_it: bool = False, as_json: bool) -> int:
+    """Start it, if that is asked, and stay to the end. Raises as `acts.start` and `attend`."""
     from broadcaster.cli.attending import attend  # noqa: PLC0415 - most commands wait for nothing
 
     async def work(store: Store, home: Home | None) -> tuple[int, BroadcastView]:
-        if call is not None:
-            await _carry_out(store, broadcast, call, "started")
+        if start_it:
+            await acts.start(store, at_the_shell(), broadcast)
         return await attend(store, broadcast, home)
 
     code, view = with_home(env_file, work)
@@ -173,19 +195,11 @@ def _attend(env_file: Path | None, broadcast: str, call: Call[str] | None = None
     return code
 
 
-async def _carry_out(store: Store, broadcast: str, call: Call[str], done: str) -> None:
-    await _read(store, broadcast)
-    verdict = await store.run(call)
-    if verdict != "ok" and not _already(done, verdict):
-        raise CommandFailedError(f"broadcast {broadcast} is {verdict}, so it can't be {done}")
-
-
-def _steer(env_file: Path | None, broadcast: str, call: Call[str], done: str, *, as_json: bool) -> None:
-    """Carry out one script and show the broadcast. Raises InputError or CommandFailedError."""
+def _steer(env_file: Path | None, act: Callable[..., Awaitable[BroadcastView]], *, as_json: bool) -> None:
+    """Carry out one act and show the broadcast. Raises as the act does."""
 
     async def work(store: Store) -> tuple[BroadcastView, int]:
-        await _carry_out(store, broadcast, call, done)
-        return await _read(store, broadcast), await live_workers(store)
+        return await act(store, at_the_shell()), await live_workers(store)
 
     view, workers = with_store(env_file, work)
     if as_json:
@@ -194,16 +208,5 @@ def _steer(env_file: Path | None, broadcast: str, call: Call[str], done: str, *,
         click.echo(f"{view.id}  {view.name}: {view.state}")
     if view.state == "running" and not workers:
         with_redis = settings_from(env_file).redis_address
-        go_on = "broadcaster worker" if with_redis else f"broadcaster broadcasts watch {broadcast}"
+        go_on = "broadcaster worker" if with_redis else f"broadcaster broadcasts watch {view.id}"
         say(f"No worker is running. Start one with: {go_on}")
-
-
-def _already(done: str, state: str) -> bool:
-    return state == {"started": "running", "resumed": "running"}.get(done, done)
-
-
-async def _read(store: Store, broadcast: str) -> BroadcastView:
-    view = await read_broadcast(store, broadcast)
-    if view is None:
-        raise InputError(f"there is no broadcast {broadcast}: `broadcaster broadcasts list` shows them")
-    return view

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from broadcaster.cli.connect import with_store
-from broadcaster.cli.exits import InputError
 from broadcaster.cli.exporting import export, output_options
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import print_json, print_table, say
-from broadcaster.cli.replays import (
-    Found,
-    Wanted,
-    ask,
-    even_unknown_option,
-    find,
-    plural,
-    send_again,
-    tell,
-    yes_option,
-)
-from broadcaster.ledger.replaying import Done, carry_out
+from broadcaster.cli.replays import ask, even_unknown_option, plural, send_again, tell, yes_option
+from broadcaster.operations import audit
+from broadcaster.operations import dead_letters as acts
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.operations.broadcasts import existing
+from broadcaster.operations.dead_letters import Found, Wanted
 from broadcaster.reporting.dead_letters import (
     CodeTotal,
     broadcasts_with_dead_letters,
@@ -35,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from broadcaster.ledger.replaying import Done
     from broadcaster.reporting.messages import MessageView
     from broadcaster.store.connection import Store
 
@@ -76,9 +70,11 @@ def list_(
     """List dead letters, newest broadcast first, each with its code and what that means."""
 
     async def work(store: Store) -> tuple[list[CodeTotal], list[MessageView], bool]:
-        ids = [broadcast] if broadcast else await broadcasts_with_dead_letters(store)
-        if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
-            raise InputError(f"there is no broadcast {broadcast}")
+        ids = (
+            [(await existing(store, broadcast)).id]
+            if broadcast
+            else await broadcasts_with_dead_letters(store)
+        )
         if by_code:
             totals = await dead_letter_codes(store, ids)
             return [total for total in totals if not codes or total.code in codes], [], False
@@ -147,10 +143,10 @@ def discard(
     """Lay dead letters down: they count as skipped from then on, and can't be sent again."""
 
     async def work(store: Store) -> tuple[Found, Done]:
-        found = await find(store, Wanted(messages, broadcast, codes, everything), even_unknown=True)
+        found = await acts.find(store, Wanted(messages, broadcast, codes, everything))
         if found.count:
             ask(f"Discard {plural(found.count)} for good?", yes=yes)
-        return found, await carry_out(store, found.letters, again=False)
+        return found, await acts.discard(store, at_the_shell(), found)
 
     found, done = with_store(env_file, work)
     tell(found, done, "discarded", as_json=as_json)
@@ -175,8 +171,10 @@ def export_(
 
     async def work(store: Store) -> None:
         ids = [broadcast] if broadcast else await broadcasts_with_dead_letters(store, limit=None)
-        if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
-            raise InputError(f"there is no broadcast {broadcast}")
+        if broadcast:
+            await existing(store, broadcast)
+        wanted = Wanted(broadcast=broadcast, codes=codes).summary()
+        await audit.record(store, at_the_shell(), "dead_letter.export", broadcast or "all", new=wanted)
         letters = list_dead_letters(store, ids, codes)
         await export(store, letters, ids, how=how, output=output, as_json=as_json)
 

@@ -23,6 +23,15 @@ UNFINISHED: Final = 3
 STOPPED: Final = 4
 
 
+#: What shows the names there are.
+_SHOWN_BY: Final = {
+    "broadcast": "`broadcaster broadcasts list` shows them",
+    "message": "`broadcaster messages list --to NUMBER` and `broadcaster dead-letters list` show ids",
+    "sender": "`broadcaster senders list` shows them",
+    "key": "`broadcaster keys list` shows ids",
+}
+
+
 class InputError(ValueError):
     """Something that was typed can't be used; the message says why and what to do."""
 
@@ -54,6 +63,8 @@ def explain(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, ListRefusedError):
         return BAD_INPUT, _refused_list(error)
     text = "\n".join((f"Error: {error}", *getattr(error, "__notes__", ())))
+    if isinstance(error, NotFound) and error.what in _SHOWN_BY:
+        text = f"{text}: {_SHOWN_BY[error.what]}"
     if isinstance(error, _BAD_INPUT):
         return BAD_INPUT, text
     if isinstance(error, RedisError | OSError | StoreError | TwilioError | TwilioUnreachable):

@@ -11,10 +11,10 @@ import click
 
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.output import print_json, say
-from broadcaster.reporting.exports import Format, list_columns, write_messages
+from broadcaster.reporting.exports import Format, as_text, list_columns, write_messages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from broadcaster.reporting.messages import MessageView
@@ -53,12 +53,42 @@ async def export(
     columns = await list_columns(store, broadcasts) if chosen is Format.CSV else []
     with _opened(output) as file:
         count = await write_messages(views, file, how=chosen, columns=columns)
+    _tell(count, "message", chosen, output, as_json=as_json)
+
+
+async def export_rows(
+    rows: AsyncIterator[Mapping[str, Any]],
+    columns: Sequence[str],
+    noun: str,
+    *,
+    how: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Write rows that are no messages; `noun` is what one is called. Raises as `export`."""
+    chosen = Format(how) if how else Format.NDJSON if as_json and output is None else Format.CSV
+    count = 0
+
+    async def counted() -> AsyncIterator[Mapping[str, Any]]:
+        nonlocal count
+        async for row in rows:
+            count += 1
+            yield row
+
+    with _opened(output) as file:
+        async for piece in as_text(counted(), columns, chosen):
+            file.write(piece)
+    _tell(count, noun, chosen, output, as_json=as_json)
+
+
+def _tell(count: int, noun: str, how: Format, output: Path | None, *, as_json: bool) -> None:
     if output is None:
         return
     if as_json:
-        print_json({"exported": count, "file": str(output), "format": chosen.value})
+        print_json({"exported": count, "file": str(output), "format": how.value})
     else:
-        say(f"{count:,} message{'' if count == 1 else 's'} in {output}")
+        many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+        say(f"{count:,} {noun if count == 1 else many} in {output}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, say, when
-from broadcaster.domain.addresses import parse_address
+from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.record import State
 from broadcaster.reporting.messages import MessageView, find_number, list_messages, read_message
 from broadcaster.twilio.codes import meaning
@@ -42,7 +42,7 @@ def messages() -> None:
 
 @messages.command("list")
 @click.option("--broadcast", metavar="ID", help="Of this broadcast.")
-@click.option("--to", metavar="NUMBER", help="To this number, in --broadcast or the newest 200.")
+@click.option("--to", metavar="NUMBER", help="To this number, in --broadcast or wherever.")
 @click.option("--state", type=click.Choice([state.label for state in State]), help="Only in this state.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @json_option
@@ -59,7 +59,7 @@ def list_(
     """List messages, of a broadcast or to a number."""
     if broadcast is None and to is None:
         raise InputError("name what to look for: --broadcast ID, --to NUMBER, or both")
-    address = parse_address(_plus(to), settings_from(env_file).region) if to else None
+    address = parse_address(with_plus(to), settings_from(env_file).region) if to else None
     states = [s for s in State if s.label == state]
 
     async def work(store: Store) -> tuple[list[MessageView], bool]:
@@ -122,16 +122,6 @@ async def _matching(
         async for view in list_messages(store, broadcast or "", states):
             yield view
         return
-    newest = await store.redis.zrevrange(store.keys.plain("bcs"), 0, 199)
-    for one in [broadcast] if broadcast else [raw.decode() for raw in newest]:
-        async for view in find_number(store, one, address):
-            if not states or view.record.state in states:
-                yield view
-
-
-def _plus(text: str) -> str:
-    """Take a number with `+`, `%2B`, a space or nothing in front."""
-    bare = text.strip()
-    scheme, number = ("whatsapp:", bare[9:]) if bare.lower().startswith("whatsapp:") else ("", bare)
-    number = number.removeprefix("%2B").removeprefix("%2b").strip()
-    return scheme + (f"+{number}" if number.isdigit() and not number.startswith("0") else number)
+    async for view in find_number(store, broadcast, address):
+        if not states or view.record.state in states:
+            yield view

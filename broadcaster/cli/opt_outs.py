@@ -10,24 +10,26 @@ import click
 
 from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import InputError
+from broadcaster.cli.exporting import export_rows, output_options
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, when
 from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.senders import parse_sender
-from broadcaster.ledger.optouts import EVERYWHERE, opt_in, opt_out
+from broadcaster.ledger.optouts import EVERYWHERE, OptOuts
+from broadcaster.operations import audit
+from broadcaster.operations import opt_outs as acts
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.reporting.opt_outs import COLUMNS, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.store.connection import Store
-    from broadcaster.store.scripts import Call
-
-_AT_ONCE = 1000
 
 
 @click.group("opt-outs")
 def opt_outs() -> None:
-    """List, add and remove who must not be written to."""
+    """List, add, remove, import and export who must not be written to."""
 
 
 @opt_outs.command("list")
@@ -52,7 +54,7 @@ def list_(*, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def add(addresses: Sequence[str], sender: str | None, *, as_json: bool, env_file: Path | None) -> None:
     """Write to these numbers no more; messages already waiting for them are skipped."""
-    _change(env_file, addresses, sender, add=True, as_json=as_json)
+    _change(env_file, addresses, sender, "opt_out.add", as_json=as_json)
 
 
 @opt_outs.command()
@@ -62,7 +64,7 @@ def add(addresses: Sequence[str], sender: str | None, *, as_json: bool, env_file
 @env_file_option
 def remove(addresses: Sequence[str], sender: str | None, *, as_json: bool, env_file: Path | None) -> None:
     """Forget opt-outs. Twilio keeps its own list, which START changes."""
-    _change(env_file, addresses, sender, add=False, as_json=as_json)
+    _change(env_file, addresses, sender, "opt_out.remove", as_json=as_json)
 
 
 @opt_outs.command("import")
@@ -78,25 +80,38 @@ def import_(file: str, sender: str | None, *, as_json: bool, env_file: Path | No
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"cannot read {file}: {why}") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    _change(env_file, lines, sender, add=True, as_json=as_json)
+    _change(env_file, lines, sender, "opt_out.import", as_json=as_json)
+
+
+@opt_outs.command()
+@output_options
+@json_option
+@env_file_option
+def export(how: str | None, output: Path | None, *, as_json: bool, env_file: Path | None) -> None:
+    """Write every opt-out as CSV or NDJSON."""
+
+    async def work(store: Store) -> None:
+        await audit.record(store, at_the_shell(), "opt_out.export", "all")
+        rows = (view.summary() async for view in read_all(store, OptOuts()))
+        await export_rows(rows, COLUMNS, "opt-out", how=how, output=output, as_json=as_json)
+
+    with_store(env_file, work)
 
 
 def _change(
-    env_file: Path | None, texts: Sequence[str], sender: str | None, *, add: bool, as_json: bool
+    env_file: Path | None, texts: Sequence[str], sender: str | None, what: str, *, as_json: bool
 ) -> None:
     region = settings_from(env_file).region
     scope = parse_sender(sender).name if sender else EVERYWHERE
     addresses = [_parse(text, number, region) for number, text in enumerate(texts, 1)]
 
     async def work(store: Store) -> int:
-        changed = 0
-        for start in range(0, len(addresses), _AT_ONCE):
-            some = addresses[start : start + _AT_ONCE]
-            call: Call[int] = opt_out(some, "command line", scope) if add else opt_in(some, scope)
-            changed += await store.run(call)
-        return changed
+        if what == "opt_out.remove":
+            return await acts.remove(store, at_the_shell(), addresses, scope=scope)
+        return await acts.add(store, at_the_shell(), addresses, scope=scope, what=what)
 
     changed = with_store(env_file, work)
+    add = what != "opt_out.remove"
     if as_json:
         print_json({"changed": changed, "given": len(addresses)})
     else:
@@ -111,9 +126,4 @@ def _parse(text: str, number: int, region: str | None) -> str:
 
 
 async def _read(store: Store) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    async for field, value in store.redis.hscan_iter(store.keys.plain("optouts"), count=5000):
-        scope, address = field.decode().split("|", 1)
-        source, _, since = value.decode().rpartition("|")
-        rows.append({"address": address, "sender": scope, "since": int(since or 0), "source": source})
-    return sorted(rows, key=lambda row: (row["address"], row["sender"]))
+    return [view.summary() async for view in read_all(store, OptOuts())]

@@ -13,6 +13,8 @@ from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option, parse_moment
 from broadcaster.cli.output import print_json, when
 from broadcaster.ledger.rewinding import Rewound, rewind
+from broadcaster.operations import audit
+from broadcaster.operations.actor import at_the_shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +52,12 @@ def restore(
         shown = _Progress(quiet=as_json)
         anew = await store.with_new_epoch()
         await anew.confirm()
-        return await rewind(anew, shown.say)
+        done = await rewind(anew, shown.say)
+        told = {"taken_at": round(at.timestamp()), "workers_gone": workers_gone}
+        if done is not None:
+            told |= {"broadcasts": done.broadcasts, "in_doubt": done.messages}
+        await audit.record(anew, at_the_shell(), "restore", "everything", new=told)
+        return done
 
     done = with_store(env_file, work)
     if done is None:

@@ -10,17 +10,17 @@ from broadcaster.cli.connect import with_store
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import print_json, print_table, say
-from broadcaster.domain.senders import format_rate, parse_rate, parse_sender
-from broadcaster.lanes import control
-from broadcaster.reporting.lanes import list_lanes, read_lane
+from broadcaster.domain.senders import format_rate, parse_rate
+from broadcaster.operations import lanes as acts
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.reporting.lanes import list_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from broadcaster.reporting.lanes import LaneView
     from broadcaster.store.connection import Store
-    from broadcaster.store.scripts import Call
 
 
 @click.group()
@@ -47,8 +47,7 @@ def set_(sender: str, rate: str, *, as_json: bool, env_file: Path | None) -> Non
         pace = parse_rate(rate)
     except ValueError as error:
         raise InputError(f"--rate: {error}") from None
-    name = parse_sender(sender).name
-    _steer(env_file, name, control.set_rate(name, pace), as_json=as_json)
+    _steer(env_file, lambda store: acts.set_rate(store, at_the_shell(), sender, pace), as_json=as_json)
 
 
 @senders.command()
@@ -58,8 +57,7 @@ def set_(sender: str, rate: str, *, as_json: bool, env_file: Path | None) -> Non
 @env_file_option
 def pause(sender: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """Stop one sender, within a second."""
-    name = parse_sender(sender).name
-    _steer(env_file, name, control.pause_lane(name, reason or "by request"), as_json=as_json)
+    _steer(env_file, lambda store: acts.pause(store, at_the_shell(), sender, reason), as_json=as_json)
 
 
 @senders.command()
@@ -68,19 +66,15 @@ def pause(sender: str, reason: str, *, as_json: bool, env_file: Path | None) -> 
 @env_file_option
 def resume(sender: str, *, as_json: bool, env_file: Path | None) -> None:
     """Let a stopped or held sender go on."""
-    name = parse_sender(sender).name
-    _steer(env_file, name, control.resume_lane(name), as_json=as_json)
+    _steer(env_file, lambda store: acts.resume(store, at_the_shell(), sender), as_json=as_json)
 
 
-def _steer(env_file: Path | None, name: str, call: Call[str], *, as_json: bool) -> None:
-    async def work(store: Store) -> LaneView | None:
-        await store.run(call)
-        return await read_lane(store, name)
-
+def _steer(env_file: Path | None, work: Callable[[Store], Awaitable[LaneView]], *, as_json: bool) -> None:
     view = with_store(env_file, work)
-    _show([view] if view else [], as_json=as_json, alone=True)
-    if view and view.state == "paused" and not view.broadcasts:
-        say(f"No broadcast is using {name} now.")  # a number mistyped looks like one nobody has used yet
+    _show([view], as_json=as_json, alone=True)
+    if view.state == "paused" and not view.broadcasts:
+        # a number mistyped looks like one nobody has used yet
+        say(f"No broadcast is using {view.name} now.")
 
 
 def _show(views: Iterable[LaneView], *, as_json: bool, alone: bool) -> None:

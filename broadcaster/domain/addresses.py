@@ -15,6 +15,7 @@ import phonenumbers
 # E.164: at most 15 digits, no leading zero; 7 is the shortest that any country uses with its code.
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _ADDRESS: Final = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
+_BARE: Final = re.compile(r"[1-9][0-9]{6,14}")
 _PREFIX: Final = re.compile(r"(whatsapp:|tel:|)\s*(.*)", re.IGNORECASE | re.DOTALL)
 # Full-width plus, and the hyphens, dashes and minus sign that word processors put for "-".
 _PLUS: Final = ("+", "\uff0b")
@@ -56,6 +57,17 @@ def parse_address(text: str, region: str | None = None) -> str:
     if _ADDRESS.fullmatch(text) is not None:
         return text
     return _parse_written(text, region)
+
+
+def with_plus(text: str) -> str:
+    """Return a number or sender out of a query or path with its `+`: written as it is, %2B, space or not.
+
+    What is too short for a number (a short code), or no number at all, stays as it is.
+    """
+    bare = text.strip()
+    scheme, number = ("whatsapp:", bare[9:]) if bare.lower().startswith("whatsapp:") else ("", bare)
+    number = number.removeprefix("%2B").removeprefix("%2b").strip()
+    return scheme + (f"+{number}" if _BARE.fullmatch(number) else number)
 
 
 def _parse_written(text: str, region: str | None) -> str:

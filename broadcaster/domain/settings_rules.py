@@ -17,6 +17,7 @@ _SHORT_CODE: Final = re.compile(r"\d{3,8}")
 _SENDER_ID: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}")
 _WHATSAPP: Final = "whatsapp:"
 _SHORTEST_KEY: Final = 16
+_MUST: Final = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 _LIMITS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
@@ -113,8 +114,5 @@ def explain(kind: str, context: Mapping[str, object], message: str) -> str:
         return "must be one of " + str(context["expected"]).replace("'", "").replace(" or ", ", ")
     if bounds:
         return f"must be {bounds[0]}"
-    if kind.startswith("int_"):
-        return "must be a whole number"
-    if kind.startswith("float_"):
-        return "must be a number"
-    return f"cannot be used: {message}"
+    must = _MUST.get(kind.partition("_")[0])
+    return f"must be {must}" if must else f"cannot be used: {message}"

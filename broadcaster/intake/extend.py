@@ -21,8 +21,9 @@ from broadcaster.intake.addressing import Seen
 from broadcaster.intake.load import codes_of, states_of, to_send
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.rejects import StoredRejects
-from broadcaster.store.batches import Recipients, fingerprints, first_records, pack_batch
+from broadcaster.store.batches import Recipients, first_records, pack_batch
 from broadcaster.store.scripts import Call, packed
+from broadcaster.store.who import marks
 
 if TYPE_CHECKING:
     from broadcaster.intake.batches import BatchRows
@@ -143,7 +144,7 @@ def _batch(rows: BatchRows, place: int, now_s: int) -> list[Any]:
         place,
         pack_batch(recipients),
         first_records(rows.states, rows.codes, rows.segments, now_s),
-        fingerprints(rows.to),
+        marks(rows.to),
         {str(state): count for state, count in states_of(rows).items()},
         codes_of(rows),
         *to_send(rows),

@@ -151,7 +151,7 @@ async def submit(
     try:
         reservation = await reserved(store, spec, submission.idempotency_key)
     except StoreError as error:
-        _say_if_full(error)
+        say_if_full(error)
         raise
     if reservation.verdict == "known":
         return await _same(reservation, reader, submission)
@@ -178,7 +178,7 @@ async def submit(
         await loader.seal(fingerprint=submission.fingerprint(digest), facts=facts)
     except BaseException as error:
         await _give_up(store, broadcast, error)
-        _say_if_full(error)
+        say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)
 
@@ -245,7 +245,7 @@ async def check_memory(store: Store) -> None:
         )
 
 
-def _say_if_full(error: BaseException) -> None:
+def say_if_full(error: BaseException) -> None:
     """Raise FullError where Redis refused for want of memory, which others may fill meanwhile."""
     if isinstance(error, RedisError | StoreError) and "maxmemory" in str(error):
         raise FullError("Redis is full" + _MAKE_ROOM) from error

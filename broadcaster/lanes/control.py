@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from broadcaster.domain.record import State
 from broadcaster.store.scripts import Call, text
 
 if TYPE_CHECKING:
     from broadcaster.domain.record import Reason
 
 MICRO = 1_000_000
+
+
+class CanceledMessage(NamedTuple):
+    """Whether this call ended a message, and the state that it is in; None if there is no such message."""
+
+    changed: bool
+    state: State | None
 
 
 def start(broadcast: str, *, from_states: tuple[str, ...] = ("draft", "scheduled")) -> Call[str]:
@@ -35,6 +43,16 @@ def cancel(broadcast: str, reason: str) -> Call[str]:
 def skip(broadcast: str, lane: str, batch: str, reason: Reason) -> Call[int]:
     """End the unsent records of one batch as `skipped`; answers how many changed."""
     return Call("skip", (broadcast, lane, batch, int(reason)), int)
+
+
+def cancel_message(broadcast: str, lane: str, batch: str, index: int) -> Call[CanceledMessage]:
+    """End one unsent message as `skipped`; what is sending, in doubt or with Twilio is left alone."""
+    return Call("cancel_message", (broadcast, lane, batch, index), _canceled, lasting=True)
+
+
+def _canceled(reply: list[int]) -> CanceledMessage:
+    changed, state = reply
+    return CanceledMessage(bool(changed), None if state < 0 else State(state))
 
 
 def pause_lane(lane: str, reason: str) -> Call[str]:

@@ -24,23 +24,26 @@ EVERYWHERE: Final = "*"
 
 
 class OptOuts:
-    """The local set. `blocks` costs a set look-up; `refresh` reads what changed since the last epoch."""
+    """The local set. `blocks` costs a set look-up; `refresh` reads what changed since the last epoch.
+
+    `sets` holds the digits by (scope, channel); it is others' to read.
+    """
 
     def __init__(self) -> None:
         self.epoch = ""
-        self._sets: dict[tuple[str, str], BitMap64] = {}
+        self.sets: dict[tuple[str, str], BitMap64] = {}
         self._refreshing = asyncio.Lock()
 
     def __len__(self) -> int:
-        return sum(len(s) for s in self._sets.values())
+        return sum(len(s) for s in self.sets.values())
 
     def blocks(self, address: str, lane: str) -> bool:
         """Whether `address` opted out of everything, or of this sender."""
-        if not self._sets:
+        if not self.sets:
             return False
         channel, digits = str(channel_of(address)), digits_of(address)
         for scope in (EVERYWHERE, lane):
-            known = self._sets.get((scope, channel))
+            known = self.sets.get((scope, channel))
             if known is not None and digits in known:
                 return True
         return False
@@ -67,13 +70,13 @@ class OptOuts:
         since = [(int(n), change) for n, change in missed if int(n) > int(self.epoch or 0)]
         if self.epoch and since and since[0][0] == int(self.epoch) + 1:
             for _, change in since:
-                _apply(self._sets, change[0], change[1:])
+                _apply(self.sets, change[0], change[1:])
             self.epoch = str(since[-1][0])
             return
         read: dict[tuple[str, str], BitMap64] = {}
         async for field, _ in store.redis.hscan_iter(store.keys.plain("optouts"), count=5000):
             _apply(read, "+", field.decode())
-        self._sets, self.epoch = read, current
+        self.sets, self.epoch = read, current
 
 
 def _apply(sets: dict[tuple[str, str], BitMap64], sign: str, scoped: str) -> None:

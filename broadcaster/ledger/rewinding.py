@@ -45,7 +45,9 @@ async def rewind(store: Store, progress: Callable[[int, int], None] | None = Non
     if since is None:
         return None
     broadcasts = messages = 0
-    for raw in await store.redis.zrange(keys.plain("bcs"), 0, -1):
+    # one after the other: a stream that begins meanwhile has nothing from before
+    names = [raw for all_ in ("bcs", "streams") for raw in await store.redis.zrange(keys.plain(all_), 0, -1)]
+    for raw in names:
         marked = await _mark(store, raw.decode())
         if marked is None:
             return None
@@ -69,7 +71,7 @@ async def _mark(store: Store, broadcast: str) -> int | None:
         count = int(await store.redis.hget(keys.flow(broadcast, lane), "n") or 0)
         for first in range(0, count, BATCHES_AT_ONCE):
             batches = [f"{number}.{k}" for k in range(first, min(count, first + BATCHES_AT_ONCE))]
-            last = int(first + BATCHES_AT_ONCE >= count)
+            last = count if first + BATCHES_AT_ONCE >= count else 0
             found = await store.run(Call("rewind", (broadcast, lane, packed(batches), last), int))
             if found < 0:
                 return None

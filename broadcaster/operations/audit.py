@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broadcaster.operations.actor import Actor
     from broadcaster.store.connection import Store
 
+COLUMNS: Final = ("id", "at", "who", "where", "what", "target", "old", "new")
 KEPT_DAYS: Final = 400
 _AT_ONCE: Final = 500
 _masking: Final = Masking()

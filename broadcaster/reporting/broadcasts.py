@@ -15,7 +15,7 @@ from broadcaster.reporting.doubt import SearchState, read_search
 from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
-from broadcaster.twilio.codes import meaning
+from broadcaster.twilio.codes import explain_reason
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -150,16 +150,6 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         finished_at=finished,
         rejected=int(fields.get("rejected", 0)),
     )
-
-
-def explain_reason(reason: str) -> str:
-    """Put a reason that a script wrote into words: `content:CODE`, `failures:PERCENT:OUTCOMES:CODE`."""
-    match reason.split(":"):
-        case ["content", code] if code.isdigit():
-            return f"its content is refused, {code}: {meaning(int(code))}"
-        case ["failures", percent, outcomes, code] if code.isdigit():
-            return f"{percent} % of the last {outcomes} failed, most with {code}: {meaning(int(code))}"
-    return reason
 
 
 def stopped_by(paused: str, rewind_since: int) -> str:

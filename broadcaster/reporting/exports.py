@@ -19,7 +19,7 @@ from broadcaster.store.batches import unpack_batch
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from broadcaster.reporting.messages import MessageView
     from broadcaster.store.connection import Store
@@ -29,6 +29,7 @@ COLUMNS: Final = (
     "to", "reference", "code", "meaning", "state", "sid", "attempts", "sender", "changed_at",
     "broadcast", "message",
 )  # fmt: skip
+_PIECE: Final = 32 * 1024
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -42,6 +43,45 @@ class Format(enum.StrEnum):
 def safe_cell(text: str) -> str:
     """Return `text` so that no spreadsheet takes it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) and not is_e164(text) else text
+
+
+async def as_text(
+    rows: AsyncIterator[Mapping[str, Any]], columns: Sequence[str], how: Format
+) -> AsyncIterator[str]:
+    """Yield an export in pieces of some kilobytes as rows come: CSV with `columns` and a header, or NDJSON.
+
+    What is neither text nor number is written into a cell as JSON; no cell is taken for a formula.
+    """
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    if how is Format.CSV:
+        writer.writerow([safe_cell(name) for name in columns])
+    async for row in rows:
+        if how is Format.CSV:
+            writer.writerow([_cell(row.get(name)) for name in columns])
+        else:
+            buffer.write(msgspec.json.encode(row).decode() + "\n")
+        if buffer.tell() >= _PIECE:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    if buffer.tell():
+        yield buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return safe_cell(str(value) if plain else msgspec.json.encode(value).decode())
+
+
+def messages_as_text(
+    views: AsyncIterator[MessageView], own: Sequence[str], how: Format
+) -> AsyncIterator[str]:
+    """Yield an export of messages in pieces; `own`: their lists' columns, for a CSV."""
+    columns = (*COLUMNS, *(_renamed(name) for name in own))
+    return as_text((_entry(view) async for view in views), columns, how)
 
 
 async def list_columns(store: Store, broadcasts: Iterable[str]) -> list[str]:
@@ -61,23 +101,24 @@ async def whole(store: Store, broadcast: str) -> AsyncIterator[MessageView]:
         yield view
 
 
-async def lines_of(
-    views: AsyncIterator[MessageView], *, how: Format, columns: Iterable[str] = ()
-) -> AsyncIterator[str]:
-    """Yield a line for each message; a CSV's header before. `columns`: the lists' own, for that header.
+async def write_messages(
+    views: AsyncIterator[MessageView], file: TextIO, *, how: Format, columns: Iterable[str] = ()
+) -> int:
+    """Write messages as they come; return how many. `columns`: the lists' own, for the header of a CSV.
 
     A column of the list with the name of one of ours is written as `list_NAME`.
     """
-    if how is Format.NDJSON:
+    count = 0
+
+    async def counted() -> AsyncIterator[MessageView]:
+        nonlocal count
         async for view in views:
-            yield msgspec.json.encode(_entry(view)).decode() + "\n"
-        return
-    own = tuple(columns)
-    yield csv_line([*COLUMNS, *(_renamed(name) for name in own)])
-    async for view in views:
-        entry = _row(view)
-        cells = [*(entry[name] for name in COLUMNS), *(view.variables.get(name, "") for name in own)]
-        yield csv_line("" if cell is None else str(cell) for cell in cells)
+            count += 1
+            yield view
+
+    async for piece in messages_as_text(counted(), tuple(columns), how):
+        file.write(piece)
+    return count
 
 
 def csv_line(cells: Iterable[str]) -> str:
@@ -85,17 +126,6 @@ def csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO(newline="")
     csv.writer(line).writerow([safe_cell(cell) for cell in cells])
     return line.getvalue()
-
-
-async def write_messages(
-    views: AsyncIterator[MessageView], file: TextIO, *, how: Format, columns: Iterable[str] = ()
-) -> int:
-    """Write messages as they come, as `lines_of` gives them; return how many."""
-    lines = -1 if how is Format.CSV else 0
-    async for line in lines_of(views, how=how, columns=columns):
-        file.write(line)
-        lines += 1
-    return lines
 
 
 def _row(view: MessageView) -> dict[str, Any]:

@@ -52,8 +52,13 @@ class LaneView:
 
 async def list_lanes(store: Store) -> list[LaneView]:
     """Read every lane there ever was, by name. Raises redis' errors."""
-    names = sorted(raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes")))
+    names = await lane_names(store)
     return [view for name in names if (view := await read_lane(store, name)) is not None]
+
+
+async def lane_names(store: Store) -> list[str]:
+    """Return the names of every lane there ever was, in order."""
+    return sorted(raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes")))
 
 
 async def read_lane(store: Store, name: str) -> LaneView | None:

@@ -1,7 +1,7 @@
 """Single messages: their records read back together with who they were for.
 
-A message's id is `BROADCAST.LANE.BATCH.INDEX`, where it lies. Finding a number unpacks only batches whose
-fingerprints hold it.
+A message's id is `BROADCAST.LANE.BATCH.INDEX`, where it lies. Finding a number unpacks only the batches that
+the person index names.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from broadcaster.domain.record import RECORD_BYTES, Record, State
-from broadcaster.store.batches import Recipients, fingerprint, has_fingerprint, unpack_batch
+from broadcaster.ledger.people import find_places
+from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from broadcaster.store.connection import Store
 
 _ID_PARTS: Final = 4
 _BATCHES_AT_ONCE: Final = 20
+#: Where a history's line holds flags, in the few that have them.
+_FLAGS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One line of a message's history. Times are unix seconds."""
+    """One line of a message's history. Times are unix seconds; `sid` is Twilio's, if it gave one."""
 
     attempt: int
     state: State
@@ -73,6 +76,7 @@ class Attempt:
     began: int
     ended: int
     evidence: str
+    sid: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return it in JSON's types."""
@@ -81,6 +85,7 @@ class Attempt:
             "state": self.state.label,
             "code": self.code or None,
             "meaning": meaning(self.code) or None,
+            "sid": self.sid,
             "began_at": self.began,
             "ended_at": self.ended,
             "evidence": self.evidence or None,
@@ -98,27 +103,38 @@ async def list_messages(
     async for lane, batches in _batches(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
-            async for view in read_batches(store, broadcast, lane, names[start : start + _BATCHES_AT_ONCE]):
+            some = [(broadcast, lane, name) for name in names[start : start + _BATCHES_AT_ONCE]]
+            async for view in _read(store, some):
                 if (not wanted or view.record.state in wanted) and (not codes or view.record.code in codes):
                     yield view
 
 
-async def find_number(store: Store, broadcast: str, address: str) -> AsyncIterator[MessageView]:
-    """Yield the messages of a broadcast to `address` (as `parse_address` gives it)."""
-    sought = fingerprint(address)
-    keys = store.keys
-    async for lane, batches in _batches(store, broadcast):
-        for start in range(0, len(batches), _BATCHES_AT_ONCE):
-            some = batches[start : start + _BATCHES_AT_ONCE]
-            prints = await store.redis.mget([keys.fingerprints(broadcast, name) for name in some])
-            hits = [n for n, raw in zip(some, prints, strict=True) if raw and has_fingerprint(raw, sought)]
-            async for view in read_batches(store, broadcast, lane, hits):
-                if view.to == address:
-                    yield view
+async def find_number(
+    store: Store, broadcast: str | None, address: str, *, after: str = ""
+) -> AsyncIterator[MessageView]:
+    """Yield the messages to `address` (as `parse_address` gives it), of one broadcast or of all.
+
+    The newest broadcast or stream first, and within it the newest batch; only those behind message `after`,
+    if given (none if that is removed meanwhile). An import that isn't whole yet is left out. Raises redis'
+    errors.
+    """
+    last = after.rpartition(".")
+    places = [
+        (place.broadcast, place.lane, place.batch)
+        for place in (await find_places(store, [address]))[address]
+        if broadcast in (None, place.broadcast)
+    ]
+    if after:
+        names = [f"{where}.{batch}" for where, _, batch in places]
+        places = places[names.index(last[0]) :] if last[0] in names else []
+    for start in range(0, len(places), _BATCHES_AT_ONCE):
+        async for view in _read(store, places[start : start + _BATCHES_AT_ONCE], only=address):
+            if f"{view.broadcast}.{view.batch}" != last[0] or view.index > int(last[2]):
+                yield view
 
 
 async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attempt]] | None:
-    """Read one message by its id, and its further attempts; None if there is no such."""
+    """Read one message by its id, and its attempts, oldest first; None if there is no such."""
     parts = name.split(".")
     if len(parts) != _ID_PARTS or not all(part.isdigit() for part in parts[1:]):
         return None
@@ -126,19 +142,40 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
     lanes = await store.redis.lrange(store.keys.broadcast(broadcast, ":lanes"), 0, -1)
     if int(parts[1]) >= len(lanes):
         return None
-    async for view in read_batches(store, broadcast, lanes[int(parts[1])].decode(), [batch]):
-        if view.index == index:
-            return view, await _history(store, view)
+    lane = lanes[int(parts[1])].decode()
+    async for view in _read(store, [(broadcast, lane, batch)], only=index):
+        return view, await _history(store, view)
     return None
 
 
 async def _history(store: Store, view: MessageView) -> list[Attempt]:
+    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
     raw = await store.redis.lrange(store.keys.history(view.broadcast, view.batch, view.index), 0, -1)
-    lines = [msgpack.unpackb(line, raw=True) for line in raw]
-    return [
-        Attempt(int(e[0]), State(int(e[1])), int(e[2]), int(e[3]), int(e[4]), bytes(e[7]).decode())
-        for e in lines
-    ]
+    lines = [_attempt(msgpack.unpackb(line, raw=True), view.record) for line in raw]
+    record = view.record
+    if record.attempt and not (lines and lines[-1].state is record.state):
+        evidence = view.summary()["evidence"] or ""
+        lines.append(
+            Attempt(
+                record.attempt, record.state, record.code, record.began, record.changed, evidence, record.sid
+            )
+        )
+    return lines
+
+
+def _attempt(line: Sequence[Any], record: Record) -> Attempt:
+    """Read a line of the history, as `remember` of prelude.lua writes it."""
+    flags = int(line[_FLAGS]) if len(line) > _FLAGS else record.flags
+    sid = bytes(line[5])
+    return Attempt(
+        attempt=int(line[0]),
+        state=State(int(line[1])),
+        code=int(line[2]),
+        began=int(line[3]),
+        ended=int(line[4]),
+        evidence=bytes(line[7]).decode(),
+        sid=("MM" if flags & 1 else "SM") + sid.hex() if any(sid) else None,
+    )
 
 
 async def _batches(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
@@ -164,21 +201,45 @@ async def read_batches(
     store: Store, broadcast: str, lane: str, batches: list[str]
 ) -> AsyncIterator[MessageView]:
     """Yield every message of some batches of a lane; a batch that is not there has none."""
+    async for view in _read(store, [(broadcast, lane, name) for name in batches]):
+        yield view
+
+
+async def _read(
+    store: Store, batches: list[tuple[str, str, str]], *, only: str | int | None = None
+) -> AsyncIterator[MessageView]:
+    """Yield the messages of batches (broadcast, lane, name); `only` those to an address, or with an index."""
     if not batches:
         return
     keys = store.keys
-    async with store.redis.pipeline(transaction=False) as pipe:
-        for name in batches:
-            pipe.get(keys.batch(broadcast, name))
-            pipe.get(keys.ledger(broadcast, name))
-        replies = await pipe.execute()
-    for number, name in enumerate(batches):
-        packed, ledger = replies[2 * number], replies[2 * number + 1]
+    raws = await store.redis.mget(
+        [key(broadcast, name) for broadcast, _, name in batches for key in (keys.batch, keys.ledger)]
+    )
+    for (broadcast, lane, name), packed, ledger in zip(batches, raws[::2], raws[1::2], strict=True):
         if packed is None or ledger is None:
             continue
         recipients: Recipients = unpack_batch(packed)
-        for index, to in enumerate(recipients.to):
+        for index in _chosen(recipients.to, only):
             reference = recipients.references[index] if recipients.references else None
             record = Record.unpack(ledger, index * RECORD_BYTES)
             variables = recipients.variables(index) if recipients.columns else {}
+            to = recipients.to[index]
             yield MessageView(broadcast, name, index, to, reference, lane, record, variables)
+
+
+def _chosen(to: list[str], only: str | int | None) -> Sequence[int]:
+    if only is None:
+        return range(len(to))
+    if isinstance(only, int):
+        return [only] if only < len(to) else []
+    return [index for index, address in enumerate(to) if address == only]
+
+
+async def read_batch(store: Store, broadcast: str, batch: str) -> list[MessageView]:
+    """Read the messages of one batch, `lane.number`; none if it is gone."""
+    lane = await store.redis.lindex(store.keys.broadcast(broadcast, ":lanes"), int(batch.partition(".")[0]))
+    return (
+        []
+        if lane is None
+        else [view async for view in read_batches(store, broadcast, lane.decode(), [batch])]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from typing import Final, NamedTuple
 
@@ -9,7 +10,6 @@ import msgspec
 
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 
-FINGERPRINT_BYTES: Final = 2
 _LEVEL: Final = 1
 _VERSION: Final = 1
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,25 +47,6 @@ def unpack_batch(raw: bytes) -> Recipients:
     return Recipients(to, references, columns, values)
 
 
-def fingerprint(address: str) -> bytes:
-    """Return two bytes that find an address in a batch without unpacking it; 1 in 65,536 others match too."""
-    return (zlib.crc32(address.encode()) & 0xFFFF).to_bytes(FINGERPRINT_BYTES, "big")
-
-
-def has_fingerprint(prints: bytes, sought: bytes) -> bool:
-    """Tell whether a batch's fingerprints hold one."""
-    at = prints.find(sought)
-    while at >= 0 and at % FINGERPRINT_BYTES:
-        at = prints.find(sought, at + 1)
-    return at >= 0
-
-
-def fingerprints(addresses: list[str]) -> bytes:
-    """Return the fingerprints of a whole batch, side by side."""
-    crc32 = zlib.crc32
-    return b"".join([(crc32(a.encode()) & 0xFFFF).to_bytes(2, "big") for a in addresses])
-
-
 def first_records(states: bytes, codes: list[int], segments: bytes, now_s: int) -> bytes:
     """Return the ledger of a new batch: queued records, or skipped ones with our reason for it."""
     queued = _queued_by_segments(now_s)
@@ -78,6 +59,7 @@ def first_records(states: bytes, codes: list[int], segments: bytes, now_s: int) 
     return b"".join(pieces)
 
 
+@functools.lru_cache(maxsize=2)
 def _queued_by_segments(now_s: int) -> list[bytes]:
     template = bytearray(Record(State.QUEUED, 1, changed=now_s).pack())
     rows = []

@@ -5,6 +5,12 @@ key (after the prefix)    type       lifetime
 ========================  =========  ==========================================================
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
 bcs                       zset       one member a broadcast, until it is deleted
+streams                   zset       one member a stream, until it is removed; what puts every broadcast
+                                     right after a loss (rewinding, clock) walks both, lists for people `bcs`
+serials                   string     the last serial number given; as long as the installation
+bcs:serials               hash       broadcast or stream by serial number; a field goes when it is removed
+who:NNN                   string     the person index, ten bytes a recipient (store/who.py); entries go with
+                                     their broadcast, the key with its last entry
 active, importing         set        broadcasts in that state
 skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
@@ -12,8 +18,10 @@ bc:ID                     hash       state, counts `n0`..`n11`, spec; until dele
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
+stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
+append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
 once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
-bat:ID:B  led:ID:B  fp:ID:B  string  packed recipients, records, fingerprints of batch `lane.number`
+bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
 flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
 lanes                     set        every lane there ever was
@@ -29,6 +37,13 @@ worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
 optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+endpoints                 hash       endpoints of events out, until they are deleted
+events:wanted             string     the kinds of events that they ask for; with them
+events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
+endpoint:ID               hash       how far an endpoint is in `events`, and how it does; with the endpoint
+endpoint:ID:queue|parked  zset       its deliveries by the microsecond they are due, or were parked; with it
+endpoint:ID:bodies        hash       their bodies; with them
+endpoint:ID:holder        string     lease of the worker that delivers to it (PX)
 keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
 signing                   string     signs cursors where no secret key is set; as long as the installation
 audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
@@ -62,9 +77,9 @@ class Keys:
         """Return where the records of one batch are."""
         return f"{self.prefix}led:{broadcast}:{batch}"
 
-    def fingerprints(self, broadcast: str, batch: str) -> str:
-        """Return where the two-byte fingerprints of one batch's addresses are."""
-        return f"{self.prefix}fp:{broadcast}:{batch}"
+    def who(self, bucket: str) -> str:
+        """Return one bucket of the person index."""
+        return f"{self.prefix}who:{bucket}"
 
     def history(self, broadcast: str, batch: str, index: int) -> str:
         """Return the attempts of one message, kept only where there was more to say than the record holds."""
@@ -81,3 +96,7 @@ class Keys:
     def worker(self, worker: str, part: str = "") -> str:
         """Return a worker's hash, or its `:claims`."""
         return f"{self.prefix}worker:{worker}{part}"
+
+    def endpoint(self, endpoint: str, part: str = "") -> str:
+        """Return an endpoint's hash, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
+        return f"{self.prefix}endpoint:{endpoint}{part}"

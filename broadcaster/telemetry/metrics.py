@@ -132,6 +132,12 @@ class Metrics:
             ["operation"],
             registry=registry,
         )
+        self._webhooks = Counter(
+            "broadcaster_webhook_deliveries",
+            "Tries to deliver an event to an endpoint, by how they ended: delivered, failed, parked",
+            ["result"],
+            registry=registry,
+        )
         self.redis_roundtrip = BatchedHistogram(
             "broadcaster_redis_roundtrip_seconds", "From a script call to its reply", REDIS_SECONDS, registry
         )
@@ -170,6 +176,10 @@ class Metrics:
     def redis_failed(self, operation: str) -> None:
         """Count a failed call; `operation` is the script's or command's name."""
         self._redis_errors.labels(operation).inc()
+
+    def webhooks_tried(self, result: str, count: int) -> None:
+        """Count tries to deliver events: `delivered`, `failed` (it goes again), `parked`."""
+        self._webhooks.labels(result).inc(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

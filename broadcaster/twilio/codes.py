@@ -83,6 +83,16 @@ def meaning(code: int) -> str:
     return lookup(code).meaning
 
 
+def explain_reason(reason: str) -> str:
+    """Put a reason that a script wrote into words: `content:CODE`, `failures:PERCENT:OUTCOMES:CODE`."""
+    match reason.split(":"):
+        case ["content", code] if code.isdigit():
+            return f"its content is refused, {code}: {meaning(int(code))}"
+        case ["failures", percent, outcomes, code] if code.isdigit():
+            return f"{percent} % of the last {outcomes} failed, most with {code}: {meaning(int(code))}"
+    return reason
+
+
 def _own_reason(code: int) -> Code:
     try:
         reason = Reason(code)

@@ -138,6 +138,8 @@ async def everything(store: Store) -> dict[str, Any]:
                     pipe.smembers(key)
                 case b"list":
                     pipe.lrange(key, 0, -1)
+                case b"stream":
+                    pipe.xrange(key)
                 case _:
                     pipe.get(key)
         values = await pipe.execute()

@@ -11,9 +11,9 @@ from loading import counts, load
 from broadcaster.domain.failures import Remedy
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
-from broadcaster.reporting.broadcasts import explain_reason, read_broadcast
+from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.scripts import read_script, unpacked
-from broadcaster.twilio.codes import CODES
+from broadcaster.twilio.codes import CODES, explain_reason
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Slice

@@ -484,6 +484,10 @@ class Messages(RuleBasedStateMachine):
             finally:
                 self.do(self.store.close())
 
+    def batches_of(self, bid: str, lane: str) -> int:
+        redis: Any = self.store.redis
+        return int(self.do(redis.hget(self.store.keys.flow(bid, lane), "n")))
+
     def drain(self) -> None:
         for hands in self.alive():
             self.do(overdue(self.store, hands.name))
@@ -496,7 +500,7 @@ class Messages(RuleBasedStateMachine):
             self.run_call(control.resume(bid))
             if self.broadcast(bid)[b"state"] == b"canceled":
                 for i, lane in enumerate(LANES):
-                    for n in (0, 1):
+                    for n in range(self.batches_of(bid, lane)):
                         self.run_call(control.skip(bid, lane, f"{i}.{n}", Reason.CANCELED))
         last = Hands("last")
         self.workers.append(last)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 async def mark(store: Store, bid: str, batch: str, *, last: bool) -> int:
     """Put one batch in doubt, as one of the steps of `rewind`."""
-    return await store.run(Call("rewind", (bid, LANE, packed([batch]), int(last)), int))
+    seen = int(batch.partition(".")[2]) + 1 if last else 0
+    return await store.run(Call("rewind", (bid, LANE, packed([batch]), seen), int))
 
 
 async def end(store: Store) -> None:

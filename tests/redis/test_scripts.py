@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SPEC = BroadcastSpec(name="test", senders=(LANE,), content=Content(body="hello"))
 #: Only intake may be refused when memory is full; an intent, an outcome or a stop never.
-INTAKE = {"reserve", "seal", "extend"}
+INTAKE = {"reserve", "lay", "seal", "append", "extend"}
 
 
 # -- the files

@@ -1,4 +1,4 @@
-"""What the reading commands rest on: numbers as pasted, fingerprints, settings from another file."""
+"""What the reading commands rest on: numbers as pasted, settings from another file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.cli.messages import _plus
 from broadcaster.cli.root import run
-from broadcaster.store.batches import fingerprint, fingerprints, has_fingerprint
+from broadcaster.domain.addresses import with_plus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,17 +27,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_number_is_taken_with_or_without_its_plus(typed: str, meant: str) -> None:
-    assert _plus(typed) == meant
-
-
-def test_fingerprints_are_found_where_they_begin_only() -> None:
-    numbers = [f"+1415555{i:04d}" for i in range(300)]
-    prints = fingerprints(numbers)
-    assert all(has_fingerprint(prints, fingerprint(number)) for number in numbers)
-    assert has_fingerprint(b"\1\2\3\4", b"\3\4")
-    assert not has_fingerprint(b"\1\2\3\4", b"\2\3")
-    assert has_fingerprint(b"\1\2\2\3\2\3", b"\2\3")
-    assert not has_fingerprint(b"", b"\2\3")
+    assert with_plus(typed) == meant
 
 
 def test_settings_from_another_file(

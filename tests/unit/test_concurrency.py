@@ -72,13 +72,13 @@ def test_it_stays_in_its_bounds(all_seconds: list[Second], begun: float) -> None
 
 
 @given(st.integers(2, 400), st.integers(2, 400), st.integers(1, 5), st.booleans())
-def test_a_new_level_is_found_in_less_than_ten_seconds(
+def test_a_new_level_is_found_in_a_dozen_seconds_at_most(
     first: int,
     then: int,
     workers: int,
     tells: bool,  # noqa: FBT001
 ) -> None:
-    """From any limit of Twilio's to any other, within 10 % (or one a worker), and stays there."""
+    """From any limit of Twilio's to any other, 2 to 400 at the worst, within 10 %, and stays there."""
     level = Level(100.0)
     for _ in range(15):
         level = adapt(level, seen(level, first, workers=workers, tells=tells), most=MOST)
@@ -87,8 +87,8 @@ def test_a_new_level_is_found_in_less_than_ten_seconds(
         level = adapt(level, seen(level, then, workers=workers, tells=tells), most=MOST)
         used.append(min(then, level.limit))
     room = max(0.1 * then, 1.0)
-    assert used[9] >= then - room, used
-    assert min(used[10:]) >= then - room, used
+    assert used[11] >= then - room, used
+    assert min(used[12:]) >= then - room, used
     assert level.limit <= then * 2 + workers
 
 

@@ -18,4 +18,6 @@ end
 redis.call('ZREM', P .. 'scheduled', bid)
 redis.call('SREM', P .. 'active', bid)
 redis.call('SADD', P .. 'skipping', bid)
+broadcast_changed('broadcast.completed', bid, state, 'canceled', ARGV[4])
+publish()
 return 'ok'

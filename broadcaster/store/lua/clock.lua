@@ -54,12 +54,14 @@ for _, lane in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
   sooner_field(lane_key(lane), 'hold')
   sooner_members(later_key(lane))
 end
-for _, bid in ipairs(redis.call('ZRANGE', P .. 'bcs', 0, -1)) do
-  local state = redis.call('HGET', bc_key(bid), 'state')
-  if state == 'running' or state == 'paused' then
-    sooner_field(bc_key(bid), 'tat')
-    for _, lane in ipairs(redis.call('LRANGE', bc_key(bid) .. ':lanes', 0, -1)) do
-      sooner_members(flow_key(bid, lane) .. ':retry')
+for _, all in ipairs({'bcs', 'streams'}) do
+  for _, bid in ipairs(redis.call('ZRANGE', P .. all, 0, -1)) do
+    local state = redis.call('HGET', bc_key(bid), 'state')
+    if state == 'running' or state == 'paused' then
+      sooner_field(bc_key(bid), 'tat')
+      for _, lane in ipairs(redis.call('LRANGE', bc_key(bid) .. ':lanes', 0, -1)) do
+        sooner_members(flow_key(bid, lane) .. ':retry')
+      end
     end
   end
 end

@@ -14,11 +14,13 @@ for _, e in ipairs(cmsgpack.unpack(ARGV[4])) do
   if did == 1 then
     changed = changed + 1
     epoch = epoch + 1
+    if asks_for('opt_out.changed') then happened[#happened + 1] = {'opt_out.changed', {verb, e[1], e[2]}} end
     redis.call('RPUSH', P .. 'optouts:log', epoch .. '|' .. (verb == 'add' and '+' or '-') .. e[1])
   end
 end
 if changed > 0 then
   redis.call('SET', P .. 'optouts:epoch', string.format('%.0f', epoch))
   redis.call('LTRIM', P .. 'optouts:log', -LOG, -1)
+  publish()
 end
 return {changed, string.format('%.0f', epoch)}

@@ -5,7 +5,9 @@
 -- Times are microseconds of Redis' own clock unless a name ends in _s. A record's layout: domain/record.py.
 
 local P = ARGV[1]
-if redis.call('GET', P .. 'epoch') ~= ARGV[2] then
+-- `wanted`: the kinds of events that some endpoint asks for, ',message.failed,…,'; read with the epoch, it costs no command
+local epoch_now, wanted = unpack(redis.call('MGET', P .. 'epoch', P .. 'events:wanted'))
+if epoch_now ~= ARGV[2] then
   return redis.error_reply('EPOCH the installation in this Redis is not the one this process started with')
 end
 local clock = redis.call('TIME')
@@ -25,6 +27,7 @@ local NO_SID = string.rep('\0', 16)
 local function bc_key(bid) return P .. 'bc:' .. bid end
 local function lane_key(lane) return P .. 'lane:' .. lane end
 local function flow_key(bid, lane) return P .. 'flow:' .. bid .. ':' .. lane end
+local function batch_key(bid, batch) return P .. 'bat:' .. bid .. ':' .. batch end
 local function ledger_key(bid, batch) return P .. 'led:' .. bid .. ':' .. batch end
 local function class_key(lane, cls) return P .. 'lane:' .. lane .. ':' .. cls end
 local function later_key(lane) return P .. 'lane:' .. lane .. ':later' end
@@ -71,16 +74,62 @@ local function mark(kind, changes)
   end
 end
 
+-- Events: what endpoints of customers are told (broadcaster/events/). One entry of the stream holds all that a call did:
+-- a list of [kind, broadcast, batch, index, attempt, state, code, sid, flags, index, …] for messages,
+-- [kind, broadcast, state before, state, reason, total, n0, n1, …] for broadcasts, [kind, facts] for others.
+local EVENTS_MOST = 100000
+local happened = {}
+local function asks_for(kind) return wanted and string.find(wanted, ',' .. kind .. ',', 1, true) ~= nil end
+local function publish()
+  if #happened == 0 then return end
+  for _, e in ipairs(happened) do
+    if string.sub(e[1], 1, 10) == 'broadcast.' then
+      local counts = redis.call('HMGET', bc_key(e[2]), 'total', 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6', 'n7', 'n8', 'n9', 'n10', 'n11')
+      for _, n in ipairs(counts) do e[#e + 1] = tonumber(n or 0) end
+    end
+  end
+  redis.call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_MOST, '*', 'e', cmsgpack.pack(happened))
+  happened = {}
+end
+
+local function add_message(kind, bid, batch, ...)
+  if not asks_for(kind) then return end
+  local e = happened[#happened]
+  if not e or e[1] ~= kind or e[2] ~= bid or e[3] ~= batch then
+    e = {kind, bid, batch}
+    happened[#happened + 1] = e
+  end
+  for _, value in ipairs({...}) do e[#e + 1] = value end
+end
+
+-- A record went from one state to another. What is sent or delivered was accepted, too, though nobody said so before.
+local function message_changed(bid, batch, from, to, index, attempt, code, sid, flags)
+  if not wanted or from == to then return end
+  local function tell(kind) add_message(kind, bid, batch, index, attempt, to, code, sid == NO_SID and '' or sid, flags) end
+  if to >= ACCEPTED and to < DEAD and (from < ACCEPTED or from >= DEAD) then tell('message.accepted') end
+  if (to == DELIVERED or to == READ) and from ~= DELIVERED and from ~= READ then tell('message.delivered') end
+  if to >= UNDELIVERED and to <= DEAD then tell('message.failed') end
+  if to == IN_DOUBT then tell('message.in_doubt') end
+end
+
+-- Nobody is told of a stream's steps (single messages): it is completed after every few of them.
+local function broadcast_changed(kind, bid, from, to, reason)
+  if not asks_for(kind) or redis.call('HGET', bc_key(bid), 'kind') == 'stream' then return end
+  happened[#happened + 1] = {kind, bid, from, to, reason}
+end
+
 local completed = {}
--- A broadcast is completed when nothing is queued, sending, in retry or in doubt.
+-- A broadcast is completed when nothing is queued, sending, in retry or in doubt. A stream is so after every few messages,
+-- which nobody needs to be told.
 local function complete_if_done(bid)
   local key = bc_key(bid)
-  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3')
+  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3', 'kind')
   if v[1] ~= 'running' then return end
   for i = 2, 5 do if tonumber(v[i] or 0) > 0 then return end end
   redis.call('HSET', key, 'state', 'completed', 'reason', '', 'finished', now_s)
   redis.call('SREM', P .. 'active', bid)
-  completed[#completed + 1] = bid
+  broadcast_changed('broadcast.completed', bid, 'running', 'completed', '')
+  if v[6] ~= 'stream' then completed[#completed + 1] = bid end
 end
 
 local function apply_counters()
@@ -95,6 +144,22 @@ local function apply_counters()
   end
   mark(':dead', dead_in)
   mark(':doubt', doubt_in)
+  publish()
+end
+
+-- A broadcast's serial number in the person index; it is given once.
+local function new_serial(bid)
+  local serial = redis.call('INCR', P .. 'serials')
+  redis.call('HSET', P .. 'bcs:serials', serial, bid)
+  return serial
+end
+
+-- Enter a batch's recipients into the person index (store/who.py): `marks` is bucket and check of each, 5 bytes.
+local function enter(serial, place, marks)
+  local tail = struct.pack('>I4I4', serial, place)
+  for at = 1, #marks, 5 do
+    redis.call('APPEND', P .. 'who:' .. string.sub(marks, at, at + 2), string.sub(marks, at + 3, at + 4) .. tail)
+  end
 end
 
 local function wake()
@@ -181,6 +246,7 @@ local function give_back(claim, lost)
         local began_s = struct.unpack('>I4', raw, 25)
         redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
         moved(bid, batch, SENDING, IN_DOUBT)
+        message_changed(bid, batch, SENDING, IN_DOUBT, index, attempt, lost[1], NO_SID, flags)
         remember(bid, batch, index, {attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'})
         redis.call('SADD', P .. 'owners', lost[2])
       end

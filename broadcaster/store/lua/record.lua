@@ -118,12 +118,15 @@ local function judge(bid, from, new, code)
   elseif first == 1 and new ~= DEAD then count(bid, 1) end
 end
 
--- `early`: too many have failed, but too few have ended yet for that to say anything.
+-- `early`: too many have failed, but too few have ended yet for that to say anything. A stream is no campaign: what its
+-- messages have in common is their shape, and those of others must not wait for a person.
 local function stop_if_failing(bid, t)
   local key = bc_key(bid)
+  local told = redis.call('HMGET', key, 'early', 'kind')
+  if told[2] == 'stream' then return nil end
   if not t.window then
     if t.clean > 0 then redis.call('HINCRBY', key, 'clean', t.clean) end
-    if redis.call('HGET', key, 'early') ~= '1' then return nil end
+    if told[1] ~= '1' then return nil end
     t.window = read_window(bid)
   end
   local outcomes, failures, codes = 0, 0, {}
@@ -143,13 +146,16 @@ local function stop_if_failing(bid, t)
   end
   local reason = 'failures:' .. math.min(100, math.floor(failures * 100 / outcomes)) .. ':' .. outcomes .. ':' .. top
   redis.call('HSET', key, 'state', 'paused', 'reason', reason)
+  broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
   return reason
 end
 
--- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume.
+-- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume. In a stream
+-- each message has its own text.
 local function content_run(lane, bid, batch, index, state, content)
   local run = bc_key(bid) .. ':run'
   if content == 1 then
+    if redis.call('HGET', bc_key(bid), 'kind') == 'stream' then return end
     if redis.call('RPUSH', run, lane .. '\n' .. batch .. '\n' .. index) >= CONTENT_RUN then
       local key = bc_key(bid)
       if redis.call('HGET', key, 'state') == 'running' then paused[#paused + 1] = bid end
@@ -204,6 +210,7 @@ local function apply(lane, bid, batch, o, broadcast)
   spent = math.min(15, spent + o[7])
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, code, sid, began_s, now_s))
   moved(bid, batch, state, new)
+  message_changed(bid, batch, state, new, index, attempt, code, sid, flags)
   changed = changed + 1
   judge(bid, state, new, code)
   if attempt > 1 or new == RETRY or new == IN_DOUBT or state == IN_DOUBT or state == DEAD then
@@ -246,6 +253,7 @@ local function apply_dense(bid, batch, outcomes)
                                    struct.unpack('>I4', span, at + 24), now_s)
       copied = at + 32
       moved(bid, batch, SENDING, ACCEPTED)
+      if wanted then message_changed(bid, batch, SENDING, ACCEPTED, o[1], 1, o[4], o[5], bit.bor(flags, o[6])) end
       changed, fresh = changed + 1, fresh + 1
     end
   end
@@ -277,6 +285,7 @@ for _, bid in ipairs(paused) do
     end
     local reason = 'content:' .. code
     redis.call('HSET', bc_key(bid), 'state', 'paused', 'reason', reason)
+    broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
     told[#told + 1] = {bid, reason}
   end
 end
@@ -286,4 +295,5 @@ for bid, t in pairs(tallies) do
   local reason = stop_if_failing(bid, t)
   if reason then told[#told + 1] = {bid, reason} end
 end
+publish()
 return cmsgpack.pack({changed, caused, told, completed})

@@ -56,6 +56,7 @@ if again then
     redis.call('HSET', key, 'state', 'running', 'reason', '')
     redis.call('HDEL', key, 'finished', 'window', 'clean', 'early')
     redis.call('SADD', P .. 'active', bid)
+    broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
   end
   if b[1] ~= 'paused' then
     redis.call('ZADD', later_key(lane), 'LT', now, bid)

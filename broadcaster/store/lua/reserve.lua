@@ -22,7 +22,7 @@ if idem ~= '' then
   redis.call('SET', P .. 'idem:' .. idem, bid)
 end
 redis.call('HSET', bc_key(bid), 'state', 'importing', 'reason', '', 'created', now_s, 'spec', ARGV[7], 'cls', ARGV[8],
-           'name', ARGV[9], 'idem', idem, 'total', 0)
+           'name', ARGV[9], 'idem', idem, 'total', 0, 'serial', new_serial(bid))
 redis.call('SET', bc_key(bid) .. ':importer', ARGV[6], 'PX', ARGV[5])
 redis.call('ZADD', P .. 'bcs', now, bid)
 redis.call('SADD', P .. 'importing', bid)

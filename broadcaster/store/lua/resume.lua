@@ -11,6 +11,7 @@ local v = redis.call('HMGET', key, 'state', 'cls')
 if not v[1] then return 'gone' end
 if v[1] ~= 'paused' then return v[1] end
 redis.call('HSET', key, 'state', 'running', 'reason', '')
+broadcast_changed('broadcast.started', bid, 'paused', 'running', '')
 redis.call('HDEL', key, 'window', 'clean', 'early')
 local run = redis.call('LRANGE', key .. ':run', 0, -1)
 if #run < CONTENT_RUN then run = {} else redis.call('DEL', key .. ':run') end
@@ -32,5 +33,6 @@ end
 apply_counters()
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
 complete_if_done(bid)
+publish()
 wake()
 return 'ok'

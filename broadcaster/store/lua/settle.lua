@@ -51,6 +51,7 @@ local function settle(lane, bid, batch, v, b)
   told = told or code
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, told, sid, began_s, now_s))
   moved(bid, batch, IN_DOUBT, new)
+  message_changed(bid, batch, IN_DOUBT, new, index, attempt, told, sid, flags)
   if new ~= QUEUED then remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word}) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. told, 1) end
   if new == RETRY then

@@ -17,7 +17,9 @@ redis.call('HSET', key, 'state', 'running', 'reason', '')
 redis.call('HSETNX', key, 'started', now_s)
 redis.call('SADD', P .. 'active', bid)
 redis.call('ZREM', P .. 'scheduled', bid)
+broadcast_changed('broadcast.started', bid, state, 'running', '')
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
 complete_if_done(bid)
+publish()
 wake()
 return 'ok'

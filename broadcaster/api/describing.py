@@ -1,0 +1,289 @@
+"""What FastAPI can't know of our description: how keys are shown, every problem answer, links, events out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from broadcaster.api.gate import TWILIO_PREFIX
+from broadcaster.api.once import HEADER, LONGEST
+from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
+from broadcaster.api.webhooks_out import webhooks
+from broadcaster.domain.api_keys import SCOPE_WORDS
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_METHODS: Final = ("get", "put", "post", "delete", "patch")
+_ABOUT: Final = """\
+Broadcasts of SMS, MMS and WhatsApp through Twilio: a list goes in, each recipient gets the message once.
+
+**Keys.** `Authorization: Bearer bc_live_…`, made by `broadcaster keys create`. Each operation names the scope
+that it needs; writing does not include reading, `admin` is everything. A key has a pace: `RateLimit` headers
+say how much of it is left.
+
+**Errors** are problems of RFC 9457, `application/problem+json`; `errors` has each fault with a JSON pointer
+into the body, a parameter, or a line of a list. `type` leads to a page that says what to do.
+
+**Lists** come in pages: `limit`, and `cursor`, which is `next` of the page before.
+
+**Numbers** in a path or query are taken with `+`, `%2B`, a space, or none of them. Times are in unix seconds.
+
+**Idempotency-Key** makes a POST that creates something safe to send again for a day.
+"""
+_TAGS: Final = {
+    "broadcasts": "One content to many recipients.",
+    "messages": "Single messages, and what became of each.",
+    "twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
+    "senders": "What messages come from: pace, pauses.",
+    "opt-outs": "Who must not be written to.",
+    "dead letters": "What will not be sent, and why.",
+    "everything": "The whole installation.",
+    "events": "Events sent to you, by the Standard Webhooks specification.",
+    "audit": "Who changed what.",
+    "health": "For probes and Prometheus.",
+}
+#: From an answer to what it leads to: (operation, its status) → name: (operation, {parameter: expression}).
+_LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
+    ("create_broadcast", "202"): {
+        "read": ("get_broadcast", {"id": "$response.body#/id"}),
+        "messages": ("list_broadcast_messages", {"id": "$response.body#/id"}),
+        "start": ("start_broadcast", {"id": "$response.body#/id"}),
+        "pause": ("pause_broadcast", {"id": "$response.body#/id"}),
+        "cancel": ("cancel_broadcast", {"id": "$response.body#/id"}),
+        "delete": ("delete_broadcast", {"id": "$response.body#/id"}),
+    },
+    ("start_broadcast", "200"): {"pause": ("pause_broadcast", {"id": "$response.body#/id"})},
+    ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"id": "$response.body#/id"})},
+    ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"id": "$response.body#/id"})},
+    ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"id": "$response.body#/id"})},
+    ("create_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
+    ("list_broadcasts", "200"): {"read": ("get_broadcast", {"id": "$response.body#/data/0/id"})},
+    ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
+    ("pause_sender", "200"): {"resume": ("resume_sender", {"name": "$response.body#/name"})},
+    ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
+    ("create_event_endpoint", "201"): {"read": ("get_event_endpoint", {"id": "$response.body#/id"})},
+}
+#: Operations that take an Idempotency-Key (once.py).
+_ONCE: Final = frozenset(
+    {
+        *("create_broadcast", "add_recipients", "create_messages", "create_event_endpoint"),
+        *("add_opt_outs", "replay_dead_letters", "discard_dead_letters"),
+    }
+)
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the description of `app` (OpenAPI 3.1), made once."""
+    if app.openapi_schema is None:
+        app.openapi_schema = _described(app)
+    return app.openapi_schema
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    described = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=_ABOUT,
+        routes=app.routes,
+        servers=[{"url": "/", "description": "This server"}],
+    )
+    components = described["components"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    for name, examples in _examples().items():
+        if name in components["schemas"]:
+            components["schemas"][name]["examples"] = examples
+    components["schemas"] |= {"Problem": _PROBLEM, "TwilioError": _TWILIO_ERROR}
+    components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
+    components["securitySchemes"] = _SCHEMES
+    components["parameters"] = {"IdempotencyKey": _KEY}
+    operations: dict[str, dict[str, Any]] = {}
+    for path, item in described["paths"].items():
+        for method in _METHODS:
+            if method in item:
+                operations[item[method]["operationId"]] = item[method]
+                _complete(path, item[method])
+    _link(operations)
+    used = {tag for operation in operations.values() for tag in operation.get("tags", ())}
+    described["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
+    described["webhooks"] = webhooks()
+    return described
+
+
+def _examples() -> dict[str, Any]:
+    """Return the examples of our models, whole: FastAPI leaves out what is null in them."""
+    found: dict[str, Any] = {}
+    models: list[type[BaseModel]] = [BaseModel]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        if (
+            isinstance(extra, dict)
+            and "examples" in extra
+            and model.__module__.startswith("broadcaster.api.")
+        ):
+            found[model.__name__] = extra["examples"]
+    return found
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    """Give an operation its security and every answer it may get."""
+    if operation["operationId"] in _ONCE:
+        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+    responses = operation["responses"]
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+    for status in _statuses(path, operation) - {int(s) for s in responses if s.isdigit()}:
+        responses[str(status)] = {}
+    for status, response in responses.items():
+        if not status.isdigit() or int(status) < 400 or "content" in response:  # noqa: PLR2004 - HTTP's bound
+            continue
+        if path.startswith(TWILIO_PREFIX):
+            shape = {"$ref": "#/components/schemas/TwilioError"}
+            told = PROBLEMS[_ANSWERS[int(status)]].title
+            responses[status] = {"description": told, "content": {"application/json": {"schema": shape}}}
+        else:
+            responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}"}
+    operation["responses"] = dict(sorted(responses.items()))
+    if path.startswith(TWILIO_PREFIX):
+        operation["security"] = [{"twilio": []}]
+    elif "security" not in operation:
+        operation["security"] = []
+
+
+def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
+    """Return the problems that an operation may answer beside its own."""
+    found: set[int] = set()
+    parameters = operation.get("parameters", ())
+    if operation.get("security"):
+        found |= {401, 403, 429, 503}
+    if parameters:
+        found.add(422)
+    if "{" in path:
+        found.add(404)
+    if "requestBody" in operation:
+        found |= {400, 408, 413, 415, 422}
+    if operation["operationId"] in _ONCE:
+        found |= {400, 409, 422}
+    return found
+
+
+def _link(operations: dict[str, dict[str, Any]]) -> None:
+    for (source, status), links in _LINKS.items():
+        for name, (target, parameters) in links.items():
+            if source in operations and target in operations:
+                answer = operations[source]["responses"][status]
+                answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
+
+
+_SCHEMES: Final = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "bc_live_ID_SECRET",
+        "description": "A key with the scope that the operation names. Scopes:\n\n"
+        + "\n".join(f"- `{scope.value}`: {words}" for scope, words in SCOPE_WORDS.items()),
+    },
+    "twilio": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The account's SID as the name, a key of ours as the password.",
+    },
+}
+_TEXT: Final = {"type": "string"}
+_KEY: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Any text, another for each new request: sent again with the same one, the request is not "
+    "carried out again but answered as before (`Idempotent-Replayed: true`). Kept for a day.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
+    "example": "3f6c1c7e-5d0f-4c1b-9a55-0e9a1c0d7b42",
+}
+_PROBLEM: Final = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {**_TEXT, "description": "Where it is explained.", "examples": ["/problems/invalid"]},
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": {**_TEXT, "description": "What went wrong here, for people."},
+        "state": {**_TEXT, "description": "The state that forbids it."},
+        "instance": {**_TEXT, "description": "What our log has it under."},
+        "errors": {
+            "type": "array",
+            "description": "Every fault, or the first of them.",
+            "items": {
+                "type": "object",
+                "required": ["detail"],
+                "properties": {
+                    "detail": _TEXT,
+                    "pointer": {**_TEXT, "description": "Where in the body: a JSON pointer (RFC 6901)."},
+                    "parameter": {**_TEXT, "description": "Which parameter."},
+                    "line": {"type": "integer", "description": "Which line or item of the list."},
+                    "column": {"type": ["string", "null"], "description": "Which column of it."},
+                    "value": {"type": ["string", "null"], "description": "What stands there."},
+                },
+            },
+        },
+    },
+}
+_TWILIO_ERROR: Final = {
+    "title": "TwilioError",
+    "description": "An error as Twilio's API tells it.",
+    "type": "object",
+    "required": ["code", "message", "more_info", "status"],
+    "properties": {
+        "code": {"type": "integer"},
+        "message": _TEXT,
+        "more_info": _TEXT,
+        "status": {"type": "integer"},
+    },
+}
+#: The kind of problem that stands for a status in the description.
+_ANSWERS: Final = {
+    400: "bad-request", 401: "unauthorized", 403: "forbidden", 404: "not-found", 408: "too-slow",
+    409: "conflict", 413: "too-large", 415: "unsupported-media-type", 422: "invalid", 429: "rate-limited",
+    502: "twilio-failed", 503: "unavailable",
+}  # fmt: skip
+_HEADERS: Final = {
+    401: {"WWW-Authenticate": "How to show a key"},
+    409: {"Retry-After": "Seconds until it may be otherwise, if that is known"},
+    429: {
+        "Retry-After": "Seconds until the next request",
+        "RateLimit": "What is left of the key's pace",
+        "RateLimit-Policy": "The key's pace",
+    },
+    503: {"Retry-After": "Seconds until it is worth another try"},
+}
+
+
+def _name(status: int) -> str:
+    return "".join(part.capitalize() for part in _ANSWERS[status].split("-"))
+
+
+def _answer(status: int) -> dict[str, Any]:
+    slug = _ANSWERS[status]
+    kind = PROBLEMS[slug]
+    example = {
+        "type": f"/problems/{slug}",
+        "title": kind.title,
+        "status": status,
+        "detail": kind.meaning.strip(),
+    }
+    answer: dict[str, Any] = {
+        "description": kind.title,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}},
+    }
+    if status in _HEADERS:
+        answer["headers"] = {
+            name: {"description": words, "schema": _TEXT} for name, words in _HEADERS[status].items()
+        }
+    return answer

@@ -1,0 +1,157 @@
+"""Single messages: alerts and notices to one person or a few, and what became of each."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from broadcaster.api.finding import find_message
+from broadcaster.api.message_shapes import MessageRequest, MessagesAccepted, MessageWithHistory
+from broadcaster.api.once import once
+from broadcaster.api.pages import USUAL, Cursor, Limit, Page, begin, page
+from broadcaster.api.parts import caller_of, guarded, parts_of
+from broadcaster.api.shapes import Message
+from broadcaster.domain.addresses import parse_address, with_plus
+from broadcaster.domain.api_keys import Scope
+from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.content import Content
+from broadcaster.domain.times import parse_duration
+from broadcaster.intake.singles import Person, RefusedError, SingleRequest
+from broadcaster.operations import messages as acts
+from broadcaster.operations.errors import Fault, Invalid, NotFound
+from broadcaster.reporting.messages import find_number
+
+if TYPE_CHECKING:
+    from broadcaster.intake.singles import Accepted
+
+router = APIRouter(tags=["messages"])
+MessageId = Annotated[
+    str, Path(alias="id", max_length=100, description="Our id, the SID that we gave it, or Twilio's SID.")
+]
+_READ = guarded(Scope.MESSAGES_READ)
+_WRITE = guarded(Scope.MESSAGES_WRITE)
+
+
+@router.post(
+    "/v1/messages",
+    operation_id="send_messages",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=MessagesAccepted,
+    **_WRITE,
+)
+async def send(request: Request, body: MessageRequest) -> Any:
+    """Send a message to one person, or to up to 100; urgent unless `priority` says else.
+
+    202: it is in the queue, on disk, and will be sent once. With an `Idempotency-Key` the request can be
+    made again without harm, whatever became of its answer.
+    """
+
+    async def work(nonce: str) -> Response:
+        asked = asked_for(body, caller_of(request).key.id, nonce)
+        try:
+            accepted = await parts_of(request).singles.post(asked)
+        except RefusedError as error:
+            alone = isinstance(body.to, str)
+            raise Invalid(
+                *(Fault(f.detail, _pointer(f.pointer, alone=alone)) for f in error.faults)
+            ) from None
+        content = msgspec.json.encode({"messages": [_summary(message) for message in accepted]})
+        headers = {"Location": f"/v1/messages/{accepted[0].id}"} if len(accepted) == 1 else None
+        return Response(content, HTTPStatus.ACCEPTED, headers, media_type="application/json")
+
+    return await once(request, work)
+
+
+def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
+    """Return what intake takes. Raises `TimeError`."""
+    expires = parse_duration(body.expires_in) if isinstance(body.expires_in, str) else body.expires_in
+    senders = (body.from_,) if isinstance(body.from_, str) else tuple(body.from_ or ())
+    return SingleRequest(
+        key_id=key_id,
+        content=Content(
+            body=body.body,
+            media_urls=tuple(body.media_urls),
+            content_sid=body.content_sid,
+            content_variables=body.content_variables,
+            options=body.options,
+        ),
+        to=[Person(to, variables, reference) for to, variables, reference in body.recipients()],
+        senders=senders,
+        service=body.messaging_service_sid,
+        priority=Priority(body.priority),
+        on_doubt=OnDoubt(body.on_doubt) if body.on_doubt else None,
+        expires_in_seconds=expires,
+        region=body.region.upper() if body.region else None,
+        nonce=nonce,
+    )
+
+
+def _pointer(pointer: str, *, alone: bool) -> str:
+    """Return where a fault is in the request: of one recipient the fields stand beside `to`."""
+    if not alone or not pointer.startswith("/to/0"):
+        return pointer
+    return pointer.removeprefix("/to/0") or "/to"
+
+
+def _summary(message: Accepted) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "to": message.to,
+        "state": message.state.label,
+        "reference": message.reference,
+        "code": message.code or None,
+    }
+
+
+@router.get("/v1/messages", operation_id="list_messages", response_model=Page[Message], **_READ)
+async def find(
+    request: Request,
+    response: Response,
+    to: Annotated[str, Query(max_length=60, description="The person's number, with or without its plus.")],
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> Any:
+    """Find a person's messages over all broadcasts and single ones, the newest first."""
+    parts = parts_of(request)
+    address = parse_address(with_plus(to), parts.settings.region)
+    kind = f"messages {address}"
+    after = begin(request, kind, cursor)
+    found: list[dict[str, Any]] = []
+    passed = after is None
+    async for view in find_number(parts.store, None, address):
+        if passed:
+            if len(found) == limit:
+                return page(request, response, kind, found, found[-1]["id"])
+            found.append(view.summary())
+        passed = passed or view.id == after
+    return page(request, response, kind, found, None)
+
+
+@router.get("/v1/messages/{id}", operation_id="get_message", response_model=MessageWithHistory, **_READ)
+async def show(request: Request, message: MessageId) -> Any:
+    """Return a message and its attempts: when, how each ended, with which code and SID, known by what."""
+    found = await find_message(parts_of(request), message)
+    if found is None:
+        raise NotFound("message", message)
+    view, attempts = found
+    return view.summary() | {"history": [attempt.summary() for attempt in attempts]}
+
+
+@router.post(
+    "/v1/messages/{id}/cancel",
+    operation_id="cancel_message",
+    response_model=MessageWithHistory,
+    responses={409: {"description": "It has left, or may have"}},
+    **_WRITE,
+)
+async def cancel(request: Request, message: MessageId) -> Any:
+    """Stop a message that has not left."""
+    parts = parts_of(request)
+    found = await find_message(parts, message)
+    if found is None:
+        raise NotFound("message", message)
+    view, attempts = await acts.cancel(parts.store, caller_of(request).actor, found[0].id)
+    return view.summary() | {"history": [attempt.summary() for attempt in attempts]}

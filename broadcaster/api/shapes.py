@@ -1,0 +1,120 @@
+"""What requests and answers of several routes are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import Body, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+LONGEST_NAME: Final = 100
+
+
+class Asked(BaseModel):
+    """What a request brings; a field that we don't know is told, not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(Asked):
+    """Why something is done."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "wrong price in the text"}]})
+
+    reason: str = Field(default="", max_length=500, description="Shown to whoever asks why it waits.")
+
+
+WhyOrNothing = Annotated[Reason | None, Body()]
+BroadcastId = Annotated[str, Path(alias="id", max_length=LONGEST_NAME, description="The broadcast's id.")]
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Return JSON's types as an answer that can be kept and given again."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+class CodeCount(BaseModel):
+    """How many recipients ended in a state with a code."""
+
+    state: str
+    code: int
+    count: int
+
+
+class Doubt(BaseModel):
+    """What messages in doubt wait for; times are in unix seconds."""
+
+    count: int
+    since: int
+    absent_after: int | None
+    owners_unknown: int
+    owners_until: int | None
+    looked_at: int
+    refused: str | None
+
+
+_BROADCAST: Final[dict[str, Any]] = {
+    "id": "1nf3r8k2m0t4qa",
+    "name": "Storm warning",
+    "state": "running",
+    "state_reason": None,
+    "total": 2500,
+    "counts": {"queued": 1200, "sending": 20, "accepted": 1280},
+    "codes": [{"state": "dead", "code": 21211, "count": 3}],
+    "senders": ["+14155550100"],
+    "waits_for": {"+14155550100": "its pace of 50/s"},
+    "in_doubt": None,
+    "retried": 0,
+    "rejected": 0,
+    "rate": 49.8,
+    "eta": 24,
+    "created_at": 1795276800,
+    "started_at": 1795276805,
+    "finished_at": None,
+}
+
+
+class Broadcast(BaseModel):
+    """A broadcast now. Times are in unix seconds, null if not yet."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_BROADCAST]})
+
+    id: str
+    name: str
+    state: str = Field(
+        description="draft, importing, scheduled, running, paused, completed, canceled, failed or deleting."
+    )
+    state_reason: str | None = Field(description="Why it is in that state, for people.")
+    total: int = Field(description="Recipients.")
+    counts: dict[str, int] = Field(description="Recipients by state; they add up to `total`.")
+    codes: list[CodeCount]
+    senders: list[str]
+    waits_for: dict[str, str] = Field(description="What each sender waits for, for people.")
+    in_doubt: Doubt | None
+    retried: int
+    rejected: int = Field(description="Faulty rows that were left out.")
+    rate: float | None = Field(description="Segments a second since the start, while it runs.")
+    eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+
+
+class Message(BaseModel):
+    """One recipient's message now. Times are in unix seconds."""
+
+    id: str
+    broadcast: str
+    to: str
+    reference: str | None = Field(description="Your own id.")
+    sender: str
+    state: str = Field(examples=["accepted"])
+    code: int | None
+    meaning: str | None
+    sid: str | None = Field(description="Twilio's.")
+    attempts: int
+    segments: int
+    evidence: str | None = Field(description="What its state is known by.")
+    attempted_at: int | None
+    changed_at: int | None

@@ -1,0 +1,87 @@
+"""Which senders single messages go out from: what `send` chooses for a list, remembered for some seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.senders import SenderShare
+from broadcaster.intake.senders import POOL_FIELD, resolve_lanes, senders_for
+from broadcaster.store.scripts import Call, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.domain.addresses import Channel
+    from broadcaster.intake.senders import Lane, PoolReader
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+    Asked = tuple[tuple[str, ...], str | None, frozenset[Channel]]
+
+FRESH_SECONDS: Final = 5.0
+_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The lanes for one kind of request, `named` with rates; `pick` gives an address's place in them."""
+
+    lanes: tuple[Lane, ...]
+    named: tuple[tuple[str, float], ...]
+    service: str | None
+    pick: Callable[[str], int]
+
+
+class SenderChoice:
+    """Senders by what was asked for."""
+
+    def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
+        self._store = store
+        self._settings = settings
+        self._read_pool = read_pool
+        self._chosen: dict[Asked, tuple[float, Chosen]] = {}
+        self._shared: set[Lane] = set()
+
+    def known(
+        self, given: tuple[str, ...], service: str | None, channels: frozenset[Channel]
+    ) -> Chosen | None:
+        """Return what was chosen a short while ago."""
+        found = self._chosen.get((given, service, channels))
+        return found[1] if found and time.monotonic() - found[0] < FRESH_SECONDS else None
+
+    async def choose(
+        self, given: tuple[str, ...], service: str | None, channels: frozenset[Channel]
+    ) -> Chosen:
+        """Choose anew. Raises AddressError, NoSenderError, and redis' errors."""
+        senders = senders_for(self._settings, given, service, channels)
+        of_service = service if given else None
+        lanes = tuple(await resolve_lanes(senders, self._store, self._read_pool, of_service))
+        await self._share(lanes)
+        named = tuple((lane.name, lane.rate) for lane in lanes)
+        chosen = Chosen(lanes, named, of_service, SenderShare(named).pick)
+        if len(self._chosen) >= _KEPT:
+            self._chosen.clear()
+        self._chosen[given, service, channels] = (time.monotonic(), chosen)
+        return chosen
+
+    async def _share(self, lanes: tuple[Lane, ...]) -> None:
+        """Let senders share the permits of their services, once for what a process has seen of each."""
+        new = [lane for lane in lanes if lane not in self._shared and (lane.shares or lane.pool)]
+        if not new:
+            return
+        redis, keys = self._store.redis, self._store.keys
+        known = {raw.decode() for raw in await redis.smembers(keys.plain("lanes"))}
+        pairs = [(lane.name, lane.shares) for lane in new if lane.shares]
+        for lane in new:
+            if lane.pool:
+                await redis.hset(keys.lane(lane.name), POOL_FIELD, "\n".join(lane.pool))
+                pairs += [(name, lane.name) for name in lane.pool if name in known]
+        if pairs:
+            await self._store.run_all([_share_pool(*pair) for pair in pairs])
+        self._shared.update(new)
+
+
+def _share_pool(lane: str, service: str) -> Call[str]:
+    return Call("lane_pause", (lane, "pool", service, ""), text, lasting=True)

@@ -1,0 +1,33 @@
+#!lua flags=allow-oom
+-- events_done: how deliveries to one endpoint ended.
+--
+-- ARGV[3] endpoint  ARGV[4] msgpack: list of [id, how, delay, packed delivery]
+--   how: 'delivered', 'again' (delay: µs until it is due), or 'parked'
+-- ARGV[5] msgpack map of what to remember of the endpoint {field: text}  ARGV[6] parked deliveries to keep at most
+-- Returns [delivered, again, parked, dropped]: `dropped` of the oldest parked. A delivery that is not waiting is left alone.
+
+local at = P .. 'endpoint:' .. ARGV[3]
+local count = {delivered = 0, again = 0, parked = 0}
+for _, d in ipairs(cmsgpack.unpack(ARGV[4])) do
+  local id, how = d[1], d[2]
+  if redis.call('ZSCORE', at .. ':queue', id) then
+    count[how] = count[how] + 1
+    if how == 'delivered' then redis.call('HDEL', at .. ':bodies', id) else redis.call('HSET', at .. ':bodies', id, d[4]) end
+    if how == 'again' then redis.call('ZADD', at .. ':queue', now + d[3], id) else redis.call('ZREM', at .. ':queue', id) end
+    if how == 'parked' then redis.call('ZADD', at .. ':parked', now, id) end
+  end
+end
+local dropped = 0
+for _, id in ipairs(redis.call('ZRANGE', at .. ':parked', 0, -tonumber(ARGV[6]) - 1)) do
+  redis.call('ZREM', at .. ':parked', id)
+  redis.call('HDEL', at .. ':bodies', id)
+  dropped = dropped + 1
+end
+if redis.call('EXISTS', at) == 1 then
+  for name, n in pairs(count) do if n > 0 then redis.call('HINCRBY', at, name, n) end end
+  if dropped > 0 then redis.call('HINCRBY', at, 'dropped', dropped) end
+  for field, text in pairs(cmsgpack.unpack(ARGV[5])) do
+    if text == '' then redis.call('HDEL', at, field) else redis.call('HSET', at, field, text) end
+  end
+end
+return {count.delivered, count.again, count.parked, dropped}
