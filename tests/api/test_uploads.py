@@ -27,10 +27,8 @@ HEAD = (
     f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="recipients"; filename="a.csv"\r\n\r\nto\r\n'
 ).encode()
 TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
-#: A short code's batches are large.
-FAST: dict[str, Any] = {"twilio_phone_number": "12345"}
-#: More than what is read ahead, piped and batched before anything is written.
-MANY = 40_000
+#: More than what is read ahead and collected before anything is written, in batches of thirty.
+MANY = 10_000
 
 
 def rows(first: int, last: int) -> bytes:
@@ -80,7 +78,7 @@ async def raw(api: Hosted, kind: str, pieces: AsyncIterator[bytes]) -> tuple[int
 
 
 async def test_a_list_that_stops_coming_is_given_up(store: Store, wait_until: type_of_wait) -> None:
-    async with hosting(store, **FAST, api_stall_seconds=0.3) as api:
+    async with hosting(store, api_stall_seconds=0.3) as api:
 
         async def stalls() -> AsyncIterator[bytes]:
             yield HEAD + rows(0, MANY)
@@ -95,27 +93,27 @@ async def test_a_list_that_stops_coming_is_given_up(store: Store, wait_until: ty
             yield b'{"body": "Hi", '
 
         status, told = await raw(api, TYPE["Content-Type"], stalls())
-        assert (status, b"No byte came" in told, b"/problems/too-slow" in told) == (408, True, True)
+        assert (status, b"/problems/too-slow" in told) == (408, True)
         status, told = await raw(api, TYPE["Content-Type"], trickles())
-        assert (status, b"bytes a second" in told) == (408, True)
+        assert (status, b"/problems/too-slow" in told) == (408, True)
         status, told = await raw(api, "application/json", json_stalls())
-        assert (status, b"No byte came" in told) == (408, True)
+        assert (status, b"/problems/too-slow" in told) == (408, True)
         await nothing_stays(store, wait_until)
 
 
 async def test_a_list_that_is_too_large_is_refused(store: Store, wait_until: type_of_wait) -> None:
-    async with hosting(store, **FAST, api_upload_rows=MANY, api_upload_bytes=4_000_000) as api:
+    async with hosting(store, api_upload_rows=MANY, api_upload_bytes=200_000) as api:
         long = await send(api, whole(MANY + 1))
         assert (long.status_code, long.json()["type"]) == (413, "/problems/too-large")
-        assert "40,000 rows" in long.text
-        large = await send(api, whole(300_000))
+        assert "10,000 rows" in long.text
+        large = await send(api, whole(100_000))
         assert large.status_code == 413
         await nothing_stays(store, wait_until)
         assert (await send(api, whole(MANY))).json()["total"] == MANY
 
 
 async def test_a_client_that_goes_away_leaves_nothing(store: Store, wait_until: type_of_wait) -> None:
-    async with hosting(store, **FAST) as api:
+    async with hosting(store) as api:
         _, writer = await asyncio.open_connection("127.0.0.1", api.port)
         authorization = api.client.headers["authorization"]
         writer.write(
@@ -139,14 +137,14 @@ async def test_an_upload_killed_half_way_and_sent_again_is_one_broadcast(
         yield HEAD + rows(0, MANY)
         await release.wait()
 
-    async with serving(store, key=key, TWILIO_PHONE_NUMBER="12345") as api:
+    async with serving(store, key=key) as api:
         sending = asyncio.ensure_future(send(api, half(), **{"Idempotency-Key": "one"}))
         await wait_until(lambda: held(store), 10)
         api.kill()
         release.set()
         with pytest.raises(httpx.TransportError):
             await sending
-    async with hosting(store, key=key, **FAST) as again:
+    async with hosting(store, key=key) as again:
         early = await send(again, whole(2 * MANY), **{"Idempotency-Key": "one"})
         assert (early.status_code, early.json()["type"]) == (409, "/problems/in-progress")
         assert int(early.headers["retry-after"]) >= 1
@@ -174,7 +172,7 @@ async def _lapse(store: Store, names: str, act: Callable[[str], Any]) -> None:
 
 
 async def test_many_uploads_that_hardly_come_hold_up_nobody(store: Store) -> None:
-    async with hosting(store, **FAST) as api:
+    async with hosting(store) as api:
         release = asyncio.Event()
 
         async def waits() -> AsyncIterator[bytes]:
