@@ -414,7 +414,8 @@ async def test_when_the_last_will_have_left(store: Store) -> None:
         await store.run(control.set_rate("12345", 3))
         await store.run(control.set_rate("+15550000001", 1))
         people = [number(i) for i in range(400)]
-        made = await post(api, "/v1/broadcasts", body="x" * 161, recipients=people, **{"from": senders})
+        given: dict[str, Any] = {"from": senders}
+        made = await post(api, "/v1/broadcasts", body="x" * 161, recipients=people, **given)
         path = made.headers["location"]
         assert made.json()["eta"] is None  # no worker is running
         await store.redis.zadd(store.keys.plain("workers"), {"a worker": time.time() * 2e6})

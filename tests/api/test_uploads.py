@@ -12,6 +12,8 @@ import pytest
 from hosting import Hosted, hosting
 from serving import Api, key_for, serving
 
+from broadcaster.api import uploads
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -171,7 +173,9 @@ async def _lapse(store: Store, names: str, act: Callable[[str], Any]) -> None:
         await act(name)
 
 
-async def test_many_uploads_that_hardly_come_hold_up_nobody(store: Store) -> None:
+async def test_many_uploads_that_hardly_come_hold_up_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with hosting(store) as api:
         release = asyncio.Event()
 
@@ -188,5 +192,8 @@ async def test_many_uploads_that_hardly_come_hold_up_nobody(store: Store) -> Non
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(asyncio.gather(*sending)), 0.2)
             assert (await send(api, whole(100))).json()["total"] == 100
+            monkeypatch.setattr(uploads, "AT_ONCE", 20)
+            full = await send(api, whole(100))
+            assert (full.status_code, "retry-after" in full.headers) == (503, True)
             release.set()
             assert {answer.json()["total"] for answer in await asyncio.gather(*sending)} == {10}
