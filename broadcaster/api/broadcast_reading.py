@@ -10,10 +10,10 @@ from fastapi.responses import StreamingResponse
 
 from broadcaster.api.broadcast_making import json_response
 from broadcaster.api.broadcast_shapes import CSV, NDJSON, described, downloads
-from broadcaster.api.pages import USUAL, Cursor, Limit, Page
+from broadcaster.api.pages import USUAL, Cursor, Limit
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
-from broadcaster.api.shapes import Broadcast, BroadcastId, Message
+from broadcaster.api.shapes import Broadcast, BroadcastId, BroadcastPage, MessagePage
 from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import BroadcastState  # noqa: TC001 - FastAPI reads the signature
@@ -40,7 +40,7 @@ _STATES: Final = {state.label: state for state in State}
 @router.get(
     "/v1/broadcasts",
     operation_id="list_broadcasts",
-    response_model=Page[Broadcast],
+    response_model=BroadcastPage,
     **described(Scope.BROADCASTS_READ, "invalid"),
 )
 async def list_broadcasts(
@@ -74,7 +74,7 @@ async def get_broadcast(broadcast: BroadcastId, parts: TheParts) -> Response:
 @router.get(
     "/v1/broadcasts/{id}/messages",
     operation_id="list_broadcast_messages",
-    response_model=Page[Message],
+    response_model=MessagePage,
     **described(Scope.BROADCASTS_READ, "invalid", "not-found"),
 )
 async def list_messages(

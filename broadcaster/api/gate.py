@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -33,7 +34,7 @@ OPEN_PREFIXES: Final = ("/webhooks/twilio/", "/problems/")
 #: Where a browser may show its key: as the password of HTTP basic authentication.
 _BROWSER_PATHS: Final = ("/docs", "/openapi.json")
 TWILIO_PREFIX: Final = "/2010-04-01/"
-HEADER_BYTES: Final = 32 * 1024
+COMMON_PATH: Final = "/v1/messages"
 _JSON_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -90,9 +91,13 @@ class Gate:
 
     def _note(self, scope: Scope, caller: Caller | None, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "-"
-        quiet = scope["path"] in OPEN_PATHS
-        write = log.debug if quiet else log.info
-        write(
+        self._parts().metrics.requested(scope["method"], route, status, seconds)
+        path = scope["path"]
+        # of thousands a second that went well the counters are enough
+        common = path in OPEN_PATHS or (path == COMMON_PATH and status == HTTPStatus.ACCEPTED)
+        if common and not log.isEnabledFor(logging.DEBUG):
+            return
+        (log.debug if common else log.info)(
             "request",
             method=scope["method"],
             route=route,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from broadcaster.api.shapes import Message
+from broadcaster.api.shapes import MESSAGE, Message
 
 _STRICT = ConfigDict(extra="forbid", populate_by_name=True)
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -132,7 +132,21 @@ class MessageAttempt(BaseModel):
     evidence: str | None = None
 
 
+_ATTEMPT: Final[dict[str, Any]] = {
+    "attempt": 1,
+    "state": "dead",
+    "code": 21211,
+    "meaning": "the number is not valid",
+    "sid": None,
+    "began_at": 1795276800,
+    "ended_at": 1795276801,
+    "evidence": "answer",
+}
+
+
 class MessageWithHistory(Message):
     """A message and its attempts."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**MESSAGE, "history": [_ATTEMPT]}]})
 
     history: list[MessageAttempt]

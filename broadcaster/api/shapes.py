@@ -8,13 +8,15 @@ import msgspec
 from fastapi import Body, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from broadcaster.api.pages import Page
+
 LONGEST_NAME: Final = 100
 
 
 class Asked(BaseModel):
-    """What a request brings; a field that we don't know is told, not passed over."""
+    """What a request brings: what we don't know, or is of another type, is told, not passed over or bent."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Reason(Asked):
@@ -101,8 +103,32 @@ class Broadcast(BaseModel):
     finished_at: int | None
 
 
+class BroadcastPage(Page[Broadcast]):
+    """A page of broadcasts, the newest first."""
+
+
+MESSAGE: Final[dict[str, Any]] = {
+    "id": "1nf3r8k2m0t4qa.0.3.17",
+    "broadcast": "1nf3r8k2m0t4qa",
+    "to": "+14155550123",
+    "reference": "order-7",
+    "sender": "+14155550100",
+    "state": "dead",
+    "code": 21211,
+    "meaning": "the number is not valid",
+    "sid": None,
+    "attempts": 1,
+    "segments": 1,
+    "evidence": None,
+    "attempted_at": 1795276800,
+    "changed_at": 1795276801,
+}
+
+
 class Message(BaseModel):
     """One recipient's message now. Times are in unix seconds."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE]})
 
     id: str
     broadcast: str
@@ -118,3 +144,7 @@ class Message(BaseModel):
     evidence: str | None = Field(description="What its state is known by.")
     attempted_at: int | None
     changed_at: int | None
+
+
+class MessagePage(Page[Message]):
+    """A page of messages; it may be short, even empty, and still have a `next` one."""
