@@ -377,7 +377,11 @@ async def test_lists_of_broadcasts(store: Store) -> None:
         assert len(await pages(api, "/v1/broadcasts", state=["draft", "running"], limit=500)) > 9
         assert (await api.client.get("/v1/broadcasts", params={"cursor": "forged"})).status_code == 422
         assert (await api.client.get("/v1/broadcasts", params={"limit": 501})).status_code == 422
-        assert (await api.client.get("/v1/broadcasts/none")).status_code == 404
+        for name in ("none", f"{old[0]}:lanes", f"{old[0]}:codes", "%00", "%C3%A4"):
+            assert (await api.client.get(f"/v1/broadcasts/{name}")).status_code == 404
+            assert (
+                await post(api, f"/v1/broadcasts/{name}/recipients", "k", recipients=["1"])
+            ).status_code == 404
         wrong = await api.client.get(f"/v1/broadcasts/{old[0]}/messages", params={"state": "lost"})
         assert wrong.status_code == 422
         reader = await key_for(store, Scope.BROADCASTS_READ)

@@ -129,6 +129,7 @@ async def test_a_client_that_goes_away_leaves_nothing(store: Store, wait_until: 
         await nothing_stays(store, wait_until)
 
 
+@pytest.mark.slow
 async def test_an_upload_killed_half_way_and_sent_again_is_one_broadcast(
     store: Store, wait_until: type_of_wait
 ) -> None:
