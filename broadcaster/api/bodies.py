@@ -40,6 +40,8 @@ async def whole(request: Request) -> bytes:
 
 def media_type(request: Request, *taken: str) -> str:
     """Return which of the types `taken` the body has. Raises `Problem` 415."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-media-type", "A body is taken as it is, without Content-Encoding.")
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given.startswith("application/") and given.endswith("+json"):
         given = "application/json"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.parts import guarded
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
-from broadcaster.operations.order_form import OrderForm
+from broadcaster.operations.order_form import INLINE_MOST, OrderForm
 
 if TYPE_CHECKING:
     from broadcaster.domain.api_keys import Scope
@@ -158,7 +158,13 @@ def asked() -> dict[str, Any]:
 
 def asked_part() -> dict[str, Any]:
     """Return the bodies that `POST /v1/broadcasts/{id}/recipients` takes."""
-    recipients = OrderForm.model_json_schema()["properties"]["recipients"]["anyOf"][0]
-    part = {"type": "object", "required": ["recipients"], "properties": {"recipients": recipients}}
+    items = OrderForm.model_json_schema()["properties"]["recipients"]["items"]
+    recipients = {"type": "array", "minItems": 1, "maxItems": INLINE_MOST, "items": items}
+    part = {
+        "type": "object",
+        "required": ["recipients"],
+        "properties": {"recipients": recipients},
+        "additionalProperties": False,
+    }
     text = {"schema": {"type": "string"}}
     return {"required": True, "content": {JSON: {"schema": part}, CSV: text, NDJSON: text}}

@@ -47,22 +47,14 @@ _TAGS: Final = {
     "audit": "Who changed what.",
     "health": "For probes and Prometheus.",
 }
-#: Operations that take an Idempotency-Key (once.py).
+#: Operations that take no request without an Idempotency-Key, and all that take one (once.py).
+NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "send_messages"),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
     }
 )
-#: Answers that are no problems and that a route does not always give.
-_MORE: Final[dict[str, dict[str, Any]]] = {
-    "create_broadcast": {
-        "200": {
-            "description": "With `dry_run` or `test_to`: what it comes to. Nothing is queued.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        }
-    }
-}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -90,7 +82,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     components["schemas"] |= {"Problem": _PROBLEM, **twilio_description.SCHEMAS}
     components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
     components["securitySchemes"] = _SCHEMES
-    components["parameters"] = {"IdempotencyKey": _KEY}
+    components["parameters"] = {"IdempotencyKey": _KEY, "NeededIdempotencyKey": {**_KEY, "required": True}}
     operations: dict[str, dict[str, Any]] = {}
     for path, item in described["paths"].items():
         for method in _METHODS:
@@ -125,7 +117,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     """Give an operation its summary, its security and every answer it may get."""
     operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
     if operation["operationId"] in ONCE:
-        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+        key = "NeededIdempotencyKey" if operation["operationId"] in NEEDED else "IdempotencyKey"
+        operation.setdefault("parameters", []).append({"$ref": f"#/components/parameters/{key}"})
     if path.startswith(TWILIO_PREFIX):
         twilio_description.complete(operation)
         return
@@ -139,7 +132,6 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
             continue
         own: dict[str, Any] = {name: text for name, text in response.items() if name == "description"}
         responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}", **own}
-    responses |= _MORE.get(operation["operationId"], {})
     operation["responses"] = dict(sorted(responses.items()))
     operation.setdefault("security", [])
 

@@ -172,7 +172,8 @@ class _Form:
         self._part = name
         if name == LIST:
             self.begun = True
-            self.filename = options.get(b"filename", b"").decode("utf-8", "replace")[:_NAME_CHARACTERS]
+            name = options.get(b"filename", b"").decode("utf-8", "replace")[:_NAME_CHARACTERS]
+            self.filename = "".join(filter(str.isprintable, name))
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._part == LIST:

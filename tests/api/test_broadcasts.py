@@ -183,12 +183,17 @@ async def test_what_is_wrong_with_an_order_is_said_at_once(store: Store) -> None
         ]
         no_column = await post(api, "/v1/broadcasts", body="Hi {{ name }}", recipients=[number(1)])
         assert "no such column: name" in no_column.text
-        odd = await api.client.post(
-            "/v1/broadcasts", content=b"[]", headers={"Content-Type": "application/json"}
-        )
+        as_json = {"Content-Type": "application/json"}
+        odd = await api.client.post("/v1/broadcasts", content=b"[]", headers=as_json)
         assert pointers(odd) == [""]
-        other = await api.client.post("/v1/broadcasts", content=b"x", headers={"Content-Type": "text/plain"})
-        assert other.status_code == 415
+        for kind in ({"Content-Type": "text/plain"}, {**as_json, "Content-Encoding": "gzip"}):
+            assert (await api.client.post("/v1/broadcasts", content=b"x", headers=kind)).status_code == 415
+        for zone, at in (("Asia/Tokyo", "0001-01-01T00:00"), ("America/New_York", "9999-12-31T23:59")):
+            beyond = await post(api, "/v1/broadcasts", **good, recipients=["1"], zone=zone, schedule_at=at)
+            assert pointers(beyond) == ["/schedule_at"]
+        assert pointers(await post(api, "/v1/broadcasts", **good, recipients=["1"], name="\x1b[2J")) == [
+            "/name"
+        ]
         assert await store.redis.zcard(store.keys.plain("bcs")) == 0
         assert not await store.redis.keys(store.keys.plain("bat:*"))
 

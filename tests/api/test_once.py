@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.embedded import EmbeddedServer
 
+Moment = Literal["request", "answer"]
 ORDER: dict[str, Any] = {"body": "Hi", "recipients": ["+14155550001", "+14155550002"]}
 #: A turn is held for 10 s, an import for 15.
 LEASES_SECONDS = 20
@@ -127,7 +128,13 @@ async def tapped(store: Store, server: EmbeddedServer, key: str) -> AsyncIterato
         yield api, tap
 
 
-POINTS = {
+def deadly(api: Api, mark: bytes, on: Moment) -> Strike:
+    """Return what kills the process before such a request leaves, or once it is answered, unseen by it."""
+    at: Literal["before", "after"] = "before" if on == "request" else "after"
+    return Strike(mark, on, at, lambda: api.process.send_signal(signal.SIGKILL), lose=True)
+
+
+POINTS: dict[str, tuple[bytes, Moment]] = {
     "reserved": (script_mark("reserve"), "answer"),
     "before the list is whole": (script_mark("seal"), "request"),
     "the list is whole": (script_mark("seal"), "answer"),
@@ -161,8 +168,7 @@ async def test_a_process_killed_before_it_answers(
     key = await key_for(store)
     mark, on = POINTS[point]
     async with tapped(store, redis_server, key) as (api, tap):
-        at = "before" if on == "request" else "after"
-        tap.arm(Strike(mark, on, at, lambda: api.process.send_signal(signal.SIGKILL), lose=True))  # type: ignore[arg-type]
+        tap.arm(deadly(api, mark, on))
         with pytest.raises(httpx.TransportError):
             await ask(api, "one")
         assert api.process.wait(10) == -signal.SIGKILL
@@ -179,3 +185,26 @@ async def test_a_process_killed_before_it_answers(
         assert await made(store) == [answer.json()["id"]]
         assert (answer.json()["state"], answer.json()["total"]) == ("running", 2)
         assert (await ask(api, "one")).content == answer.content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ["request", "answer"])
+async def test_a_process_killed_while_a_draft_gets_a_part(
+    store: Store, redis_server: EmbeddedServer, on: Moment
+) -> None:
+    key = await key_for(store)
+    part = {"recipients": [f"+1415555{i:04d}" for i in range(1000)]}
+    async with tapped(store, redis_server, key) as (api, tap):
+        draft = (await ask(api, "draft", {"body": "Hi", "draft": True})).headers["location"]
+        tap.arm(deadly(api, script_mark("extend"), on))
+        with pytest.raises(httpx.TransportError):
+            await api.client.post(f"{draft}/recipients", json=part, headers={"Idempotency-Key": "part"})
+        assert api.process.wait(10) == -signal.SIGKILL
+    async with hosting(store, key=key) as api:
+        before = (await api.client.get(draft)).json()["total"]
+        assert before == (0 if on == "request" else 1000)
+        await lapse(store)
+        again = await api.client.post(f"{draft}/recipients", json=part, headers={"Idempotency-Key": "part"})
+        assert (again.status_code, again.json()["recipients"], again.json()["total"]) == (200, 1000, 1000)
+        shown = (await api.client.get(draft)).json()
+        assert (shown["total"], shown["counts"]["queued"]) == (1000, 1000)
