@@ -47,6 +47,8 @@ class Receiver:
     headers: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[int], bytes] = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
     refused: int = 0
+    connections: int = 0
+    ends_after_each: bool = False
     before: Callable[[], Awaitable[object]] | None = None
     connected: dict[asyncio.StreamWriter, asyncio.Task[Any]] = field(default_factory=dict)
 
@@ -55,6 +57,7 @@ class Receiver:
         task = asyncio.current_task()
         assert task
         self.connected[writer] = task
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -73,7 +76,7 @@ class Receiver:
                     self.refused += 1
                 writer.write(answer)
                 await writer.drain()
-                if b"connection: close" in answer.lower():
+                if self.ends_after_each:
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

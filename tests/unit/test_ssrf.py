@@ -10,13 +10,13 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpcore
 import pytest
 from asking import receiver
 
 from broadcaster.events.addresses import forbidden_because
+from broadcaster.events.connections import ANSWER_BYTES
 from broadcaster.events.endpoints import Endpoint, new_secret
-from broadcaster.events.sending import ANSWER_BYTES, Postman
+from broadcaster.events.sending import Postman
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,15 +52,15 @@ def test_what_is_public_is_not(address: str) -> None:
     assert forbidden_because(ipaddress.ip_address(address)) == ""
 
 
-class Wire(httpcore.AsyncNetworkBackend):
-    """The network below the guard: keeps where it was asked to connect to, and refuses to."""
+class Wire:
+    """What connects, below the guard: keeps where it was asked to connect to, and refuses to."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def connect_tcp(self, host: str, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+    async def connect(self, host: str, *_: object) -> Any:
         self.asked.append(host)
-        raise httpcore.ConnectError("nobody there")
+        raise OSError(111, "nobody there")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def endpoint(url: str) -> Endpoint:
 async def post(url: str, **how: Any) -> tuple[str, list[str]]:
     """Post to a URL; return what became of it and where it was connected to."""
     wire = Wire()
-    async with Postman(network=wire, **how) as postman:
+    async with Postman(connect=wire.connect, **how) as postman:
         answer = await postman.post(endpoint(url), "evt_1", b"{}", 0.0)
     assert not answer.ok
     return answer.words, wire.asked
