@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from broadcaster.api.broadcast_making import json_response
-from broadcaster.api.broadcast_shapes import CSV, NDJSON, described
+from broadcaster.api.broadcast_shapes import CSV, NDJSON, described, downloads
 from broadcaster.api.pages import USUAL, Cursor, Limit
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
@@ -108,7 +108,7 @@ async def list_messages(
     "/v1/broadcasts/{id}/export",
     operation_id="export_broadcast",
     response_class=StreamingResponse,
-    **described(Scope.BROADCASTS_READ, "invalid", "not-found"),
+    **described(Scope.BROADCASTS_READ, "invalid", "not-found", more=downloads(CSV, NDJSON)),
 )
 async def export_broadcast(
     broadcast: BroadcastId,
@@ -134,7 +134,7 @@ async def export_broadcast(
     "/v1/broadcasts/{id}/rejects",
     operation_id="list_rejects",
     response_class=StreamingResponse,
-    **described(Scope.BROADCASTS_READ, "not-found"),
+    **described(Scope.BROADCASTS_READ, "not-found", more=downloads(CSV)),
 )
 async def list_rejects(broadcast: BroadcastId, parts: TheParts) -> Response:
     """Download the faulty rows that `on_invalid: skip` left out: line, reason, and the list's own columns.

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from broadcaster.api import twilio_description
 from broadcaster.api.gate import TWILIO_PREFIX
+from broadcaster.api.links import link
 from broadcaster.api.once import HEADER, LONGEST
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
 from broadcaster.api.webhooks_out import webhooks
@@ -45,26 +46,6 @@ _TAGS: Final = {
     "events": "Events sent to you, by the Standard Webhooks specification.",
     "audit": "Who changed what.",
     "health": "For probes and Prometheus.",
-}
-#: From an answer to what it leads to: (operation, its status) → name: (operation, {parameter: expression}).
-LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
-    ("create_broadcast", "202"): {
-        "read": ("get_broadcast", {"id": "$response.body#/id"}),
-        "messages": ("list_broadcast_messages", {"id": "$response.body#/id"}),
-        "start": ("start_broadcast", {"id": "$response.body#/id"}),
-        "pause": ("pause_broadcast", {"id": "$response.body#/id"}),
-        "cancel": ("cancel_broadcast", {"id": "$response.body#/id"}),
-        "delete": ("delete_broadcast", {"id": "$response.body#/id"}),
-    },
-    ("start_broadcast", "200"): {"pause": ("pause_broadcast", {"id": "$response.body#/id"})},
-    ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"id": "$response.body#/id"})},
-    ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"id": "$response.body#/id"})},
-    ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"id": "$response.body#/id"})},
-    ("send_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
-    ("list_broadcasts", "200"): {"read": ("get_broadcast", {"id": "$response.body#/data/0/id"})},
-    ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
-    ("pause_sender", "200"): {"resume": ("resume_sender", {"name": "$response.body#/name"})},
-    ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
 }
 #: Operations that take an Idempotency-Key (once.py).
 ONCE: Final = frozenset(
@@ -116,7 +97,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
             if method in item:
                 operations[item[method]["operationId"]] = item[method]
                 _complete(path, item[method])
-    _link(operations)
+    link(operations)
     used = {tag for operation in operations.values() for tag in operation.get("tags", ())}
     described["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
     described["webhooks"] = webhooks()
@@ -178,13 +159,6 @@ def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
     if operation["operationId"] in ONCE:
         found |= {400, 409, 422}
     return found
-
-
-def _link(operations: dict[str, dict[str, Any]]) -> None:
-    for (source, status), links in LINKS.items():
-        for name, (target, parameters) in links.items():
-            answer = operations[source]["responses"][status]
-            answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
 
 
 _SCHEMES: Final = {
