@@ -55,7 +55,7 @@ class Caller:
 
 @dataclass(slots=True)
 class _Round:
-    """Requests that share a round trip: how many show which secret of each key, and who waits for the answer."""
+    """Requests that share a round trip: how many show which secret of each key, and who waits for it."""
 
     wanted: dict[str, dict[str, int]] = field(default_factory=dict, repr=False)
     done: asyncio.Future[None] | None = None
@@ -138,7 +138,9 @@ class Admission:
         for _ in range(3):
             known = [name for name in round_.wanted if name in self._keys]
             epoch, answers = await self._store.run(
-                admit([(name, self._good(name, round_.wanted[name]), self._keys[name].rate) for name in known])
+                admit(
+                    [(name, self._good(name, round_.wanted[name]), self._keys[name].rate) for name in known]
+                )
             )
             fresh = dict(zip(known, answers, strict=True))
             round_.answers = {**round_.answers, **fresh}
