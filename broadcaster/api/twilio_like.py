@@ -6,6 +6,7 @@ as Twilio's (its API description of 2010-04-01). The SIDs are ours and lead to t
 
 from __future__ import annotations
 
+import hashlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import parse_qsl
@@ -57,7 +58,7 @@ async def create(request: Request, account: AccountSid) -> Response:
     options = {name: value for name, value in pairs if name not in _TAKEN}
 
     async def work(nonce: str) -> Response:
-        asked = _asked_for(message, options, caller_of(request).key.id, nonce)
+        asked = _asked_for(message, options, caller_of(request).key.id, nonce and _of_form(nonce, pairs))
         try:
             (accepted,) = await parts.singles.post(asked)
         except RefusedError as error:
@@ -138,6 +139,11 @@ def _message(pairs: list[tuple[str, str]]) -> CreateMessage:
         told = f"{fault.parameter}: {fault.rule}"
         raise Problem("bad-request", told, more={"code": fault.twilio_code})
     return message
+
+
+def _of_form(nonce: str, pairs: list[tuple[str, str]]) -> str:
+    """Return the nonce of this very form: after a refusal, say of an opted-out number, the key is free again."""
+    return hashlib.sha256(msgspec.json.encode([nonce, *pairs])).hexdigest()
 
 
 def _asked_for(message: CreateMessage, options: dict[str, str], key_id: str, nonce: str) -> SingleRequest:
