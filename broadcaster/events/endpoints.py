@@ -7,6 +7,7 @@ being changed every request carries a signature by the new and one by the old.
 from __future__ import annotations
 
 import base64
+import hashlib
 import ipaddress
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -167,9 +168,15 @@ def rotated(endpoint: Endpoint, now: float) -> Endpoint:
     )
 
 
-async def create(store: Store, endpoint: Endpoint) -> str:
+def id_of(endpoint: Endpoint, nonce: str) -> str:
+    """Return the id of what is asked for with a nonce: the same whenever it is asked for."""
+    asked = msgspec.json.encode([nonce, endpoint.url, endpoint.types, endpoint.description])
+    return "ep_" + hashlib.sha256(asked).hexdigest()[:16]
+
+
+async def create(store: Store, endpoint: Endpoint, endpoint_id: str = "") -> str:
     """Store a new endpoint; returns its id, "" if there are `ENDPOINTS_MOST` already. Raises `StoreError`."""
-    endpoint_id = "ep_" + secrets.token_hex(8)
+    endpoint_id = endpoint_id or "ep_" + secrets.token_hex(8)
     return endpoint_id if await store.run(_write(endpoint_id, endpoint, b"")) == "ok" else ""
 
 

@@ -86,8 +86,12 @@ async def create(
     url: str,
     types: Iterable[str],
     description: str = "",
+    nonce: str = "",
 ) -> tuple[EndpointView, str]:
-    """Make an endpoint; also return its secret. Raises `Invalid`, or `Conflict` if there are too many."""
+    """Make an endpoint; also return its secret. Raises `Invalid`, or `Conflict` if there are too many.
+
+    With a `nonce` the one that was made for the same before is returned as it is, if it is still there.
+    """
     try:
         made = new_endpoint(
             url,
@@ -99,7 +103,10 @@ async def create(
         )
     except EndpointError as error:
         raise Invalid(Fault(f"{error.field}: {error}", pointer=f"/{error.field}")) from None
-    name = await endpoints.create(store, made)
+    known = endpoints.id_of(made, nonce) if nonce else ""
+    if known and (before := await read_endpoint(store, known)) is not None:
+        return EndpointView(known, before, await read_place(store, known)), before.secret
+    name = await endpoints.create(store, made, known)
     if not name:
         raise Conflict(f"there are {ENDPOINTS_MOST} endpoints, which is the most there may be: delete one")
     await audit.record(store, actor, "event_endpoint.create", name, new=_audited(made))
