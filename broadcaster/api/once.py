@@ -4,10 +4,10 @@ After draft-ietf-httpapi-idempotency-key-header-07, with Stripe's habits: the sa
 first answer again (`Idempotent-Replayed: true`), another payload 422, a request still under way 409. Kept for
 a day, by API key. Only what was done is kept: after an answer of 4xx or 5xx the next request tries again.
 
-A process may die between the deed and its answer, or not hear what Redis made of it. The next request with the
-key then does it again, so the deed has to be idempotent by itself: by a nonce, the same whenever an API key
-sends that Idempotency-Key. Until then only the same payload is taken: another one would get the first one's
-answer, and be lost.
+A process may die between the deed and its answer, or not hear what Redis made of it. The next request with
+the key then does it again, so the deed has to be idempotent by itself: by a nonce, the same whenever an API
+key sends that Idempotency-Key. Until then only the same payload is taken: another one would get the first
+one's answer, and be lost.
 
 Use, in a handler of a POST::
 

@@ -142,7 +142,7 @@ def _message(pairs: list[tuple[str, str]]) -> CreateMessage:
 
 
 def _of_form(nonce: str, pairs: list[tuple[str, str]]) -> str:
-    """Return the nonce of this very form: after a refusal, say of an opted-out number, the key is free again."""
+    """Return the nonce of this very form: after a refusal (of somebody opted out, say) the key is free."""
     return hashlib.sha256(msgspec.json.encode([nonce, *pairs])).hexdigest()
 
 

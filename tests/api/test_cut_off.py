@@ -1,4 +1,4 @@
-"""Answers of Redis' that are lost at each step of a request with an Idempotency-Key, which is then repeated."""
+"""Answers of Redis' that are lost at each step of a request with an Idempotency-Key, and the same again."""
 
 from __future__ import annotations
 
