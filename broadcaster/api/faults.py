@@ -18,6 +18,7 @@ from broadcaster.domain.times import TimeError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import ContentRefusedError, SubmissionError
 from broadcaster.operations.errors import Conflict, Invalid, OperationError
+from broadcaster.operations.order_form import as_fields
 from broadcaster.settings import SettingsError
 from broadcaster.store.errors import StoreError
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
@@ -61,7 +62,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a line a kind
         log.warning("redis.failed", error=str(error))
         return unavailable()
     if isinstance(error, _UNFIT):
-        return Problem("invalid", str(error), errors=[{"detail": str(error), "pointer": ""}])
+        text = as_fields(str(error))
+        return Problem("invalid", text, errors=[{"detail": text, "pointer": ""}])
     return _internal(error)
 
 
@@ -82,12 +84,13 @@ def _internal(error: Exception) -> Problem:
 
 
 def _entry(detail: str, pointer: str, line: int | None) -> dict[str, Any]:
+    detail = as_fields(detail)
     return {"detail": detail, "pointer": pointer} if line is None else {"detail": detail, "line": line}
 
 
 def _refused_list(error: ListRefusedError) -> Problem:
     errors = [
-        {"detail": fault.reason, "line": fault.line, "column": fault.column, "value": fault.value}
+        {"detail": as_fields(fault.reason), "line": fault.line, "column": fault.column, "value": fault.value}
         for fault in error.shown
     ]
     detail = (

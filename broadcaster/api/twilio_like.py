@@ -27,6 +27,7 @@ from broadcaster.domain.record import Reason
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.order_form import as_fields
 from broadcaster.reporting.bodies import read_body
 from broadcaster.reporting.messages import read_message
 
@@ -63,7 +64,7 @@ async def create(request: Request, account: AccountSid) -> Response:
             (accepted,) = await parts.singles.post(asked)
         except RefusedError as error:
             fault = error.faults[0]
-            raise Problem("bad-request", str(fault.detail), more={"code": fault.twilio_code}) from None
+            raise Problem("bad-request", as_fields(fault.detail), more={"code": fault.twilio_code}) from None
         if accepted.code == Reason.OPTED_OUT:
             detail = "The recipient has opted out of messages from this sender"
             raise Problem("bad-request", detail, more={"code": _OPTED_OUT})
