@@ -9,6 +9,7 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from broadcaster.api.problems import Problem, of_status, retry_after, unavailable
 from broadcaster.domain.addresses import AddressError
@@ -36,7 +37,7 @@ _UNFIT = (
 #: What callers can cause and `problem_of` turns into a problem; anything else is a fault of ours.
 EXPECTED = (
     *(Problem, HTTPException, RequestValidationError, OperationError, *_UNFIT),
-    *(StoreError, RedisError, TwilioError, TwilioUnreachable),
+    *(StoreError, RedisError, TwilioError, TwilioUnreachable, ClientDisconnect),
 )
 
 
@@ -47,6 +48,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a line a kind
             return error
         case RequestValidationError():
             return _validation(error)
+        case ClientDisconnect():  # nobody will read it: it is for the log
+            return Problem("bad-request", "The body was broken off.", headers={"Connection": "close"})
         case HTTPException():
             return of_status(error.status_code, str(error.detail), error.headers)
         case OperationError():
