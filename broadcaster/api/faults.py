@@ -41,7 +41,7 @@ EXPECTED = (
 )
 
 
-def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a line a kind
+def problem_of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - a line a kind
     """Return the problem that stands for an error."""
     match error:
         case Problem():
