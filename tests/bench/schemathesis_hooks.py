@@ -10,7 +10,7 @@ import schemathesis
 _numbers = itertools.count(1)
 
 
-@schemathesis.hook  # type: ignore[untyped-decorator]
+@schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:  # noqa: ARG001 - the hook's signature
     """Give nine of ten valid requests with a key one of their own."""
     number = next(_numbers)
