@@ -100,6 +100,7 @@ class Making:
                 read_pool=self._pool,
                 idempotency_key=self.key,
                 rejects=StoredRejects() if order.skips_faults else None,
+                opt_outs=self.parts.opt_outs,
             )
         return await self._made(done.broadcast)
 
