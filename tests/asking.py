@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,12 +16,13 @@ from broadcaster.events import endpoints, stream
 from broadcaster.events.endpoints import KINDS, new_endpoint
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from broadcaster.events.stream import Change
     from broadcaster.store.connection import Store
 
+#: Made once: it takes longer than a whole test.
+TRUST = ssl.create_default_context()
 URL = "https://hooks.example.com/in"
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
 
 log = structlog.get_logger("api")
+_plain: Final = logging.getLogger("api")  # whose level it is, also where structlog is not set up
 
 #: What answers without a key; Twilio's webhooks show its signature instead.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -95,7 +96,7 @@ class Gate:
         path = scope["path"]
         # of thousands a second that went well the counters are enough
         common = path in OPEN_PATHS or (path == COMMON_PATH and status == HTTPStatus.ACCEPTED)
-        if common and not log.isEnabledFor(logging.DEBUG):
+        if common and not _plain.isEnabledFor(logging.DEBUG):
             return
         (log.debug if common else log.info)(
             "request",

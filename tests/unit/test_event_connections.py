@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from asking import receiver
+from asking import TRUST, receiver
 
 from broadcaster.events.endpoints import Endpoint, new_secret
 from broadcaster.events.sending import Postman
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def both() -> AsyncIterator[tuple[Receiver, Postman]]:
-    async with receiver() as hook, Postman(allow_http=True, allow_private=True, timeout_seconds=2) as postman:
+    async with (
+        receiver() as hook,
+        Postman(trust=TRUST, allow_http=True, allow_private=True, timeout_seconds=2) as postman,
+    ):
         yield hook, postman
 
 
@@ -74,5 +77,5 @@ async def test_every_answer_is_understood_or_said_to_be_none(answer: bytes, word
 async def test_nobody_there_is_said() -> None:
     async with both() as (hook, postman):
         pass
-    async with Postman(allow_http=True, allow_private=True) as postman:
+    async with Postman(trust=TRUST, allow_http=True, allow_private=True) as postman:
         assert (await post(hook, postman)).startswith("no connection: ")
