@@ -14,24 +14,11 @@ from broadcaster.domain.api_keys import Scope
 from broadcaster.lanes import control
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.reporting import pages as pages_module
-from broadcaster.simulator.config import ACCOUNT_SID
 
 if TYPE_CHECKING:
     import pytest
 
     from broadcaster.store.connection import Store
-
-SENDER = "12345"
-
-
-def settings(twilio: str) -> dict[str, Any]:
-    """Return the settings of who sends through the simulator."""
-    return {
-        "twilio_account_sid": ACCOUNT_SID,
-        "twilio_auth_token": "simulator",
-        "twilio_api_base_url": twilio,
-        "twilio_phone_number": SENDER,
-    }
 
 
 async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
