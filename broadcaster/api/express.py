@@ -79,7 +79,7 @@ def _told(error: ValidationError, raw: bytes) -> RequestValidationError:
     found = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors(include_url=False)]
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         body = None
     return RequestValidationError(found, body=body)
 
