@@ -146,5 +146,5 @@ async def test_odd_names_and_headers_are_the_callers_fault(store: Store) -> None
         for name in ("DateSent", "DateSent<", "DateSent>"):
             found = await api.client.get(listed, params={name: "9999-12-31"})
             assert (found.status_code, found.json()["messages"]) == (200, [])
-        shown = await api.client.get(listed, headers=[("Authorization", b"Basic \xff\xff")])
+        shown = await api.client.get(listed, headers=[(b"Authorization", b"Basic \xff\xff")])
         assert (shown.status_code, shown.json()["code"]) == (401, 20003)
