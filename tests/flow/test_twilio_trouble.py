@@ -98,7 +98,8 @@ async def test_a_limit_that_changes_is_found_within_seconds(
             while found == float("inf"):
                 await asyncio.sleep(0.3)
                 part = (await slots(run))[begun:]
-                assert len(part) <= 130, f"{limit} is not found: {part[::5]}"
+                # the first is no change: three workers start one after the other
+                assert len(part) <= (200 if limit is limits[0] else 130), f"{limit}: {part[::5]}"
                 found = seconds_to(part, limit)
             seen = len(part)
             await asyncio.sleep(stays)  # the time it has to stay there
