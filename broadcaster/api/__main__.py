@@ -60,7 +60,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and not self.should_exit:
             gc.collect()
-            gc.freeze()  # what is here by now stays: looking through it again and again is a tenth of a request
+            gc.freeze()  # what is here by now stays: to look through it again takes a tenth of a request
             ports = [one.getsockname()[1] for server in self.servers for one in server.sockets]
             log.info("api.started", pid=os.getpid(), host=self.config.host, port=ports[0])
 
