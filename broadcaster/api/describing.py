@@ -53,6 +53,7 @@ ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "retry_broadcast", "send_messages", "create_event_endpoint"),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
+        "create_event_endpoint",
     }
 )
 

@@ -18,6 +18,7 @@ from broadcaster.api.faults import problem_of
 from broadcaster.api.message_shapes import MessageRequest
 from broadcaster.api.messages import send as send_messages
 from broadcaster.api.parts import caller_of
+from broadcaster.api.problems import Problem
 from broadcaster.domain.api_keys import Scope
 
 if TYPE_CHECKING:
@@ -65,13 +66,29 @@ async def _serve(scope: Connection, receive: Receive, send: Send) -> None:
 
 async def _answer(request: Request) -> Response:
     caller_of(request).need(Scope.MESSAGES_WRITE)
-    raw = await request.body()
+    raw = await _whole(request.receive)
+    request._body = raw  # noqa: SLF001 - where it would keep it itself, after an async generator for each request
     try:
         body = _read(raw)
     except ValidationError as error:
         raise _told(error, raw) from None
     answer: Response = await send_messages(request, body)
     return answer
+
+
+async def _whole(receive: Receive) -> bytes:
+    """Return a request's body. Raises `Problem` where its client is gone."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        return body
+    parts = []
+    while message["type"] == "http.request":
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+    raise Problem("bad-request", "The connection ended before the body was whole.")
 
 
 def _told(error: ValidationError, raw: bytes) -> RequestValidationError:

@@ -42,6 +42,20 @@ async def parked(store: Store, name: str, count: int) -> list[str]:
     return ids
 
 
+async def test_made_once_with_one_key_even_if_the_first_answer_was_lost(store: Store) -> None:
+    async with api_here(store) as (client, _):
+        key = {"Idempotency-Key": "billing"}
+        made = await client.post(AT, json={"url": PUBLIC, "types": ["message.failed"]}, headers=key)
+        assert made.status_code == 201
+        again = await client.post(AT, json={"url": PUBLIC, "types": ["message.failed"]}, headers=key)
+        assert (again.json(), again.headers["idempotent-replayed"]) == (made.json(), "true")
+        async for name in store.redis.scan_iter(f"{store.keys.prefix}once:*"):
+            await store.redis.delete(name)  # as if the process had died before it kept its answer
+        third = await client.post(AT, json={"url": PUBLIC, "types": ["message.failed"]}, headers=key)
+        assert third.json() == made.json()
+        assert len((await client.get(AT)).json()["data"]) == 1
+
+
 async def test_one_is_made_shown_rotated_and_deleted(store: Store) -> None:
     async with api_here(store) as (client, _):
         asked = {"url": PUBLIC, "types": ["message.failed"], "description": "billing"}
@@ -90,6 +104,9 @@ async def test_one_that_is_asked_for_again_is_the_same(store: Store) -> None:
         assert (again.status_code, again.json()) == (201, first.json())
         assert len((await client.get(AT)).json()["data"]) == 1
         assert len(await page(store, what="event_endpoint")) == 1
+        for name in await store.redis.keys(store.keys.plain("once:*")):  # a day later the key is for anything
+            await store.redis.delete(name)
+        assert (await create(description="other")).json()["description"] == "other"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -19,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from serving import key_for, whole
 
+#: Where Schemathesis finds schemathesis_hooks.py.
+HOOKS = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(Path(__file__).parent)}
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 PHASES = "examples,coverage,fuzzing,stateful"
 
@@ -40,7 +43,7 @@ async def main(examples: int, seed: int, more: list[str]) -> int:
             ]
             shown = " ".join(part for part in command if key not in part)
             print(f"$ {shown.replace(folder, 'FOLDER')}", flush=True)
-            process = await asyncio.create_subprocess_exec(*command)
+            process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **HOOKS})
             code = await process.wait()
             alive = api.process.poll() is None
         answers = answers_in(path)
