@@ -16,7 +16,7 @@ _ENDPOINT: Final[dict[str, Any]] = {
     "types": ["message.failed", "broadcast.completed"],
     "description": "billing",
     "state": "enabled",
-    "state_reason": "",
+    "state_reason": None,
     "created_at": 1795276800,
     "old_secret_until": None,
     "delivered": 1200,
@@ -44,7 +44,7 @@ class EventEndpoint(BaseModel):
     types: list[str]
     description: str
     state: Literal["enabled", "disabled"]
-    state_reason: str = Field(description="Why it is told nothing.")
+    state_reason: str | None = Field(description="Why it is told nothing.")
     created_at: int
     old_secret_until: int | None = Field(description="Until then requests are signed by the old secret, too.")
     delivered: int

@@ -55,7 +55,7 @@ class EndpointView:
             "types": list(endpoint.types),
             "description": endpoint.description,
             "state": "disabled" if endpoint.disabled else "enabled",
-            "state_reason": endpoint.disabled,
+            "state_reason": endpoint.disabled or None,
             "created_at": endpoint.created,
             "old_secret_until": overlap,
             "delivered": place.delivered,

@@ -102,6 +102,7 @@ async def test_one_that_is_asked_for_again_is_the_same(store: Store) -> None:
             await store.redis.delete(name)
         again = await create()
         assert (again.status_code, again.json()) == (201, first.json())
+        assert (first.json()["state"], first.json()["state_reason"]) == ("enabled", None)
         assert len((await client.get(AT)).json()["data"]) == 1
         assert len(await page(store, what="event_endpoint")) == 1
         for name in await store.redis.keys(store.keys.plain("once:*")):  # a day later the key is for anything
