@@ -32,11 +32,13 @@ class Hosted:
 
 
 @contextlib.asynccontextmanager
-async def hosting(store: Store, *, key: str = "", **settings: Any) -> AsyncIterator[Hosted]:
+async def hosting(
+    store: Store, *, key: str = "", redis_url: str = "", **settings: Any
+) -> AsyncIterator[Hosted]:
     """Serve the API until the block ends."""
     given = {"twilio_phone_number": "+15550000001", **settings}
     chosen = load_settings(None, key_prefix=store.keys.prefix.rstrip(":"), **given)
-    app = create_app(lambda: opened_parts(chosen, store.url, Metrics()))
+    app = create_app(lambda: opened_parts(chosen, redis_url or store.url, Metrics()))
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, http=BoundedHttp, log_config=None, access_log=False, ws="none")
     )

@@ -51,7 +51,7 @@ _TAGS: Final = {
 NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
-        *("create_broadcast", "add_recipients", "send_messages"),
+        *("create_broadcast", "add_recipients", "retry_broadcast", "send_messages", "create_event_endpoint"),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
         "create_event_endpoint",
     }

@@ -9,6 +9,7 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from broadcaster.api.problems import Problem, of_status, retry_after, unavailable
 from broadcaster.domain.addresses import AddressError
@@ -18,6 +19,7 @@ from broadcaster.domain.times import TimeError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import ContentRefusedError, SubmissionError
 from broadcaster.operations.errors import Conflict, Invalid, OperationError
+from broadcaster.operations.order_form import as_fields
 from broadcaster.settings import SettingsError
 from broadcaster.store.errors import StoreError
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
@@ -35,17 +37,19 @@ _UNFIT = (
 #: What callers can cause and `problem_of` turns into a problem; anything else is a fault of ours.
 EXPECTED = (
     *(Problem, HTTPException, RequestValidationError, OperationError, *_UNFIT),
-    *(StoreError, RedisError, TwilioError, TwilioUnreachable),
+    *(StoreError, RedisError, TwilioError, TwilioUnreachable, ClientDisconnect),
 )
 
 
-def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a line a kind
+def problem_of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - a line a kind
     """Return the problem that stands for an error."""
     match error:
         case Problem():
             return error
         case RequestValidationError():
             return _validation(error)
+        case ClientDisconnect():  # nobody will read it: it is for the log
+            return Problem("bad-request", "The body was broken off.", headers={"Connection": "close"})
         case HTTPException():
             return of_status(error.status_code, str(error.detail), error.headers)
         case OperationError():
@@ -61,7 +65,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a line a kind
         log.warning("redis.failed", error=str(error))
         return unavailable()
     if isinstance(error, _UNFIT):
-        return Problem("invalid", str(error), errors=[{"detail": str(error), "pointer": ""}])
+        text = as_fields(str(error))
+        return Problem("invalid", text, errors=[{"detail": text, "pointer": ""}])
     return _internal(error)
 
 
@@ -82,12 +87,13 @@ def _internal(error: Exception) -> Problem:
 
 
 def _entry(detail: str, pointer: str, line: int | None) -> dict[str, Any]:
+    detail = as_fields(detail)
     return {"detail": detail, "pointer": pointer} if line is None else {"detail": detail, "line": line}
 
 
 def _refused_list(error: ListRefusedError) -> Problem:
     errors = [
-        {"detail": fault.reason, "line": fault.line, "column": fault.column, "value": fault.value}
+        {"detail": as_fields(fault.reason), "line": fault.line, "column": fault.column, "value": fault.value}
         for fault in error.shown
     ]
     detail = (

@@ -4,8 +4,10 @@ After draft-ietf-httpapi-idempotency-key-header-07, with Stripe's habits: the sa
 first answer again (`Idempotent-Replayed: true`), another payload 422, a request still under way 409. Kept for
 a day, by API key. Only what was done is kept: after an answer of 4xx or 5xx the next request tries again.
 
-A process may die between the deed and its answer. The next request with the key then does it again, so the
-deed has to be idempotent by itself: by a nonce, the same whenever an API key sends that Idempotency-Key.
+A process may die between the deed and its answer, or not hear what Redis made of it. The next request with
+the key then does it again, so the deed has to be idempotent by itself: by a nonce, the same whenever an API
+key sends that Idempotency-Key. Until then only the same payload is taken: another one would get the first
+one's answer, and be lost.
 
 Use, in a handler of a POST::
 
@@ -28,6 +30,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from broadcaster.api.parts import caller_of, parts_of
@@ -108,11 +111,15 @@ class Turn:
             with contextlib.suppress(StoreError):
                 await self._store.run(renew(self._name, self._token))
 
-    async def leave(self) -> None:
-        """Let the next request try, unless an answer is kept. What can't be told runs out by itself."""
+    async def leave(self, *, unsure: bool = False) -> None:
+        """Let the next request try, unless an answer is kept; the same one only, where `unsure` of the deed.
+
+        What can't be told runs out by itself.
+        """
         if self._store is not None and not self._done:
+            end = release if unsure else drop
             with contextlib.suppress(StoreError):
-                await self._store.run(drop(self._name, self._token))
+                await self._store.run(end(self._name, self._token))
 
 
 async def once(
@@ -161,18 +168,26 @@ async def turn(
     nonce = hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()[:32]
     name, token = f"{owner}:{nonce}", secrets.token_hex(8)
     asked = "" if payload is None else fingerprint(request, payload)
-    found = await store.run(take(name, token, asked))
+    try:
+        found = await store.run(take(name, token, asked))
+    except StoreError:  # it may be ours, unheard: nobody is to wait for it
+        await Turn(nonce, _store=store, _name=name, _token=token).leave()
+        raise
     if found.word == "reused":
         raise reused()
     if found.word == "running":
         raise in_progress(min(found.wait_seconds, 1.0))
     mine = Turn(nonce, found.answer, found.asked or asked, store, name, token, found.answer is not None)
     holding = asyncio.ensure_future(mine.hold())
+    unsure = False
     try:
         yield mine
+    except (StoreError, RedisError, OSError, asyncio.CancelledError):
+        unsure = True
+        raise
     finally:
         holding.cancel()
-        await mine.leave()
+        await mine.leave(unsure=unsure)
 
 
 def reused() -> Problem:
@@ -219,6 +234,11 @@ def renew(name: str, token: str) -> Call[Verdict]:
 def keep(name: str, token: str, asked: str, answer: Answer) -> Call[Verdict]:
     """End a turn with an answer, which is kept for a day."""
     return Call("once", ("keep", name, token, KEPT_SECONDS, asked, msgspec.msgpack.encode(answer)), _verdict)
+
+
+def release(name: str, token: str) -> Call[Verdict]:
+    """End a turn of which nobody knows what came; what was asked for stays."""
+    return Call("once", ("renew", name, token, 0), _verdict)
 
 
 def drop(name: str, token: str) -> Call[Verdict]:

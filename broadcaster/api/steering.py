@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from broadcaster.api.once import once
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.shapes import Asked, Broadcast, BroadcastId, WhyOrNothing
+from broadcaster.api.shapes import Asked, Broadcast, BroadcastId, WhyOrNothing, answer
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import broadcasts as acts
 from broadcaster.operations import dead_letters
@@ -110,11 +111,15 @@ async def retry(
     request: Request, broadcast: BroadcastId, again: Annotated[Again | None, Body()] = None
 ) -> Any:
     """Send again to those who failed: dead letters, undelivered and failed messages; each once."""
-    store, chosen = parts_of(request).store, again or Again()
-    wanted = dead_letters.failures_of(broadcast, chosen.codes)
-    found = await dead_letters.find_to_send(store, wanted, even_unknown=chosen.even_unknown)
-    done = await dead_letters.send_again(store, caller_of(request).actor, found)
-    return dead_letters.summary(found, done, "retried")
+
+    async def work(_: str) -> Response:
+        store, chosen = parts_of(request).store, again or Again()
+        wanted = dead_letters.failures_of(broadcast, chosen.codes)
+        found = await dead_letters.find_to_send(store, wanted, even_unknown=chosen.even_unknown)
+        done = await dead_letters.send_again(store, caller_of(request).actor, found)
+        return answer(dead_letters.summary(found, done, "retried"))
+
+    return await once(request, work)
 
 
 @router.delete(

@@ -6,6 +6,7 @@ as Twilio's (its API description of 2010-04-01). The SIDs are ours and lead to t
 
 from __future__ import annotations
 
+import hashlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import parse_qsl
@@ -26,6 +27,7 @@ from broadcaster.domain.record import Reason
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.order_form import as_fields
 from broadcaster.reporting.bodies import read_body
 from broadcaster.reporting.messages import read_message
 
@@ -57,12 +59,12 @@ async def create(request: Request, account: AccountSid) -> Response:
     options = {name: value for name, value in pairs if name not in _TAKEN}
 
     async def work(nonce: str) -> Response:
-        asked = _asked_for(message, options, caller_of(request).key.id, nonce)
+        asked = _asked_for(message, options, caller_of(request).key.id, nonce and _of_form(nonce, pairs))
         try:
             (accepted,) = await parts.singles.post(asked)
         except RefusedError as error:
             fault = error.faults[0]
-            raise Problem("bad-request", str(fault.detail), more={"code": fault.twilio_code}) from None
+            raise Problem("bad-request", as_fields(fault.detail), more={"code": fault.twilio_code}) from None
         if accepted.code == Reason.OPTED_OUT:
             detail = "The recipient has opted out of messages from this sender"
             raise Problem("bad-request", detail, more={"code": _OPTED_OUT})
@@ -138,6 +140,11 @@ def _message(pairs: list[tuple[str, str]]) -> CreateMessage:
         told = f"{fault.parameter}: {fault.rule}"
         raise Problem("bad-request", told, more={"code": fault.twilio_code})
     return message
+
+
+def _of_form(nonce: str, pairs: list[tuple[str, str]]) -> str:
+    """Return the nonce of this very form: after a refusal (of somebody opted out, say) the key is free."""
+    return hashlib.sha256(msgspec.json.encode([nonce, *pairs])).hexdigest()
 
 
 def _asked_for(message: CreateMessage, options: dict[str, str], key_id: str, nonce: str) -> SingleRequest:

@@ -7,6 +7,7 @@ being changed every request carries a signature by the new and one by the old.
 from __future__ import annotations
 
 import base64
+import hashlib
 import ipaddress
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -167,16 +168,16 @@ def rotated(endpoint: Endpoint, now: float) -> Endpoint:
     )
 
 
-async def create(store: Store, endpoint: Endpoint, nonce: str = "") -> tuple[str, Endpoint]:
-    """Store a new endpoint; returns its id and what is there, "" if there are `ENDPOINTS_MOST` already.
+def id_of(endpoint: Endpoint, nonce: str) -> str:
+    """Return the id of what is asked for with a nonce: the same whenever it is asked for."""
+    asked = msgspec.json.encode([nonce, endpoint.url, endpoint.types, endpoint.description])
+    return "ep_" + hashlib.sha256(asked).hexdigest()[:16]
 
-    With the same nonce (hexadecimal, 16 digits or more) it is made once. Raises `StoreError`.
-    """
-    endpoint_id = "ep_" + (nonce[:16] or secrets.token_hex(8))
-    verdict = await store.run(_write(endpoint_id, endpoint, b""))
-    if verdict == "changed" and (there := await read_endpoint(store, endpoint_id)) is not None:
-        return endpoint_id, there
-    return (endpoint_id if verdict == "ok" else ""), endpoint
+
+async def create(store: Store, endpoint: Endpoint, endpoint_id: str = "") -> str:
+    """Store a new endpoint; returns its id, "" if there are `ENDPOINTS_MOST` already. Raises `StoreError`."""
+    endpoint_id = endpoint_id or "ep_" + secrets.token_hex(8)
+    return endpoint_id if await store.run(_write(endpoint_id, endpoint, b"")) == "ok" else ""
 
 
 async def change(

@@ -30,7 +30,8 @@ COLUMNS: Final = (
     "broadcast", "message",
 )  # fmt: skip
 _PIECE: Final = 32 * 1024
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+#: The last four are full-width, which some spreadsheets take for the first four.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class Format(enum.StrEnum):

@@ -19,6 +19,8 @@ from broadcaster.store.connection import open_store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import httpx
+
     from broadcaster.store.connection import Store
 
 HERE: dict[str, Any] = {"events_allow_http": True, "events_allow_private": True}
@@ -83,6 +85,25 @@ async def test_one_is_made_shown_rotated_and_deleted(store: Store) -> None:
         f"event_endpoint.{w}" for w in ("create", "rotate", "delete")
     ]
     assert not any(word in str(entries) for word in (secret, turned["secret"], "hidden"))
+
+
+async def test_one_that_is_asked_for_again_is_the_same(store: Store) -> None:
+    asked = {"url": PUBLIC, "types": ["message.failed"]}
+    async with api_here(store) as (client, _):
+
+        async def create(**more: Any) -> httpx.Response:
+            return await client.post(AT, json={**asked, **more}, headers={"Idempotency-Key": "one"})
+
+        first = await create()
+        assert first.status_code == 201
+        assert (await create()).content == first.content
+        assert (await create(description="other")).status_code == 422
+        for name in await store.redis.keys(store.keys.plain("once:*")):  # its process died before it answered
+            await store.redis.delete(name)
+        again = await create()
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert len((await client.get(AT)).json()["data"]) == 1
+        assert len(await page(store, what="event_endpoint")) == 1
 
 
 @pytest.mark.parametrize(

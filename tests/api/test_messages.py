@@ -92,6 +92,9 @@ async def test_what_is_wrong_is_said_with_its_place(store: Store) -> None:
             return [(fault["pointer"], fault["detail"]) for fault in answer.json()["errors"]]
 
         assert [place for place, _ in await faults(to="12", body="x")] == ["/to"]
+        ((_, told),) = await faults(to="12", body="x")
+        assert "`region`" in told  # and no option of the command line
+        assert "--" not in told
         places = [place for place, _ in await faults(to=[ADA, "12", "nobody"], body="x")]
         assert places == ["/to/1", "/to/2"]
         assert [place for place, _ in await faults(to=ADA, body="{{ name")] == ["/body"]

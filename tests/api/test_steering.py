@@ -103,6 +103,12 @@ async def test_those_who_failed_get_it_again_by_code(store: Store) -> None:
         assert (await client.post(path)).json()["may_have_been_sent"] == 1
         assert (await client.post(path, json={"even_unknown": True})).json()["retried"] == 1
         assert await counts(store, bid) == {State.ACCEPTED: 1, State.RETRY: 3}
+        for again in (
+            False,
+            True,
+        ):  # somebody who did not hear the answer asks again, after they failed again
+            answer = await client.post(path, json={"codes": [1]}, headers={"Idempotency-Key": "one"})
+            assert (answer.status_code, "idempotent-replayed" in answer.headers) == (200, again)
         await client.post(f"/v1/broadcasts/{bid}/cancel")
     retries = [entry for entry in await audited(store) if entry[0] == "broadcast.retry"]
     assert [(old["codes"], new["changed"]) for _, old, new in retries] == [

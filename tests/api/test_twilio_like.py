@@ -111,6 +111,13 @@ async def test_answers_and_refusals_are_twilios(tmp_path: Path) -> None:
             assert (refused.status_code, told["code"], told["status"]) == (400, code, 400), told
             assert set(told) == {"code", "message", "more_info", "status"}
 
+        for to, status in ((EVE, 400), (ADA, 201)):  # a refusal leaves the key free
+            form = {"To": to, "From": SENDER, "Body": "x"}
+            answer = await api.client.post(
+                f"{MESSAGES}.json", data=form, auth=auth, headers={"Idempotency-Key": "freed"}
+            )
+            assert answer.status_code == status, answer.text
+
         async def get(path: str, **more: Any) -> tuple[int, int]:
             answer = await api.client.get(path, **{"auth": auth, **more})
             return answer.status_code, answer.json()["code"]

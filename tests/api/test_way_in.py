@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hosting import Hosted, hosting
 from serving import TESTER, bearer, key_for
+from structlog.testing import capture_logs
 
 from broadcaster.operations import keys
 
 if TYPE_CHECKING:
     import httpx
+    from conftest import type_of_wait
 
     from broadcaster.store.connection import Store
 
@@ -148,3 +150,26 @@ async def test_odd_names_and_headers_are_the_callers_fault(store: Store) -> None
             assert (found.status_code, found.json()["messages"]) == (200, [])
         shown = await api.client.get(listed, headers=[(b"Authorization", b"Basic \xff\xff")])
         assert (shown.status_code, shown.json()["code"]) == (401, 20003)
+
+
+async def test_a_client_that_breaks_off_is_no_fault_of_ours(store: Store, wait_until: type_of_wait) -> None:
+    async with hosting(store, twilio_account_sid="AC" + "0" * 32, twilio_auth_token="x" * 32) as api:
+        shown = api.client.headers["authorization"].encode()
+        with capture_logs() as told:
+            for path, kind in (
+                (b"/v1/messages", b"application/json"),
+                (b"/v1/opt-outs", b"application/json"),
+                (
+                    b"/2010-04-01/Accounts/AC%s/Messages.json" % (b"0" * 32),
+                    b"application/x-www-form-urlencoded",
+                ),
+            ):
+                _, writer = await asyncio.open_connection("127.0.0.1", api.port)
+                writer.write(
+                    b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nAuthorization: %s\r\n"
+                    b"Content-Length: 100\r\n\r\n{" % (path, kind, shown)
+                )
+                before = len(told)
+                writer.close()
+                await wait_until(lambda known=before: len(told) > known)
+        assert [(entry["event"], entry["status"]) for entry in told] == [("request", 400)] * 3

@@ -211,7 +211,8 @@ def test_an_export_is_a_valid_list_and_no_spreadsheet_runs_it(desk: Desk, tmp_pa
 @pytest.mark.parametrize(
     ("text", "safe"),
     [("+14155550100", "+14155550100"), ("+1+2", "'+1+2"), ("=1", "'=1"), ("-1", "'-1"), ("@x", "'@x"),
-     ("\tx", "'\tx"), ("\rx", "'\rx"), ("x=1", "x=1"), ("", ""), ("+0", "'+0")],
+     ("\tx", "'\tx"), ("\rx", "'\rx"), ("x=1", "x=1"), ("", ""), ("+0", "'+0"), ("\n=1", "'\n=1"),
+     ("\uff1d1", "'\uff1d1")],
 )  # fmt: skip
 def test_cells(text: str, safe: str) -> None:
     assert safe_cell(text) == safe

@@ -2,7 +2,7 @@
 -- once: a request with an Idempotency-Key: taken up by one process at a time, and its answer kept.
 --
 -- ARGV[3] act: take | renew | keep | drop  ARGV[4] whose key, and which  ARGV[5] token of this very request
--- ARGV[6] ms that it holds its turn without renewing it (take, renew), or seconds to keep the answer (keep)
+-- ARGV[6] ms that it holds its turn without renewing it (take, renew; 0 ends it, and what was asked for stays), or seconds to keep the answer (keep)
 -- ARGV[7] what was asked for (take, keep); '' while that is not known (take)  ARGV[8] the answer (keep)
 -- Returns take: ['taken'], ['kept', what was asked for, answer], ['reused'] (for something else), or ['running', ms until
 --   its turn ends unless it is renewed]; the others: ['ok'], or ['lost'] if the turn is another request's by now.
