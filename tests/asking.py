@@ -16,7 +16,7 @@ from broadcaster.events.endpoints import KINDS, new_endpoint
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from broadcaster.events.stream import Change
     from broadcaster.store.connection import Store
@@ -47,6 +47,7 @@ class Receiver:
     headers: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[int], bytes] = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
     refused: int = 0
+    before: Callable[[], Awaitable[object]] | None = None
     connected: dict[asyncio.StreamWriter, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,6 +61,8 @@ class Receiver:
                 fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
                 headers = {name.lower(): value for name, value in fields.items()}
                 body = await reader.readexactly(int(headers["content-length"]))
+                if self.before:
+                    await self.before()
                 number = len(self.ids) + self.refused
                 answer = self.answer(number)
                 if answer.startswith(b"HTTP/1.1 2"):

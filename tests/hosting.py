@@ -14,7 +14,7 @@ from serving import bearer, key_for
 from broadcaster.api.app import create_app
 from broadcaster.api.opening import opened_parts
 from broadcaster.api.protocol import BoundedHttp
-from broadcaster.settings import Settings
+from broadcaster.settings import load_settings
 from broadcaster.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Hosted:
 async def hosting(store: Store, *, key: str = "", **settings: Any) -> AsyncIterator[Hosted]:
     """Serve the API until the block ends."""
     given = {"twilio_phone_number": "+15550000001", **settings}
-    chosen = Settings(_env_file=None, key_prefix=store.keys.prefix.rstrip(":"), **given)
+    chosen = load_settings(None, key_prefix=store.keys.prefix.rstrip(":"), **given)
     app = create_app(lambda: opened_parts(chosen, store.url, Metrics()))
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, http=BoundedHttp, log_config=None, access_log=False, ws="none")

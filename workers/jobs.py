@@ -156,11 +156,11 @@ async def deliver_events(ctx: dict[str, Any]) -> None:
         await courier.round()
 
 
-async def without_arq(store: Store) -> None:
+async def without_arq(store: Store, courier: Courier | None = None) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
         for job in (rewind_lost, sweep_leases, start_due, end_expired):
-            await job({"store": store})
+            await job({"store": store, "courier": courier})
 
 
 def _again_soon(job: Job) -> Job:

@@ -68,6 +68,8 @@ async def serve(
     try:
         await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         dispatcher.stop()
+        if courier is not None:
+            courier.leave()
         await dispatching
     finally:
         await end((stopping, *beside))
@@ -87,7 +89,7 @@ async def _run_jobs(
         finally:
             await end((running, moved))
             await _outcome(worker.close(), CLOSE_SECONDS)
-        await without_arq(store)
+        await without_arq(store, courier)
         await asyncio.sleep(REBUILD_SECONDS)
 
 

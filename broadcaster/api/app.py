@@ -20,6 +20,7 @@ from broadcaster.api import (
     broadcasts,
     dead_letters,
     docs,
+    event_endpoints,
     everything,
     health,
     lanes,
@@ -29,6 +30,7 @@ from broadcaster.api import (
     twilio_like,
 )
 from broadcaster.api.describing import describe
+from broadcaster.api.express import Express
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 from broadcaster.api.patience import Patience
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
-    *(dead_letters, everything, audit, docs, twilio_like),
+    *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
 )
 
 
@@ -74,6 +76,8 @@ def create_app(
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to say it
     for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
         app.add_exception_handler(kind, _told)
+    if not only_webhooks:
+        app.add_middleware(Express)
     app.add_middleware(BoundedBody)
     app.add_middleware(Patience, stall_seconds=lambda: app.state.parts.settings.api_stall_seconds)
     app.add_middleware(Gate, parts=lambda: app.state.parts)
@@ -110,10 +114,11 @@ async def _told(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Return what a path takes; a router names the methods of one of its routes only."""
+    """Return what a path takes: a router names the methods of one of its routes only."""
+    routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
+    fitting = [r for r in routes if isinstance(r, Route) and r.path_regex.match(request.url.path)]
     found: set[str] = set()
-    for context in iter_route_contexts(request.app.routes):
-        route = context.original_route
-        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+    for route in fitting:
+        if route.path == fitting[0].path:
             found |= route.methods or set()
     return ", ".join(sorted(found))

@@ -9,17 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from broadcaster.api.broadcast_making import json_response
-from broadcaster.api.broadcast_shapes import (
-    CSV,
-    NDJSON,
-    Broadcast,
-    BroadcastPage,
-    MessagePage,
-    described,
-)
-from broadcaster.api.cursors import PAGE_MOST, PAGE_USUAL
+from broadcaster.api.broadcast_shapes import CSV, NDJSON, described
+from broadcaster.api.pages import USUAL, Cursor, Limit
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
+from broadcaster.api.shapes import Broadcast, BroadcastId, BroadcastPage, MessagePage
 from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import BroadcastState  # noqa: TC001 - FastAPI reads the signature
@@ -42,9 +36,6 @@ router = APIRouter(tags=["broadcasts"])
 _PIECE_CHARACTERS: Final = 64 * 1024
 _STATES: Final = {state.label: state for state in State}
 
-Limit = Annotated[int, Query(ge=1, le=PAGE_MOST, description="How many at most.")]
-Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
-
 
 @router.get(
     "/v1/broadcasts",
@@ -58,7 +49,7 @@ async def list_broadcasts(
     parts: TheParts,
     state: Annotated[list[BroadcastState] | None, Query(description="Only these; repeatable.")] = None,
     name: Annotated[str, Query(max_length=200, description="Part of the name, in any case.")] = "",
-    limit: Limit = PAGE_USUAL,
+    limit: Limit = USUAL,
     cursor: Cursor = None,
 ) -> Response:
     """List broadcasts, the newest first."""
@@ -70,32 +61,32 @@ async def list_broadcasts(
 
 
 @router.get(
-    "/v1/broadcasts/{broadcast}",
+    "/v1/broadcasts/{id}",
     operation_id="get_broadcast",
     response_model=Broadcast,
     **described(Scope.BROADCASTS_READ, "not-found"),
 )
-async def get_broadcast(broadcast: str, parts: TheParts) -> Response:
+async def get_broadcast(broadcast: BroadcastId, parts: TheParts) -> Response:
     """Show a broadcast: its state, counts, pace, what it waits for, and when it will have left."""
     return json_response((await _existing(parts, broadcast)).summary())
 
 
 @router.get(
-    "/v1/broadcasts/{broadcast}/messages",
+    "/v1/broadcasts/{id}/messages",
     operation_id="list_broadcast_messages",
     response_model=MessagePage,
     **described(Scope.BROADCASTS_READ, "invalid", "not-found"),
 )
 async def list_messages(
     *,
-    broadcast: str,
+    broadcast: BroadcastId,
     request: Request,
     parts: TheParts,
     state: Annotated[list[str] | None, Query(description="Only these; repeatable.")] = None,
     code: Annotated[list[int] | None, Query(description="Only these error codes; repeatable.")] = None,
     to: Annotated[str, Query(max_length=100, description="Only this recipient.")] = "",
     reference: Annotated[str, Query(max_length=500, description="Only this reference of yours.")] = "",
-    limit: Limit = PAGE_USUAL,
+    limit: Limit = USUAL,
     cursor: Cursor = None,
 ) -> Response:
     """List a broadcast's messages, a sender's in the order of the list."""
@@ -114,13 +105,13 @@ async def list_messages(
 
 
 @router.get(
-    "/v1/broadcasts/{broadcast}/export",
+    "/v1/broadcasts/{id}/export",
     operation_id="export_broadcast",
     response_class=StreamingResponse,
     **described(Scope.BROADCASTS_READ, "invalid", "not-found"),
 )
 async def export_broadcast(
-    broadcast: str,
+    broadcast: BroadcastId,
     request: Request,
     parts: TheParts,
     how: Annotated[Format, Query(alias="format", description="How to write it.")] = Format.CSV,
@@ -140,12 +131,12 @@ async def export_broadcast(
 
 
 @router.get(
-    "/v1/broadcasts/{broadcast}/rejects",
+    "/v1/broadcasts/{id}/rejects",
     operation_id="list_rejects",
     response_class=StreamingResponse,
     **described(Scope.BROADCASTS_READ, "not-found"),
 )
-async def list_rejects(broadcast: str, parts: TheParts) -> Response:
+async def list_rejects(broadcast: BroadcastId, parts: TheParts) -> Response:
     """Download the faulty rows that `on_invalid: skip` left out: line, reason, and the list's own columns.
 
     At most 100,000 rows are kept; the broadcast's `rejected` says how many there were. Corrected, the file

@@ -16,7 +16,6 @@ from broadcaster.api.broadcast_shapes import (
     JSON,
     MULTIPART,
     NDJSON,
-    Broadcast,
     Taken,
     asked,
     asked_part,
@@ -25,6 +24,7 @@ from broadcaster.api.broadcast_shapes import (
 from broadcaster.api.once import fingerprint, once, reused, turn
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
+from broadcaster.api.shapes import Broadcast, BroadcastId
 from broadcaster.api.uploads import BoundedRows, Upload
 from broadcaster.domain.api_keys import Scope
 from broadcaster.intake.read_ahead import in_thread
@@ -117,7 +117,7 @@ def _asked(request: Request, spec: bytes, digest: str) -> str:
 
 
 @router.post(
-    "/v1/broadcasts/{broadcast}/recipients",
+    "/v1/broadcasts/{id}/recipients",
     operation_id="add_recipients",
     response_model=Taken,
     **described(
@@ -126,7 +126,7 @@ def _asked(request: Request, spec: bytes, digest: str) -> str:
         requestBody=asked_part(),
     ),
 )
-async def add_recipients(broadcast: str, request: Request, parts: TheParts) -> Response:
+async def add_recipients(broadcast: BroadcastId, request: Request, parts: TheParts) -> Response:
     """Add up to 10,000 recipients to a draft that was made without any; start it when it has all.
 
     Needs an Idempotency-Key: sent again with the same one, a part changes nothing and gets the same answer. A

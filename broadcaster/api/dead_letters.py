@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.once import once
-from broadcaster.api.pages import USUAL, Cursor, How, Limit, Page, begin, export, exported, page
+from broadcaster.api.pages import USUAL, Cursor, How, Limit, begin, export, exported, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.shapes import LONGEST_NAME, Asked, answer
+from broadcaster.api.shapes import LONGEST_NAME, Asked, MessagePage, answer
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import audit
 from broadcaster.operations import dead_letters as acts
@@ -27,48 +27,6 @@ Codes = Annotated[
 ]
 OfBroadcast = Annotated[str | None, Query(max_length=LONGEST_NAME, description="Only of this broadcast.")]
 _MESSAGE = "1nf3r8k2m0t4qa.0.3.17"
-
-
-class DeadLetter(BaseModel):
-    """A message that will not be sent unless somebody replays it. Times are in unix seconds."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": _MESSAGE,
-                    "broadcast": "1nf3r8k2m0t4qa",
-                    "to": "+14155550100",
-                    "reference": "order-7",
-                    "sender": "+14155550199",
-                    "state": "dead",
-                    "code": 21211,
-                    "meaning": "the number is not valid",
-                    "sid": None,
-                    "attempts": 1,
-                    "segments": 1,
-                    "evidence": None,
-                    "attempted_at": 1795276800,
-                    "changed_at": 1795276801,
-                }
-            ]
-        }
-    )
-
-    id: str
-    broadcast: str
-    to: str
-    reference: str | None
-    sender: str
-    state: str
-    code: int | None = Field(description="Twilio's, or an HTTP status, or below 100 one of ours.")
-    meaning: str | None
-    sid: str | None
-    attempts: int
-    segments: int
-    evidence: str | None
-    attempted_at: int | None
-    changed_at: int | None
 
 
 class CodeTotal(BaseModel):
@@ -99,10 +57,6 @@ class CodeTotals(BaseModel):
     """Every code that there is, most first."""
 
     data: list[CodeTotal]
-
-
-class DeadLetterPage(Page[DeadLetter]):
-    """A page of dead letters."""
 
 
 class Chosen(Asked):
@@ -160,7 +114,7 @@ class ChosenToSend(Chosen):
 @router.get(
     "/v1/dead-letters",
     operation_id="list_dead_letters",
-    response_model=DeadLetterPage,
+    response_model=MessagePage,
     responses=_GONE,
     **guarded(Scope.DEAD_LETTERS_READ),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from broadcaster.api import twilio_description
 from broadcaster.api.gate import TWILIO_PREFIX
 from broadcaster.api.once import HEADER, LONGEST
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
@@ -36,7 +37,7 @@ into the body, a parameter, or a line of a list. `type` leads to a page that say
 _TAGS: Final = {
     "broadcasts": "One content to many recipients.",
     "messages": "Single messages, and what became of each.",
-    "twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
+    "like Twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
     "dead letters": "What will not be sent, and why.",
@@ -46,7 +47,7 @@ _TAGS: Final = {
     "health": "For probes and Prometheus.",
 }
 #: From an answer to what it leads to: (operation, its status) → name: (operation, {parameter: expression}).
-_LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
+LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
     ("create_broadcast", "202"): {
         "read": ("get_broadcast", {"id": "$response.body#/id"}),
         "messages": ("list_broadcast_messages", {"id": "$response.body#/id"}),
@@ -59,20 +60,28 @@ _LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
     ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"id": "$response.body#/id"})},
     ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"id": "$response.body#/id"})},
     ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"id": "$response.body#/id"})},
-    ("create_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
+    ("send_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
     ("list_broadcasts", "200"): {"read": ("get_broadcast", {"id": "$response.body#/data/0/id"})},
     ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
     ("pause_sender", "200"): {"resume": ("resume_sender", {"name": "$response.body#/name"})},
     ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
-    ("create_event_endpoint", "201"): {"read": ("get_event_endpoint", {"id": "$response.body#/id"})},
 }
 #: Operations that take an Idempotency-Key (once.py).
-_ONCE: Final = frozenset(
+ONCE: Final = frozenset(
     {
-        *("create_broadcast", "add_recipients", "create_messages", "create_event_endpoint"),
-        *("add_opt_outs", "replay_dead_letters", "discard_dead_letters"),
+        *("create_broadcast", "add_recipients", "send_messages"),
+        *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
     }
 )
+#: Answers that are no problems and that a route does not always give.
+_MORE: Final[dict[str, dict[str, Any]]] = {
+    "create_broadcast": {
+        "200": {
+            "description": "With `dry_run` or `test_to`: what it comes to. Nothing is queued.",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    }
+}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     for name, examples in _examples().items():
         if name in components["schemas"]:
             components["schemas"][name]["examples"] = examples
-    components["schemas"] |= {"Problem": _PROBLEM, "TwilioError": _TWILIO_ERROR}
+    components["schemas"] |= {"Problem": _PROBLEM, **twilio_description.SCHEMAS}
     components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
     components["securitySchemes"] = _SCHEMES
     components["parameters"] = {"IdempotencyKey": _KEY}
@@ -132,28 +141,26 @@ def _examples() -> dict[str, Any]:
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    """Give an operation its security and every answer it may get."""
-    if operation["operationId"] in _ONCE:
+    """Give an operation its summary, its security and every answer it may get."""
+    operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
+    if operation["operationId"] in ONCE:
         operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+    if path.startswith(TWILIO_PREFIX):
+        twilio_description.complete(operation)
+        return
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     for status in _statuses(path, operation) - {int(s) for s in responses if s.isdigit()}:
         responses[str(status)] = {}
     for status, response in responses.items():
-        if not status.isdigit() or int(status) < 400 or "content" in response:  # noqa: PLR2004 - HTTP's bound
+        if not status.isdigit() or int(status) < 400:  # noqa: PLR2004 - HTTP's bound
             continue
-        if path.startswith(TWILIO_PREFIX):
-            shape = {"$ref": "#/components/schemas/TwilioError"}
-            told = PROBLEMS[_ANSWERS[int(status)]].title
-            responses[status] = {"description": told, "content": {"application/json": {"schema": shape}}}
-        else:
-            responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}"}
+        own: dict[str, Any] = {name: text for name, text in response.items() if name == "description"}
+        responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}", **own}
+    responses |= _MORE.get(operation["operationId"], {})
     operation["responses"] = dict(sorted(responses.items()))
-    if path.startswith(TWILIO_PREFIX):
-        operation["security"] = [{"twilio": []}]
-    elif "security" not in operation:
-        operation["security"] = []
+    operation.setdefault("security", [])
 
 
 def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
@@ -168,17 +175,16 @@ def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
         found.add(404)
     if "requestBody" in operation:
         found |= {400, 408, 413, 415, 422}
-    if operation["operationId"] in _ONCE:
+    if operation["operationId"] in ONCE:
         found |= {400, 409, 422}
     return found
 
 
 def _link(operations: dict[str, dict[str, Any]]) -> None:
-    for (source, status), links in _LINKS.items():
+    for (source, status), links in LINKS.items():
         for name, (target, parameters) in links.items():
-            if source in operations and target in operations:
-                answer = operations[source]["responses"][status]
-                answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
+            answer = operations[source]["responses"][status]
+            answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
 
 
 _SCHEMES: Final = {
@@ -233,18 +239,6 @@ _PROBLEM: Final = {
                 },
             },
         },
-    },
-}
-_TWILIO_ERROR: Final = {
-    "title": "TwilioError",
-    "description": "An error as Twilio's API tells it.",
-    "type": "object",
-    "required": ["code", "message", "more_info", "status"],
-    "properties": {
-        "code": {"type": "integer"},
-        "message": _TEXT,
-        "more_info": _TEXT,
-        "status": {"type": "integer"},
     },
 }
 #: The kind of problem that stands for a status in the description.

@@ -21,7 +21,6 @@ router = APIRouter(tags=["senders"])
 SenderName = Annotated[
     str,
     Path(
-        alias="name",
         max_length=LONGEST_NAME,
         description="A number, short code, `whatsapp:` sender, alphanumeric ID or MG…",
         examples=["+14155550100"],

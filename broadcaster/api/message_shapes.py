@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from broadcaster.api.shapes import MESSAGE, Message
 
 _STRICT = ConfigDict(extra="forbid", populate_by_name=True)
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -130,33 +132,21 @@ class MessageAttempt(BaseModel):
     evidence: str | None = None
 
 
-class MessageNow(BaseModel):
-    """A message as it is now; times are unix seconds."""
-
-    id: str
-    broadcast: str
-    to: str
-    reference: str | None = None
-    sender: str
-    state: str = Field(examples=["accepted"])
-    code: int | None = None
-    meaning: str | None = None
-    sid: str | None = Field(default=None, description="Twilio's.")
-    attempts: int
-    segments: int
-    evidence: str | None = None
-    attempted_at: int | None = None
-    changed_at: int | None = None
+_ATTEMPT: Final[dict[str, Any]] = {
+    "attempt": 1,
+    "state": "dead",
+    "code": 21211,
+    "meaning": "the number is not valid",
+    "sid": None,
+    "began_at": 1795276800,
+    "ended_at": 1795276801,
+    "evidence": "answer",
+}
 
 
-class MessageWithHistory(MessageNow):
+class MessageWithHistory(Message):
     """A message and its attempts."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**MESSAGE, "history": [_ATTEMPT]}]})
+
     history: list[MessageAttempt]
-
-
-class MessagesPage(BaseModel):
-    """A person's messages, the newest first."""
-
-    data: list[MessageNow]
-    next: str | None = None

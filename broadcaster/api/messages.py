@@ -9,10 +9,11 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from broadcaster.api.finding import find_message
-from broadcaster.api.message_shapes import MessageNow, MessageRequest, MessagesAccepted, MessageWithHistory
+from broadcaster.api.message_shapes import MessageRequest, MessagesAccepted, MessageWithHistory
 from broadcaster.api.once import once
-from broadcaster.api.pages import USUAL, Cursor, Limit, Page, begin, page
+from broadcaster.api.pages import USUAL, Cursor, Limit, begin, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
+from broadcaster.api.shapes import MessagePage
 from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import OnDoubt, Priority
@@ -105,7 +106,7 @@ def _summary(message: Accepted) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/messages", operation_id="list_messages", response_model=Page[MessageNow], **_READ)
+@router.get("/v1/messages", operation_id="list_messages", response_model=MessagePage, **_READ)
 async def find(
     request: Request,
     response: Response,

@@ -51,15 +51,19 @@ class Needs:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def __call__(self, request: Request) -> Any:  # FastAPI must be able to read each annotation
+    async def __call__(self, request: Request) -> Any:  # FastAPI must be able to read each annotation
         """Return the caller. Raises `Problem` 403."""
         caller = caller_of(request)
         caller.need(self.scope)
         return caller
 
 
+async def _the_parts(request: Request) -> Any:  # what is not async, FastAPI runs in a thread
+    return parts_of(request)
+
+
 #: For signatures: `parts: ThePartsDep`.
-TheParts = Annotated[Any, Depends(parts_of)]
+TheParts = Annotated[Any, Depends(_the_parts)]
 
 
 def guarded(scope: Scope) -> dict[str, Any]:

@@ -8,13 +8,15 @@ import msgspec
 from fastapi import Body, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from broadcaster.api.pages import Page
+
 LONGEST_NAME: Final = 100
 
 
 class Asked(BaseModel):
-    """What a request brings; a field that we don't know is told, not passed over."""
+    """What a request brings: what we don't know, or is of another type, is told, not passed over or bent."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Reason(Asked):
@@ -66,6 +68,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "waits_for": {"+14155550100": "its pace of 50/s"},
     "in_doubt": None,
     "retried": 0,
+    "rejected": 0,
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
@@ -92,8 +95,56 @@ class Broadcast(BaseModel):
     waits_for: dict[str, str] = Field(description="What each sender waits for, for people.")
     in_doubt: Doubt | None
     retried: int
+    rejected: int = Field(description="Faulty rows that were left out.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
     started_at: int | None
     finished_at: int | None
+
+
+class BroadcastPage(Page[Broadcast]):
+    """A page of broadcasts, the newest first."""
+
+
+MESSAGE: Final[dict[str, Any]] = {
+    "id": "1nf3r8k2m0t4qa.0.3.17",
+    "broadcast": "1nf3r8k2m0t4qa",
+    "to": "+14155550123",
+    "reference": "order-7",
+    "sender": "+14155550100",
+    "state": "dead",
+    "code": 21211,
+    "meaning": "the number is not valid",
+    "sid": None,
+    "attempts": 1,
+    "segments": 1,
+    "evidence": None,
+    "attempted_at": 1795276800,
+    "changed_at": 1795276801,
+}
+
+
+class Message(BaseModel):
+    """One recipient's message now. Times are in unix seconds."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE]})
+
+    id: str
+    broadcast: str
+    to: str
+    reference: str | None = Field(description="Your own id.")
+    sender: str
+    state: str = Field(examples=["accepted"])
+    code: int | None
+    meaning: str | None
+    sid: str | None = Field(description="Twilio's.")
+    attempts: int
+    segments: int
+    evidence: str | None = Field(description="What its state is known by.")
+    attempted_at: int | None
+    changed_at: int | None
+
+
+class MessagePage(Page[Message]):
+    """A page of messages; it may be short, even empty, and still have a `next` one."""

@@ -118,7 +118,11 @@ async def retry(
 
 
 @router.delete(
-    "/v1/broadcasts/{id}", operation_id="delete_broadcast", status_code=204, responses=_CONFLICT, **_WRITE
+    "/v1/broadcasts/{id}",
+    operation_id="delete_broadcast",
+    status_code=204,
+    responses=_CONFLICT,
+    **_WRITE,
 )
 async def delete(request: Request, broadcast: BroadcastId) -> None:
     """Remove a draft, or a broadcast that has ended, with all its messages, for good."""

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger("events")
 
 LEASE_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 5.0
 
 
 class Courier:
-    """Serves endpoints in tasks of its own. `close` ends them; what was under way is posted again later."""
+    """Serves endpoints in tasks of its own, until `leave`; `close` waits a little for what is under way."""
 
     def __init__(self, store: Store, postman: Postman, metrics: Metrics, pace: Pace | None = None) -> None:
         self._store = store
@@ -40,10 +41,11 @@ class Courier:
         self._metrics = metrics
         self._pace = pace or Pace()
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._leaving = asyncio.Event()
 
     async def round(self) -> None:
         """Begin to serve endpoints that have something due. Raises redis' errors."""
-        endpoints = await read_endpoints(self._store)
+        endpoints = {} if self._leaving.is_set() else await read_endpoints(self._store)
         if not endpoints:
             return
         served = [name for name, endpoint in endpoints.items() if not endpoint.disabled]
@@ -54,9 +56,16 @@ class Courier:
             self._serving[name] = task
             task.add_done_callback(self._ended)
 
+    def leave(self) -> None:
+        """Begin nothing more."""
+        self._leaving.set()
+
     async def close(self) -> None:
-        """End what is under way."""
-        await end(list(self._serving.values()))
+        """Wait for what is under way; what doesn't end soon is given up, and posted again by another."""
+        self.leave()
+        if self._serving:
+            _, left = await asyncio.wait(list(self._serving.values()), timeout=CLOSE_SECONDS)
+            await end(left)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         name = next(name for name, serving in self._serving.items() if serving is task)
@@ -92,7 +101,12 @@ class Courier:
             if not await redis.set(key, mine, nx=True, px=lease_ms):
                 return
             serving = Serving(
-                name, self._pace, store=self._store, postman=self._postman, metrics=self._metrics
+                name,
+                self._pace,
+                store=self._store,
+                postman=self._postman,
+                metrics=self._metrics,
+                leaving=self._leaving,
             )
             working = asyncio.create_task(serving.run())
             try:

@@ -10,6 +10,7 @@ connecting be replaced; httpx doesn't.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS: Final = 15.0
 CONNECT_SECONDS: Final = 5.0
 ANSWER_BYTES: Final = 4096
+REST_SECONDS: Final = 1.0
 _ADDRESSES_TRIED: Final = 3
 _RESOLVERS: Final = 8
 #: So many connections stay open for the next delivery, for so long.
 _IDLE: Final = 64
 _IDLE_SECONDS: Final = 30.0
+_BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
 class ForbiddenAddress(httpcore.ConnectError):
@@ -195,7 +198,7 @@ class Postman:
             return Answer(0, f"its URL {error}")
         except TimeoutError:
             return Answer(0, f"no answer within {self._timeout_seconds:g} s")
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except _BROKEN as error:
             return Answer(0, _words(error))
         except (OSError, ValueError) as error:
             return Answer(0, f"no connection: {type(error).__name__}")
@@ -208,14 +211,20 @@ class Postman:
             held = {
                 name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
             }
-            size = 0
-            # read so that the connection can be used again; what is longer than an answer needs to be ends it
-            async for part in response.aiter_stream():
-                size += len(part)
-                if size > ANSWER_BYTES:
-                    break
+            # the status says it all: the rest is read if it comes soon, so that the connection can be kept
+            with contextlib.suppress(TimeoutError, *_BROKEN):
+                async with asyncio.timeout(REST_SECONDS):
+                    await _read_rest(response)
         wait = retry_after_seconds(held.get("retry-after"), held.get("date"))
         return Answer(response.status, f"HTTP {response.status}", wait)
+
+
+async def _read_rest(response: httpcore.Response) -> None:
+    size = 0
+    async for part in response.aiter_stream():
+        size += len(part)
+        if size > ANSWER_BYTES:
+            return
 
 
 def signed_headers(endpoint: Endpoint, event_id: str, body: bytes, now: float) -> dict[str, str]:

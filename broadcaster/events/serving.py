@@ -45,10 +45,20 @@ class Pace:
 class Serving:
     """One endpoint's turn: `run` returns once nothing is due, or the endpoint wants to be left in peace."""
 
-    def __init__(self, name: str, pace: Pace, *, store: Store, postman: Postman, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        pace: Pace,
+        *,
+        store: Store,
+        postman: Postman,
+        metrics: Metrics,
+        leaving: asyncio.Event,
+    ) -> None:
         self._store = store
         self._postman = postman
         self._metrics = metrics
+        self._leaving = leaving
         self._name = name
         self._at_once = pace.at_once
         self._scale = pace.retry_scale
@@ -63,6 +73,8 @@ class Serving:
         endpoint = await read_endpoint(self._store, self._name)
         try:
             while True:
+                if self._leaving.is_set():
+                    self._ready, self._held = [], True
                 if not self._ready and not self._held:
                     endpoint = await read_endpoint(self._store, self._name)
                     self._ready = await self._due() if endpoint and not endpoint.disabled else []

@@ -104,6 +104,10 @@ class GroupCommit:
                 taken = [request for request in taken if not request.answer.done()]
                 try:
                     await self._together(taken)
+                except asyncio.CancelledError:
+                    for request in taken + self._waiting:
+                        _fail(request, Unreachable("this process is ending: it may be queued, or not"))
+                    raise
                 except Exception as error:  # noqa: BLE001 - each caller gets it
                     for request in taken:
                         _fail(request, _told(error))

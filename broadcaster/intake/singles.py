@@ -39,6 +39,7 @@ __all__ = ["Accepted", "Person", "RefusedError", "RequestFault", "SingleMessages
 
 MAX_RECIPIENTS: Final = 100
 _STREAMS_KEPT: Final = 5000
+_ENDLESS: Final = 10.0**9
 _NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -101,6 +102,9 @@ class SingleMessages:
         """
         faults: list[RequestFault] = []
         addresses = self._addresses(request, faults)
+        for name, value in (("expires_in", request.expires_in_seconds), ("rate", request.rate)):
+            if value is not None and not 0 < value < _ENDLESS:
+                faults.append(RequestFault(f"/{name}", "must be above 0, and end some day"))
         chosen = await self._chosen(request, addresses, faults)
         if chosen is None or faults:
             raise RefusedError(faults)

@@ -7,6 +7,7 @@ values in its batches. Each hour has streams of its own, so that they end and ca
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -43,16 +44,14 @@ class StreamKey(NamedTuple):
     priority: Priority
     on_doubt: OnDoubt
     rate: float | None
-    expires_at: int | None
+    expires_at: float | None
     hour: int
 
 
-def expiry(now: float, expires_in_seconds: float) -> int:
+def expiry(now: float, expires_in_seconds: float) -> float:
     """Return the unix second at which a message expires: at most an eighth of its time early, never late."""
-    step = 1
-    while step * 2 * _EARLY <= expires_in_seconds:
-        step *= 2
-    return int((now + expires_in_seconds) // step * step)
+    step = 2.0 ** math.floor(math.log2(expires_in_seconds / _EARLY))
+    return (now + expires_in_seconds) // step * step
 
 
 @dataclass(slots=True)
@@ -76,7 +75,7 @@ class Stream:
             messaging_service_sid=key.service,
             priority=key.priority,
             on_doubt=key.on_doubt,
-            expires_at=None if key.expires_at is None else float(key.expires_at),
+            expires_at=key.expires_at,
             rate=key.rate,
         )
         whole = msgspec.json.encode([*key._replace(lanes=()), names])
@@ -84,7 +83,7 @@ class Stream:
             msgspec.msgpack.encode(spec),
             CLASS_OF[spec.priority],
             spec.name,
-            "" if key.expires_at is None else key.expires_at,
+            "" if key.expires_at is None else repr(key.expires_at),
             "" if spec.rate is None else repr(spec.rate),
             [(name, repr(rate)) for name, rate in key.lanes],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -71,27 +71,31 @@ class EndpointView:
         }
 
 
+class Rules(NamedTuple):
+    """What is allowed of an endpoint's URL, as the settings say."""
+
+    allow_http: bool = False
+    allow_private: bool = False
+
+
 async def create(
     store: Store,
     actor: Actor,
-    postman: Postman,
+    rules: Rules,
     *,
     url: str,
     types: Iterable[str],
     description: str = "",
 ) -> tuple[EndpointView, str]:
-    """Make an endpoint; also return its secret. What is allowed of a URL is what `postman` would post to.
-
-    Raises `Invalid`, or `Conflict` if there are too many.
-    """
+    """Make an endpoint; also return its secret. Raises `Invalid`, or `Conflict` if there are too many."""
     try:
         made = new_endpoint(
             url,
             types,
             time.time(),
             description=description,
-            allow_http=postman.allow_http,
-            allow_private=postman.allow_private,
+            allow_http=rules.allow_http,
+            allow_private=rules.allow_private,
         )
     except EndpointError as error:
         raise Invalid(Fault(f"{error.field}: {error}", pointer=f"/{error.field}")) from None

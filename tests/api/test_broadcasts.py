@@ -151,7 +151,7 @@ async def test_the_whole_path(store: Store, twilio: str, tmp_path: Path, wait_un
 
 async def test_what_is_wrong_with_an_order_is_said_at_once(store: Store) -> None:
     async with hosting(store) as api:
-        wrong = {
+        wrong: dict[str, Any] = {
             "body": "x" * 1601,
             "media_urls": ["ftp://x"],
             "from": ["+15550000001", "12"],

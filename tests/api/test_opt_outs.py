@@ -127,4 +127,5 @@ async def test_an_export_is_safe_and_audited(store: Store) -> None:
         lines = (await client.get("/v1/opt-outs/export?format=ndjson")).text.splitlines()
         assert json.loads(lines[7])["address"] == number(7)
         assert (await client.get("/v1/opt-outs/export?format=xls")).status_code == 422
+        assert (await client.put("/v1/opt-outs/export")).headers["allow"] == "GET"
     assert [entry.what for entry in await page(store)][:2] == ["opt_out.export", "opt_out.export"]

@@ -82,6 +82,8 @@ async def test_what_is_not_there_or_not_understood(store: Store) -> None:
         assert (wrong.status_code, wrong.json()["type"]) == (415, "/problems/unsupported-media-type")
         typo = await client.post(path, json={"raeson": "x"})
         assert typo.json()["errors"] == [{"detail": "Extra inputs are not permitted", "pointer": "/raeson"}]
+        bent = await client.post("/v1/broadcasts/nothing/retry", json={"even_unknown": 0})
+        assert bent.json()["errors"][0]["pointer"] == "/even_unknown"
         long = await client.post(path, json={"reason": "x" * 501})
         assert (long.status_code, long.json()["errors"][0]["pointer"]) == (422, "/reason")
     assert await audited(store) == []

@@ -14,11 +14,11 @@ from broadcaster.domain.record import State
 from broadcaster.lanes import control
 from broadcaster.ledger.optouts import OptOuts, opt_in, opt_out
 from broadcaster.ledger.outcomes import RetryPolicy
+from broadcaster.store.ending import end
 from broadcaster.store.errors import Unreachable
 from broadcaster.telemetry.metrics import Metrics
 from workers import contents, supervisor
 from workers.dispatcher import Dispatcher
-from broadcaster.store.ending import end
 from workers.lease import Limits
 
 if TYPE_CHECKING:

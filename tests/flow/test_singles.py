@@ -23,6 +23,7 @@ from broadcaster.intake.submit import SubmissionError
 from broadcaster.lanes import control
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.reporting.messages import find_number, read_message
+from broadcaster.store.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -219,6 +220,9 @@ async def test_everything_that_is_wrong_is_said_at_once(store: Store) -> None:
         assert await refused(singles, one(0, "x" * 1601)) == [("/body", 21617)]
         assert await refused(singles, one(0, "{{ x")) == [("/body", 0)]
         assert await refused(singles, one(0, "\ud800")) == [("/body", 0)]
+        for wrong in (0.0, -1.0, float("nan"), float("inf")):
+            asked = one(0, expires_in_seconds=wrong, rate=wrong)
+            assert await refused(singles, asked) == [("/expires_in", 0), ("/rate", 0)]
         assert await refused(singles, one(0)._replace(to=[])) == [("/to", 0)]
         assert await refused(singles, one(0)._replace(to=[Person(number(i)) for i in range(101)])) == [
             ("/to", 0)
@@ -280,6 +284,18 @@ async def test_more_than_a_batch_at_once_is_several_batches(store: Store) -> Non
             told = await read_message(store, message.id)
             assert told is not None
             assert told[0].to == message.to
+
+
+async def test_a_process_that_ends_tells_who_waits(store: Store) -> None:
+    async with singles_of(store) as singles:
+        await singles.post(one(0))
+        posts = [asyncio.create_task(singles.post(one(i))) for i in range(3)]
+        await asyncio.sleep(0)
+        assert singles._commit._writing is not None
+        await asyncio.sleep(0)
+        singles._commit._writing.cancel()
+        answers = await asyncio.gather(*posts, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Unreachable}
 
 
 async def test_a_caller_who_goes_leaves_the_others_alone(store: Store) -> None:

@@ -175,7 +175,7 @@ async def test_a_stream_that_takes_nothing_is_followed_by_another(store: Store, 
 
 
 async def test_an_expired_message_is_skipped(store: Store) -> None:
-    into = stream(expires_at=int(time.time()) - 1)
+    into = stream(expires_at=time.time() - 1)
     await post(store, into, number(0))
     await join(store)
     (held,) = await take(store)

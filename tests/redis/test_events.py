@@ -21,11 +21,11 @@ from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.operations import event_endpoints
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
-    from broadcaster.store.scripts import Call
 
 SID_TEXT = "SM" + SID.hex()
 TESTER = Actor("person:test", "here")
@@ -155,6 +155,17 @@ async def test_a_worker_that_leaves_tells_what_it_left_in_doubt(store: Store) ->
     await out(store, 2)
     await store.run(claims.leave("w1"))
     assert [row for _, row, *_ in await messages(store)] == [0, 1]
+
+
+async def test_of_what_a_rewinding_doubts_only_what_was_under_way_is_told(store: Store) -> None:
+    await asking(store, "message.in_doubt")
+    bid, held = await out(store, 100)
+    await store.redis.hset(store.keys.plain("account"), mapping={"rewind": 1, "rewind_at": 1})
+    call = Call("rewind", (bid, LANE, packed(["0.0", "0.1"]), 1), int)
+    assert await twice(store, call) == 100
+    assert await messages(store) == [
+        ("message.in_doubt", item.row, 1, State.IN_DOUBT, Reason.REWOUND) for item in held.items
+    ]
 
 
 # -- broadcasts

@@ -208,6 +208,25 @@ async def test_two_workers_deliver_each_event_once(store: Store, wait_until: typ
         assert len(hook.ids) == len(set(hook.ids)) == 300
 
 
+async def test_one_that_leaves_waits_for_what_is_under_way(store: Store, wait_until: type_of_wait) -> None:
+    async with receiver() as hook, Postman(allow_private=True, allow_http=True) as postman:
+        name, _ = await asking(store, "opt_out.changed", url=hook.url)
+        let_go = asyncio.Event()
+        hook.before = let_go.wait
+        await happened(store, 30)
+        courier = Courier(store, postman, Metrics())
+        await courier.round()
+        await wait_until(lambda: len(hook.connected) == 8, 5)
+        closing = asyncio.create_task(courier.close())
+        await asyncio.sleep(0)
+        let_go.set()
+        await closing
+        assert len(hook.ids) == 8
+        assert await _place_is(store, name, delivered=8, waiting=22)
+        await courier.round()
+        assert await _place_is(store, name, delivered=8)
+
+
 async def test_a_rotated_secret_and_the_old_one_both_sign(store: Store, wait_until: type_of_wait) -> None:
     async with receiver() as hook:
         name, old = await asking(store, "opt_out.changed", url=hook.url)

@@ -1,0 +1,83 @@
+"""The express lane: `POST /v1/messages` without the framework's routing, which costs more than all we do.
+
+The route is declared like every other (`messages.send`), so that it is described and found; here the same is
+done for the plain case, a JSON body, in a fifth of the time. Everything else goes its usual way.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+
+from broadcaster.api.faults import problem_of
+from broadcaster.api.message_shapes import MessageRequest
+from broadcaster.api.messages import send as send_messages
+from broadcaster.api.parts import caller_of
+from broadcaster.domain.api_keys import Scope
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import Scope as Connection
+
+_PATH: Final = "/v1/messages"
+_ROUTE: Final = SimpleNamespace(path=_PATH)
+_read: Final = TypeAdapter(MessageRequest).validate_json
+
+
+class Express:
+    """ASGI middleware; stands behind those that admit a request and bound its body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if (
+            scope["type"] != "http"
+            or scope["path"] != _PATH
+            or scope["method"] != "POST"
+            or not _is_json(scope)
+        ):
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = _ROUTE  # what the log calls it
+        request = Request(scope, receive)
+        try:
+            response = await _answer(request)
+        except Exception as error:  # noqa: BLE001 - every error has its problem
+            response = problem_of(error).response()
+        await response(scope, receive, send)
+
+
+async def _answer(request: Request) -> Response:
+    caller_of(request).need(Scope.MESSAGES_WRITE)
+    raw = await request.body()
+    try:
+        body = _read(raw)
+    except ValidationError as error:
+        raise _told(error, raw) from None
+    answer: Response = await send_messages(request, body)
+    return answer
+
+
+def _told(error: ValidationError, raw: bytes) -> RequestValidationError:
+    """Return the error that the framework would have raised."""
+    found = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors(include_url=False)]
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        body = None
+    return RequestValidationError(found, body=body)
+
+
+def _is_json(scope: Connection) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            return bytes(value).split(b";", 1)[0].strip().lower() == b"application/json"
+    return False
