@@ -100,7 +100,7 @@ async def _uploaded(request: Request, parts: Parts) -> Response:
             form = await making.read(spec, inline=False)
             name = upload.filename or "recipients"
             with told_in_fields(""):
-                options = ListOptions(to_column=form.to_column)
+                options = ListOptions(to_column=form.to_column, delimiter=form.delimiter)
                 pipe = cast("BinaryIO", upload.pipe)
                 reader = await in_thread(lambda: read_list(_source(pipe, name), options))
             response = await making.answer(form, BoundedRows(reader, settings.api_upload_rows), name)

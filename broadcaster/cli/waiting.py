@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
 from broadcaster.cli.exits import STOPPED, UNFINISHED, InputError
 from broadcaster.cli.output import say, span
+from broadcaster.client.errors import ApiError, NotReached
 from broadcaster.domain.broadcast import BroadcastState
 from broadcaster.domain.record import State
 from broadcaster.reporting.broadcasts import read_broadcast
@@ -83,23 +85,42 @@ async def wait_for_end(
 def wait_over_api(client: Client, broadcast: str) -> tuple[int, dict[str, Any]]:
     """Do as `wait_for_end` does over the API, with a line now and then; return its last summary.
 
-    Raises `ClientError`, NotFound among it.
+    Raises `ClientError`; an API that goes away while it is watched is waited for.
     """
     lines, told, stopped_since = Lines(), False, 0.0
+    now = client.broadcast(broadcast).raw
+    try:
+        while True:
+            reason = stop_reason(now)
+            if not reason and settled(now):
+                return exit_code(now), now
+            stopped_since = (stopped_since or time.monotonic()) if reason else 0.0
+            waited = time.monotonic() - stopped_since
+            if reason and (not now["counts"]["sending"] or waited > PATIENCE_SECONDS):
+                say(f"{now['name']}: {reason}")
+                return STOPPED, now
+            if not told and waits_for_worker(now):
+                say("No worker is running; waiting for one. Start it with: broadcaster worker")
+                told = True
+            lines.tell(now)
+            time.sleep(POLL_SECONDS)
+            now = _look_over_api(client, broadcast)
+    except KeyboardInterrupt:
+        say(f"It goes on. Watch it with: broadcaster broadcasts watch {broadcast}")
+        raise
+
+
+def _look_over_api(client: Client, broadcast: str) -> dict[str, Any]:
+    told = False
     while True:
-        now = client.broadcast(broadcast).raw
-        reason = stop_reason(now)
-        if not reason and settled(now):
-            return exit_code(now), now
-        stopped_since = (stopped_since or time.monotonic()) if reason else 0.0
-        if reason and (not now["counts"]["sending"] or time.monotonic() > stopped_since + PATIENCE_SECONDS):
-            say(f"{now['name']}: {reason}")
-            return STOPPED, now
-        if not told and waits_for_worker(now):
-            say("No worker is running; waiting for one. Start it with: broadcaster worker")
-            told = True
-        lines.tell(now)
-        time.sleep(POLL_SECONDS)
+        try:
+            return client.broadcast(broadcast).raw
+        except (ApiError, NotReached) as error:
+            if isinstance(error, ApiError) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            if not told:
+                say(f"The API does not answer ({str(error).splitlines()[0]}); waiting for it.")
+                told = True
 
 
 async def _look(store: Store, broadcast: str, care: Callable[[], Awaitable[None]] | None) -> BroadcastView:

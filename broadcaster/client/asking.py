@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import httpx
 
@@ -15,6 +15,7 @@ from broadcaster.client.values import Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+T = TypeVar("T")
 _PASSING: Final = frozenset({429, 503})
 _GONE: Final = 404
 _IN_PROGRESS: Final = "in-progress"
@@ -66,6 +67,14 @@ class Asking:
     def json(self, method: str, path: str, **request: Any) -> Any:
         """Return the answer's JSON, None for an empty one. Raises `ClientError`."""
         return read_json(self.ask(method, path, **request))
+
+    def one(self, of: Callable[[Any], T], method: str, path: str, **request: Any) -> T:
+        """Return what `of` makes of the answer's JSON. Raises `ClientError`."""
+        answer = self.ask(method, path, **request)
+        try:
+            return of(read_json(answer))
+        except (KeyError, TypeError, AttributeError):
+            raise NotTheApi(f"{_place(answer.request)} answers what this API doesn't") from None
 
     def ask(
         self,
@@ -122,8 +131,11 @@ class Asking:
 
     def page(self, path: str, of: Callable[[dict[str, Any]], Any], **parameters: Any) -> Page[Any]:
         """Return one page; `cursor` and `limit` are parameters like others."""
-        answer = self.json("GET", path, params=parameters)
-        return Page(tuple(of(entry) for entry in answer["data"]), answer.get("next"))
+
+        def read(answer: dict[str, Any]) -> Page[Any]:
+            return Page(tuple(of(entry) for entry in answer["data"]), answer.get("next"))
+
+        return self.one(read, "GET", path, params=parameters)
 
     def every(self, path: str, of: Callable[[dict[str, Any]], Any], **parameters: Any) -> Iterator[Any]:
         """Yield all of a list, page by page."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +20,16 @@ _CSV: Final = "text/csv"
 _UPLOAD: Final = httpx.Timeout(30.0, read=600.0, write=300.0)
 
 
+class Readable(Protocol):
+    """A binary file, or what reads like one; with `seek` and `tell` too where it is `seekable`."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, b"" at the end."""
+
+    def seekable(self) -> bool:
+        """Whether it can be read once more."""
+
+
 class BroadcastCalls(Asking):
     """What can be done with broadcasts."""
 
@@ -32,7 +42,7 @@ class BroadcastCalls(Asking):
         """
         body = {**spec_of(spec), **({"recipients": list(recipients)} if recipients else {})}
         key = idempotency_key or new_key()
-        return Broadcast.of(self.json("POST", "/v1/broadcasts", json=body, idempotency_key=key))
+        return self.one(Broadcast.of, "POST", "/v1/broadcasts", json=body, idempotency_key=key)
 
     def dry_run(self, *, recipients: Sequence[Any], **spec: Any) -> dict[str, Any]:
         """Return what a broadcast would come to; nothing is queued."""
@@ -42,7 +52,7 @@ class BroadcastCalls(Asking):
 
     def upload_broadcast(
         self,
-        recipients: IO[bytes],
+        recipients: Readable,
         *,
         idempotency_key: str | None = None,
         filename: str = "recipients",
@@ -63,7 +73,7 @@ class BroadcastCalls(Asking):
 
     def upload(
         self,
-        recipients: IO[bytes],
+        recipients: Readable,
         spec: Mapping[str, Any],
         *,
         key: str,
@@ -72,7 +82,7 @@ class BroadcastCalls(Asking):
     ) -> httpx.Response:
         """Do as `upload_broadcast` does; return the answer with its headers."""
         source = recipients if recipients.seekable() else _Forward(recipients)
-        files = {
+        files: dict[str, Any] = {
             "spec": (None, json.dumps(spec_of(spec)), "application/json"),
             "recipients": (filename, source, content_type),
         }
@@ -98,7 +108,7 @@ class BroadcastCalls(Asking):
 
     def broadcast(self, broadcast: str) -> Broadcast:
         """Return one broadcast. Raises `ApiError` 404."""
-        return Broadcast.of(self.json("GET", _at(broadcast)))
+        return self.one(Broadcast.of, "GET", _at(broadcast))
 
     def broadcasts(
         self, *, state: Sequence[str] = (), name: str | None = None, limit: int | None = None
@@ -126,7 +136,7 @@ class BroadcastCalls(Asking):
     def steer(self, broadcast: str, verb: str, reason: str | None = None) -> Broadcast:
         """Carry out `start`, `pause`, `resume` or `cancel`. Raises `ApiError` 404, or 409 with its state."""
         path = f"{_at(broadcast)}/{verb}"
-        return Broadcast.of(self.json("POST", path, json=given(reason=reason), idempotency_key=new_key()))
+        return self.one(Broadcast.of, "POST", path, json=given(reason=reason), idempotency_key=new_key())
 
     def retry(
         self, broadcast: str, *, codes: Sequence[int] = (), even_unknown: bool = False
@@ -157,7 +167,7 @@ class BroadcastCalls(Asking):
 class _Forward:
     """A stream that is read once, forward; without a size, for there is none to be known."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self.begun = False
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from broadcaster.client.broadcasts import BroadcastCalls, new_key, spec_of
+from broadcaster.client.event_endpoints import EventCalls
 from broadcaster.client.steering import SteeringCalls
 from broadcaster.client.values import Message
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-class Client(BroadcastCalls, SteeringCalls):
+class Client(BroadcastCalls, SteeringCalls, EventCalls):
     """The API of one installation, for one key. Use it as a context manager, or `close` it.
 
     What creates or changes something carries an Idempotency-Key, a new one unless you give yours: a call
@@ -26,12 +27,15 @@ class Client(BroadcastCalls, SteeringCalls):
         """Send a message to one, or to up to 100: alerts and notices, urgent unless `priority` says else."""
         body = {**spec_of(content), "to": to if isinstance(to, str) else list(to)}
         key = idempotency_key or new_key()
-        answer = self.json("POST", "/v1/messages", json=body, idempotency_key=key)
-        return [Message.of(entry) for entry in answer["messages"]]
+
+        def of(answer: dict[str, Any]) -> list[Message]:
+            return [Message.of(entry) for entry in answer["messages"]]
+
+        return self.one(of, "POST", "/v1/messages", json=body, idempotency_key=key)
 
     def message(self, message: str) -> Message:
         """Return one message with its history, by our id or Twilio's SID. Raises `ApiError` 404."""
-        return Message.of(self.json("GET", _at(message)))
+        return self.one(Message.of, "GET", _at(message))
 
     def messages(self, to: str, *, limit: int | None = None) -> Iterator[Message]:
         """Yield a person's messages across broadcasts, the newest first; `limit`: how many a page has."""
@@ -39,7 +43,7 @@ class Client(BroadcastCalls, SteeringCalls):
 
     def cancel_message(self, message: str) -> Message:
         """Stop a message that has not left. Raises `ApiError` 409 where it has."""
-        return Message.of(self.json("POST", f"{_at(message)}/cancel", idempotency_key=new_key()))
+        return self.one(Message.of, "POST", f"{_at(message)}/cancel", idempotency_key=new_key())
 
 
 def _at(message: str) -> str:

@@ -27,11 +27,11 @@ class SteeringCalls(Asking):
 
     def sender(self, name: str) -> Sender:
         """Return one sender. Raises `ApiError` 404."""
-        return Sender.of(self.json("GET", _sender(name)))
+        return self.one(Sender.of, "GET", _sender(name))
 
     def set_rate(self, sender: str, rate: float | str) -> Sender:
         """Set a sender's pace in segments a second (50, "1/3s", "100/min"), also while it is sending."""
-        return Sender.of(self.json("PATCH", _sender(sender), json={"rate": rate}))
+        return self.one(Sender.of, "PATCH", _sender(sender), json={"rate": rate})
 
     def pause_sender(self, sender: str, reason: str | None = None) -> Sender:
         """Stop one sender within a second."""
@@ -43,7 +43,7 @@ class SteeringCalls(Asking):
 
     def _steer_sender(self, sender: str, verb: str, reason: str | None = None) -> Sender:
         path = f"{_sender(sender)}/{verb}"
-        return Sender.of(self.json("POST", path, json=given(reason=reason), idempotency_key=new_key()))
+        return self.one(Sender.of, "POST", path, json=given(reason=reason), idempotency_key=new_key())
 
     # --- opt-outs
 
