@@ -1,4 +1,4 @@
-"""Event endpoints: who is told what happens, and how deliveries to them went. Answers are the API's objects."""
+"""Event endpoints: who is told what happens, how deliveries to them went. Answers are the API's objects."""
 
 from __future__ import annotations
 
