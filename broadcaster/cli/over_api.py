@@ -119,7 +119,7 @@ def _faults(error: ApiError, detail: str) -> str:
 
 
 def _fault(fault: dict[str, Any], *, alone: bool) -> str:
-    text = _sentence(as_options(str(fault.get("detail", ""))))
+    text = as_options(str(fault.get("detail", "")))
     if "line" in fault:
         column = f", {fault['column']}" if fault.get("column") else ""
         value = f" {fault['value']!r}" if fault.get("value") else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -11,6 +13,8 @@ import click
 from broadcaster.cli.exits import CommandFailedError
 from broadcaster.cli.home import live_workers
 from broadcaster.cli.output import print_json, say
+from broadcaster.cli.waiting import waits_for_worker
+from broadcaster.client.errors import ApiError
 from broadcaster.ledger.replaying import FAILURES, may_have_been_sent
 from broadcaster.operations import dead_letters as acts
 from broadcaster.operations.actor import at_the_shell
@@ -89,7 +93,19 @@ def replay_over_api(
         say(refusal(broadcast, verdict))
     _warn(done["may_have_been_sent"], 0)
     _late(done["already_sent"])
+    if done[verb] and _waits_for_worker(client, wanted):
+        say("No worker is running. Start one with: broadcaster worker")
     return done[verb] + done["unchanged"] + done["already_sent"], done
+
+
+def _waits_for_worker(client: Client, wanted: Wanted) -> bool:
+    """Whether nobody is there to send what was meant; False where the key may not look."""
+    broadcast = wanted.broadcast or next(iter(wanted.names), "").partition(".")[0]
+    with contextlib.suppress(ApiError):
+        if broadcast:
+            return waits_for_worker(client.broadcast(broadcast).raw)
+        return any(waits_for_worker(one.raw) for one in islice(client.broadcasts(state=["running"]), 50))
+    return False
 
 
 def count_first(client: Client, wanted: Wanted) -> dict[int, int]:

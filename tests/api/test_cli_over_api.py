@@ -1,0 +1,348 @@
+"""The command line with BROADCASTER_API_URL: the same objects, texts and exit codes as beside Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from api_apart import Apart, api_apart
+from commanding import SENDER, Desk
+from fault_proxy import FaultProxy
+from serving import key_for, whole
+
+from broadcaster.domain.api_keys import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOBODY = "http://127.0.0.1:9"
+TIMES = re.compile(r'"(\w+_at|eta|rate)":[^,}]+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC')
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+    with api_apart(
+        tmp_path_factory.mktemp("cli"), TWILIO_PHONE_NUMBER=SENDER, BROADCASTER_ON_DOUBT="hold"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def here(apart: Apart, tmp_path: Path) -> Desk:
+    prefix = apart.store.keys.prefix.rstrip(":")
+    return Desk(tmp_path, NOBODY, {"REDIS_URL": apart.redis_url, "BROADCASTER_KEY_PREFIX": prefix})
+
+
+@pytest.fixture
+def there(apart: Apart, tmp_path: Path) -> Desk:
+    return over_api(tmp_path, apart.url, apart.key)
+
+
+def over_api(folder: Path, url: str, key: str, **more: str) -> Desk:
+    """Return a desk from which nothing but the API can be reached."""
+    nothing = dict.fromkeys(("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"), "")
+    return Desk(folder, "", {**nothing, "BROADCASTER_API_URL": url, "BROADCASTER_API_KEY": key, **more})
+
+
+def draft(desk: Desk, *options: str) -> dict[str, Any]:
+    made: dict[str, Any] = desk.json("send", desk.people(3), "--body", "Hi {{ name }}", "--draft", *options)
+    return made
+
+
+def test_everything_that_reads_shows_the_same(here: Desk, there: Desk, apart: Apart) -> None:
+    bid = apart.ended([0, 30003, 30003, 21211, 9])
+    made = draft(there, "--name", "two words")
+    there.json("senders", "set", SENDER, "--rate", "1/3s")
+    there.json("senders", "pause", "whatsapp:+15550000009", "--reason", "quota")
+    there.json("opt-outs", "add", "+14155559000", "whatsapp:+14155559001", "--sender", SENDER)
+    scheduled = there.json(
+        "send", "people.csv", "--body", "Hi", "--at", "2099-01-01T00:00Z", "--name", "later"
+    )
+    assert scheduled["schedule_at"] == 4070908800
+    (message, *_) = here.json("messages", "list", "--broadcast", bid, "--state", "dead")
+    for command in (
+        ["broadcasts", "list"],
+        ["broadcasts", "list", "--limit", "1"],
+        *(["broadcasts", "show", one] for one in (bid, made["id"], scheduled["id"])),
+        ["messages", "list", "--broadcast", bid],
+        ["messages", "list", "--broadcast", bid, "--limit", "2"],
+        ["messages", "list", "--broadcast", bid, "--state", "dead"],
+        ["messages", "list", "--broadcast", made["id"], "--to", "+14155550001"],
+        ["messages", "list", "--to", "+14155550001"],
+        ["messages", "list", "--to", "+14155550001", "--state", "delivered"],
+        ["messages", "show", message["id"]],
+        ["dead-letters", "list"],
+        ["dead-letters", "list", "--limit", "1"],
+        ["dead-letters", "list", "--broadcast", bid, "--code", "30003"],
+        ["dead-letters", "list", "--by-code"],
+        ["dead-letters", "list", "--by-code", "--broadcast", bid, "--code", "30003"],
+        ["senders", "list"],
+        ["opt-outs", "list"],
+        ["audit", "list", "--limit", "3"],
+        ["audit", "list", "--what", "lane"],
+        ["events", "endpoints", "list"],
+    ):
+        for form in ([], ["--json"]):
+            one, other = here.call(*command, *form), there.call(*command, *form)
+            assert one == other, command
+            assert one[0] == 0, one
+        if command[0] != "events" and "delivered" not in command:
+            assert len(json.loads(one[1])) > 0, command
+
+
+@pytest.mark.parametrize("how", ["csv", "ndjson"])
+def test_every_export_is_the_same(here: Desk, there: Desk, apart: Apart, how: str) -> None:
+    bid = apart.ended([0, 30003, 21211])
+    there.json("opt-outs", "add", "+14155559002")
+    there.write("names.csv", "to,name", '+14155550100,"Ada, ""the\nfirst"""', "+14155550101,=1+1")
+    name = there.json("send", "names.csv", "--body", "Hi {{ name }}", "--draft")["id"]
+    for command, count in (
+        (["broadcasts", "export", bid], 3),
+        (["broadcasts", "export", name], 2),
+        (["dead-letters", "export", "--broadcast", bid], 2),
+        (["dead-letters", "export", "--broadcast", bid, "--code", "30003"], 1),
+        (["opt-outs", "export"], None),
+    ):
+        shown = here.call(*command, "--format", how)
+        assert shown == there.call(*command, "--format", how)
+        assert shown[0] == 0, shown
+        files = [desk.call(*command, "--format", how, "-o", "out")[1:] for desk in (here, there)]
+        assert files[0] == files[1]
+        told = there.json(*command, "--format", how, "-o", "out")
+        assert told == here.json(*command, "--format", how, "-o", "out")
+        assert count in (None, told["exported"])
+    assert there.call("audit", "export", "--format", how)[0] == 0
+
+
+def acted(desk: Desk, other: Desk, apart: Apart, form: list[str]) -> list[tuple[int, str, str]]:
+    """Steer a broadcast, its failures, senders and everything from one desk; say what that was answered."""
+    bid = draft(other)["id"]
+    failed = apart.ended([0, 30003, 30003, 21211, 9])
+    letter = other.json("dead-letters", "list", "--broadcast", failed)[0]["id"]
+    done = [
+        desk.call(*command, *form)
+        for command in (
+            *(["broadcasts", verb, bid] for verb in ("start", "start", "pause", "resume", "resume")),
+            ["broadcasts", "pause", bid, "--reason", "typo"],
+            *(["broadcasts", verb, bid] for verb in ("delete", "cancel", "cancel", "resume", "watch")),
+            *(["broadcasts", verb, bid] for verb in ("delete", "delete")),
+            ["dead-letters", "discard", letter],
+            ["dead-letters", "discard", letter],
+            ["dead-letters", "replay", "--broadcast", failed, "--code", "30003"],
+            ["dead-letters", "replay", "--broadcast", failed],
+            ["broadcasts", "retry", failed, "--code", "9"],
+            ["broadcasts", "retry", failed, "--code", "9", "--even-unknown"],
+            ["broadcasts", "retry", failed],
+            ["broadcasts", "cancel", failed],
+            ["senders", "set", "54321", "--rate", "100/min"],
+            ["senders", "pause", "54321", "--reason", "quota"],
+            ["senders", "resume", "54321"],
+            ["opt-outs", "add", "+14155559100", "+14155559101", "--sender", "54321"],
+            ["opt-outs", "add", "+14155559100", "--sender", "54321"],
+            ["opt-outs", "remove", "+14155559100", "+14155559101", "+14155559102", "--sender", "54321"],
+            ["pause", "--reason", "wrong list"],
+            ["pause", "--reason", "another"],
+            ["resume"],
+            ["resume"],
+        )
+    ]
+
+    def plain(text: str) -> str:
+        return TIMES.sub("", text.replace(bid, "ID").replace(failed, "FAILED"))
+
+    return [(code, plain(out), plain(err)) for code, out, err in done]
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_everything_that_steers_answers_the_same(
+    here: Desk, there: Desk, apart: Apart, form: list[str]
+) -> None:
+    local, remote = acted(here, there, apart, form), acted(there, there, apart, form)
+    for one, other in zip(local, remote, strict=True):
+        assert one == other
+    assert {code for code, *_ in local} == {0, 1, 2, 4}
+
+
+def test_what_is_refused_is_refused_in_the_same_words(here: Desk, there: Desk) -> None:
+    people = here.people(3)
+    here.write("empty.csv")
+    here.write("zip.csv", "PK\x03\x04")
+    for command in (
+        ["broadcasts", "show", "nothing"],
+        ["broadcasts", "start", "nothing"],
+        ["broadcasts", "export", "nothing", "-o", "never"],
+        ["messages", "list", "--broadcast", "nothing"],
+        ["messages", "list", "--to", "12"],
+        ["messages", "list"],
+        ["messages", "show", "nothing"],
+        ["dead-letters", "list", "--broadcast", "nothing"],
+        ["dead-letters", "replay"],
+        ["dead-letters", "replay", "nothing.0.0.0", "--code", "30003"],
+        ["dead-letters", "discard", "nothing.0.0.0"],
+        ["senders", "pause", "not a sender!"],
+        ["senders", "set", SENDER, "--rate", "fast"],
+        ["opt-outs", "add", "+14155550100", "12"],
+        ["events", "endpoints", "show", "nothing"],
+        ["send", "missing.csv", "--body", "Hi"],
+        ["send", "empty.csv", "--body", "Hi"],
+        ["send", "zip.csv", "--body", "Hi"],
+        ["send", people, "--body", "Hi {{ nobody }}"],
+        ["send", people, "--body", "Hi", "--from", "not a sender!"],
+        ["send", people, "--body", "Hi", "--to-column", "phone"],
+        ["send", people, "--body", "Hi", "--rejects", people],
+        ["send", people, "--body", "Hi", "--at", "tomorrow"],
+    ):
+        one, other = here.call(*command), there.call(*command)
+        assert one == other, command
+        assert (one[0], one[1], one[2].startswith("Error: ")) == (2, "", True), one
+    assert not (here.folder / "never").exists()
+    here.write("bad.csv", "to", "+14155550100", "12", "13")
+    code, out, err = there.call("send", "bad.csv", "--body", "Hi")
+    assert (code, out) == (2, "")
+    assert "bad.csv: 2 of 3 rows have a fault, so nothing was queued. Correct them" in err
+    assert "line 3, to: '12' no country code: write it like +14155550100" in err
+    code, _, err = there.call("send", people, "--from", SENDER, "--priority", "bulk")
+    assert (code, err.startswith("Error: --body: ")) == (2, True)
+    assert there.call("send", people, "--body", "x", "--name", "n" * 201)[0] == 2
+
+
+def test_what_needs_redis_says_so(there: Desk, apart: Apart) -> None:
+    for command in (
+        ["keys", "list"],
+        ["keys", "create", "--name", "x", "--scopes", "admin"],
+        ["restore", "--taken-at", "2026-01-01T00:00Z", "--yes"],
+    ):
+        code, out, err = there.call(*command)
+        assert (code, out) == (2, "")
+        assert "needs Redis itself, and only BROADCASTER_API_URL is set" in err
+    for command in (["worker"], ["api"]):
+        code, out, err = there.call(*command)
+        assert (code, out, "set REDIS_URL" in err) == (2, "", True)
+    assert not (there.folder / ".broadcaster").exists()
+    code, out, _ = there.call("doctor")
+    assert (code, f"{apart.url} answers and takes the key" in out) == (0, True)
+    there.more["REDIS_URL"] = "redis://127.0.0.1:9"  # the API wins where a command can go over it
+    assert there.json("senders", "list") is not None
+    assert "BROADCASTER_API_KEY" in there.call("config", "show")[1]
+    assert apart.key not in there.call("config", "show")[1]
+
+
+def test_who_may_not_or_reaches_nobody(apart: Apart, tmp_path: Path) -> None:
+    narrow = apart.key_of(Scope.SENDERS_READ)
+    stranger = "bc_live_" + "x" * 10 + "_" + "y" * 20
+    for url, key, says in (
+        (apart.url, "", "BROADCASTER_API_KEY (or BROADCASTER_API_KEY_FILE) is not set"),
+        (apart.url, "two words", "BROADCASTER_API_KEY: the key must be what `broadcaster keys create`"),
+        (
+            apart.url,
+            stranger,
+            "the API does not take the key: This is no key of ours. Check BROADCASTER_API_KEY",
+        ),
+        (apart.url, narrow, "the key in BROADCASTER_API_KEY may not do this: "),
+        (f"{apart.url}/docs", apart.key, "Check BROADCASTER_API_URL"),
+    ):
+        desk = over_api(tmp_path, url, key)
+        for command in (["pause"], ["send", desk.people(2), "--body", "Hi"]):
+            code, out, err = desk.call(*command)
+            assert (code, out) == (2, ""), err
+            assert says in err
+            assert "Traceback" not in err
+            assert not key or key not in err
+        assert desk.call("doctor")[0] == (0 if key == narrow else 1)
+    (tmp_path / "key").write_text(f"{apart.key}\n")
+    desk = over_api(tmp_path, apart.url, "", BROADCASTER_API_KEY_FILE=str(tmp_path / "key"))
+    assert desk.json("senders", "list") is not None
+    with mock.patch("broadcaster.client.asking._RESTART_SECONDS", 0.0):
+        code, out, err = over_api(tmp_path, NOBODY, apart.key).call("pause")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"Error: the API at {NOBODY} can't be reached: ")
+
+
+def test_a_list_is_shown_before_it_is_sent(there: Desk) -> None:
+    command = ["send", there.people(3), "--body", "Hi {{ name }}", "--name", "asked"]
+    screen, code = there.on_a_terminal(*command, expect="[y/N]", answer="n\n")
+    assert code == 1
+    assert "3 recipients, 3 segments" in screen
+    assert f"3 from {SENDER}" in screen
+    assert "first message, to +14155550000: Hi P0" in screen
+    assert "Nothing was sent." in screen
+    assert "asked" not in there.call("broadcasts", "list")[1]
+    there.on_a_terminal(*command, expect="[y/N]", answer="y\n")
+    assert there.call("broadcasts", "list")[1].count("asked") == 1
+
+
+def test_the_apis_own_choices_stand_unless_named(there: Desk, here: Desk) -> None:
+    for options, chosen in (([], "hold"), (["--on-doubt", "resend"], "resend")):
+        made = draft(there, *options)["id"]
+        entry = there.json("audit", "list", "--what", "broadcast.create", "--limit", "1")[0]
+        assert (entry["target"], entry["new"]["on_doubt"]) == (made, chosen)
+    there.write("bars.csv", "to|first;last", "+14155550100|Ada;Bob")
+    command = ["send", "bars.csv", "--body", "Hi", "--dry-run", "--to-column", "to", "--delimiter"]
+    assert there.json(*command, "|")["recipients"] == 1
+    code, _, err = there.call(*command, ";")
+    assert (code, "'to|first', 'last'" in err) == (2, True), err
+    command = ["send", there.people(2), "--body", "Hi ó {{ name }}", "--dry-run"]
+    for form in ([], ["--json"]):
+        assert here.call(*command, *form) == there.call(*command, *form)
+
+
+async def test_a_lost_answer_names_the_key_to_ask_again_with(apart: Apart, tmp_path: Path) -> None:
+    async with FaultProxy(apart.port) as proxy:
+        desk = over_api(tmp_path, f"http://127.0.0.1:{proxy.port}", apart.key)
+        command = ["send", "-", "--body", "Hi", "--name", "piped once", "--json"]
+        proxy.lose_answers(b"POST /v1/broadcasts ")
+        code, out, err = await asyncio.to_thread(desk.run, *command, stdin="+14155550100\n")
+        assert (code, out) == (1, "")
+        found = re.search(r"send it again with --idempotency-key (\S+), and it is taken once", err)
+        assert found, err
+        again = [*command, "--idempotency-key", found[1]]
+        code, out, err = await asyncio.to_thread(desk.run, *again, stdin="+14155550100\n")
+        assert code == 0, err
+        listed = await asyncio.to_thread(desk.json, "broadcasts", "list")
+        assert [one["id"] for one in listed if one["name"] == "piped once"] == [json.loads(out)["id"]]
+
+
+async def test_lists_are_sent_to_their_end(tmp_path: Path) -> None:
+    async with whole(tmp_path) as (run, api):
+        desk = over_api(tmp_path, api.url, await key_for(run.store))
+        people = desk.people(20)
+
+        def work() -> list[str]:
+            hi = ["--body", "Hi {{ name }}", "--from", SENDER]
+            code, out, err = desk.call(
+                "send", people, *hi, "--wait", "--json", "--idempotency-key", "flood 1"
+            )
+            assert code == 0, err
+            now = json.loads(out)
+            assert (now["counts"]["accepted"], now["total"]) == (20, 20)
+            code, out, err = desk.call("send", people, *hi, "--wait", "--idempotency-key", "flood 1")
+            assert f"taken before with this idempotency key, as broadcast {now['id']}" in err
+            assert (code, f"{now['id']}  people: completed" in out) == (0, True)
+            assert desk.call("broadcasts", "watch", now["id"]) == (0, out, "")
+            code, out, err = desk.call("send", people, "--body", "Other", "--idempotency-key", "flood 1")
+            assert (code, "belongs to another list, content or options" in err) == (2, True)
+            desk.write("bad.csv", "to,name", "+14155550900,Ada", "12,Bob")
+            code, _, err = desk.call("send", "bad.csv", *hi, "--rejects", "out.csv", "--wait")
+            assert (code, "1 faulty rows are in out.csv." in err) == (0, True)
+            assert (desk.folder / "out.csv").read_text().splitlines()[0] == "line,reason,to,name"
+            code, out, _ = desk.call("send", people, *hi, "--test", "+14155550901")
+            assert (code, "Twilio accepted it: SM" in out, "14155550901" in out) == (0, True, False)
+            desk.json("pause", "--reason", "lunch")
+            code, _, err = desk.call("send", people, *hi, "--wait", "--name", "waits")
+            assert code == 4
+            assert "waits: everything is stopped: lunch (go on with: broadcaster resume)" in err
+            desk.json("senders", "pause", SENDER, "--reason", "quota")
+            desk.json("resume")
+            waiting = desk.json("broadcasts", "list", "--limit", "1")[0]["id"]
+            code, _, err = desk.call("broadcasts", "watch", waiting)
+            assert (code, f"sender {SENDER} is stopped: quota (go on with:" in err) == (4, True)
+            assert desk.json("broadcasts", "cancel", waiting)["state"] == "canceled"
+            return ["+14155550900", "+14155550901", *(f"+1415555{i:04d}" for i in range(20))]
+
+        recipients = await asyncio.to_thread(work)
+        assert await run.simulator.accepted() == dict.fromkeys(recipients, 1)
