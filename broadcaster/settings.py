@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     """The port of a worker's /metrics; 0: any free one."""
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     """Days that a finished broadcast is kept."""
+    messages_kept_hours: Annotated[int, Field(ge=1, le=8760)] = 24
+    """Hours that single messages are kept after the last change of one that was posted in their hour."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], small] = "info"
     """The least level that is logged: debug, info, warning, error."""
     log_format: Annotated[Literal["auto", "json", "console"], small] = "auto"

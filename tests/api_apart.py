@@ -28,13 +28,14 @@ T = TypeVar("T")
 
 @dataclass
 class Apart:
-    """What runs: the API's address, a key that may do everything, and the store behind it."""
+    """What runs: the API's address, a key that may do everything, the store behind it, the Twilio it has."""
 
     url: str
     key: str
     redis_url: str
     store: Store
     runner: asyncio.Runner
+    twilio: str = ""
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something with the store."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,19 +16,20 @@ from broadcaster.events import endpoints, stream
 from broadcaster.events.endpoints import KINDS, new_endpoint
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from broadcaster.events.stream import Change
     from broadcaster.store.connection import Store
 
+#: Made once: it takes longer than a whole test.
+TRUST = ssl.create_default_context()
 URL = "https://hooks.example.com/in"
 
 
 async def asking(store: Store, *kinds: str, url: str = URL) -> tuple[str, str]:
     """Make an endpoint that asks for these kinds, all without; return its id and secret."""
     made = new_endpoint(url, kinds or KINDS, time.time(), allow_http=True, allow_private=True)
-    return await endpoints.create(store, made), made.secret
+    return (await endpoints.create(store, made))[0], made.secret
 
 
 async def told(store: Store) -> list[Change]:
@@ -47,6 +49,8 @@ class Receiver:
     headers: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[int], bytes] = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
     refused: int = 0
+    connections: int = 0
+    ends_after_each: bool = False
     before: Callable[[], Awaitable[object]] | None = None
     connected: dict[asyncio.StreamWriter, asyncio.Task[Any]] = field(default_factory=dict)
 
@@ -55,6 +59,7 @@ class Receiver:
         task = asyncio.current_task()
         assert task
         self.connected[writer] = task
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -73,7 +78,7 @@ class Receiver:
                     self.refused += 1
                 writer.write(answer)
                 await writer.drain()
-                if b"connection: close" in answer.lower():
+                if self.ends_after_each:
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -104,7 +104,14 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     settler = Settler(store, twilio, _settling(settings), metrics)
                     courier = Courier(store, post, metrics, Pace(retry_scale=settings.events_retry_scale))
-                    await serve(store, dispatcher, stop, settler=settler, courier=courier)
+                    await serve(
+                        store,
+                        dispatcher,
+                        stop,
+                        settler=settler,
+                        courier=courier,
+                        messages_kept_seconds=settings.messages_kept_hours * 3600,
+                    )
             finally:
                 if server:
                     server.close()

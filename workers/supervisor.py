@@ -21,7 +21,7 @@ from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.exhausted import end_if_exhausted, watch
-from workers.jobs import crons, functions, without_arq
+from workers.jobs import MESSAGES_KEPT_SECONDS, crons, functions, without_arq
 from workers.owner import watch_owners
 from workers.redis_clock import watch_clock
 
@@ -51,14 +51,21 @@ async def serve(
     settler: Settler | None = None,
     courier: Courier | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
+    messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
 ) -> None:
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
     Without a `settler` what is in doubt stays so; without a `courier` no endpoint is told of events.
     """
+    context = {
+        "store": store,
+        "settler": settler,
+        "courier": courier,
+        "messages_kept_seconds": messages_kept_seconds,
+    }
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [
-        watch(asyncio.create_task(_run_jobs(store, job_expires_ms, settler, courier), name="jobs")),
+        watch(asyncio.create_task(_run_jobs(context, job_expires_ms), name="jobs")),
         watch(asyncio.create_task(watch_clock(store), name="clock")),
     ]
     if settler is not None:
@@ -77,11 +84,9 @@ async def serve(
             await courier.close()
 
 
-async def _run_jobs(
-    store: Store, job_expires_ms: int, settler: Settler | None = None, courier: Courier | None = None
-) -> None:
+async def _run_jobs(context: dict[str, Any], job_expires_ms: int) -> None:
     while True:
-        worker = _build(store, job_expires_ms, settler, courier)
+        worker = _build(context, job_expires_ms)
         running = watch(asyncio.create_task(_outcome(worker.main())))
         moved = asyncio.create_task(_out_of_time())
         try:
@@ -89,7 +94,7 @@ async def _run_jobs(
         finally:
             await end((running, moved))
             await _outcome(worker.close(), CLOSE_SECONDS)
-        await without_arq(store, courier)
+        await without_arq(context["store"], context.get("courier"))
         await asyncio.sleep(REBUILD_SECONDS)
 
 
@@ -128,9 +133,9 @@ async def _outcome(part: Coroutine[Any, Any, None], seconds: float | None = None
         (log.warning if expected else log.error)("jobs.interrupted", error=str(error) or repr(error))
 
 
-def _build(
-    store: Store, job_expires_ms: int, settler: Settler | None, courier: Courier | None = None
-) -> Worker:
+def _build(context: dict[str, Any], job_expires_ms: int) -> Worker:
+    store: Store = context["store"]
+    settler: Settler | None = context["settler"]
     redis = ArqRedis(
         client(store.url).connection_pool,
         job_serializer=serialize,
@@ -150,6 +155,6 @@ def _build(
         "job_deserializer": deserialize,
         "expires_extra_ms": job_expires_ms,
         "log_results": False,
-        "ctx": {"store": store, "settler": settler, "courier": courier},
+        "ctx": dict(context),
     }
     return Worker(**settings)

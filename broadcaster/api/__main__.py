@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    import socket
+
     from broadcaster.settings import Settings
 
 log = structlog.get_logger("api")
@@ -48,6 +51,17 @@ def main() -> int:
         return 1
 
 
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started and not self.should_exit:
+            ports = [one.getsockname()[1] for server in self.servers for one in server.sockets]
+            log.info("api.started", pid=os.getpid(), host=self.config.host, port=ports[0])
+
+
 def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
     metrics = Metrics()
     own_port = settings.api_metrics_port
@@ -70,7 +84,7 @@ def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> i
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     try:
         server.run()
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from broadcaster.api.parts import Parts
 
@@ -62,7 +63,7 @@ def create_app(
 
     `only_webhooks` serves just what must face the internet; `metrics` is off where they have their own port.
     """
-    app = FastAPI(
+    app = _Application(
         title="Broadcaster",
         version=__version__,
         summary="SMS, MMS and WhatsApp broadcasts through Twilio: each recipient once.",
@@ -71,17 +72,40 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
     )
+    app.serves_messages = not only_webhooks
     for router in _routers(only_webhooks=only_webhooks, metrics=metrics):
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]  # FastAPI's own way to say it
     for kind in (HTTPException, RequestValidationError, *EXPECTED, Exception):
         app.add_exception_handler(kind, _told)
-    if not only_webhooks:
-        app.add_middleware(Express)
-    app.add_middleware(BoundedBody)
-    app.add_middleware(Patience, stall_seconds=lambda: app.state.parts.settings.api_stall_seconds)
-    app.add_middleware(Gate, parts=lambda: app.state.parts)
+    app.add_middleware(_WayIn, service=app)
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI with the express lane in front."""
+
+    serves_messages = True
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return all that a request passes through."""
+        whole = super().build_middleware_stack()
+        return Express(whole, partial(_WayIn, service=self)) if self.serves_messages else whole
+
+
+class _WayIn:
+    """ASGI middleware: what every request passes before its route."""
+
+    def __init__(self, app: ASGIApp, service: FastAPI) -> None:
+        def parts() -> Parts:
+            return cast("Parts", service.state.parts)
+
+        patient = Patience(BoundedBody(app), stall_seconds=lambda: parts().settings.api_stall_seconds)
+        self._app = Gate(patient, parts=parts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await self._app(scope, receive, send)
 
 
 def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:

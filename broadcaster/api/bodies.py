@@ -1,14 +1,11 @@
-"""Reading a request's body: no faster than it is used, and not for ever from a client that hardly sends."""
+"""Reading a request's body: piece by piece as it is used, or whole; and which kinds are taken."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 from starlette.requests import ClientDisconnect
 
-from broadcaster.api.parts import parts_of
 from broadcaster.api.problems import Problem
 
 if TYPE_CHECKING:
@@ -16,38 +13,24 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-#: Bytes a second that a body must come with on average, once it kept us waiting for a while.
-SLOWEST: Final = 1024
 _CLOSE: Final = {"Connection": "close"}
 
 
 async def pieces(request: Request, most: int | None = None) -> AsyncIterator[bytes]:
-    """Yield a body as it comes, at most `most` bytes of it. Only the client's time is counted, not ours.
+    """Yield a body as it comes, at most `most` bytes of it. How long it may take: `Patience`.
 
-    Raises `Problem` 408, 413, or 400 where the client breaks off.
+    Raises `Problem` 413, or 400 where the client breaks off.
     """
-    stall = parts_of(request).settings.api_stall_seconds
-    stream = aiter(request.stream())
-    waited, taken = 0.0, 0
-    while True:
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(stall):
-                piece = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise Problem("too-slow", f"No byte came for {stall:g} seconds.", headers=_CLOSE) from None
-        except ClientDisconnect:
-            raise Problem("bad-request", "The body was broken off.", headers=_CLOSE) from None
-        waited += time.monotonic() - began
-        taken += len(piece)
-        if most is not None and taken > most:
-            raise Problem("too-large", f"This takes {most:,} bytes at most.")
-        if waited > stall and taken < SLOWEST * waited:
-            raise Problem("too-slow", f"At least {SLOWEST:,} bytes a second must come.", headers=_CLOSE)
-        if piece:
-            yield piece
+    taken = 0
+    try:
+        async for piece in request.stream():
+            taken += len(piece)
+            if most is not None and taken > most:
+                raise Problem("too-large", f"This takes {most:,} bytes at most.")
+            if piece:
+                yield piece
+    except ClientDisconnect:
+        raise Problem("bad-request", "The body was broken off.", headers=_CLOSE) from None
 
 
 async def whole(request: Request) -> bytes:
@@ -57,6 +40,8 @@ async def whole(request: Request) -> bytes:
 
 def media_type(request: Request, *taken: str) -> str:
     """Return which of the types `taken` the body has. Raises `Problem` 415."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-media-type", "A body is taken as it is, without Content-Encoding.")
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given.startswith("application/") and given.endswith("+json"):
         given = "application/json"

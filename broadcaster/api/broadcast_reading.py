@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from broadcaster.api.broadcast_making import json_response
-from broadcaster.api.broadcast_shapes import CSV, NDJSON, described
+from broadcaster.api.broadcast_shapes import CSV, NDJSON, described, downloads
 from broadcaster.api.pages import USUAL, Cursor, Limit
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["broadcasts"])
 _PIECE_CHARACTERS: Final = 64 * 1024
 _STATES: Final = {state.label: state for state in State}
+StateName = StrEnum("StateName", [(label.upper(), label) for label in _STATES])  # type: ignore[misc]
 
 
 @router.get(
@@ -82,7 +84,7 @@ async def list_messages(
     broadcast: BroadcastId,
     request: Request,
     parts: TheParts,
-    state: Annotated[list[str] | None, Query(description="Only these; repeatable.")] = None,
+    state: Annotated[list[StateName] | None, Query(description="Only these; repeatable.")] = None,
     code: Annotated[list[int] | None, Query(description="Only these error codes; repeatable.")] = None,
     to: Annotated[str, Query(max_length=100, description="Only this recipient.")] = "",
     reference: Annotated[str, Query(max_length=500, description="Only this reference of yours.")] = "",
@@ -91,7 +93,7 @@ async def list_messages(
 ) -> Response:
     """List a broadcast's messages, a sender's in the order of the list."""
     wanted = MessageFilter(
-        states=_states(state or ()),
+        states=frozenset(_STATES[str(one)] for one in state or ()),
         codes=frozenset(code or ()),
         to=_address(to, parts) if to.strip() else "",
         reference=reference,
@@ -108,7 +110,7 @@ async def list_messages(
     "/v1/broadcasts/{id}/export",
     operation_id="export_broadcast",
     response_class=StreamingResponse,
-    **described(Scope.BROADCASTS_READ, "invalid", "not-found"),
+    **described(Scope.BROADCASTS_READ, "invalid", "not-found", more=downloads(CSV, NDJSON)),
 )
 async def export_broadcast(
     broadcast: BroadcastId,
@@ -134,7 +136,7 @@ async def export_broadcast(
     "/v1/broadcasts/{id}/rejects",
     operation_id="list_rejects",
     response_class=StreamingResponse,
-    **described(Scope.BROADCASTS_READ, "not-found"),
+    **described(Scope.BROADCASTS_READ, "not-found", more=downloads(CSV)),
 )
 async def list_rejects(broadcast: BroadcastId, parts: TheParts) -> Response:
     """Download the faulty rows that `on_invalid: skip` left out: line, reason, and the list's own columns.
@@ -152,14 +154,6 @@ async def _existing(parts: Parts, broadcast: str) -> BroadcastView:
     if view is None:
         raise NotFound("broadcast", broadcast)
     return view
-
-
-def _states(labels: list[str] | tuple[()]) -> frozenset[State]:
-    unknown = [label for label in labels if label not in _STATES]
-    if unknown:
-        detail = f"no state is called {unknown[0][:50]!r}: one of {', '.join(_STATES)}"
-        raise Problem("invalid", detail, errors=[{"detail": detail, "parameter": "state"}])
-    return frozenset(_STATES[label] for label in labels)
 
 
 def _address(text: str, parts: Parts) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.parts import guarded
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
-from broadcaster.operations.order_form import OrderForm
+from broadcaster.operations.order_form import INLINE_MOST, OrderForm
 
 if TYPE_CHECKING:
     from broadcaster.domain.api_keys import Scope
@@ -30,13 +30,100 @@ class Taken(BaseModel):
     total: int
 
 
-def described(scope: Scope, *slugs: str, **extra: Any) -> dict[str, Any]:
-    """Return what a route's decorator needs: its scope, the problems it may answer, `extra` of OpenAPI."""
+class Share(BaseModel):
+    """One sender's share of a list: `rate` in segments a second, `seconds` until its last has left."""
+
+    sender: str
+    rate: float
+    recipients: int
+    segments: int
+    seconds: float
+
+
+class Shown(BaseModel):
+    """A message as it would be sent."""
+
+    to: str
+    sender: str
+    body: str | None
+    content_variables: str | None
+    segments: int
+
+
+class RowFault(BaseModel):
+    """One bad row, its numbers masked; `line` is an item's place where the list is in JSON."""
+
+    line: int
+    column: str
+    value: str
+    reason: str
+
+
+class Cause(BaseModel):
+    """The first character that takes a text out of GSM-7."""
+
+    character: str
+    code_point: str
+    line: int
+
+
+class DryRun(BaseModel):
+    """What a list would come to: what `send --dry-run --json` prints."""
+
+    list_name: str
+    position: str
+    rows: int
+    recipients: int
+    duplicates: int
+    opted_out: int
+    rejected: int
+    refused: bool
+    faults: list[RowFault]
+    segments: int
+    gsm7: int
+    ucs2: int
+    ucs2_cause: Cause | None
+    senders: list[Share]
+    seconds: float
+    messages: list[Shown]
+
+
+class Trial(BaseModel):
+    """What Twilio answered to the one message of a test: what `send --test --json` prints."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    to: str
+    from_: str = Field(alias="from")
+    outcome: str
+    sid: str | None
+    code: int
+
+
+#: Answers of `POST /v1/broadcasts` where nothing is queued.
+TRIED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": DryRun | Trial, "description": "With `dry_run` or `test_to`: nothing was queued"}
+}
+
+
+def downloads(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """Return the answer of a route that streams a file of one of these kinds."""
+    content = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    return {200: {"description": "The file", "content": content}}
+
+
+def described(
+    scope: Scope, *slugs: str, more: dict[int | str, dict[str, Any]] | None = None, **extra: Any
+) -> dict[str, Any]:
+    """Return what a route's decorator needs: its scope, all it may answer, `extra` of OpenAPI."""
     guard = guarded(scope)
     guard["openapi_extra"] = {**guard["openapi_extra"], **extra}
     return {
         **guard,
-        "responses": problems("unauthorized", "forbidden", "rate-limited", "unavailable", *slugs),
+        "responses": {
+            **(more or {}),
+            **problems("unauthorized", "forbidden", "rate-limited", "unavailable", *slugs),
+        },
     }
 
 
@@ -71,7 +158,13 @@ def asked() -> dict[str, Any]:
 
 def asked_part() -> dict[str, Any]:
     """Return the bodies that `POST /v1/broadcasts/{id}/recipients` takes."""
-    recipients = OrderForm.model_json_schema()["properties"]["recipients"]["anyOf"][0]
-    part = {"type": "object", "required": ["recipients"], "properties": {"recipients": recipients}}
+    items = OrderForm.model_json_schema()["properties"]["recipients"]["items"]
+    recipients = {"type": "array", "minItems": 1, "maxItems": INLINE_MOST, "items": items}
+    part = {
+        "type": "object",
+        "required": ["recipients"],
+        "properties": {"recipients": recipients},
+        "additionalProperties": False,
+    }
     text = {"schema": {"type": "string"}}
     return {"required": True, "content": {JSON: {"schema": part}, CSV: text, NDJSON: text}}

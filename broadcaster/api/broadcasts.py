@@ -16,6 +16,7 @@ from broadcaster.api.broadcast_shapes import (
     JSON,
     MULTIPART,
     NDJSON,
+    TRIED,
     Taken,
     asked,
     asked_part,
@@ -25,7 +26,7 @@ from broadcaster.api.once import fingerprint, once, reused, turn
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
 from broadcaster.api.shapes import Broadcast, BroadcastId
-from broadcaster.api.uploads import BoundedRows, Upload
+from broadcaster.api.uploads import BoundedRows, Room, Upload
 from broadcaster.domain.api_keys import Scope
 from broadcaster.intake.read_ahead import in_thread
 from broadcaster.intake.read_json import ValuesReader
@@ -38,6 +39,7 @@ from broadcaster.operations.order_form import INLINE_MOST
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from broadcaster.api.once import Turn
     from broadcaster.api.parts import Parts
     from broadcaster.intake.table import ListReader
 
@@ -54,6 +56,7 @@ class _List(msgspec.Struct):
     recipients: list[Any] | None = None
 
 
+_room: Final = Room()
 _read_list: Final = msgspec.json.Decoder(_List, float_hook=str).decode
 
 
@@ -62,7 +65,7 @@ _read_list: Final = msgspec.json.Decoder(_List, float_hook=str).decode
     operation_id="create_broadcast",
     status_code=202,
     response_model=Broadcast,
-    **described(Scope.BROADCASTS_WRITE, *_CREATING, requestBody=asked()),
+    **described(Scope.BROADCASTS_WRITE, *_CREATING, more=TRIED, requestBody=asked()),
 )
 async def create_broadcast(request: Request, parts: TheParts) -> Response:
     """Send a message to every recipient of a list, once.
@@ -86,25 +89,30 @@ async def create_broadcast(request: Request, parts: TheParts) -> Response:
 
 
 async def _uploaded(request: Request, parts: Parts) -> Response:
-    settings = parts.settings
     async with turn(request) as mine:
-        upload = Upload(request, most=settings.api_upload_bytes)
-        spec = await upload.begin()
-        making = Making(parts, caller_of(request).actor, mine.nonce)
-        async with upload.coming():
-            if mine.kept is not None:
-                source = await in_thread(lambda: _source(cast("BinaryIO", upload.pipe), upload.filename))
-                if mine.asked != _asked(request, spec, await in_thread(source.digest)):
-                    raise reused()
-                return mine.kept.response()
-            form = await making.read(spec, inline=False)
-            name = upload.filename or "recipients"
-            with told_in_fields(""):
-                options = ListOptions(to_column=form.to_column, delimiter=form.delimiter)
-                pipe = cast("BinaryIO", upload.pipe)
-                reader = await in_thread(lambda: read_list(_source(pipe, name), options))
-            response = await making.answer(form, BoundedRows(reader, settings.api_upload_rows), name)
-            return await mine.keep(response, _asked(request, spec, await in_thread(reader.digest)))
+        with _room.for_one():
+            return await _read_upload(
+                Upload(request, most=parts.settings.api_upload_bytes), request, parts, mine
+            )
+
+
+async def _read_upload(upload: Upload, request: Request, parts: Parts, mine: Turn) -> Response:
+    spec = await upload.begin()
+    making = Making(parts, caller_of(request).actor, mine.nonce)
+    pipe = cast("BinaryIO", upload.pipe)
+    name = upload.filename or "recipients"
+    async with upload.coming():
+        if mine.kept is not None:
+            source = await in_thread(lambda: _source(pipe, name))
+            if mine.asked != _asked(request, spec, await in_thread(source.digest)):
+                raise reused()
+            return mine.kept.response()
+        form = await making.read(spec, inline=False)
+        with told_in_fields(""):
+            options = ListOptions(to_column=form.to_column, delimiter=form.delimiter)
+            reader = await in_thread(lambda: read_list(_source(pipe, name), options))
+        response = await making.answer(form, BoundedRows(reader, parts.settings.api_upload_rows), name)
+        return await mine.keep(response, _asked(request, spec, await in_thread(reader.digest)))
 
 
 def _source(stream: BinaryIO, name: str) -> ListSource:

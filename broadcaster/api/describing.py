@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from broadcaster.api import twilio_description
 from broadcaster.api.gate import TWILIO_PREFIX
+from broadcaster.api.links import link
 from broadcaster.api.once import HEADER, LONGEST
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
 from broadcaster.api.webhooks_out import webhooks
@@ -46,42 +47,15 @@ _TAGS: Final = {
     "audit": "Who changed what.",
     "health": "For probes and Prometheus.",
 }
-#: From an answer to what it leads to: (operation, its status) → name: (operation, {parameter: expression}).
-LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
-    ("create_broadcast", "202"): {
-        "read": ("get_broadcast", {"id": "$response.body#/id"}),
-        "messages": ("list_broadcast_messages", {"id": "$response.body#/id"}),
-        "start": ("start_broadcast", {"id": "$response.body#/id"}),
-        "pause": ("pause_broadcast", {"id": "$response.body#/id"}),
-        "cancel": ("cancel_broadcast", {"id": "$response.body#/id"}),
-        "delete": ("delete_broadcast", {"id": "$response.body#/id"}),
-    },
-    ("start_broadcast", "200"): {"pause": ("pause_broadcast", {"id": "$response.body#/id"})},
-    ("pause_broadcast", "200"): {"resume": ("resume_broadcast", {"id": "$response.body#/id"})},
-    ("resume_broadcast", "200"): {"cancel": ("cancel_broadcast", {"id": "$response.body#/id"})},
-    ("cancel_broadcast", "200"): {"delete": ("delete_broadcast", {"id": "$response.body#/id"})},
-    ("send_messages", "202"): {"read": ("get_message", {"id": "$response.body#/messages/0/id"})},
-    ("list_broadcasts", "200"): {"read": ("get_broadcast", {"id": "$response.body#/data/0/id"})},
-    ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
-    ("pause_sender", "200"): {"resume": ("resume_sender", {"name": "$response.body#/name"})},
-    ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
-}
-#: Operations that take an Idempotency-Key (once.py).
+#: Operations that take no request without an Idempotency-Key, and all that take one (once.py).
+NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "send_messages"),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
+        "create_event_endpoint",
     }
 )
-#: Answers that are no problems and that a route does not always give.
-_MORE: Final[dict[str, dict[str, Any]]] = {
-    "create_broadcast": {
-        "200": {
-            "description": "With `dry_run` or `test_to`: what it comes to. Nothing is queued.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        }
-    }
-}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -109,14 +83,14 @@ def _described(app: FastAPI) -> dict[str, Any]:
     components["schemas"] |= {"Problem": _PROBLEM, **twilio_description.SCHEMAS}
     components["responses"] = {_name(status): _answer(status) for status in _ANSWERS}
     components["securitySchemes"] = _SCHEMES
-    components["parameters"] = {"IdempotencyKey": _KEY}
+    components["parameters"] = {"IdempotencyKey": _KEY, "NeededIdempotencyKey": {**_KEY, "required": True}}
     operations: dict[str, dict[str, Any]] = {}
     for path, item in described["paths"].items():
         for method in _METHODS:
             if method in item:
                 operations[item[method]["operationId"]] = item[method]
                 _complete(path, item[method])
-    _link(operations)
+    link(operations)
     used = {tag for operation in operations.values() for tag in operation.get("tags", ())}
     described["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
     described["webhooks"] = webhooks()
@@ -144,7 +118,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     """Give an operation its summary, its security and every answer it may get."""
     operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
     if operation["operationId"] in ONCE:
-        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+        key = "NeededIdempotencyKey" if operation["operationId"] in NEEDED else "IdempotencyKey"
+        operation.setdefault("parameters", []).append({"$ref": f"#/components/parameters/{key}"})
     if path.startswith(TWILIO_PREFIX):
         twilio_description.complete(operation)
         return
@@ -158,7 +133,6 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
             continue
         own: dict[str, Any] = {name: text for name, text in response.items() if name == "description"}
         responses[status] = {"$ref": f"#/components/responses/{_name(int(status))}", **own}
-    responses |= _MORE.get(operation["operationId"], {})
     operation["responses"] = dict(sorted(responses.items()))
     operation.setdefault("security", [])
 
@@ -178,13 +152,6 @@ def _statuses(path: str, operation: dict[str, Any]) -> set[int]:
     if operation["operationId"] in ONCE:
         found |= {400, 409, 422}
     return found
-
-
-def _link(operations: dict[str, dict[str, Any]]) -> None:
-    for (source, status), links in LINKS.items():
-        for name, (target, parameters) in links.items():
-            answer = operations[source]["responses"][status]
-            answer.setdefault("links", {})[name] = {"operationId": target, "parameters": parameters}
 
 
 _SCHEMES: Final = {

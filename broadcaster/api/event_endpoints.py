@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -16,9 +17,10 @@ from broadcaster.api.event_endpoint_shapes import (
     NewEndpoint,
     ParkedChosen,
 )
+from broadcaster.api.once import once
 from broadcaster.api.pages import USUAL, Cursor, Limit, begin, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.shapes import LONGEST_NAME
+from broadcaster.api.shapes import LONGEST_NAME, answer
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import event_endpoints as acts
 from broadcaster.runtime import postman
@@ -52,15 +54,20 @@ async def list_(request: Request) -> Any:
 async def create(request: Request, asked: NewEndpoint) -> Any:
     """Make an endpoint; it is told of what happens from now on. Its secret is shown this once."""
     parts = parts_of(request)
-    view, secret = await acts.create(
-        parts.store,
-        caller_of(request).actor,
-        acts.Rules(parts.settings.events_allow_http, parts.settings.events_allow_private),
-        url=asked.url,
-        types=asked.types,
-        description=asked.description,
-    )
-    return {**view.summary(), "secret": secret}
+
+    async def work(nonce: str) -> Response:
+        view, secret = await acts.create(
+            parts.store,
+            caller_of(request).actor,
+            acts.Rules(parts.settings.events_allow_http, parts.settings.events_allow_private),
+            url=asked.url,
+            types=asked.types,
+            description=asked.description,
+            nonce=nonce,
+        )
+        return answer({**view.summary(), "secret": secret}, HTTPStatus.CREATED)
+
+    return await once(request, work)
 
 
 @router.get(

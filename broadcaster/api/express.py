@@ -21,6 +21,8 @@ from broadcaster.api.parts import caller_of
 from broadcaster.domain.api_keys import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as Connection
@@ -31,10 +33,11 @@ _read: Final = TypeAdapter(MessageRequest).validate_json
 
 
 class Express:
-    """ASGI middleware; stands behind those that admit a request and bound its body."""
+    """Stands before the whole application: `app` serves everything else, `way_in` admits and bounds ours."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, way_in: Callable[[ASGIApp], ASGIApp]) -> None:
         self._app = app
+        self._own = way_in(_serve)
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -47,12 +50,17 @@ class Express:
             await self._app(scope, receive, send)
             return
         scope["route"] = _ROUTE  # what the log calls it
-        request = Request(scope, receive)
-        try:
-            response = await _answer(request)
-        except Exception as error:  # noqa: BLE001 - every error has its problem
-            response = problem_of(error).response()
-        await response(scope, receive, send)
+        await self._own(scope, receive, send)
+
+
+async def _serve(scope: Connection, receive: Receive, send: Send) -> None:
+    """Answer a request that was let in."""
+    request = Request(scope, receive)
+    try:
+        response = await _answer(request)
+    except Exception as error:  # noqa: BLE001 - every error has its problem
+        response = problem_of(error).response()
+    await response(scope, receive, send)
 
 
 async def _answer(request: Request) -> Response:

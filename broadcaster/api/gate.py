@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
 
 log = structlog.get_logger("api")
+_plain: Final = logging.getLogger("api")  # whose level it is, also where structlog is not set up
 
 #: What answers without a key; Twilio's webhooks show its signature instead.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -33,7 +35,7 @@ OPEN_PREFIXES: Final = ("/webhooks/twilio/", "/problems/")
 #: Where a browser may show its key: as the password of HTTP basic authentication.
 _BROWSER_PATHS: Final = ("/docs", "/openapi.json")
 TWILIO_PREFIX: Final = "/2010-04-01/"
-HEADER_BYTES: Final = 32 * 1024
+COMMON_PATH: Final = "/v1/messages"
 _JSON_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -90,9 +92,13 @@ class Gate:
 
     def _note(self, scope: Scope, caller: Caller | None, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "-"
-        quiet = scope["path"] in OPEN_PATHS
-        write = log.debug if quiet else log.info
-        write(
+        self._parts().metrics.requested(scope["method"], route, status, seconds)
+        path = scope["path"]
+        # of thousands a second that went well the counters are enough
+        common = path in OPEN_PATHS or (path == COMMON_PATH and status == HTTPStatus.ACCEPTED)
+        if common and not _plain.isEnabledFor(logging.DEBUG):
+            return
+        (log.debug if common else log.info)(
             "request",
             method=scope["method"],
             route=route,

@@ -128,6 +128,8 @@ async def once(
     answer that is no stream. `payload`: the body, where it can't be had from `request.body()` any more.
     Raises `Problem` 400, 409 or 422, and what `work` raises.
     """
+    if HEADER not in request.headers and not required:  # most single messages; a turn would cost as much
+        return await work("")
     async with turn(request, required=required, payload=await _payload(request, payload)) as mine:
         if mine.kept is not None:
             return mine.kept.response()

@@ -16,7 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from broadcaster.api.bodies import pieces
-from broadcaster.api.problems import Problem
+from broadcaster.api.problems import Problem, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -29,7 +29,26 @@ if TYPE_CHECKING:
 SPEC, LIST = "spec", "recipients"
 SPEC_BYTES: Final = 1024 * 1024
 PIPE_BYTES: Final = 1024 * 1024
+AT_ONCE: Final = 32
 _NAME_CHARACTERS: Final = 200
+
+
+class Room:
+    """Counts the uploads of this process: each takes a thread and some megabytes."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    @contextlib.contextmanager
+    def for_one(self) -> Iterator[None]:
+        """Let one upload in. Raises `Problem` 503 while there are too many."""
+        if self._taken >= AT_ONCE:
+            raise unavailable(f"This process takes {AT_ONCE} uploads at once; come again.")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
 
 
 class Pipe:
@@ -153,7 +172,8 @@ class _Form:
         self._part = name
         if name == LIST:
             self.begun = True
-            self.filename = options.get(b"filename", b"").decode("utf-8", "replace")[:_NAME_CHARACTERS]
+            name = options.get(b"filename", b"").decode("utf-8", "replace")[:_NAME_CHARACTERS]
+            self.filename = "".join(filter(str.isprintable, name))
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._part == LIST:

@@ -25,7 +25,10 @@ class OnDoubt(enum.StrEnum):
 
 
 class BroadcastState(enum.StrEnum):
-    """`draft → importing → scheduled → running ⇄ paused → completed / canceled`; `importing → failed`."""
+    """`draft → importing → scheduled → running ⇄ paused → completed / canceled`; `importing → failed`.
+
+    A delete that was broken off leaves `deleting`; deleting it again ends that.
+    """
 
     IMPORTING = "importing"
     DRAFT = "draft"
@@ -35,6 +38,7 @@ class BroadcastState(enum.StrEnum):
     COMPLETED = "completed"
     CANCELED = "canceled"
     FAILED = "failed"
+    DELETING = "deleting"
 
 
 class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,11 @@ def parse_moment(text: str, zone: str | None) -> datetime:
         if zone is None:
             raise TimeError(f"{text!r} has no offset: add one (2026-11-21T18:30+01:00), or name its zone")
         at = at.replace(tzinfo=_zone(zone))
-        if at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) != at.replace(tzinfo=None):
+        try:
+            there = at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None)
+        except OverflowError:
+            raise TimeError(f"{text!r} is beyond the times that can be reckoned with") from None
+        if there != at.replace(tzinfo=None):
             raise TimeError(f"{text!r} does not exist in {zone}: the clocks are put forward then")
     return at
 

@@ -167,10 +167,16 @@ def rotated(endpoint: Endpoint, now: float) -> Endpoint:
     )
 
 
-async def create(store: Store, endpoint: Endpoint) -> str:
-    """Store a new endpoint; returns its id, "" if there are `ENDPOINTS_MOST` already. Raises `StoreError`."""
-    endpoint_id = "ep_" + secrets.token_hex(8)
-    return endpoint_id if await store.run(_write(endpoint_id, endpoint, b"")) == "ok" else ""
+async def create(store: Store, endpoint: Endpoint, nonce: str = "") -> tuple[str, Endpoint]:
+    """Store a new endpoint; returns its id and what is there, "" if there are `ENDPOINTS_MOST` already.
+
+    With the same nonce (hexadecimal, 16 digits or more) it is made once. Raises `StoreError`.
+    """
+    endpoint_id = "ep_" + (nonce[:16] or secrets.token_hex(8))
+    verdict = await store.run(_write(endpoint_id, endpoint, b""))
+    if verdict == "changed" and (there := await read_endpoint(store, endpoint_id)) is not None:
+        return endpoint_id, there
+    return (endpoint_id if verdict == "ok" else ""), endpoint
 
 
 async def change(

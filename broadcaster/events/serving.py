@@ -30,6 +30,8 @@ log = structlog.get_logger("events")
 #: Deliveries read at a time, and entries of the stream.
 READ_AT_ONCE: Final = 64
 ENTRIES_AT_ONCE: Final = 20
+#: Good answers wait for so many to be written together.
+WRITE_AT_ONCE: Final = 16
 #: With so many deliveries waiting an endpoint is given no more: the rest waits in the stream, packed.
 QUEUE_MOST: Final = 10_000
 
@@ -64,6 +66,7 @@ class Serving:
         self._scale = pace.retry_scale
         self._under_way: dict[asyncio.Task[Answer], Delivery] = {}
         self._ready: list[Delivery] = []
+        self._answers: dict[Delivery, Answer] = {}
         self._streak = 0
         self._held = False
 
@@ -76,14 +79,19 @@ class Serving:
                 if self._leaving.is_set():
                     self._ready, self._held = [], True
                 if not self._ready and not self._held:
+                    await self._write()
                     endpoint = await read_endpoint(self._store, self._name)
                     self._ready = await self._due() if endpoint and not endpoint.disabled else []
                 while self._ready and endpoint and len(self._under_way) < self._at_once:
                     self._post(endpoint, self._ready.pop(0))
                 if not self._under_way:
+                    await self._write()
                     return
                 done, _ = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-                await self._write({self._under_way.pop(task): task.result() for task in done})
+                self._answers |= {self._under_way.pop(task): task.result() for task in done}
+                bad = any(not answer.ok for answer in self._answers.values())
+                if bad or len(self._answers) >= WRITE_AT_ONCE:
+                    await self._write()
         finally:
             await end(list(self._under_way))
 
@@ -120,8 +128,11 @@ class Serving:
 
     # -- answers
 
-    async def _write(self, answers: dict[Delivery, Answer]) -> None:
-        """Write down how posts ended, all that ended together in one call."""
+    async def _write(self) -> None:
+        """Write down how posts ended, all in one call."""
+        answers, self._answers = self._answers, {}
+        if not answers:
+            return
         now = time.time()
         ends = [end_of(d, answer, random.random(), self._scale) for d, answer in answers.items()]  # noqa: S311 - jitter
         place: dict[str, str] = {}

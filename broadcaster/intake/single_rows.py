@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.intake.streams import StreamBatch
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from broadcaster.intake.streams import Appended
     from broadcaster.store.connection import Store
+
+_QUEUED: Final = str(int(State.QUEUED))
+_SKIPPED: Final = str(int(State.SKIPPED))
 
 
 class Accepted(NamedTuple):
@@ -47,9 +50,13 @@ def stream_batch(
     references = [row.reference for row in rows]
     values = [list(column) for column in zip(*[row.values for row in rows], strict=True)] if columns else []
     packed = pack_batch(Recipients(to, references if any(references) else None, columns, values))
-    states = bytes([State.SKIPPED if code else State.QUEUED for code in codes])
-    counted = {str(state): n for state, n in Counter(states).items()}
-    reasons = {f"{int(State.SKIPPED)}:{int(code)}": n for code, n in Counter(codes).items() if code}
+    queued = codes.count(0)
+    if queued == len(codes):
+        states, counted, reasons = bytes(queued), {_QUEUED: queued}, {}
+    else:
+        states = bytes([State.SKIPPED if code else State.QUEUED for code in codes])
+        counted = {_QUEUED: queued, _SKIPPED: len(codes) - queued}
+        reasons = {f"{_SKIPPED}:{int(code)}": n for code, n in Counter(codes).items() if code}
     records = first_records(states, codes, bytes([row.segments for row in rows]), now_s)
     return StreamBatch(lane, packed, records, marks(to), counted, reasons)
 

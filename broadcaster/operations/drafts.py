@@ -16,6 +16,7 @@ from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.operations.creating import begin
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.reporting.broadcasts import could_be_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ async def extend(
     ContentError or a `StoreError`; after `Unreachable` it may have been added, and may be sent again.
     """
     for _ in range(_TRIES):
-        draft = await read_draft(store, broadcast)
+        draft = await read_draft(store, broadcast) if could_be_id(broadcast) else None
         if draft is None:
             raise NotFound("broadcast", broadcast)
         if known := await known_part(store, broadcast, name):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INLINE_MOST: Final = 10_000
 UNNAMED: Final = "unnamed"
+#: What a name is of: no character that could move a terminal's cursor.
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _LONGEST_SECONDS: Final = 366 * 86400.0
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Value = str | int | float
@@ -34,8 +36,10 @@ class OrderForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
 
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """What to call it; by default the name of the uploaded list."""
+    name: Annotated[
+        Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)] | None,
+        Field(description="What to call it; by default the name of the uploaded list."),
+    ] = None
     from_: Annotated[
         str | Annotated[list[_Text], Field(min_length=1, max_length=1000)] | None,
         Field(alias="from", description="Who sends; several share the list by their rates."),
@@ -75,8 +79,8 @@ class OrderForm(BaseModel):
             },
         ),
     ] = None
-    schedule_at: Annotated[str | None, Field(description="ISO 8601 with an offset, or in `zone`.")] = None
-    zone: Annotated[str | None, Field(description="The time zone of `schedule_at`, Europe/Berlin.")] = None
+    schedule_at: Annotated[_Text | None, Field(description="ISO 8601 with an offset, or in `zone`.")] = None
+    zone: Annotated[_Text | None, Field(description="The time zone of `schedule_at`, Europe/Berlin.")] = None
     priority: Literal["urgent", "normal", "bulk"] = "normal"
     expires_in: Annotated[
         str | float | None,
@@ -88,7 +92,7 @@ class OrderForm(BaseModel):
     ] = None
     draft: Annotated[bool, Field(description="Load only; starting it is another request.")] = False
     dry_run: Annotated[bool, Field(description="Say what would happen; nothing is kept or sent.")] = False
-    test_to: Annotated[str | None, Field(description="Send only the first message, to this number.")] = None
+    test_to: Annotated[_Text | None, Field(description="Send only the first message, to this number.")] = None
     on_invalid: Annotated[
         Literal["refuse", "skip"], Field(description="What faulty rows do: refuse the list, or stay out.")
     ] = "refuse"

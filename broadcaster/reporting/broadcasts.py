@@ -100,8 +100,15 @@ class BroadcastView:
         }
 
 
+def could_be_id(text: str) -> bool:
+    """Whether `text` could be a broadcast's id; what else it could be is a part of a key's name."""
+    return text.isascii() and text.replace("-", "").isalnum()
+
+
 async def read_broadcast(store: Store, broadcast: str) -> BroadcastView | None:
     """Read one broadcast, or None if there is no such. Raises redis' errors."""
+    if not could_be_id(broadcast):
+        return None
     keys = store.keys
     async with store.redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.broadcast(broadcast))

@@ -16,6 +16,9 @@ skipping                  set        canceled or expired broadcasts with unsent 
 scheduled                 zset       broadcasts by the second they start
 bc:ID                     hash       state, counts `n0`..`n11`, spec; until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
+bc:ID:rejects             list       rows that a list was taken without; with their broadcast
+bc:ID:seen                list       addresses of a draft's parts; until it starts
+bc:ID:chunks              hash       answers to a draft's parts; with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)

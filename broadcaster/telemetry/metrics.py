@@ -36,6 +36,8 @@ SEND_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 
 WAIT_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 REDIS_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class BatchedHistogram(Collector):
     """A histogram that takes a list of values at a tenth of the cost of one `observe` each.
@@ -141,6 +143,19 @@ class Metrics:
         self.redis_roundtrip = BatchedHistogram(
             "broadcaster_redis_roundtrip_seconds", "From a script call to its reply", REDIS_SECONDS, registry
         )
+        self._requests = Counter(
+            "broadcaster_api_requests",
+            "HTTP requests answered",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self._requests_by: dict[tuple[str, str, int], Counter] = {}
+        self.request_duration = BatchedHistogram(
+            "broadcaster_api_request_duration_seconds",
+            "From a request's headers to the end of its answer",
+            WAIT_SECONDS,
+            registry,
+        )
         Info("broadcaster_build", "What is running", registry=registry).info(
             {"version": __version__, "python": platform.python_version()}
         )
@@ -151,6 +166,16 @@ class Metrics:
         for outcome, count in outcomes.items():
             self._by_outcome[outcome].inc(count)
         self.send_duration.observe_many(durations)
+
+    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request; `route` is the path as it was declared, so that there are few."""
+        child = self._requests_by.get((method, route, status))
+        if child is None:
+            known = method if method in _METHODS else "other"
+            child = self._requests.labels(known, route, str(status))
+            self._requests_by[known, route, status] = child
+        child.inc()
+        self.request_duration.observe(seconds)
 
     def retried(self, reason: str, count: int = 1) -> None:
         """Count messages that wait for another attempt."""

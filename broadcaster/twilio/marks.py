@@ -168,4 +168,7 @@ async def _server(handle: Handler) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        await asyncio.gather(*visits)  # each ends when its client, closed by now, is gone
+        for _ in range(3):  # a connection that was accepted just now has its visit in a moment
+            await asyncio.sleep(0)
+        while not all(visit.done() for visit in visits):
+            await asyncio.gather(*visits)  # each ends when its client, closed by now, is gone

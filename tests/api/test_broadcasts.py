@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,10 @@ from hosting import Hosted, hosting
 from serving import key_for
 
 from broadcaster.domain.api_keys import Scope
+from broadcaster.lanes import control
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.operations import audit
+from broadcaster.reporting import pages as pages_module
 from broadcaster.simulator.config import ACCOUNT_SID
 
 if TYPE_CHECKING:
@@ -180,12 +183,17 @@ async def test_what_is_wrong_with_an_order_is_said_at_once(store: Store) -> None
         ]
         no_column = await post(api, "/v1/broadcasts", body="Hi {{ name }}", recipients=[number(1)])
         assert "no such column: name" in no_column.text
-        odd = await api.client.post(
-            "/v1/broadcasts", content=b"[]", headers={"Content-Type": "application/json"}
-        )
+        as_json = {"Content-Type": "application/json"}
+        odd = await api.client.post("/v1/broadcasts", content=b"[]", headers=as_json)
         assert pointers(odd) == [""]
-        other = await api.client.post("/v1/broadcasts", content=b"x", headers={"Content-Type": "text/plain"})
-        assert other.status_code == 415
+        for kind in ({"Content-Type": "text/plain"}, {**as_json, "Content-Encoding": "gzip"}):
+            assert (await api.client.post("/v1/broadcasts", content=b"x", headers=kind)).status_code == 415
+        for zone, at in (("Asia/Tokyo", "0001-01-01T00:00"), ("America/New_York", "9999-12-31T23:59")):
+            beyond = await post(api, "/v1/broadcasts", **good, recipients=["1"], zone=zone, schedule_at=at)
+            assert pointers(beyond) == ["/schedule_at"]
+        assert pointers(await post(api, "/v1/broadcasts", **good, recipients=["1"], name="\x1b[2J")) == [
+            "/name"
+        ]
         assert await store.redis.zcard(store.keys.plain("bcs")) == 0
         assert not await store.redis.keys(store.keys.plain("bat:*"))
 
@@ -279,6 +287,8 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
         draft = made.json()
         assert (draft["state"], draft["total"]) == ("draft", 0)
         path = f"{made.headers['location']}/recipients"
+        empty = await api.client.post(f"{made.headers['location']}/start")
+        assert (empty.status_code, empty.json()["state"]) == (409, "empty")
 
         def people(*places: int) -> list[dict[str, str]]:
             return [{"to": number(place), "name": f"P{place}"} for place in places]
@@ -337,6 +347,11 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
         assert len(rejects) == 2
         assert rejects[1].endswith(",12,Eve")
 
+        started = await api.client.post(f"{made.headers['location']}/start")
+        assert started.json()["state"] == "running"
+        assert (await post(api, path, "too late", recipients=people(1))).json()["state"] == "running"
+        assert (await post(api, path, "one", recipients=people(1, 2, 3))).json() == first.json()
+
         whole = await post(api, "/v1/broadcasts", draft=True, body="Hi", recipients=[number(1)])
         closed = await post(api, f"{whole.headers['location']}/recipients", "k", recipients=[number(2)])
         assert (closed.status_code, closed.json()["state"]) == (409, "draft")
@@ -367,10 +382,60 @@ async def test_lists_of_broadcasts(store: Store) -> None:
         assert len(await pages(api, "/v1/broadcasts", state=["draft", "running"], limit=500)) > 9
         assert (await api.client.get("/v1/broadcasts", params={"cursor": "forged"})).status_code == 422
         assert (await api.client.get("/v1/broadcasts", params={"limit": 501})).status_code == 422
-        assert (await api.client.get("/v1/broadcasts/none")).status_code == 404
+        for name in ("none", f"{old[0]}:lanes", f"{old[0]}:codes", "%00", "%C3%A4"):
+            assert (await api.client.get(f"/v1/broadcasts/{name}")).status_code == 404
+            assert (
+                await post(api, f"/v1/broadcasts/{name}/recipients", "k", recipients=["1"])
+            ).status_code == 404
         wrong = await api.client.get(f"/v1/broadcasts/{old[0]}/messages", params={"state": "lost"})
         assert wrong.status_code == 422
         reader = await key_for(store, Scope.BROADCASTS_READ)
         headers = {"Authorization": f"Bearer {reader}"}
         assert (await api.client.get("/v1/broadcasts", headers=headers)).status_code == 200
         assert (await api.client.post("/v1/broadcasts", json={}, headers=headers)).status_code == 403
+
+
+async def test_pages_cost_a_bounded_amount_of_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_module, "BATCHES_LOOKED_AT", 2)
+    monkeypatch.setattr(pages_module, "_BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr(pages_module, "BROADCASTS_LOOKED_AT", 2)
+    async with hosting(store) as api:
+        people = [{"to": number(i), "reference": f"r{i}"} for i in range(200)]  # seven batches of thirty
+        made = await post(api, "/v1/broadcasts", body="x", recipients=[*people, people[199]], name="big")
+        path = f"{made.headers['location']}/messages"
+        first = (await api.client.get(path, params={"state": "skipped"})).json()
+        assert (first["data"], first["next"] is None) == ([], False)
+        assert [one["to"] for one in await pages(api, path, state="skipped")] == [number(199)]
+        assert [one["to"] for one in await pages(api, path, reference="r150")] == [number(150)]
+        every = await pages(api, path, limit=7)
+        assert [one["reference"] for one in every] == [f"r{i}" for i in (*range(200), 199)]
+        assert await pages(api, path, state=["dead", "in_doubt"]) == []
+        for name in ("a", "b", "c"):
+            await post(api, "/v1/broadcasts", body="x", recipients=[number(1)], name=name)
+        assert [one["name"] for one in await pages(api, "/v1/broadcasts", name="BIG")] == ["big"]
+        newest = (await api.client.get("/v1/broadcasts", params={"name": "big"})).json()
+        assert (newest["data"], newest["next"] is None) == ([], False)
+
+
+async def test_when_the_last_will_have_left(store: Store) -> None:
+    async with hosting(store) as api:
+        senders = ["+15550000001", "12345"]  # 1 and 100 segments a second
+        await store.run(control.set_rate("12345", 3))
+        await store.run(control.set_rate("+15550000001", 1))
+        people = [number(i) for i in range(400)]
+        given: dict[str, Any] = {"from": senders}
+        made = await post(api, "/v1/broadcasts", body="x" * 161, recipients=people, **given)
+        path = made.headers["location"]
+        assert made.json()["eta"] is None  # no worker is running
+        await store.redis.zadd(store.keys.plain("workers"), {"a worker": time.time() * 2e6})
+        counted = dict.fromkeys(senders, 0)
+        for one in await pages(api, f"{path}/messages", limit=500):
+            counted[one["sender"]] += 1
+        longest = max(2 * counted["+15550000001"], 2 * counted["12345"] / 3)
+        assert (await api.client.get(path)).json()["eta"] == round(longest)
+        await store.run(control.set_account_rate(2.0))
+        assert (await api.client.get(path)).json()["eta"] == 400
+        await store.run(control.pause_lane("12345", "by hand"))
+        waiting = (await api.client.get(path)).json()
+        assert waiting["eta"] is None
+        assert waiting["waits_for"]["12345"] == "paused: by hand"

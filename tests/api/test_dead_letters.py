@@ -7,10 +7,12 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from asgi_api import api_here
+from driving import ask, join, result, take, tell
 from ended import ended
 from loading import counts, number
 
 from broadcaster.domain.record import State
+from broadcaster.lanes import claims
 from broadcaster.operations.audit import page
 
 if TYPE_CHECKING:
@@ -94,6 +96,24 @@ async def test_what_is_canceled_is_not_sent_again(store: Store) -> None:
         some = (await client.post("/v1/dead-letters/replay", json={"all": True})).json()
         assert (some["replayed"], some["refused"]) == (1, {bid: "canceled"})
         assert await counts(store, other) == {State.RETRY: 1}
+
+
+async def test_single_messages_are_among_them(store: Store) -> None:
+    async with api_here(store) as (client, _):
+        order = {"to": "+14155550123", "body": "Hi", "from": "12345"}
+        made = (await client.post("/v1/messages", json=order)).json()["messages"][0]
+        await join(store)
+        (held,) = await take(store)
+        await ask(store, held)
+        await tell(store, held, [result(item.row, 1, State.DEAD, code=21211) for item in held.items])
+        await store.run(claims.release("w1", [held.claim]))
+        (dead,) = (await client.get("/v1/dead-letters")).json()["data"]
+        assert (dead["id"], dead["to"], dead["code"]) == (made["id"], "+14155550123", 21211)
+        assert [one["count"] for one in (await client.get("/v1/dead-letters/codes")).json()["data"]] == [1]
+        again = await client.post("/v1/dead-letters/replay", json={"messages": [made["id"]]})
+        assert again.json()["replayed"] == 1
+        ((item,),) = [held.items for held in await take(store)]
+        assert item.attempt == 1
 
 
 async def test_an_export_is_a_list_that_can_be_sent_to(store: Store) -> None:

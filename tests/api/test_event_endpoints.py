@@ -40,6 +40,20 @@ async def parked(store: Store, name: str, count: int) -> list[str]:
     return ids
 
 
+async def test_made_once_with_one_key_even_if_the_first_answer_was_lost(store: Store) -> None:
+    async with api_here(store) as (client, _):
+        key = {"Idempotency-Key": "billing"}
+        made = await client.post(AT, json={"url": PUBLIC, "types": ["message.failed"]}, headers=key)
+        assert made.status_code == 201
+        again = await client.post(AT, json={"url": PUBLIC, "types": ["message.failed"]}, headers=key)
+        assert (again.json(), again.headers["idempotent-replayed"]) == (made.json(), "true")
+        async for name in store.redis.scan_iter(f"{store.keys.prefix}once:*"):
+            await store.redis.delete(name)  # as if the process had died before it kept its answer
+        third = await client.post(AT, json={"url": PUBLIC, "types": ["message.failed"]}, headers=key)
+        assert third.json() == made.json()
+        assert len((await client.get(AT)).json()["data"]) == 1
+
+
 async def test_one_is_made_shown_rotated_and_deleted(store: Store) -> None:
     async with api_here(store) as (client, _):
         asked = {"url": PUBLIC, "types": ["message.failed"], "description": "billing"}

@@ -28,7 +28,7 @@ async def audited(store: Store) -> list[tuple[str, Any, Any]]:
 
 
 async def keys_of(store: Store, broadcast: str) -> list[str]:
-    """Return every key with a broadcast's id in its name, and every set that holds it."""
+    """Return every key with a broadcast's id in its name, and every one that holds it."""
     found = []
     async for raw in store.redis.scan_iter("*", count=1000):
         kind, holds = await store.redis.type(raw), False
@@ -36,6 +36,9 @@ async def keys_of(store: Store, broadcast: str) -> list[str]:
             holds = bool(await store.redis.sismember(raw, broadcast))
         elif kind == b"zset":
             holds = await store.redis.zscore(raw, broadcast) is not None
+        elif kind == b"hash":
+            whole = await store.redis.hgetall(raw)
+            holds = any(broadcast.encode() in part for pair in whole.items() for part in pair)
         if holds or broadcast in raw.decode():
             found.append(raw.decode())
     return found
@@ -125,6 +128,26 @@ async def test_a_deleted_broadcast_leaves_nothing(store: Store, how: str) -> Non
     assert len(await keys_of(store, other)) == left
     what, old, new = (await audited(store))[-1]
     assert (what, old["state"], old["name"], new) == ("broadcast.delete", how, "test", None)
+
+
+async def test_of_what_came_over_http_nothing_is_left_either(store: Store) -> None:
+    order = {
+        "body": "Hi",
+        "from": "12345",
+        "draft": True,
+        "on_invalid": "skip",
+        "recipients": ["+14155550123", "0", "+14155550124"],
+    }
+    async with api_here(store) as (client, _):
+        made = await client.post("/v1/broadcasts", json=order)
+        assert made.status_code == 202, made.text
+        bid = made.json()["id"]
+        assert (made.json()["total"], made.json()["rejected"]) == (2, 1)
+        assert (await client.get("/v1/messages?to=14155550123")).json()["data"]
+        assert (await client.delete(f"/v1/broadcasts/{bid}")).status_code == 204
+        assert (await client.get("/v1/messages?to=14155550123")).json()["data"] == []
+        assert (await client.get(f"/v1/broadcasts/{bid}/rejects")).status_code == 404
+    assert await keys_of(store, bid) == []
 
 
 async def test_what_is_under_way_is_not_deleted(store: Store) -> None:

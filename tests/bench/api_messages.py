@@ -139,7 +139,7 @@ async def accept_to_post(folder: Path, count: int) -> dict[str, float]:
                 (await api.client.post("/v1/messages", json=body)).raise_for_status()
                 took.append(began)
                 async with asyncio.timeout(10):
-                    while (await run.simulator.counts())["accepted"] <= number:
+                    while (await run.simulator.counts())["accepted"] <= number:  # noqa: ASYNC110
                         await asyncio.sleep(0.001)
         arrived = {line["to"]: line["received_at"] for line in await run.simulator.lines("accepted")}
     delays = sorted(arrived[f"+1415{n:07d}"] - began for n, began in enumerate(took))[1:]

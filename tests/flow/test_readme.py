@@ -35,6 +35,7 @@ _BEGINS: Final = re.compile(r"(?:[A-Z_]+=\S+ )?(?:make|broadcaster(?!/)|docker|a
 ELSEWHERE: Final = {
     "apt install python3 python3-venv make": "test_makefile: the first line, and when it is printed",
     "docker compose up --build": "test_deployment_files: the images and what they start",
+    "pip install floodcast": "tests/api/test_client: a wheel, installed with httpx alone",
 }
 
 _PYTHON: Final = """#!/bin/sh
@@ -110,7 +111,7 @@ def start(folder: Path, command: str, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["bash", "-c", command.replace("+1…", SELF).replace("make demo PYTHON=", "make -n demo PYTHON=")],
         cwd=folder,
-        env=clean | {"PATH": path, "BROADCASTER_METRICS_PORT": "0", **more},
+        env=clean | {"PATH": path, "BROADCASTER_METRICS_PORT": "0", "BROADCASTER_API_PORT": "0", **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -126,9 +127,9 @@ def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> N
     operating = command.startswith("broadcaster ")
     before = len(accepted(twilio))
     with start(checkout, command, **({"REDIS_URL": redis_url} if operating else {})) as process:
-        if command.startswith("broadcaster worker"):
+        if command.startswith(("broadcaster worker", "broadcaster api")):
             assert process.stdout is not None
-            shown = next(line for line in process.stdout if "worker.started" in line)
+            shown = next(line for line in process.stdout if f"{command.split()[1]}.started" in line)
             process.send_signal(signal.SIGTERM)
         else:
             shown = ""

@@ -112,7 +112,7 @@ async def test_jobs_go_on_after_a_worker_whose_close_was_canceled(
 
     monkeypatch.setattr(supervisor, "_build", build)
     monkeypatch.setattr(supervisor, "REBUILD_SECONDS", 0.01)
-    jobs = asyncio.create_task(supervisor._run_jobs(store, 1000))
+    jobs = asyncio.create_task(supervisor._run_jobs({"store": store}, 1000))
     try:
         await wait_until(lambda: len(built) >= 3 or jobs.done())
         assert not jobs.done(), jobs

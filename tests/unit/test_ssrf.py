@@ -10,13 +10,13 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpcore
 import pytest
-from asking import receiver
+from asking import TRUST, receiver
 
 from broadcaster.events.addresses import forbidden_because
+from broadcaster.events.connections import ANSWER_BYTES
 from broadcaster.events.endpoints import Endpoint, new_secret
-from broadcaster.events.sending import ANSWER_BYTES, Postman
+from broadcaster.events.sending import Postman
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,15 +52,15 @@ def test_what_is_public_is_not(address: str) -> None:
     assert forbidden_because(ipaddress.ip_address(address)) == ""
 
 
-class Wire(httpcore.AsyncNetworkBackend):
-    """The network below the guard: keeps where it was asked to connect to, and refuses to."""
+class Wire:
+    """What connects, below the guard: keeps where it was asked to connect to, and refuses to."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def connect_tcp(self, host: str, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+    async def connect(self, host: str, *_: object) -> Any:
         self.asked.append(host)
-        raise httpcore.ConnectError("nobody there")
+        raise OSError(111, "nobody there")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def endpoint(url: str) -> Endpoint:
 async def post(url: str, **how: Any) -> tuple[str, list[str]]:
     """Post to a URL; return what became of it and where it was connected to."""
     wire = Wire()
-    async with Postman(network=wire, **how) as postman:
+    async with Postman(trust=TRUST, connect=wire.connect, **how) as postman:
         answer = await postman.post(endpoint(url), "evt_1", b"{}", 0.0)
     assert not answer.ok
     return answer.words, wire.asked
@@ -138,7 +138,10 @@ async def test_a_network_of_our_own_may_be_allowed(resolver: dict[str, list[list
 
 
 async def answered(raw: bytes, **how: Any) -> tuple[str, Receiver]:
-    async with receiver() as hook, Postman(allow_http=True, allow_private=True, **how) as postman:
+    async with (
+        receiver() as hook,
+        Postman(trust=TRUST, allow_http=True, allow_private=True, **how) as postman,
+    ):
         hook.answer = lambda _: raw
         answer = await postman.post(endpoint(hook.url), "evt_1", b"{}", 0.0)
         return answer.words, hook
@@ -180,7 +183,7 @@ async def test_an_answer_is_neither_waited_for_nor_read_for_ever() -> None:
 
         server = await asyncio.start_server(run, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        async with Postman(allow_http=True, allow_private=True, timeout_seconds=0.3) as postman:
+        async with Postman(trust=TRUST, allow_http=True, allow_private=True, timeout_seconds=0.3) as postman:
             answer = await postman.post(endpoint(url), "evt_1", b"{}", 0.0)
         server.close()
         return answer.words

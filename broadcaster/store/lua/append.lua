@@ -65,7 +65,7 @@ local function write(b)
   for s, n in pairs(b[5]) do
     states[s] = (states[s] or 0) + n
     total = total + n
-    if tonumber(s) == QUEUED then queued[lane] = true end
+    if tonumber(s) == QUEUED and n > 0 then queued[lane] = true end
   end
   for code, n in pairs(b[6]) do codes[code] = (codes[code] or 0) + n end
   return batch

@@ -8,14 +8,23 @@
 
 local at = P .. 'endpoint:' .. ARGV[3]
 local count = {delivered = 0, again = 0, parked = 0}
-for _, d in ipairs(cmsgpack.unpack(ARGV[4])) do
-  local id, how = d[1], d[2]
-  if redis.call('ZSCORE', at .. ':queue', id) then
+local ends, ids, delivered = cmsgpack.unpack(ARGV[4]), {}, {}
+for i, d in ipairs(ends) do ids[i] = d[1] end
+for i, waiting in ipairs(#ids > 0 and redis.call('ZMSCORE', at .. ':queue', unpack(ids)) or {}) do
+  local id, how, delay, body = unpack(ends[i])
+  if waiting then
     count[how] = count[how] + 1
-    if how == 'delivered' then redis.call('HDEL', at .. ':bodies', id) else redis.call('HSET', at .. ':bodies', id, d[4]) end
-    if how == 'again' then redis.call('ZADD', at .. ':queue', now + d[3], id) else redis.call('ZREM', at .. ':queue', id) end
-    if how == 'parked' then redis.call('ZADD', at .. ':parked', now, id) end
+    if how == 'delivered' then delivered[#delivered + 1] = id else redis.call('HSET', at .. ':bodies', id, body) end
+    if how == 'again' then redis.call('ZADD', at .. ':queue', now + delay, id) end
+    if how == 'parked' then
+      redis.call('ZREM', at .. ':queue', id)
+      redis.call('ZADD', at .. ':parked', now, id)
+    end
   end
+end
+if #delivered > 0 then
+  redis.call('ZREM', at .. ':queue', unpack(delivered))
+  redis.call('HDEL', at .. ':bodies', unpack(delivered))
 end
 local dropped = 0
 for _, id in ipairs(redis.call('ZRANGE', at .. ':parked', 0, -tonumber(ARGV[6]) - 1)) do

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.embedded import EmbeddedServer
 
+Moment = Literal["request", "answer"]
 ORDER: dict[str, Any] = {"body": "Hi", "recipients": ["+14155550001", "+14155550002"]}
 #: A turn is held for 10 s, an import for 15.
 LEASES_SECONDS = 20
@@ -33,14 +34,34 @@ async def ask(api: Hosted | Api, key: str, order: dict[str, Any] = ORDER, **head
     )
 
 
+async def at_once(api: Hosted, times: int) -> list[httpx.Response]:
+    """Send the same request so often at once, over as many connections."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [  # a client with many connections looks through all of them for each request
+            await stack.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=api.client.base_url,
+                    headers=api.client.headers,
+                    trust_env=False,
+                    verify=False,  # noqa: S501
+                )
+            )
+            for _ in range(times // 20)
+        ]
+        asked = [ask(Hosted(api.port, clients[i % len(clients)]), "one") for i in range(times)]
+        return list(await asyncio.gather(*asked))
+
+
 async def made(store: Store) -> list[str]:
-    """Return all broadcasts there are."""
-    return [raw.decode() for raw in await store.redis.zrange(store.keys.plain("bcs"), 0, -1)]
+    """Return all broadcasts there are, but for imports that died."""
+    found = [raw.decode() for raw in await store.redis.zrange(store.keys.plain("bcs"), 0, -1)]
+    states = [await store.redis.hget(store.keys.broadcast(name), "state") for name in found]
+    return [name for name, state in zip(found, states, strict=True) if state != b"failed"]
 
 
 async def test_two_hundred_at_once_make_one_broadcast(store: Store) -> None:
     async with hosting(store) as api:
-        answers = await asyncio.gather(*(ask(api, "one") for _ in range(200)))
+        answers = await at_once(api, 200)
         done = [answer for answer in answers if answer.status_code == 202]
         assert len(await made(store)) == 1
         assert done
@@ -107,7 +128,13 @@ async def tapped(store: Store, server: EmbeddedServer, key: str) -> AsyncIterato
         yield api, tap
 
 
-POINTS = {
+def deadly(api: Api, mark: bytes, on: Moment) -> Strike:
+    """Return what kills the process before such a request leaves, or once it is answered, unseen by it."""
+    at: Literal["before", "after"] = "before" if on == "request" else "after"
+    return Strike(mark, on, at, lambda: api.process.send_signal(signal.SIGKILL), lose=True)
+
+
+POINTS: dict[str, tuple[bytes, Moment]] = {
     "reserved": (script_mark("reserve"), "answer"),
     "before the list is whole": (script_mark("seal"), "request"),
     "the list is whole": (script_mark("seal"), "answer"),
@@ -141,8 +168,7 @@ async def test_a_process_killed_before_it_answers(
     key = await key_for(store)
     mark, on = POINTS[point]
     async with tapped(store, redis_server, key) as (api, tap):
-        at = "before" if on == "request" else "after"
-        tap.arm(Strike(mark, on, at, lambda: api.process.send_signal(signal.SIGKILL), lose=True))  # type: ignore[arg-type]
+        tap.arm(deadly(api, mark, on))
         with pytest.raises(httpx.TransportError):
             await ask(api, "one")
         assert api.process.wait(10) == -signal.SIGKILL
@@ -159,3 +185,26 @@ async def test_a_process_killed_before_it_answers(
         assert await made(store) == [answer.json()["id"]]
         assert (answer.json()["state"], answer.json()["total"]) == ("running", 2)
         assert (await ask(api, "one")).content == answer.content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ["request", "answer"])
+async def test_a_process_killed_while_a_draft_gets_a_part(
+    store: Store, redis_server: EmbeddedServer, on: Moment
+) -> None:
+    key = await key_for(store)
+    part = {"recipients": [f"+1415555{i:04d}" for i in range(1000)]}
+    async with tapped(store, redis_server, key) as (api, tap):
+        draft = (await ask(api, "draft", {"body": "Hi", "draft": True})).headers["location"]
+        tap.arm(deadly(api, script_mark("extend"), on))
+        with pytest.raises(httpx.TransportError):
+            await api.client.post(f"{draft}/recipients", json=part, headers={"Idempotency-Key": "part"})
+        assert api.process.wait(10) == -signal.SIGKILL
+    async with hosting(store, key=key) as api:
+        before = (await api.client.get(draft)).json()["total"]
+        assert before == (0 if on == "request" else 1000)
+        await lapse(store)
+        again = await api.client.post(f"{draft}/recipients", json=part, headers={"Idempotency-Key": "part"})
+        assert (again.status_code, again.json()["recipients"], again.json()["total"]) == (200, 1000, 1000)
+        shown = (await api.client.get(draft)).json()
+        assert (shown["total"], shown["counts"]["queued"]) == (1000, 1000)
