@@ -54,7 +54,7 @@ def at_hand(
     """
     settings = settings_from(env_file)
     if settings.api_url is None:
-        return with_store(env_file, here)
+        return _beside_redis(settings, here)
     from broadcaster.cli.over_api import api  # noqa: PLC0415 - most need no HTTP client
 
     with api(settings) as client:
@@ -76,6 +76,10 @@ def with_store(env_file: Path | None, work: Callable[[Store], Awaitable[_T]]) ->
     """
     settings = settings_from(env_file)
     redis_is_here(settings)
+    return _beside_redis(settings, work)
+
+
+def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) -> _T:
     _log_beside_output()
 
     async def run(url: str) -> _T:

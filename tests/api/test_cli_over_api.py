@@ -117,40 +117,45 @@ def test_every_export_is_the_same(here: Desk, there: Desk, apart: Apart, how: st
         told = there.json(*command, "--format", how, "-o", "out")
         assert (told["file"], told["format"]) == ("out", how)
         assert count in (None, told["exported"])
-        assert (there.folder / "out").read_text(newline="") == shown[1]
+        assert (there.folder / "out").read_bytes().decode() == shown[1]
     assert there.call("audit", "export", "--format", how)[0] == 0
 
 
-def acted(desk: Desk, other: Desk, apart: Apart, form: list[str]) -> list[tuple[int, str, str]]:
-    """Steer a broadcast, its failures, senders and everything from one desk; say what that was answered."""
+def acted(desk: Desk, other: Desk, apart: Apart) -> list[tuple[int, str, str]]:
+    """Steer a broadcast, its failures, senders and everything from one desk; say what that was answered.
+
+    Every other answer is asked for in JSON.
+    """
     bid = draft(other)["id"]
     failed = apart.ended([0, 30003, 30003, 21211, 9])
     letter = other.json("dead-letters", "list", "--broadcast", failed)[0]["id"]
     done = [
-        desk.call(*command, *form)
-        for command in (
-            *(["broadcasts", verb, bid] for verb in ("start", "start", "pause", "resume", "resume")),
-            ["broadcasts", "pause", bid, "--reason", "typo"],
-            *(["broadcasts", verb, bid] for verb in ("delete", "cancel", "cancel", "resume", "watch")),
-            *(["broadcasts", verb, bid] for verb in ("delete", "delete")),
-            ["dead-letters", "discard", letter],
-            ["dead-letters", "discard", letter],
-            ["dead-letters", "replay", "--broadcast", failed, "--code", "30003"],
-            ["dead-letters", "replay", "--broadcast", failed],
-            ["broadcasts", "retry", failed, "--code", "9"],
-            ["broadcasts", "retry", failed, "--code", "9", "--even-unknown"],
-            ["broadcasts", "retry", failed],
-            ["broadcasts", "cancel", failed],
-            ["senders", "set", "54321", "--rate", "100/min"],
-            ["senders", "pause", "54321", "--reason", "quota"],
-            ["senders", "resume", "54321"],
-            ["opt-outs", "add", "+14155559100", "+14155559101", "--sender", "54321"],
-            ["opt-outs", "add", "+14155559100", "--sender", "54321"],
-            ["opt-outs", "remove", "+14155559100", "+14155559101", "+14155559102", "--sender", "54321"],
-            ["pause", "--reason", "wrong list"],
-            ["pause", "--reason", "another"],
-            ["resume"],
-            ["resume"],
+        desk.call(*command, *(["--json"] if number % 2 else []))
+        for number, command in enumerate(
+            (
+                *(["broadcasts", verb, bid] for verb in ("start", "start", "pause", "resume", "resume")),
+                ["broadcasts", "pause", bid, "--reason", "typo"],
+                *(["broadcasts", verb, bid] for verb in ("delete", "cancel", "cancel", "resume", "watch")),
+                *(["broadcasts", verb, bid] for verb in ("delete", "delete")),
+                ["dead-letters", "discard", letter],
+                ["dead-letters", "discard", letter],
+                ["dead-letters", "replay", "--broadcast", failed, "--code", "30003"],
+                ["dead-letters", "replay", "--broadcast", failed],
+                ["broadcasts", "retry", failed, "--code", "9"],
+                ["broadcasts", "retry", failed, "--code", "9", "--even-unknown"],
+                ["broadcasts", "retry", failed],
+                ["broadcasts", "cancel", failed],
+                ["senders", "set", "54321", "--rate", "100/min"],
+                ["senders", "pause", "54321", "--reason", "quota"],
+                ["senders", "resume", "54321"],
+                ["opt-outs", "add", "+14155559100", "+14155559101", "--sender", "54321"],
+                ["opt-outs", "add", "+14155559100", "--sender", "54321"],
+                ["opt-outs", "remove", "+14155559100", "+14155559101", "+14155559102", "--sender", "54321"],
+                ["pause", "--reason", "wrong list"],
+                ["pause", "--reason", "another"],
+                ["resume"],
+                ["resume"],
+            )
         )
     ]
 
@@ -160,11 +165,8 @@ def acted(desk: Desk, other: Desk, apart: Apart, form: list[str]) -> list[tuple[
     return [(code, plain(out), plain(err)) for code, out, err in done]
 
 
-@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
-def test_everything_that_steers_answers_the_same(
-    here: Desk, there: Desk, apart: Apart, form: list[str]
-) -> None:
-    local, remote = acted(here, there, apart, form), acted(there, there, apart, form)
+def test_everything_that_steers_answers_the_same(here: Desk, there: Desk, apart: Apart) -> None:
+    local, remote = acted(here, there, apart), acted(there, there, apart)
     for one, other in zip(local, remote, strict=True):
         assert one == other
     assert {code for code, *_ in local} == {0, 1, 2, 4}
