@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -100,6 +99,7 @@ class Making:
                 read_pool=self._pool,
                 idempotency_key=self.key,
                 rejects=StoredRejects() if order.skips_faults else None,
+                opt_outs=self.parts.opt_outs,
             )
         return await self._made(done.broadcast)
 
@@ -169,8 +169,3 @@ def _refused(error: ListRefusedError, pointer: str) -> Problem:
         'take the good ones with "on_invalid": "skip".'
     )
     return Problem("invalid", detail, errors=errors, more={"faults": error.total, "rows": error.rows})
-
-
-def listed_as(filename: str) -> str:
-    """Return what to call an uploaded list: its file's name, if the client told it."""
-    return filename or f"recipients of {time.strftime('%Y-%m-%d')}"

@@ -154,7 +154,9 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
     async def work(nonce: str) -> Response:
         with told_in_fields("/recipients" if kind == JSON else ""):
             actor, print_ = caller_of(request).actor, fingerprint(request, body)
-            told = await drafts.extend(parts.store, actor, broadcast, read, name=nonce, asked=print_)
+            told = await drafts.extend(
+                parts.store, actor, broadcast, read, name=nonce, asked=print_, opt_outs=parts.opt_outs
+            )
         return json_response(told)
 
     return await once(request, work, required=True, payload=body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
 from pyroaring import BitMap64
 
 from broadcaster.domain.addresses import AddressError, Channel, channel_of, digits_of, parse_address
@@ -66,12 +67,13 @@ class Seen:
         """Return the digits of one channel's addresses."""
         return self._sms if channel is Channel.SMS else self._whatsapp
 
-    def dumps(self) -> tuple[bytes, bytes]:
+    def dumped(self) -> bytes:
         """Return its own addresses, those of `before` left out, for `add`."""
-        return self._sms.serialize(), self._whatsapp.serialize()
+        return msgspec.msgpack.encode((self._sms.serialize(), self._whatsapp.serialize()))
 
-    def add(self, sms: bytes, whatsapp: bytes) -> None:
-        """Add what `dumps` gave."""
+    def add(self, dumped: bytes) -> None:
+        """Add what `dumped` gave."""
+        sms, whatsapp = msgspec.msgpack.decode(dumped, type=tuple[bytes, bytes])
         self._sms |= BitMap64.deserialize(sms)
         self._whatsapp |= BitMap64.deserialize(whatsapp)
 

@@ -130,7 +130,7 @@ class Part:
             name,
             asked,
             answer,
-            msgspec.msgpack.encode(self._seen.dumps()),
+            self._seen.dumped(),
             packed(self._batches),
             packed(blocks),
             self._rejects.count if self._rejects else 0,
@@ -177,8 +177,7 @@ class SeenParts:
             fresh = [hashlib.sha256(raw).digest() for raw in raws]
             at = 0
         for raw, digest in list(zip(raws, fresh, strict=True))[len(digests) - at :]:
-            sms, whatsapp = msgspec.msgpack.decode(raw, type=tuple[bytes, bytes])
-            seen.add(sms, whatsapp)
+            seen.add(raw)
             digests.append(digest)
         self._known[key] = (digests, seen)
         while len(self._known) > _DRAFTS_KEPT:

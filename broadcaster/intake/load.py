@@ -12,6 +12,7 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -35,6 +36,7 @@ SEAL_TRIES: Final = 3
 CLASS_OF: Final = {Priority.URGENT: "u", Priority.NORMAL: "n", Priority.BULK: "b"}
 #: Rows that are written in one step, with which Redis is busy for three or four milliseconds.
 ROWS_AT_ONCE: Final = 4000
+_REMOVED_AT_ONCE: Final = 500
 #: What is kept of a list beside its batches.
 LIST_PARTS: Final = (":rejects", ":seen", ":chunks")
 
@@ -91,11 +93,19 @@ class Laid(NamedTuple):
     records: bytes
 
 
-def lay(broadcast: str, serial: int, batches: Sequence[Laid]) -> Call[str]:
-    """Write batches of an import and their entries in the person index; 'ok' or what forbids it."""
+def lay(
+    broadcast: str, serial: int, batches: Sequence[Laid], entries: Sequence[str | bytes] | None = None
+) -> Call[str]:
+    """Write batches of an import and their `entries` in the person index; 'ok' or what forbids it."""
     written = [part for b in batches for part in (b.batch, pack_batch(b.recipients), b.records)]
-    entries = grouped(serial, [(b.place, b.recipients.to) for b in batches])
+    if entries is None:
+        entries = entries_of(serial, batches)
     return Call("lay", (broadcast, serial, packed(written), packed(entries)), text)
+
+
+def entries_of(serial: int, batches: Sequence[Laid]) -> list[str | bytes]:
+    """Return the entries of batches in the person index, by bucket."""
+    return grouped(serial, [(b.place, b.recipients.to) for b in batches])
 
 
 def states_of(rows: BatchRows) -> dict[int, int]:
@@ -137,6 +147,7 @@ class Loader:
     _renewed: float = 0.0
     _lanes: dict[str, int] = field(init=False, default_factory=dict)
     _shares: dict[str, list[int]] = field(init=False, default_factory=dict)
+    _buckets: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._lanes = {lane: i for i, lane in enumerate(self.spec.senders)}
@@ -170,7 +181,9 @@ class Loader:
         if self._pending:
             if not self._serial:
                 self._serial = int(await self.store.redis.hget(keys.broadcast(self.broadcast), "serial") or 0)
-            verdict = await self.store.run(lay(self.broadcast, self._serial, self._pending))
+            entries = entries_of(self._serial, self._pending)
+            self._buckets.update(str(name) for name in entries[::2])
+            verdict = await self.store.run(lay(self.broadcast, self._serial, self._pending, entries))
             if verdict != "ok":
                 raise ImportLostError(f"The import was ended: it is {verdict}. Send the list again.")
             self._pending, self._pending_rows = [], 0
@@ -229,6 +242,21 @@ class Loader:
         """Recipients written so far."""
         return sum(self.counts.values())
 
+    async def remove(self) -> None:
+        """Remove what was written, which is known here: no key is looked for. The import must be ended."""
+        store, keys, bid = self.store, self.store.keys, self.broadcast
+        serial = await store.redis.hget(keys.broadcast(bid), "serial")
+        if serial is not None:
+            await forget(store, [int(serial)], self._buckets)
+        if self._buckets:
+            for lane, count in self._batches.items():
+                names = (f"{self._lanes[lane]}.{number}" for number in range(count))
+                while some := list(islice(names, _REMOVED_AT_ONCE)):
+                    await store.redis.unlink(
+                        *(key(bid, name) for name in some for key in (keys.batch, keys.ledger))
+                    )
+        await _remove_rest(store, bid)
+
 
 async def remove_data(store: Store, broadcast: str) -> int:
     """Remove the batches and ledgers of a failed import, and who was in them; answers how many keys went."""
@@ -239,8 +267,11 @@ async def remove_data(store: Store, broadcast: str) -> int:
     for kind in ("bat", "led", "flow", "hist"):
         async for key in store.redis.scan_iter(f"{store.keys.prefix}{kind}:{broadcast}:*", count=2000):
             removed += await store.redis.unlink(key)
-    removed += await store.redis.unlink(
-        *(store.keys.broadcast(broadcast, part) for part in (":lanes", ":run", *LIST_PARTS))
-    )
+    return removed + await _remove_rest(store, broadcast)
+
+
+async def _remove_rest(store: Store, broadcast: str) -> int:
+    names = (store.keys.broadcast(broadcast, part) for part in (":lanes", ":run", *LIST_PARTS))
+    removed: int = await store.redis.unlink(*names)
     await store.redis.srem(store.keys.plain("importing"), broadcast)  # last: until then it is found again
     return removed

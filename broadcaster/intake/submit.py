@@ -136,14 +136,16 @@ async def submit(
     *,
     rejects: RejectsFile | StoredRejects | None = None,
     faults: FaultList | None = None,
+    opt_outs: OptOuts | None = None,
     progress: Callable[[Summary], None] | None = None,
     confirm: Callable[[Summary], Awaitable[bool]] | None = None,
 ) -> Submitted:
     """Load the list; it ends as `draft`, or `scheduled` where a time is named. Starting it is another step.
 
-    The same idempotency key with the same list and content returns the broadcast that is there. `confirm` is
-    asked once all is loaded and checked. Raises `SubmissionError`, a `ListError`, `ContentError`,
-    `NotConfirmedError` or a `StoreError`; nothing stays queued then.
+    The same idempotency key with the same list and content returns the broadcast that is there. `opt_outs`
+    are those that this process keeps, if it does; they are made current. `confirm` is asked once all is
+    loaded and checked. Raises `SubmissionError`, a `ListError`, `ContentError`, `NotConfirmedError` or a
+    `StoreError`; nothing stays queued then.
     """
     now = time.time()
     check(submission, now)
@@ -156,9 +158,9 @@ async def submit(
     if reservation.verdict == "known":
         return await _same(reservation, reader, submission)
     broadcast = reservation.broadcast
+    loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
     try:
-        loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
-        opt_outs = OptOuts()
+        opt_outs = OptOuts() if opt_outs is None else opt_outs
         await opt_outs.refresh(store)
         preparation = Preparation(
             reader,
@@ -177,7 +179,7 @@ async def submit(
         facts = {"rejected": str(rejected)} if rejected else {}
         await loader.seal(fingerprint=submission.fingerprint(digest), facts=facts)
     except BaseException as error:
-        await _give_up(store, broadcast, error)
+        await _give_up(loader, error)
         say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)
@@ -262,7 +264,8 @@ async def _renewing(loader: Loader, awaitable: Awaitable[_T]) -> _T:
     return task.result()
 
 
-async def _give_up(store: Store, broadcast: str, error: BaseException) -> None:
+async def _give_up(loader: Loader, error: BaseException) -> None:
+    store, broadcast = loader.store, loader.broadcast
     reason = (
         "not confirmed"
         if isinstance(error, NotConfirmedError)
@@ -273,7 +276,7 @@ async def _give_up(store: Store, broadcast: str, error: BaseException) -> None:
         if verdict not in ("ok", "failed", "gone"):  # sealed without our knowing: it may be sending already
             error.add_note(f"(the list is whole all the same, as broadcast {broadcast}, which is {verdict})")
             return
-        await remove_data(store, broadcast)
+        await loader.remove()
         # Nobody was told its id, so nobody asks what became of it.
         keys = store.keys
         await store.redis.zrem(keys.plain("bcs"), broadcast)

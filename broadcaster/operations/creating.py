@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.rejects import StoredRejects
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.submit import Submission, Submitted
+    from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
@@ -30,6 +31,7 @@ async def create(
     read_pool: PoolReader,
     idempotency_key: str = "",
     rejects: StoredRejects | None = None,
+    opt_outs: OptOuts | None = None,
 ) -> Submitted:
     """Take a list and begin to send to it, unless it is a draft or has its time.
 
@@ -38,7 +40,7 @@ async def create(
     """
     lanes = await order.lanes(settings, store, read_pool, reader.channels)
     submission = order.submission(lanes, idempotency_key)
-    done = await submit(store, reader, submission, rejects=rejects)
+    done = await submit(store, reader, submission, rejects=rejects, opt_outs=opt_outs)
     await begin(store, actor, submission, done, draft=order.draft)
     return done
 

@@ -12,7 +12,6 @@ from broadcaster.intake.extend import OpenDraft, Part, SeenParts, known_part, re
 from broadcaster.intake.load import Loader
 from broadcaster.intake.refusals import KeyTakenError
 from broadcaster.intake.submit import Submitted, check, check_memory, reserved
-from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.operations.creating import begin
 from broadcaster.operations.errors import Conflict, NotFound
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.extend import Draft, Extended
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.table import ListReader
+    from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
@@ -77,6 +77,7 @@ async def extend(
     *,
     name: str,
     asked: str,
+    opt_outs: OptOuts,
 ) -> dict[str, Any]:
     """Add a part to a draft, once per `name`; return what it came to.
 
@@ -92,7 +93,6 @@ async def extend(
             return _answer(known, asked, name)
         _check(draft)
         await check_memory(store)
-        opt_outs = OptOuts()
         await opt_outs.refresh(store)
         part = Part(draft, read(_column(draft)), opt_outs, await _seen.read(store, draft))
         await asyncio.to_thread(part.prepare)

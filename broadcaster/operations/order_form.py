@@ -18,7 +18,7 @@ from broadcaster.operations.errors import Fault, Invalid, invalid
 from broadcaster.operations.orders import Order, content_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from broadcaster.settings import Settings
 
@@ -287,8 +287,3 @@ def _option(value: Any) -> str:
 
 def _escaped(part: str) -> str:
     return part.replace("~", "~0").replace("/", "~1")
-
-
-def said_of(form: OrderForm) -> Mapping[str, Any]:
-    """Return the form in JSON's types as it was given, the list left out: for comparing and for the audit."""
-    return form.model_dump(by_alias=True, exclude_unset=True, exclude={"recipients"})

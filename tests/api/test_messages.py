@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving import Api, serving, whole
+from hosting import hosting
+from serving import Api, whole
 
 from broadcaster.domain.message_ids import sid_like
 from broadcaster.lanes.control import pause_account, resume_account
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import type_of_wait
+    from deployment import Deployment
 
     from broadcaster.store.connection import Store
 
-ADA, BOB, EVE = "+14155550100", "+14155550101", "+14155550102"
+ADA, BOB, CAM, DAN, EVE, FAY = (f"+1415555010{number}" for number in range(6))
 
 
 async def shown(api: Api, message: str) -> dict[str, Any]:
@@ -26,58 +28,62 @@ async def shown(api: Api, message: str) -> dict[str, Any]:
     return answer.json()  # type: ignore[no-any-return]
 
 
-async def test_a_message_is_sent_once_and_found_by_every_name(
-    tmp_path: Path, wait_until: type_of_wait
-) -> None:
+async def test_on_the_whole_path(tmp_path: Path, wait_until: type_of_wait) -> None:
     async with whole(tmp_path) as (run, api):
-        body = {"to": ADA, "body": "The river rises.", "reference": "alert-17"}
-        key = {"Idempotency-Key": "alert-17"}
-        answer = await api.client.post("/v1/messages", json=body, headers=key)
-        assert answer.status_code == 202, answer.text
-        (message,) = answer.json()["messages"]
-        assert (message["to"], message["state"], message["reference"]) == (ADA, "queued", "alert-17")
-        assert answer.headers["location"] == f"/v1/messages/{message['id']}"
-        again = await api.client.post("/v1/messages", json=body, headers=key)
-        assert (again.json(), again.headers["idempotent-replayed"]) == (answer.json(), "true")
-        other = await api.client.post("/v1/messages", json={**body, "body": "Else"}, headers=key)
-        assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
-
-        async def accepted() -> dict[str, Any] | None:
-            now = await shown(api, message["id"])
-            return now if now["state"] == "accepted" else None
-
-        now = await wait_until(accepted)
-        assert (now["history"][-1]["sid"], now["attempts"]) == (now["sid"], 1)
-        assert await run.simulator.accepted() == {ADA: 1}
-        assert (await shown(api, now["sid"]))["id"] == message["id"]
-        assert (await shown(api, sid_like(message["id"])))["id"] == message["id"]
-        for written in (ADA, ADA.removeprefix("+"), f" {ADA[1:]}"):
-            found = (await api.client.get("/v1/messages", params={"to": written})).json()
-            assert [entry["id"] for entry in found["data"]] == [message["id"]]
-        assert (await api.client.get("/v1/messages/SM" + "0" * 32)).status_code == 404
+        await _is_sent_once_and_found_by_every_name(run, api, wait_until)
+        await _each_gets_their_own_text_and_the_opted_out_none(run, api)
+        await _one_that_has_not_left_can_be_stopped(run, api, wait_until)
+        assert await run.simulator.accepted() == dict.fromkeys((ADA, BOB, CAM, FAY), 1)
 
 
-async def test_several_get_their_own_text_and_the_opted_out_none(tmp_path: Path) -> None:
-    async with whole(tmp_path) as (run, api):
-        await run.store.run(opt_out([EVE], "test"))
-        to = [{"to": ADA, "variables": {"name": "Ada"}, "reference": "a"}, {"to": BOB}, EVE, ADA]
-        answer = await api.client.post("/v1/messages", json={"to": to, "body": "Hi {{ name or 'you' }}"})
-        assert answer.status_code == 202, answer.text
-        messages = answer.json()["messages"]
-        assert [(m["to"], m["state"]) for m in messages] == [
-            (ADA, "queued"),
-            (BOB, "queued"),
-            (EVE, "skipped"),
-            (ADA, "skipped"),
-        ]
-        bid = messages[0]["id"].split(".")[0]
-        await run.settled(bid, timeout=20)
-        sent = {m["to"]: m["body"] for m in await run.simulator.lines("accepted")}
-        assert sent == {ADA: "Hi Ada", BOB: "Hi you"}
+async def _is_sent_once_and_found_by_every_name(run: Deployment, api: Api, wait_until: type_of_wait) -> None:
+    body = {"to": ADA, "body": "The river rises.", "reference": "alert-17"}
+    key = {"Idempotency-Key": "alert-17"}
+    answer = await api.client.post("/v1/messages", json=body, headers=key)
+    assert answer.status_code == 202, answer.text
+    (message,) = answer.json()["messages"]
+    assert (message["to"], message["state"], message["reference"]) == (ADA, "queued", "alert-17")
+    assert answer.headers["location"] == f"/v1/messages/{message['id']}"
+    again = await api.client.post("/v1/messages", json=body, headers=key)
+    assert (again.json(), again.headers["idempotent-replayed"]) == (answer.json(), "true")
+    other = await api.client.post("/v1/messages", json={**body, "body": "Else"}, headers=key)
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+
+    async def accepted() -> dict[str, Any] | None:
+        now = await shown(api, message["id"])
+        return now if now["state"] == "accepted" else None
+
+    now = await wait_until(accepted)
+    assert (now["history"][-1]["sid"], now["attempts"]) == (now["sid"], 1)
+    assert await run.simulator.accepted() == {ADA: 1}
+    assert (await shown(api, now["sid"]))["id"] == message["id"]
+    assert (await shown(api, sid_like(message["id"])))["id"] == message["id"]
+    for written in (ADA, ADA.removeprefix("+"), f" {ADA[1:]}"):
+        found = (await api.client.get("/v1/messages", params={"to": written})).json()
+        assert [entry["id"] for entry in found["data"]] == [message["id"]]
+    assert (await api.client.get("/v1/messages/SM" + "0" * 32)).status_code == 404
+
+
+async def _each_gets_their_own_text_and_the_opted_out_none(run: Deployment, api: Api) -> None:
+    await run.store.run(opt_out([EVE], "test"))
+    to = [{"to": BOB, "variables": {"name": "Ada"}, "reference": "a"}, {"to": CAM}, EVE, BOB]
+    answer = await api.client.post("/v1/messages", json={"to": to, "body": "Hi {{ name or 'you' }}"})
+    assert answer.status_code == 202, answer.text
+    messages = answer.json()["messages"]
+    assert [(m["to"], m["state"]) for m in messages] == [
+        (BOB, "queued"),
+        (CAM, "queued"),
+        (EVE, "skipped"),
+        (BOB, "skipped"),
+    ]
+    bid = messages[0]["id"].split(".")[0]
+    await run.settled(bid, timeout=20)
+    sent = {m["to"]: m["body"] for m in await run.simulator.lines("accepted") if m["to"] != ADA}
+    assert sent == {BOB: "Hi Ada", CAM: "Hi you"}
 
 
 async def test_what_is_wrong_is_said_with_its_place(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
 
         async def faults(**body: Any) -> list[tuple[str, str]]:
             answer = await api.client.post("/v1/messages", json=body)
@@ -104,21 +110,19 @@ async def test_what_is_wrong_is_said_with_its_place(store: Store) -> None:
         assert "no JSON" in nothing.json()["errors"][0]["detail"]
 
 
-async def test_one_that_has_not_left_can_be_stopped(tmp_path: Path, wait_until: type_of_wait) -> None:
-    async with whole(tmp_path) as (run, api):
-        await run.store.run(pause_account("the test"))
-        answer = await api.client.post("/v1/messages", json={"to": [ADA, BOB], "body": "x"})
-        ada, bob = (m["id"] for m in answer.json()["messages"])
-        for _ in range(2):  # twice is once
-            stopped = await api.client.post(f"/v1/messages/{ada}/cancel")
-            assert (stopped.status_code, stopped.json()["state"]) == (200, "skipped")
-        await run.store.run(resume_account())
+async def _one_that_has_not_left_can_be_stopped(run: Deployment, api: Api, wait_until: type_of_wait) -> None:
+    await run.store.run(pause_account("the test"))
+    answer = await api.client.post("/v1/messages", json={"to": [DAN, FAY], "body": "x"})
+    dan, fay = (m["id"] for m in answer.json()["messages"])
+    for _ in range(2):  # twice is once
+        stopped = await api.client.post(f"/v1/messages/{dan}/cancel")
+        assert (stopped.status_code, stopped.json()["state"]) == (200, "skipped")
+    await run.store.run(resume_account())
 
-        async def left() -> bool:
-            return str((await shown(api, bob))["state"]) == "accepted"
+    async def left() -> bool:
+        return str((await shown(api, fay))["state"]) == "accepted"
 
-        await wait_until(left)
-        late = await api.client.post(f"/v1/messages/{bob}/cancel")
-        assert (late.status_code, late.json()["state"]) == (409, "accepted")
-        assert await run.simulator.accepted() == {BOB: 1}
-        assert (await api.client.post("/v1/messages/nothing/cancel")).status_code == 404
+    await wait_until(left)
+    late = await api.client.post(f"/v1/messages/{fay}/cancel")
+    assert (late.status_code, late.json()["state"]) == (409, "accepted")
+    assert (await api.client.post("/v1/messages/nothing/cancel")).status_code == 404

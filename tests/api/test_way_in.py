@@ -6,7 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from serving import TESTER, Api, bearer, key_for, serving
+from hosting import Hosted, hosting
+from serving import TESTER, bearer, key_for
 
 from broadcaster.operations import keys
 
@@ -24,8 +25,8 @@ def is_problem(answer: httpx.Response, status: int, slug: str) -> None:
     assert answer.json()["detail"]
 
 
-async def raw(api: Api, data: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rsplit(":", 1)[1]))
+async def raw(api: Hosted, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(data)
     answer = await asyncio.wait_for(reader.read(), 20)
     writer.close()
@@ -33,7 +34,7 @@ async def raw(api: Api, data: bytes) -> bytes:
 
 
 async def test_what_it_lets_in(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
         assert (await api.client.get("/healthz")).json() == {"status": "ok"}
         assert (await api.client.get("/readyz", headers={"Authorization": ""})).status_code == 200
         assert b"broadcaster_build_info" in (await api.client.get("/metrics")).content
@@ -62,7 +63,7 @@ async def test_what_it_lets_in(store: Store) -> None:
 
 
 async def test_a_keys_pace_is_kept_over_all_its_requests(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
         slow = await key_for(store, rate=5)
         began = time.monotonic()
         answers = await asyncio.gather(*(api.client.get("/nowhere", headers=bearer(slow)) for _ in range(20)))
@@ -78,7 +79,7 @@ async def test_a_keys_pace_is_kept_over_all_its_requests(store: Store) -> None:
 
 
 async def test_headers_and_bodies_have_bounds(store: Store) -> None:
-    async with serving(store) as api:
+    async with hosting(store) as api:
         many = b"".join(b"X-%d: %s\r\n" % (i, b"a" * 1000) for i in range(40))
         answer = await raw(api, b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
         assert answer.startswith(b"HTTP/1.1 431 ")
