@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from broadcaster.client.asking import Asking
+from broadcaster.client.broadcasts import new_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 class EventCalls(Asking):
     """What can be done with event endpoints.
 
-    Making one, testing one and a new secret are asked once only: after `NotReached` look what became of it.
+    A test and a new secret are asked for once only: after `NotReached` look what became of it.
     """
 
     def event_endpoints(self) -> Iterator[dict[str, Any]]:
@@ -26,11 +27,12 @@ class EventCalls(Asking):
         return self.one(dict, "GET", _at(endpoint))
 
     def create_event_endpoint(
-        self, url: str, types: Sequence[str], *, description: str = ""
+        self, url: str, types: Sequence[str], *, description: str = "", idempotency_key: str | None = None
     ) -> dict[str, Any]:
         """Make an endpoint; return it with its `secret`, which is shown this once."""
         body = {"url": url, "types": list(types), "description": description}
-        return self.one(dict, "POST", "/v1/event-endpoints", json=body)
+        key = idempotency_key or new_key()
+        return self.one(dict, "POST", "/v1/event-endpoints", json=body, idempotency_key=key)
 
     def test_event_endpoint(self, endpoint: str) -> dict[str, Any]:
         """Send an event of type `endpoint.test` now, once; return how that went."""
