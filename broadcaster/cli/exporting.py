@@ -13,6 +13,7 @@ import click
 
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.output import print_json, say
+from broadcaster.client.errors import ClientError
 from broadcaster.reporting.exports import Format, as_text, list_columns, write_messages
 
 if TYPE_CHECKING:
@@ -97,9 +98,13 @@ def save(
     first = next(pieces, b"")  # what is refused leaves no file
     decoder, lines = codecs.getincrementaldecoder("utf-8")(), Lines()
     with _opened(output) as file:
-        for piece in chain((first,), pieces):
-            lines.add(piece)
-            file.write(decoder.decode(piece))
+        try:
+            for piece in chain((first,), pieces):
+                lines.add(piece)
+                file.write(decoder.decode(piece))
+        except ClientError as error:
+            error.add_note(f"({output or 'the output'} has only what came before that)")
+            raise
     _tell(lines.rows(chosen), noun, chosen, output, as_json=as_json)
 
 

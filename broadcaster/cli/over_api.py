@@ -6,6 +6,7 @@ import contextlib
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.client import ApiError, Client, ClientError, NotReached
@@ -62,6 +63,10 @@ def api(settings: Settings) -> Iterator[Client]:
             "BROADCASTER_API_KEY (or BROADCASTER_API_KEY_FILE) is not set: BROADCASTER_API_URL needs a key "
             "of that API, which `broadcaster keys create` makes where its Redis is."
         )
+    if "@" in urlsplit(settings.api_url or "").netloc:
+        raise SettingsError(
+            "BROADCASTER_API_URL holds a user or password: BROADCASTER_API_KEY says who asks."
+        )
     try:
         client = Client(settings.api_url or "", settings.api_key.get_secret_value())
     except ValueError as error:
@@ -70,7 +75,10 @@ def api(settings: Settings) -> Iterator[Client]:
         try:
             yield client
         except ClientError as error:
-            raise explained(error, settings.api_url or "") from None
+            failed = explained(error, settings.api_url or "")
+            for note in getattr(error, "__notes__", ()):
+                failed.add_note(note)
+            raise failed from None
 
 
 def explained(error: ClientError, url: str) -> Exception:
@@ -79,9 +87,8 @@ def explained(error: ClientError, url: str) -> Exception:
         case NotReached(nothing_sent=True):
             return InputError(f"the API at {url} can't be reached: {error}. Check BROADCASTER_API_URL")
         case NotReached():
-            return CommandFailedError(
-                f"no answer came from the API at {url}: {error}. What was asked may have been done"
-            )
+            done = ". What was asked may have been done" if error.may_be_done else ""
+            return CommandFailedError(f"the API at {url} gave no whole answer: {error}{done}")
         case ApiError():
             return _problem(error, url)
     return InputError(f"{error}. Check BROADCASTER_API_URL")

@@ -96,9 +96,13 @@ class _Sending:
             if error.nothing_sent or not key:
                 raise
             raise CommandFailedError(
-                f"no answer came from the API at {options.settings.api_url}: {error}. The list may have been "
-                f"taken: send it again with --idempotency-key {key}, and it is taken once"
+                f"the API at {options.settings.api_url} gave no whole answer: {error}. The list may have "
+                f"been taken: send it again with --idempotency-key {key}, and it is taken once"
             ) from None
+        except KeyboardInterrupt:
+            if key:
+                say(f"Sent again with --idempotency-key {key} the list is taken once, whatever became of it.")
+            raise
         except ApiError as error:
             raise (_refused(error, self._stream.name) or error) from None
         finally:

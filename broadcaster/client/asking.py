@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import time
@@ -85,34 +86,39 @@ class Asking:
         *,
         idempotency_key: str | None = None,
         rewind: Callable[[], bool] | None = None,
+        streamed: bool = False,
         **request: Any,
     ) -> httpx.Response:
         """Return a good answer. Raises `ClientError`.
 
-        `rewind` makes the body ready to be sent once more; False: it can't be.
+        `rewind` makes the body ready to be sent once more; False: it can't be. A `streamed` answer is read
+        and closed by whoever asked.
         """
         headers = {} if idempotency_key is None else {"Idempotency-Key": quoted(idempotency_key)}
         repeatable = method in _REPEATABLE or idempotency_key is not None
         waited, tries, lost = 0.0, 0, False
         while True:
-            after: float | None = None
+            built = self._http.build_request(method, path, headers=headers, **request)
+            most, after = self._patience, None
             try:
-                answer = self._http.request(method, path, headers=headers, **request)
-            except httpx.TransportError as error:
-                unsent = isinstance(error, _UNSENT)
-                failed: ApiError | NotReached = NotReached(
-                    f"{error or type(error).__name__}", nothing_sent=unsent and not lost, key=idempotency_key
-                )
-                again = repeatable or unsent
-                most = min(self._patience, _RESTART_SECONDS) if unsent and not lost else self._patience
-                lost = lost or not unsent
-            else:
+                answer = self._http.send(built, stream=streamed)
                 if answer.is_success or (lost and method == "DELETE" and answer.status_code == _GONE):
                     return answer  # deleted by the request whose answer was lost
-                failed, most = error_of(answer), self._patience
-                again = failed.status in _PASSING or failed.kind == _IN_PROGRESS
-                again = again and (repeatable or failed.status == 429)  # noqa: PLR2004 - nothing was done then
-                after = failed.retry_after_seconds
+                answer.read()
+            except httpx.TransportError as error:
+                nobody = _not_reached(error, method, idempotency_key, lost=lost)
+                failed: ApiError | NotReached = nobody
+                again = repeatable or isinstance(error, _UNSENT)
+                if nobody.nothing_sent:
+                    most = min(most, _RESTART_SECONDS)
+                lost = lost or not nobody.nothing_sent
+                if isinstance(error, httpx.TimeoutException):
+                    waited += built.extensions["timeout"]["read"] or 0.0
+            else:
+                failed = problem = error_of(answer)
+                again = problem.status in _PASSING or problem.kind == _IN_PROGRESS
+                again = again and (repeatable or problem.status == 429)  # noqa: PLR2004 - nothing was done then
+                after = problem.retry_after_seconds
             wait = after or min(5.0, 0.2 * 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             if not again or waited + wait > most or not (rewind is None or rewind()):
                 raise failed
@@ -121,15 +127,11 @@ class Asking:
 
     def stream(self, path: str, **parameters: Any) -> Iterator[bytes]:
         """Yield an answer's bytes as they come. Raises `ClientError`, `NotReached` also half way."""
-        try:
-            with self._http.stream("GET", path, params=parameters) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise error_of(answer)
+        with contextlib.closing(self.ask("GET", path, params=parameters, streamed=True)) as answer:
+            try:
                 yield from answer.iter_bytes()
-        except httpx.TransportError as error:
-            unsent = isinstance(error, _UNSENT)
-            raise NotReached(f"{error or type(error).__name__}", nothing_sent=unsent) from None
+            except httpx.TransportError as error:
+                raise _not_reached(error, "GET", None) from None
 
     def page(self, path: str, of: Callable[[dict[str, Any]], Any], **parameters: Any) -> Page[Any]:
         """Return one page; `cursor` and `limit` are parameters like others."""
@@ -148,6 +150,15 @@ class Asking:
             if page.next is None:
                 return
             cursor = {"cursor": page.next}
+
+
+def _not_reached(
+    error: httpx.TransportError, method: str, key: str | None, *, lost: bool = False
+) -> NotReached:
+    """Return what to say of no answer; `lost`: the answer to the same request had been lost before."""
+    unsent = isinstance(error, _UNSENT) and not lost
+    told = str(error) or type(error).__name__
+    return NotReached(told, nothing_sent=unsent, may_be_done=not unsent and method != "GET", key=key)
 
 
 def quoted(key: str) -> str:

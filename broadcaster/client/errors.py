@@ -16,14 +16,17 @@ class ClientError(Exception):
 
 
 class NotReached(ClientError):  # noqa: N818 - reads as what it says
-    """No answer came. Unless `nothing_sent`, it may have been done: ask again with the same Idempotency-Key.
+    """No answer came, or not all of it. Where it `may_be_done`, ask again with the same Idempotency-Key.
 
-    `key` is the Idempotency-Key it carried, None where it carried none.
+    `nothing_sent`: nobody was there to be asked. `key` is the Idempotency-Key, None where none was sent.
     """
 
-    def __init__(self, message: str, *, nothing_sent: bool = False, key: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, nothing_sent: bool = False, may_be_done: bool = True, key: str | None = None
+    ) -> None:
         super().__init__(message)
         self.nothing_sent = nothing_sent
+        self.may_be_done = may_be_done
         self.key = key
 
 

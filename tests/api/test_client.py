@@ -292,8 +292,11 @@ async def test_other_servers_are_not_taken_for_the_api() -> None:
         await asyncio.to_thread(client.pause_everything)
     assert nobody.value.nothing_sent
     assert 1 < sum(waits[1:]) <= 4
-    with Client(url, "bc_live_x") as client, pytest.raises(NotReached):
-        await asyncio.to_thread(lambda: list(client.export_audit()))
+    half = answer("200 OK", b"id,at", "X-More: to come").replace(b"Length: 5", b"Length: 50")
+    async with answering(busy, half) as url:
+        with Client(url, "bc_live_x", wait=waits.append) as client, pytest.raises(NotReached) as broken:
+            await asyncio.to_thread(lambda: list(client.export_audit()))
+    assert (broken.value.nothing_sent, broken.value.may_be_done) == (False, False)
 
 
 def test_importing_it_brings_nothing_but_httpx() -> None:
