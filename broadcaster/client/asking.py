@@ -105,7 +105,7 @@ class Asking:
                 if answer.is_success or (lost and method == "DELETE" and answer.status_code == _GONE):
                     return answer  # deleted by the request whose answer was lost
                 answer.read()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 nobody = _not_reached(error, method, idempotency_key, lost=lost)
                 failed: ApiError | NotReached = nobody
                 again = repeatable or isinstance(error, _UNSENT)
@@ -130,7 +130,7 @@ class Asking:
         with contextlib.closing(self.ask("GET", path, params=parameters, streamed=True)) as answer:
             try:
                 yield from answer.iter_bytes()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise _not_reached(error, "GET", None) from None
 
     def page(self, path: str, of: Callable[[dict[str, Any]], Any], **parameters: Any) -> Page[Any]:
@@ -153,7 +153,7 @@ class Asking:
 
 
 def _not_reached(
-    error: httpx.TransportError, method: str, key: str | None, *, lost: bool = False
+    error: httpx.RequestError, method: str, key: str | None, *, lost: bool = False
 ) -> NotReached:
     """Return what to say of no answer; `lost`: the answer to the same request had been lost before."""
     unsent = isinstance(error, _UNSENT) and not lost
