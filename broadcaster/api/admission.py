@@ -55,9 +55,9 @@ class Caller:
 
 @dataclass(slots=True)
 class _Round:
-    """Requests that share a round trip: how many of each key, and who waits for the answer."""
+    """Requests that share a round trip: how many show which secret of each key, and who waits for it."""
 
-    wanted: dict[str, int] = field(default_factory=dict)
+    wanted: dict[str, dict[str, int]] = field(default_factory=dict, repr=False)
     done: asyncio.Future[None] | None = None
     answers: dict[str, list[int]] = field(default_factory=dict)
 
@@ -78,7 +78,7 @@ class Admission:
         if parts is None:
             raise unauthorized("No key was shown." if not shown else "This is no key of ours.")
         name, secret = parts
-        round_ = self._join(name)
+        round_ = self._join(name, secret)
         if round_.done is not None:
             await asyncio.shield(round_.done)
         key = self._keys.get(name, _NOBODY)
@@ -105,11 +105,12 @@ class Admission:
         answer[0] -= 1
         return Caller(key, address, left + answer[0], max(0.0, 1 - (left + answer[0]) / key.rate))
 
-    def _join(self, name: str) -> _Round:
+    def _join(self, name: str, secret: str) -> _Round:
         if self._next is None:
             self._next = _Round(done=asyncio.get_running_loop().create_future())
         round_ = self._next
-        round_.wanted[name] = round_.wanted.get(name, 0) + 1
+        shown = round_.wanted.setdefault(name, {})
+        shown[secret] = shown.get(secret, 0) + 1
         if self._running is None:
             self._running = asyncio.ensure_future(self._serve())
         return round_
@@ -137,7 +138,9 @@ class Admission:
         for _ in range(3):
             known = [name for name in round_.wanted if name in self._keys]
             epoch, answers = await self._store.run(
-                admit([(name, round_.wanted[name], self._keys[name].rate) for name in known])
+                admit(
+                    [(name, self._good(name, round_.wanted[name]), self._keys[name].rate) for name in known]
+                )
             )
             fresh = dict(zip(known, answers, strict=True))
             round_.answers = {**round_.answers, **fresh}
@@ -145,6 +148,10 @@ class Admission:
                 return
             # the keys first, then a look whether they were still the same: never an old key under a new epoch
             self._keys, self._epoch = await read_keys(self._store), epoch
+
+    def _good(self, name: str, shown: dict[str, int]) -> int:
+        """Return how many show the key's own secret: whoever knows only its id spends nothing of its pace."""
+        return sum(count for secret, count in shown.items() if self._keys[name].opened_by(secret))
 
 
 def admit(wanted: list[tuple[str, int, float]]) -> Call[tuple[str, list[list[int]]]]:

@@ -87,10 +87,17 @@ class _Application(FastAPI):
 
     serves_messages = True
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Return all that a request passes through."""
-        whole = super().build_middleware_stack()
-        return Express(whole, partial(_WayIn, service=self)) if self.serves_messages else whole
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._front = Express(super().__call__, partial(_WayIn, service=self))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if self.serves_messages:
+            scope["app"] = self
+            await self._front(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _WayIn:

@@ -167,7 +167,7 @@ def _values(body: bytes) -> list[Any]:
     try:
         given = msgspec.json.decode(body)
         values = _read_list(body).recipients
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(Fault(f"not valid JSON: {error}")) from None
     unknown = given.keys() - {"recipients"}
     faults = [Fault("there is no such field", f"/{name}") for name in sorted(unknown)]

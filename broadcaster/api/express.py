@@ -18,6 +18,7 @@ from broadcaster.api.faults import problem_of
 from broadcaster.api.message_shapes import MessageRequest
 from broadcaster.api.messages import send as send_messages
 from broadcaster.api.parts import caller_of
+from broadcaster.api.problems import Problem
 from broadcaster.domain.api_keys import Scope
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ async def _serve(scope: Connection, receive: Receive, send: Send) -> None:
 
 async def _answer(request: Request) -> Response:
     caller_of(request).need(Scope.MESSAGES_WRITE)
-    raw = await request.body()
+    raw = await _whole(request.receive)
+    request._body = raw  # noqa: SLF001 - where it would keep it itself, after an async generator for each request
     try:
         body = _read(raw)
     except ValidationError as error:
@@ -74,12 +76,27 @@ async def _answer(request: Request) -> Response:
     return answer
 
 
+async def _whole(receive: Receive) -> bytes:
+    """Return a request's body. Raises `Problem` where its client is gone."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        return body
+    parts = []
+    while message["type"] == "http.request":
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+    raise Problem("bad-request", "The connection ended before the body was whole.")
+
+
 def _told(error: ValidationError, raw: bytes) -> RequestValidationError:
     """Return the error that the framework would have raised."""
     found = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors(include_url=False)]
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         body = None
     return RequestValidationError(found, body=body)
 

@@ -200,7 +200,7 @@ def key_of(request: Request) -> str | None:
 
 def fingerprint(request: Request, payload: bytes) -> str:
     """Return what makes another request the same: method, path, and the body, as JSON where it is that."""
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):  # a form, or a list
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a form, or a list
         payload = msgspec.json.encode(msgspec.json.decode(payload), order="deterministic")
     head = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     return hashlib.sha256(head + payload).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -29,7 +29,7 @@ _KIND: Final = "twilio messages"
 #: A list without a number reads at most so many messages for one page; the next page goes on there.
 LOOKED_AT_MOST: Final = 20_000
 _SENT: Final = frozenset({State.SENT, State.DELIVERED, State.READ, State.UNDELIVERED})
-_DAY: Final = timedelta(days=1)
+_DAY_SECONDS: Final = 86_400
 
 
 class Listing(BaseModel):
@@ -62,12 +62,12 @@ class Filters:
         since = until = None
         if asked.sent:
             day = _moment("DateSent", asked.sent)
-            since, until = day.timestamp(), (day + _DAY).timestamp()
+            since, until = day.timestamp(), day.timestamp() + _DAY_SECONDS
         if asked.after:
             since = max(since or 0, _moment("DateSent>", asked.after).timestamp())
         if asked.before:
-            end = _moment("DateSent<", asked.before)
-            bound = (end + _DAY if len(asked.before) <= len("2026-11-21") else end).timestamp()
+            bound = _moment("DateSent<", asked.before).timestamp()  # seconds go beyond the last day there is
+            bound += _DAY_SECONDS if len(asked.before) <= len("2026-11-21") else 0
             until = bound if until is None else min(until, bound)
         return cls(asked.to or None, asked.from_ or None, since, until)
 

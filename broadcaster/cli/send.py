@@ -14,9 +14,9 @@ from broadcaster.cli.options import env_file_option, json_option, parse_duration
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
 from broadcaster.domain.senders import parse_rate
-from broadcaster.operations.orders import Order
 
 if TYPE_CHECKING:
+    from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
 
 _LONGEST_KEY: Final = 255
@@ -57,6 +57,8 @@ class SendOptions:
     @property
     def order(self) -> Order:
         """What is asked for, but the list."""
+        from broadcaster.operations.orders import Order  # noqa: PLC0415 - most commands never need it
+
         return Order(
             name=self.name,
             content=self.content,

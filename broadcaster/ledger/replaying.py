@@ -199,7 +199,9 @@ async def letters_named(
     for name in names:
         message, _, attempt = name.partition("@")
         parts = message.split(".")
-        if len(parts) != _ID_PARTS or not all(part.isdigit() for part in (*parts[1:], attempt or "0")):
+        if len(parts) != _ID_PARTS or not all(
+            part.isascii() and part.isdigit() for part in (*parts[1:], attempt or "0")
+        ):
             unknown.append(name)
             continue
         rows = wanted.setdefault((parts[0], f"{parts[1]}.{parts[2]}"), {})

@@ -212,7 +212,7 @@ def read_form(raw: bytes, settings: Settings, *, late: bool = False) -> OrderFor
     """
     try:
         given = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(Fault(f"not valid JSON: {error}")) from None
     if not isinstance(given, dict):
         raise Invalid(Fault("must be a JSON object"))

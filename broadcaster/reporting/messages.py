@@ -136,7 +136,7 @@ async def find_number(
 async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attempt]] | None:
     """Read one message by its id, and its attempts, oldest first; None if there is no such."""
     parts = name.split(".")
-    if len(parts) != _ID_PARTS or not all(part.isdigit() for part in parts[1:]):
+    if len(parts) != _ID_PARTS or not all(part.isascii() and part.isdigit() for part in parts[1:]):
         return None
     broadcast, batch, index = parts[0], f"{parts[1]}.{parts[2]}", int(parts[3])
     lanes = await store.redis.lrange(store.keys.broadcast(broadcast, ":lanes"), 0, -1)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from hosting import Hosted, hosting
 from serving import TESTER, bearer, key_for
 
@@ -92,3 +93,58 @@ async def test_headers_and_bodies_have_bounds(store: Store) -> None:
         )
         assert large.startswith(b"HTTP/1.1 413 ")
         assert b"application/problem+json" in large
+
+
+async def test_who_knows_only_a_keys_id_spends_none_of_its_pace(store: Store) -> None:
+    async with hosting(store) as api:
+        slow = await key_for(store, rate=2)
+        forged = bearer(slow[:-43] + "x" * 43)
+        refused = await asyncio.gather(*(api.client.get("/nowhere", headers=forged) for _ in range(20)))
+        assert {answer.status_code for answer in refused} == {401}
+        for _ in range(2):
+            assert (await api.client.get("/nowhere", headers=bearer(slow))).status_code == 404
+
+
+async def test_what_a_body_says_it_is_lifts_no_bound(store: Store) -> None:
+    async with hosting(store) as api:
+        large = b"x" * (17 * 1024 * 1024)
+        for headers in (
+            [("Content-Type", "multipart/form-data; boundary=x")],
+            [("Content-Type", "application/json"), ("Content-Type", "multipart/form-data; boundary=x")],
+        ):
+            for path in ("/v1/messages", "/v1/opt-outs", "/v1/broadcasts/0123456789abcd/recipients"):
+                answer = await api.client.post(path, content=large, headers=headers)
+                is_problem(answer, 413, "too-large")
+        twice = [("Content-Type", "application/json"), ("Content-Type", "multipart/form-data; boundary=x")]
+        is_problem(await api.client.post("/v1/broadcasts", content=large, headers=twice), 413, "too-large")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"to":"+14155550100","body":"\xff"}',
+        b"[" * 200_000,
+        b'{"to":"+14155550100","body":"x","variables":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}",
+    ],
+)
+async def test_bytes_that_no_json_has_are_the_callers_fault(store: Store, body: bytes) -> None:
+    async with hosting(store) as api:
+        for path in ("/v1/messages", "/v1/broadcasts", "/v1/broadcasts/0123456789abcd/recipients"):
+            for more in ({"Idempotency-Key": "k"}, {}):
+                headers = {"Content-Type": "application/json", **more}
+                answer = await api.client.post(path, content=body, headers=headers)
+                assert answer.status_code in (400, 422), answer.text
+
+
+async def test_odd_names_and_headers_are_the_callers_fault(store: Store) -> None:
+    async with hosting(store, twilio_account_sid="AC" + "0" * 32, twilio_auth_token="x" * 32) as api:
+        odd = "0123456789abcd.0.0.²"
+        is_problem(await api.client.get(f"/v1/messages/{odd}"), 404, "not-found")
+        answer = await api.client.post("/v1/dead-letters/discard", json={"messages": [odd]})
+        assert answer.status_code < 500, answer.text
+        listed = f"/2010-04-01/Accounts/AC{'0' * 32}/Messages.json"
+        for name in ("DateSent", "DateSent<", "DateSent>"):
+            found = await api.client.get(listed, params={name: "9999-12-31"})
+            assert (found.status_code, found.json()["messages"]) == (200, [])
+        shown = await api.client.get(listed, headers=[(b"Authorization", b"Basic \xff\xff")])
+        assert (shown.status_code, shown.json()["code"]) == (401, 20003)

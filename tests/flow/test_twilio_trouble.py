@@ -92,13 +92,14 @@ async def test_a_limit_that_changes_is_found_within_seconds(
         while await run.store.redis.zcard(run.store.keys.plain("workers")) < workers:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         await run.until(lambda c: c.get(State.ACCEPTED, 0) > 0, bid)
-        for limit in limits:
+        for number, limit in enumerate(limits):
             await run.simulator.configure(concurrency_limit=limit)
             begun, found = len(await slots(run)), float("inf")
             while found == float("inf"):
                 await asyncio.sleep(0.3)
                 part = (await slots(run))[begun:]
-                assert len(part) <= 100, f"{limit} is not found: {part[::5]}"
+                # the first is no change: three workers start one after the other
+                assert len(part) <= (130 if number else 200), f"{limit}: {part[::5]}"
                 found = seconds_to(part, limit)
             seen = len(part)
             await asyncio.sleep(stays)  # the time it has to stay there
@@ -119,9 +120,13 @@ async def slots(run: Deployment) -> list[dict[str, Any]]:
 
 
 def seconds_to(part: list[dict[str, Any]], limit: int) -> float:
-    """Return after how many seconds a whole one had 90 to 110 % of the limit in flight on average."""
-    for at in range(len(part) - 9):
-        if 0.9 * limit <= mean(slot["inside"] for slot in part[at : at + 10]) <= 1.1 * limit:
+    """Return after how many seconds each of three had 90 to 110 % of the limit in flight on average.
+
+    One is not enough: while Twilio refuses what is too much, it has its limit in flight whatever we do.
+    """
+    for at in range(len(part) - 29):
+        means = [mean(slot["inside"] for slot in part[at + 10 * i : at + 10 * i + 10]) for i in range(3)]
+        if all(0.9 * limit <= found <= 1.1 * limit for found in means):
             return at / 10
     return float("inf")
 
