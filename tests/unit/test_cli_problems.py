@@ -38,9 +38,9 @@ def problem(status: int, slug: str, detail: str, after: float | None = None, **m
             "there is no broadcast 1abc: `broadcaster broadcasts list` shows them",
         ),
         (
-            problem(404, "", "here answers 404 without saying why"),
+            problem(404, "", "it answers 404, no more"),
             2,
-            f"there is no such thing at {URL}: here answers 404 without saying why. Check BROADCASTER_API_URL",
+            f"there is no such thing at {URL}: it answers 404, no more. Check BROADCASTER_API_URL",
         ),
         (
             problem(409, "conflict", "broadcast 1abc is canceled, so it can't be resumed.", state="canceled"),
