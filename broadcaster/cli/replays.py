@@ -76,13 +76,13 @@ def replay_over_api(
     What is counted before the question is what there is then; the API says what became of it.
     """
     wanted.check()
-    if even_unknown or asks(yes=yes):
+    told = even_unknown or asks(yes=yes)
+    if told:
         codes = count_first(client, wanted)
         doubtful = sum(count for code, count in codes.items() if may_have_been_sent(code))
-        if even_unknown:
-            _warn(0, doubtful)
-        else:
+        if not even_unknown:
             codes = {code: count for code, count in codes.items() if not may_have_been_sent(code)}
+        _warn(*((0, doubtful) if even_unknown else (doubtful, 0)))
         if count := sum(codes.values()):
             ask(f"Send {plural(count)} again{_with(codes)}?", yes=yes)
     if verb == "retried":
@@ -91,7 +91,8 @@ def replay_over_api(
         done = client.replay(even_unknown=even_unknown, **wanted.form())
     for broadcast, verdict in done["refused"].items():
         say(refusal(broadcast, verdict))
-    _warn(done["may_have_been_sent"], 0)
+    if not told:
+        _warn(done["may_have_been_sent"], 0)
     _late(done["already_sent"])
     if done[verb] and _waits_for_worker(client, wanted):
         say("No worker is running. Start one with: broadcaster worker")
