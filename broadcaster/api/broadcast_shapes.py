@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.parts import guarded
 from broadcaster.api.problems import MEDIA_TYPE, PROBLEMS
-from broadcaster.operations.order_form import INLINE_MOST, OrderForm
+from broadcaster.operations.order_bounds import INLINE_MOST
+from broadcaster.operations.order_form import OrderForm
 
 if TYPE_CHECKING:
     from broadcaster.domain.api_keys import Scope

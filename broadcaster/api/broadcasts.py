@@ -34,7 +34,7 @@ from broadcaster.intake.reader import ListOptions, read_list
 from broadcaster.intake.sources import ListSource
 from broadcaster.operations import drafts
 from broadcaster.operations.errors import Fault, Invalid
-from broadcaster.operations.order_form import INLINE_MOST
+from broadcaster.operations.order_bounds import INLINE_MOST
 
 if TYPE_CHECKING:
     from typing import BinaryIO

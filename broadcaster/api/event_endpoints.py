@@ -53,9 +53,9 @@ async def list_(request: Request) -> Any:
 )
 async def create(request: Request, asked: NewEndpoint) -> Any:
     """Make an endpoint; it is told of what happens from now on. Its secret is shown this once."""
+    parts = parts_of(request)
 
     async def work(nonce: str) -> Response:
-        parts = parts_of(request)
         view, secret = await acts.create(
             parts.store,
             caller_of(request).actor,

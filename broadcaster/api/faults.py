@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("api")
 
+#: Errors of a request's shape that are told; there may be as many as it has bytes.
+ERRORS_TOLD = 100
 #: What can't be taken as it was asked for.
 _UNFIT = (
     *(ListError, SubmissionError, ContentError, AddressError),
@@ -105,7 +107,7 @@ def _refused_list(error: ListRefusedError) -> Problem:
 
 def _validation(error: RequestValidationError) -> Problem:
     errors: list[dict[str, Any]] = []
-    for found in error.errors():
+    for found in error.errors()[:ERRORS_TOLD]:
         detail = found["msg"].removeprefix("Value error, ")
         if found["type"] == "json_invalid":
             detail = f"this is no JSON: {found.get('ctx', {}).get('error', detail)}"

@@ -37,7 +37,9 @@ TWILIO_PREFIX: Final = "/2010-04-01/"
 COMMON_PATH: Final = "/v1/messages"
 #: Where a list may be uploaded.
 UPLOAD_PATH: Final = "/v1/broadcasts"
-_JSON_BYTES: Final = 16 * 1024 * 1024
+_BODY_BYTES: Final = 1024 * 1024
+#: Of what may hold up to 10,000 recipients.
+_LIST_BYTES: Final = 16 * 1024 * 1024
 
 
 class Gate:
@@ -134,20 +136,20 @@ def shaped(problem: Problem, path: str) -> Response:
 
 
 class BoundedBody:
-    """ASGI middleware: a body of at most `most` bytes; uploads are streamed and count for themselves."""
+    """ASGI middleware: a body has its bound; uploads are streamed and count for themselves."""
 
-    def __init__(self, app: ASGIApp, most: int = _JSON_BYTES) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or is_upload(scope):
             await self._app(scope, receive, send)
             return
+        most = _LIST_BYTES if scope["path"].startswith(UPLOAD_PATH) else _BODY_BYTES
         told = dict(scope["headers"]).get(b"content-length", b"0")
-        if told.isdigit() and int(told) > self._most:
-            await shaped(self._problem(), scope["path"])(scope, receive, send)
+        if told.isdigit() and int(told) > most:
+            await shaped(_too_large(most), scope["path"])(scope, receive, send)
             return
         taken = 0
 
@@ -155,14 +157,15 @@ class BoundedBody:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._most:  # FastAPI lets only its own exceptions out of reading a body
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._problem().detail)
+            if taken > most:  # FastAPI lets only its own exceptions out of reading a body
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(most).detail)
             return message
 
         await self._app(scope, receiving, send)
 
-    def _problem(self) -> Problem:
-        return Problem("too-large", f"This takes {self._most:,} bytes at most; larger lists go as multipart.")
+
+def _too_large(most: int) -> Problem:
+    return Problem("too-large", f"This takes {most:,} bytes at most; larger lists go as multipart.")
 
 
 def is_upload(scope: Scope) -> bool:

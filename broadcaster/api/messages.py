@@ -120,13 +120,10 @@ async def find(
     kind = f"messages {address}"
     after = begin(request, kind, cursor)
     found: list[dict[str, Any]] = []
-    passed = after is None
-    async for view in find_number(parts.store, None, address):
-        if passed:
-            if len(found) == limit:
-                return page(request, response, kind, found, found[-1]["id"])
-            found.append(view.summary())
-        passed = passed or view.id == after
+    async for view in find_number(parts.store, None, address, after=after or ""):
+        if len(found) == limit:
+            return page(request, response, kind, found, found[-1]["id"])
+        found.append(view.summary())
     return page(request, response, kind, found, None)
 
 

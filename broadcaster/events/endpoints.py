@@ -168,16 +168,22 @@ def rotated(endpoint: Endpoint, now: float) -> Endpoint:
     )
 
 
-def id_of(endpoint: Endpoint, nonce: str) -> str:
-    """Return the id of what is asked for with a nonce: the same whenever it is asked for."""
+async def create(store: Store, endpoint: Endpoint, nonce: str = "") -> tuple[str, Endpoint]:
+    """Store a new endpoint; returns its id and what is there, "" if there are `ENDPOINTS_MOST` already.
+
+    With the same nonce it is made once; another one with that nonce is another. Raises `StoreError`.
+    """
+    endpoint_id = "ep_" + (_asked(endpoint, nonce) if nonce else secrets.token_hex(8))
+    verdict = await store.run(_write(endpoint_id, endpoint, b""))
+    if verdict == "changed" and (there := await read_endpoint(store, endpoint_id)) is not None:
+        return endpoint_id, there
+    return (endpoint_id if verdict == "ok" else ""), endpoint
+
+
+def _asked(endpoint: Endpoint, nonce: str) -> str:
+    """Return what is the same whenever the same is asked for with this nonce."""
     asked = msgspec.json.encode([nonce, endpoint.url, endpoint.types, endpoint.description])
-    return "ep_" + hashlib.sha256(asked).hexdigest()[:16]
-
-
-async def create(store: Store, endpoint: Endpoint, endpoint_id: str = "") -> str:
-    """Store a new endpoint; returns its id, "" if there are `ENDPOINTS_MOST` already. Raises `StoreError`."""
-    endpoint_id = endpoint_id or "ep_" + secrets.token_hex(8)
-    return endpoint_id if await store.run(_write(endpoint_id, endpoint, b"")) == "ok" else ""
+    return hashlib.sha256(asked).hexdigest()[:16]
 
 
 async def change(

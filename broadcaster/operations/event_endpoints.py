@@ -88,9 +88,9 @@ async def create(
     description: str = "",
     nonce: str = "",
 ) -> tuple[EndpointView, str]:
-    """Make an endpoint; also return its secret. Raises `Invalid`, or `Conflict` if there are too many.
+    """Make an endpoint, once with the same nonce; also return its secret.
 
-    With a `nonce` the one that was made for the same before is returned as it is, if it is still there.
+    Raises `Invalid`, or `Conflict` if there are too many.
     """
     try:
         made = new_endpoint(
@@ -103,14 +103,12 @@ async def create(
         )
     except EndpointError as error:
         raise Invalid(Fault(f"{error.field}: {error}", pointer=f"/{error.field}")) from None
-    known = endpoints.id_of(made, nonce) if nonce else ""
-    if known and (before := await read_endpoint(store, known)) is not None:
-        return EndpointView(known, before, await read_place(store, known)), before.secret
-    name = await endpoints.create(store, made, known)
+    name, there = await endpoints.create(store, made, nonce)
     if not name:
         raise Conflict(f"there are {ENDPOINTS_MOST} endpoints, which is the most there may be: delete one")
-    await audit.record(store, actor, "event_endpoint.create", name, new=_audited(made))
-    return EndpointView(name, made, Place()), made.secret
+    if there is made:
+        await audit.record(store, actor, "event_endpoint.create", name, new=_audited(made))
+    return EndpointView(name, there, Place()), there.secret
 
 
 async def list_(store: Store) -> list[EndpointView]:

@@ -15,6 +15,7 @@ from broadcaster.domain.content import Content
 from broadcaster.domain.senders import NoSenderError, choose_senders, parse_rate, parse_sender
 from broadcaster.domain.times import TimeError, parse_duration, parse_moment
 from broadcaster.operations.errors import Fault, Invalid, invalid
+from broadcaster.operations.order_bounds import FAULTS_TOLD, INLINE_MOST, too_long
 from broadcaster.operations.orders import Order, content_faults
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from broadcaster.settings import Settings
 
-INLINE_MOST: Final = 10_000
 UNNAMED: Final = "unnamed"
 #: What a name is of: no character that could move a terminal's cursor.
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -52,7 +52,8 @@ class OrderForm(BaseModel):
         None
     )
     content_variables: Annotated[
-        dict[str, _Value] | None, Field(description="The template's variables; they may hold `{{ column }}`.")
+        Annotated[dict[str, _Value], Field(max_length=100)] | None,
+        Field(description="The template's variables; they may hold `{{ column }}`."),
     ] = None
     media_urls: Annotated[list[str], Field(max_length=10)] = Field(default_factory=list)
     recipients: Annotated[
@@ -105,7 +106,9 @@ class OrderForm(BaseModel):
     ] = None
     options: Annotated[
         dict[str, _Value | bool],
-        Field(description="Further parameters of Twilio's Create Message, by their names there."),
+        Field(
+            max_length=100, description="Further parameters of Twilio's Create Message, by their names there."
+        ),
     ] = Field(default_factory=dict)
 
     @property
@@ -216,6 +219,7 @@ def read_form(raw: bytes, settings: Settings, *, late: bool = False) -> OrderFor
         raise Invalid(Fault(f"not valid JSON: {error}")) from None
     if not isinstance(given, dict):
         raise Invalid(Fault("must be a JSON object"))
+    invalid(too_long(given))
     faults: list[Fault] = []
     unread: frozenset[str] = frozenset()
     try:
@@ -236,8 +240,9 @@ def _shape_faults(error: ValidationError) -> Iterable[Fault]:
         pointer = "".join(f"/{_escaped(str(part))}" for part in place)
         text = "there is no such field" if found["type"] == "extra_forbidden" else found["msg"]
         told[pointer] = f"{told[pointer]}; or: {text}" if pointer in told else text
-    outer = {pointer for pointer in told for other in told if other.startswith(f"{pointer}/")}
-    return [Fault(text, pointer) for pointer, text in told.items() if pointer not in outer]
+    outer = {pointer[:end] for pointer in told for end in range(len(pointer)) if pointer[end] == "/"}
+    shown = [Fault(text, pointer) for pointer, text in told.items() if pointer not in outer]
+    return shown[:FAULTS_TOLD]
 
 
 def _is_choice(part: str | int) -> bool:

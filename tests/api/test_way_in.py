@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hosting import Hosted, hosting
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from conftest import type_of_wait
 
     from broadcaster.store.connection import Store
+
+ADA = "+14155550100"
 
 
 def is_problem(answer: httpx.Response, status: int, slug: str) -> None:
@@ -173,3 +175,21 @@ async def test_a_client_that_breaks_off_is_no_fault_of_ours(store: Store, wait_u
                 writer.close()
                 await wait_until(lambda known=before: len(told) > known)
         assert [(entry["event"], entry["status"]) for entry in told] == [("request", 400)] * 3
+
+
+async def test_a_request_with_a_fault_in_every_byte_is_refused_soon(store: Store) -> None:
+    many: dict[str, Any] = {str(number): [] for number in range(60_000)}
+    async with hosting(store) as api:
+        for path, body in (
+            ("/v1/broadcasts", many),
+            ("/v1/broadcasts", {"body": "x", "recipients": [ADA], "options": many}),
+            ("/v1/broadcasts", {"body": "x", "recipients": [ADA], "content_variables": many}),
+            ("/v1/broadcasts", {"body": "x", "recipients": [ADA] * 10_001}),
+            ("/v1/messages", {"body": "x", "to": ADA, "options": many}),
+            ("/v1/opt-outs", many),
+        ):
+            refused = await api.client.post(path, json=body)
+            is_problem(refused, 422, "invalid")
+            assert 1 <= len(refused.json()["errors"]) <= 100
+        large = {"address": ADA, "source": "x" * 1024 * 1024}
+        is_problem(await api.client.post("/v1/opt-outs", json=large), 413, "too-large")
