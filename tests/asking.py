@@ -29,7 +29,7 @@ URL = "https://hooks.example.com/in"
 async def asking(store: Store, *kinds: str, url: str = URL) -> tuple[str, str]:
     """Make an endpoint that asks for these kinds, all without; return its id and secret."""
     made = new_endpoint(url, kinds or KINDS, time.time(), allow_http=True, allow_private=True)
-    return await endpoints.create(store, made), made.secret
+    return (await endpoints.create(store, made))[0], made.secret
 
 
 async def told(store: Store) -> list[Change]:
