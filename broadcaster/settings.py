@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     """A Redis 7.0 or later: redis://, rediss://, unix://, redis+sentinel://…/SERVICE; else the embedded."""
 
     api_url: Url = None
-    """The API that the command line talks to."""
+    """The API that the command line talks to; goes before REDIS_URL wherever a command can go over it."""
     api_key: SecretStr | None = None
     """The key that the command line shows to it."""
     api_host: str = "127.0.0.1"

@@ -109,7 +109,7 @@ async def _read_upload(upload: Upload, request: Request, parts: Parts, mine: Tur
             return mine.kept.response()
         form = await making.read(spec, inline=False)
         with told_in_fields(""):
-            options = ListOptions(to_column=form.to_column)
+            options = ListOptions(to_column=form.to_column, delimiter=form.delimiter)
             reader = await in_thread(lambda: read_list(_source(pipe, name), options))
         response = await making.answer(form, BoundedRows(reader, parts.settings.api_upload_rows), name)
         return await mine.keep(response, _asked(request, spec, await in_thread(reader.digest)))

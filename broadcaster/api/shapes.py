@@ -72,6 +72,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
+    "schedule_at": None,
     "started_at": 1795276805,
     "finished_at": None,
 }
@@ -92,13 +93,14 @@ class Broadcast(BaseModel):
     counts: dict[str, int] = Field(description="Recipients by state; they add up to `total`.")
     codes: list[CodeCount]
     senders: list[str]
-    waits_for: dict[str, str] = Field(description="What each sender waits for, for people.")
+    waits_for: dict[str, str] = Field(description="What each sender with work left waits for, for people.")
     in_doubt: Doubt | None
     retried: int
     rejected: int = Field(description="Faulty rows that were left out.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
+    schedule_at: int | None = Field(description="When it is to start, if a time was named.")
     started_at: int | None
     finished_at: int | None
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from broadcaster.cli.connect import with_store
-from broadcaster.cli.exporting import export_rows, output_options
+from broadcaster.cli.connect import at_hand
+from broadcaster.cli.exporting import export_rows, output_options, save
 from broadcaster.cli.options import env_file_option, json_option
-from broadcaster.cli.output import print_json, print_table, when
+from broadcaster.cli.output import PAGE, print_json, print_table, when
 from broadcaster.operations import audit as entries
 from broadcaster.operations.actor import at_the_shell
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
+    from broadcaster.client import Client
     from broadcaster.store.connection import Store
 
 
@@ -33,21 +34,26 @@ def audit() -> None:
 @env_file_option
 def list_(what: str | None, limit: int, *, as_json: bool, env_file: Path | None) -> None:
     """List changes, the newest first."""
-    found = with_store(env_file, lambda store: entries.page(store, limit=limit, what=what or ""))
+
+    async def here(store: Store) -> list[dict[str, Any]]:
+        return [entry.summary() for entry in await entries.page(store, limit=limit, what=what or "")]
+
+    def there(client: Client) -> list[dict[str, Any]]:
+        found = client.audit(what=what, limit=min(limit, PAGE))
+        return [entry.raw for entry in islice(found, limit)]
+
+    found = at_hand(env_file, here, there)
     if as_json:
-        print_json([entry.summary() for entry in found])
+        print_json(found)
         return
     print_table(
         ("when", "who", "where", "what", "target", "old", "new"),
         [
             (
-                when(entry.at),
-                entry.who,
-                entry.where,
-                entry.what,
-                entry.target,
-                _short(entry.old),
-                _short(entry.new),
+                when(entry["at"]),
+                *(entry[name] for name in ("who", "where", "what", "target")),
+                _short(entry["old"]),
+                _short(entry["new"]),
             )
             for entry in found
         ],
@@ -66,7 +72,10 @@ def export(how: str | None, output: Path | None, *, as_json: bool, env_file: Pat
         rows = (entry.summary() async for entry in entries.newest_first(store))
         await export_rows(rows, entries.COLUMNS, "entry", how=how, output=output, as_json=as_json)
 
-    with_store(env_file, work)
+    def there(client: Client) -> None:
+        save(client.export_audit, "entry", how=how, output=output, as_json=as_json)
+
+    at_hand(env_file, work, there)
 
 
 def _short(value: Any) -> str:

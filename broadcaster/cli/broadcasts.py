@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broadcaster.cli.connect import with_home, with_store
-from broadcaster.cli.exporting import export, output_options
+from broadcaster.cli.connect import at_hand, told, with_home
+from broadcaster.cli.exporting import export, output_options, save
 from broadcaster.cli.home import live_workers
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import print_json, print_table, say, when
-from broadcaster.cli.replays import ask, even_unknown_option, plural, send_again, tell, yes_option
+from broadcaster.cli.output import PAGE, print_json, print_table, say, when
+from broadcaster.cli.replays import (
+    ask,
+    asks,
+    even_unknown_option,
+    plural,
+    replay_over_api,
+    send_again,
+    tell,
+    yes_option,
+)
 from broadcaster.cli.showing import show_broadcast
+from broadcaster.cli.waiting import unsent, waits_for_worker
 from broadcaster.operations import audit
 from broadcaster.operations import broadcasts as acts
 from broadcaster.operations.actor import at_the_shell
@@ -22,12 +33,20 @@ from broadcaster.reporting.broadcasts import list_broadcasts
 from broadcaster.reporting.exports import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from broadcaster.cli.home import Home
+    from broadcaster.client import Client
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
+
+_ACTS: Final[Mapping[str, Callable[..., Awaitable[BroadcastView]]]] = {
+    "start": acts.start,
+    "pause": acts.pause,
+    "resume": acts.resume,
+    "cancel": acts.cancel,
+}
 
 
 @click.group()
@@ -41,13 +60,23 @@ def broadcasts() -> None:
 @env_file_option
 def list_(limit: int, *, as_json: bool, env_file: Path | None) -> None:
     """List the newest broadcasts, newest first."""
-    views = with_store(env_file, lambda store: list_broadcasts(store, limit=limit))
+
+    async def here(store: Store) -> list[dict[str, Any]]:
+        return [view.summary() for view in await list_broadcasts(store, limit=limit)]
+
+    def there(client: Client) -> list[dict[str, Any]]:
+        return [one.raw for one in islice(client.broadcasts(limit=min(limit, PAGE)), limit)]
+
+    found = at_hand(env_file, here, there)
     if as_json:
-        print_json([view.summary() for view in views])
+        print_json(found)
         return
     print_table(
         ("id", "name", "state", "total", "unsent", "made"),
-        [(v.id, v.name, v.state, v.total, v.unsent, when(v.created_at)) for v in views],
+        [
+            (now["id"], now["name"], now["state"], now["total"], unsent(now), when(now["created_at"]))
+            for now in found
+        ],
         right=(3, 4),
     )
 
@@ -58,7 +87,12 @@ def list_(limit: int, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def show(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
     """Show one broadcast: its states, codes, and what it waits for."""
-    show_broadcast(with_store(env_file, lambda store: acts.existing(store, broadcast)), as_json=as_json)
+    now = at_hand(
+        env_file,
+        lambda store: told(acts.existing(store, broadcast)),
+        lambda client: client.broadcast(broadcast).raw,
+    )
+    show_broadcast(now, as_json=as_json)
 
 
 @broadcasts.command()
@@ -68,7 +102,7 @@ def show(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
 def watch(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
     """Watch a broadcast until it has ended; exit codes as of `send --wait`.
 
-    Without REDIS_URL a worker is started if none runs, as `send` does.
+    Without REDIS_URL a worker is started if none runs, as `send` does; not so over an API.
     """
     return _attend(env_file, broadcast, as_json=as_json)
 
@@ -83,8 +117,8 @@ def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
     Without REDIS_URL a worker is started if none runs, and the command waits, as `send` does.
     """
     settings = settings_from(env_file)
-    if settings.redis_address:
-        _steer(env_file, partial(acts.start, broadcast=broadcast), as_json=as_json)
+    if settings.redis_address or settings.api_url:
+        _steer(env_file, "start", broadcast, as_json=as_json)
         return 0
     settings.credentials()
     return _attend(env_file, broadcast, start_it=True, as_json=as_json)
@@ -97,7 +131,7 @@ def start(broadcast: str, *, as_json: bool, env_file: Path | None) -> int:
 @env_file_option
 def pause(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """Stop a running broadcast, within a second."""
-    _steer(env_file, partial(acts.pause, broadcast=broadcast, reason=reason), as_json=as_json)
+    _steer(env_file, "pause", broadcast, reason, as_json=as_json)
 
 
 @broadcasts.command()
@@ -106,7 +140,7 @@ def pause(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) 
 @env_file_option
 def resume(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
     """Let a paused broadcast go on."""
-    _steer(env_file, partial(acts.resume, broadcast=broadcast), as_json=as_json)
+    _steer(env_file, "resume", broadcast, as_json=as_json)
 
 
 @broadcasts.command()
@@ -116,7 +150,7 @@ def resume(broadcast: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def cancel(broadcast: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """End a broadcast: what has not left is skipped."""
-    _steer(env_file, partial(acts.cancel, broadcast=broadcast, reason=reason), as_json=as_json)
+    _steer(env_file, "cancel", broadcast, reason, as_json=as_json)
 
 
 @broadcasts.command()
@@ -137,10 +171,12 @@ def retry(
 ) -> None:
     """Send again to those who failed: dead letters, undelivered and failed messages."""
     wanted = failures_of(broadcast, codes)
-    found, done = with_store(
-        env_file, lambda store: send_again(store, wanted, even_unknown=even_unknown, yes=yes)
+    count, done = at_hand(
+        env_file,
+        lambda store: send_again(store, wanted, "retried", even_unknown=even_unknown, yes=yes),
+        lambda client: replay_over_api(client, wanted, "retried", even_unknown=even_unknown, yes=yes),
     )
-    tell(found, done, "retried", as_json=as_json)
+    tell(count, done, "retried", as_json=as_json)
 
 
 @broadcasts.command("export")
@@ -158,7 +194,11 @@ def export_(
         await audit.record(store, at_the_shell(), "broadcast.export", broadcast)
         await export(store, whole(store, broadcast), [broadcast], how=how, output=output, as_json=as_json)
 
-    with_store(env_file, work)
+    def there(client: Client) -> None:
+        download = partial(client.export_broadcast, broadcast)
+        save(download, "message", how=how, output=output, as_json=as_json)
+
+    at_hand(env_file, work, there)
 
 
 @broadcasts.command()
@@ -174,7 +214,13 @@ def delete(broadcast: str, *, yes: bool, as_json: bool, env_file: Path | None) -
         ask(f"Delete {view.name!r} with all of {plural(view.total)} for good?", yes=yes)
         await acts.delete(store, at_the_shell(), broadcast)
 
-    with_store(env_file, work)
+    def there(client: Client) -> None:
+        if asks(yes=yes):
+            found = client.broadcast(broadcast)
+            ask(f"Delete {found.name!r} with all of {plural(found.total)} for good?", yes=yes)
+        client.delete_broadcast(broadcast)
+
+    at_hand(env_file, work, there)
     if as_json:
         print_json({"deleted": broadcast})
     else:
@@ -185,28 +231,47 @@ def _attend(env_file: Path | None, broadcast: str, *, start_it: bool = False, as
     """Start it, if that is asked, and stay to the end. Raises as `acts.start` and `attend`."""
     from broadcaster.cli.attending import attend  # noqa: PLC0415 - most commands wait for nothing
 
+    settings = settings_from(env_file)
+    if settings.api_url:
+        from broadcaster.cli.over_api import api  # noqa: PLC0415
+        from broadcaster.cli.waiting import wait_over_api  # noqa: PLC0415
+
+        with api(settings) as client:
+            code, now = wait_over_api(client, broadcast)
+        show_broadcast(now, as_json=as_json)
+        return code
+
     async def work(store: Store, home: Home | None) -> tuple[int, BroadcastView]:
         if start_it:
             await acts.start(store, at_the_shell(), broadcast)
         return await attend(store, broadcast, home)
 
     code, view = with_home(env_file, work)
-    show_broadcast(view, as_json=as_json)
+    show_broadcast(view.summary(), as_json=as_json)
     return code
 
 
-def _steer(env_file: Path | None, act: Callable[..., Awaitable[BroadcastView]], *, as_json: bool) -> None:
+def _steer(
+    env_file: Path | None, verb: str, broadcast: str, reason: str | None = None, *, as_json: bool
+) -> None:
     """Carry out one act and show the broadcast. Raises as the act does."""
 
-    async def work(store: Store) -> tuple[BroadcastView, int]:
-        return await act(store, at_the_shell()), await live_workers(store)
+    async def here(store: Store) -> tuple[dict[str, Any], int]:
+        why = () if reason is None else (reason,)
+        view = await _ACTS[verb](store, at_the_shell(), broadcast, *why)
+        return view.summary(), await live_workers(store)
 
-    view, workers = with_store(env_file, work)
+    def there(client: Client) -> tuple[dict[str, Any], int]:
+        now = client.steer(broadcast, verb, reason).raw
+        return now, not waits_for_worker(now)
+
+    now, workers = at_hand(env_file, here, there)
     if as_json:
-        print_json(view.summary())
+        print_json(now)
     else:
-        click.echo(f"{view.id}  {view.name}: {view.state}")
-    if view.state == "running" and not workers:
-        with_redis = settings_from(env_file).redis_address
-        go_on = "broadcaster worker" if with_redis else f"broadcaster broadcasts watch {view.id}"
+        click.echo(f"{now['id']}  {now['name']}: {now['state']}")
+    if now["state"] == "running" and not workers:
+        settings = settings_from(env_file)
+        elsewhere = settings.redis_address or settings.api_url
+        go_on = "broadcaster worker" if elsewhere else f"broadcaster broadcasts watch {now['id']}"
         say(f"No worker is running. Start one with: {go_on}")

@@ -1,4 +1,8 @@
-"""How a command reaches Redis: REDIS_URL, else the embedded server of the data directory."""
+"""How a command reaches what it is about: the API if one is named, else Redis.
+
+That is REDIS_URL's, or the embedded server of the data directory. Over the API the same command carries out
+the same act, which answers with the same object.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import asyncio
 import logging
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
+from broadcaster.cli.exits import InputError
 from broadcaster.cli.home import Home
 from broadcaster.cli.options import settings_from
 from broadcaster.runtime import opened_store
@@ -20,14 +25,61 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from broadcaster.client import Client
+    from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 
 _T = TypeVar("_T")
 
 
-def with_store(env_file: Path | None, work: Callable[[Store], Awaitable[_T]]) -> _T:
-    """Carry out `work` with the store. Raises `SettingsError`, `EmbeddedServerError` or `StoreError`."""
+class Summed(Protocol):
+    """What says in JSON's types what there is to say of it."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return it."""
+
+
+async def told(view: Awaitable[Summed]) -> dict[str, Any]:
+    """Return an act's outcome in JSON's types, as the API answers it."""
+    return (await view).summary()
+
+
+def at_hand(
+    env_file: Path | None, here: Callable[[Store], Awaitable[_T]], there: Callable[[Client], _T]
+) -> _T:
+    """Carry out `there` over the API that is named, if one is, else `here` with the store.
+
+    Both return the same objects. Raises as `with_store`, and what `over_api.explained` makes of the API's
+    problems.
+    """
     settings = settings_from(env_file)
+    if settings.api_url is None:
+        return _beside_redis(settings, here)
+    from broadcaster.cli.over_api import api  # noqa: PLC0415 - most need no HTTP client
+
+    with api(settings) as client:
+        return there(client)
+
+
+def redis_is_here(settings: Settings, what: str = "this") -> None:
+    """Raise InputError where an API is all that is named, for what needs Redis itself."""
+    if settings.api_url and not settings.redis_address:
+        raise InputError(
+            f"{what} needs Redis itself, and only BROADCASTER_API_URL is set: run it where REDIS_URL is set"
+        )
+
+
+def with_store(env_file: Path | None, work: Callable[[Store], Awaitable[_T]]) -> _T:
+    """Carry out `work` with the store. Raises `SettingsError`, `EmbeddedServerError` or `StoreError`.
+
+    InputError where only an API is named.
+    """
+    settings = settings_from(env_file)
+    redis_is_here(settings)
+    return _beside_redis(settings, work)
+
+
+def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) -> _T:
     _log_beside_output()
 
     async def run(url: str) -> _T:

@@ -74,10 +74,12 @@ def _end_in_order() -> None:
 
 
 def _perform(console: Console, recipients: int, *, stay: bool, as_json: bool) -> int:
-    data_dir = load_settings().data_dir
+    settings = load_settings()
+    if settings.api_url:
+        click.echo("The demo runs on this machine alone; BROADCASTER_API_URL is not used.", err=True)
     console.print(f"Making up {recipients:,} recipients, starting a Redis, a simulated Twilio and a worker …")
     campaign = plan(recipients)
-    with set_stage(data_dir, campaign) as stage:
+    with set_stage(settings.data_dir, campaign) as stage:
         run = _Run(campaign, stage, console)
         verdict = asyncio.run(_until_interrupted(run.perform()))
         _end_in_order()

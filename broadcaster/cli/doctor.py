@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json
+from broadcaster.operations.errors import NotFound
 from broadcaster.reporting import health
-from broadcaster.reporting.health import Check, Level, fail, ok
+from broadcaster.reporting.health import Check, Level, fail, ok, warn
 from broadcaster.reporting.health_redis import check_redis
 from broadcaster.reporting.health_twilio import check_twilio
 from broadcaster.runtime import prefix_of, twilio_rest
@@ -19,6 +22,7 @@ from broadcaster.store.embedded import redis_for
 from broadcaster.store.server_binary import EmbeddedServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from broadcaster.settings import Settings
@@ -33,10 +37,14 @@ _MARKS: Final = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.
 def doctor(*, as_json: bool, env_file: Path | None) -> int:
     """Check account, senders, Redis and clock; say what to do about each. Exit code 1 if something fails.
 
-    Nothing is sent. Without REDIS_URL the embedded server is started for as long as it takes.
+    Nothing is sent. Without REDIS_URL the embedded server is started for as long as it takes. Where only
+    BROADCASTER_API_URL is set, the API is looked at instead.
     """
     settings = settings_from(env_file)
-    checks = [*asyncio.run(_twilio(settings)), *_redis(settings)]
+    if settings.api_url and not settings.redis_address:
+        checks = [*_api(settings)]
+    else:
+        checks = [*asyncio.run(_twilio(settings)), *_redis(settings)]
     if as_json:
         print_json(health.as_json(checks))
     else:
@@ -53,6 +61,26 @@ async def _twilio(settings: Settings) -> list[Check]:
     senders = {variable_of(name): getattr(settings, name) for name in _SENDERS if getattr(settings, name)}
     async with rest:
         return await check_twilio(rest, senders, base_url=settings.twilio_api_base_url)
+
+
+def _api(settings: Settings) -> Iterator[Check]:
+    """Check that the API answers and takes the key; the rest can be looked at only where it runs."""
+    from broadcaster.cli.over_api import api  # noqa: PLC0415 - most look at Redis and Twilio
+    from broadcaster.client import ApiError  # noqa: PLC0415
+
+    elsewhere = "Run `broadcaster doctor` where REDIS_URL and TWILIO_… are set, too."
+    try:
+        with api(settings) as client:
+            try:
+                client.sender("12345")
+            except ApiError as error:
+                if error.status != HTTPStatus.FORBIDDEN and "no sender" not in error.detail:
+                    raise  # else the key is known: what it may do is another question
+    except (InputError, CommandFailedError, SettingsError, NotFound) as error:
+        yield fail("api", str(error), "Put it right: every command goes over this API.")
+    else:
+        yield ok("api", f"{settings.api_url} answers and takes the key")
+    yield warn("redis and twilio", "not looked at: only BROADCASTER_API_URL is set here", elsewhere)
 
 
 def _redis(settings: Settings) -> list[Check]:

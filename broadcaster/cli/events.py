@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.cli.connect import with_store
+from broadcaster.cli.connect import at_hand, told
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, say, when
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from broadcaster.client import Client
     from broadcaster.store.connection import Store
 
 
@@ -37,7 +39,11 @@ def endpoints() -> None:
 @env_file_option
 def list_(*, as_json: bool, env_file: Path | None) -> None:
     """List endpoints: of what each is told, and how it does."""
-    rows = [view.summary() for view in with_store(env_file, acts.list_)]
+
+    async def here(store: Store) -> list[dict[str, Any]]:
+        return [view.summary() for view in await acts.list_(store)]
+
+    rows = at_hand(env_file, here, lambda client: list(client.event_endpoints()))
     if as_json:
         print_json(rows)
         return
@@ -73,15 +79,19 @@ def create(
     """Make an endpoint; it is told of what happens from now on. Its secret is shown this once."""
     if bool(types) == all_types:
         raise InputError("say what to tell: --type message.failed, repeated as needed, or --all-types")
-    settings = settings_from(env_file)
-    rules = acts.Rules(settings.events_allow_http, settings.events_allow_private)
-    view, secret = with_store(
-        env_file,
-        lambda store: acts.create(
+
+    async def here(store: Store) -> dict[str, Any]:
+        settings = settings_from(env_file)
+        rules = acts.Rules(settings.events_allow_http, settings.events_allow_private)
+        view, secret = await acts.create(
             store, at_the_shell(), rules, url=url, types=types or KINDS, description=description
-        ),
-    )
-    _show_secret(view, secret, as_json=as_json)
+        )
+        return {**view.summary(), "secret": secret}
+
+    def there(client: Client) -> dict[str, Any]:
+        return client.create_event_endpoint(url, types or KINDS, description=description)
+
+    _show_secret(at_hand(env_file, here, there), as_json=as_json)
 
 
 @endpoints.command()
@@ -90,7 +100,11 @@ def create(
 @env_file_option
 def show(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
     """Show an endpoint, how far it is, and what it last answered."""
-    row = with_store(env_file, lambda store: acts.show(store, endpoint)).summary()
+    row = at_hand(
+        env_file,
+        lambda store: told(acts.show(store, endpoint)),
+        lambda client: client.event_endpoint(endpoint),
+    )
     if as_json:
         print_json(row)
         return
@@ -113,7 +127,7 @@ def test(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
         async with postman(settings) as post:
             return await acts.test(store, post, endpoint)
 
-    tried = with_store(env_file, work)
+    tried = at_hand(env_file, work, lambda client: client.test_event_endpoint(endpoint))
     if as_json:
         print_json(tried)
     else:
@@ -128,8 +142,13 @@ def test(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def rotate(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
     """Give an endpoint a new secret. For a day requests are signed by the old one, too."""
-    view, secret = with_store(env_file, lambda store: acts.rotate(store, at_the_shell(), endpoint))
-    _show_secret(view, secret, as_json=as_json)
+
+    async def here(store: Store) -> dict[str, Any]:
+        view, secret = await acts.rotate(store, at_the_shell(), endpoint)
+        return {**view.summary(), "secret": secret}
+
+    row = at_hand(env_file, here, lambda client: client.rotate_event_secret(endpoint))
+    _show_secret(row, as_json=as_json)
 
 
 @endpoints.command()
@@ -138,11 +157,15 @@ def rotate(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def enable(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
     """Let a disabled endpoint (it answered 410) be told again, of what happens from now on."""
-    view = with_store(env_file, lambda store: acts.enable(store, at_the_shell(), endpoint))
+    row = at_hand(
+        env_file,
+        lambda store: told(acts.enable(store, at_the_shell(), endpoint)),
+        lambda client: client.enable_event_endpoint(endpoint),
+    )
     if as_json:
-        print_json(view.summary())
+        print_json(row)
     else:
-        click.echo(f"{view.id}: enabled")
+        click.echo(f"{row['id']}: enabled")
 
 
 @endpoints.command()
@@ -151,7 +174,11 @@ def enable(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def delete(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
     """Remove an endpoint with all its deliveries."""
-    with_store(env_file, lambda store: acts.delete(store, at_the_shell(), endpoint))
+    at_hand(
+        env_file,
+        lambda store: acts.delete(store, at_the_shell(), endpoint),
+        lambda client: client.delete_event_endpoint(endpoint),
+    )
     if as_json:
         print_json({"deleted": endpoint})
     else:
@@ -166,8 +193,14 @@ def delete(endpoint: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def deliveries(endpoint: str, limit: int, *, waiting: bool, as_json: bool, env_file: Path | None) -> None:
     """List deliveries that were given up, the oldest first; or those that wait, the soonest first."""
-    rows = with_store(
-        env_file, lambda store: acts.deliveries(store, endpoint, parked=not waiting, limit=limit)
+
+    def there(client: Client) -> list[dict[str, Any]]:
+        return list(
+            islice(client.event_deliveries(endpoint, state="waiting" if waiting else "parked"), limit)
+        )
+
+    rows = at_hand(
+        env_file, lambda store: acts.deliveries(store, endpoint, parked=not waiting, limit=limit), there
     )
     if as_json:
         print_json(rows)
@@ -195,7 +228,11 @@ def replay(
     """Let parked deliveries go again, from their first try on."""
     if bool(ids) == everything:
         raise InputError("say which: ids of parked events (deliveries lists them), or --all")
-    again = with_store(env_file, lambda store: acts.replay(store, at_the_shell(), endpoint, ids))
+    again = at_hand(
+        env_file,
+        lambda store: acts.replay(store, at_the_shell(), endpoint, ids),
+        lambda client: client.replay_event_deliveries(endpoint, ids),
+    )
     if as_json:
         print_json({"replayed": again})
     else:
@@ -208,9 +245,9 @@ def _state(row: dict[str, Any]) -> str:
     return f"failing since {when(row['failing_since'])}" if row["failing_since"] else "enabled"
 
 
-def _show_secret(view: acts.EndpointView, secret: str, *, as_json: bool) -> None:
+def _show_secret(row: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json({**view.summary(), "secret": secret})
+        print_json(row)
         return
-    click.echo(secret)
-    say(f"Endpoint {view.id}, {view.endpoint.shown_url}: keep its secret now, it can't be shown again.")
+    click.echo(row["secret"])
+    say(f"Endpoint {row['id']}, {row['url']}: keep its secret now, it can't be shown again.")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.cli.connect import with_store
+from broadcaster.cli.connect import at_hand, told
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import print_json
 from broadcaster.operations import everything as acts
 from broadcaster.operations.actor import at_the_shell
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from broadcaster.operations.everything import Everything
 
 
 @click.command()
@@ -24,7 +23,12 @@ if TYPE_CHECKING:
 @env_file_option
 def pause(reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """Stop everything, within a second. What Twilio has already taken is not called back."""
-    _tell(with_store(env_file, lambda store: acts.pause(store, at_the_shell(), reason)), as_json=as_json)
+    now = at_hand(
+        env_file,
+        lambda store: told(acts.pause(store, at_the_shell(), reason)),
+        lambda client: client.pause_everything(reason),
+    )
+    _tell(now, as_json=as_json)
 
 
 @click.command()
@@ -32,13 +36,20 @@ def pause(reason: str, *, as_json: bool, env_file: Path | None) -> None:
 @env_file_option
 def resume(*, as_json: bool, env_file: Path | None) -> None:
     """Let everything go on; senders and broadcasts that were paused by themselves stay so."""
-    _tell(with_store(env_file, lambda store: acts.resume(store, at_the_shell())), as_json=as_json)
+    now = at_hand(
+        env_file,
+        lambda store: told(acts.resume(store, at_the_shell())),
+        lambda client: client.resume_everything(),
+    )
+    _tell(now, as_json=as_json)
 
 
-def _tell(now: Everything, *, as_json: bool) -> None:
+def _tell(now: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json(now.summary())
-    elif now.reason:
-        click.echo(f"Everything is stopped: {now.reason}" + ("" if now.changed else " (it was already)"))
+        print_json(now)
+    elif now["reason"]:
+        click.echo(
+            f"Everything is stopped: {now['reason']}" + ("" if now["changed"] else " (it was already)")
+        )
     else:
-        click.echo("Everything goes on." if now.changed else "Nothing was stopped.")
+        click.echo("Everything goes on." if now["changed"] else "Nothing was stopped.")

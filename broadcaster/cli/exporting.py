@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +13,7 @@ import click
 
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.output import print_json, say
+from broadcaster.client.errors import ClientError
 from broadcaster.reporting.exports import Format, as_text, list_columns, write_messages
 
 if TYPE_CHECKING:
@@ -79,6 +82,50 @@ async def export_rows(
         async for piece in as_text(counted(), columns, chosen):
             file.write(piece)
     _tell(count, noun, chosen, output, as_json=as_json)
+
+
+def save(
+    download: Callable[[str], Iterator[bytes]],
+    noun: str,
+    *,
+    how: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Write what `download` yields in the format it is asked for. Raises as `export`, and what it raises."""
+    chosen = Format(how) if how else Format.NDJSON if as_json and output is None else Format.CSV
+    pieces = download(chosen.value)
+    first = next(pieces, b"")  # what is refused leaves no file
+    decoder, lines = codecs.getincrementaldecoder("utf-8")(), Lines()
+    with _opened(output) as file:
+        try:
+            for piece in chain((first,), pieces):
+                lines.add(piece)
+                file.write(decoder.decode(piece))
+        except ClientError as error:
+            error.add_note(f"({output or 'the output'} has only what came before that)")
+            raise
+    _tell(lines.rows(chosen), noun, chosen, output, as_json=as_json)
+
+
+class Lines:
+    """Counts the rows of a CSV or NDJSON as it comes: line ends inside quotes are none."""
+
+    def __init__(self) -> None:
+        self._ends = self._all = 0
+        self._quoted = False
+
+    def add(self, piece: bytes) -> None:
+        """Count a piece."""
+        self._all += piece.count(b"\n")
+        for number, part in enumerate(piece.split(b'"')):
+            self._quoted ^= number > 0
+            if not self._quoted:
+                self._ends += part.count(b"\n")
+
+    def rows(self, how: Format) -> int:
+        """Return how many there are; a CSV's header is none."""
+        return self._all if how is Format.NDJSON else max(0, self._ends - 1)
 
 
 def _tell(count: int, noun: str, how: Format, output: Path | None, *, as_json: bool) -> None:

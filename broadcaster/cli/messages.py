@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broadcaster.cli.connect import with_store
+from broadcaster.cli.connect import at_hand
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import print_json, print_table, say, when
+from broadcaster.cli.output import PAGE, print_json, print_table, say, when
 from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.record import State
-from broadcaster.reporting.messages import MessageView, find_number, list_messages, read_message
-from broadcaster.twilio.codes import meaning
+from broadcaster.operations.errors import NotFound
+from broadcaster.reporting.messages import find_number, list_messages, read_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from broadcaster.client import Client
+    from broadcaster.reporting.messages import MessageView
     from broadcaster.store.connection import Store
 
 
@@ -59,28 +62,38 @@ def list_(
     """List messages, of a broadcast or to a number."""
     if broadcast is None and to is None:
         raise InputError("name what to look for: --broadcast ID, --to NUMBER, or both")
-    address = parse_address(with_plus(to), settings_from(env_file).region) if to else None
     states = [s for s in State if s.label == state]
 
-    async def work(store: Store) -> tuple[list[MessageView], bool]:
+    async def here(store: Store) -> list[dict[str, Any]]:
+        address = parse_address(with_plus(to), settings_from(env_file).region) if to else None
         if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
-            raise InputError(f"there is no broadcast {broadcast}")
-        found: list[MessageView] = []
+            raise NotFound("broadcast", broadcast)
+        found: list[dict[str, Any]] = []
         async for view in _matching(store, broadcast, address, states):
-            if len(found) >= limit:
-                return found, True
-            found.append(view)
-        return found, False
+            found.append(view.summary())
+            if len(found) > limit:
+                break
+        return found
 
-    found, more = with_store(env_file, work)
+    def there(client: Client) -> list[dict[str, Any]]:
+        page = min(limit + 1, PAGE)
+        if broadcast:
+            found = client.broadcast_messages(broadcast, to=to, state=state, limit=page)
+        else:
+            everywhere = client.messages(to or "", limit=page)
+            found = (message for message in everywhere if state in (None, message.state))
+        return [message.raw for message in islice(found, limit + 1)]
+
+    found = at_hand(env_file, here, there)
+    more, found = len(found) > limit, found[:limit]
     if as_json:
-        print_json([view.summary() for view in found])
+        print_json(found)
     else:
         print_table(
             ("message", "to", "state", "code", "meaning", "sid", "changed"),
             [
-                (v.id, v.to, v.record.state.label, str(v.record.code or ""), meaning(v.record.code),
-                 v.record.sid, when(v.record.changed))
+                (v["id"], v["to"], v["state"], str(v["code"] or ""), v["meaning"], v["sid"],
+                 when(v["changed_at"]))
                 for v in found
             ],
         )  # fmt: skip
@@ -94,25 +107,27 @@ def list_(
 @env_file_option
 def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
     """Show one message and its attempts."""
-    found = with_store(env_file, lambda store: read_message(store, message))
-    if found is None:
-        raise InputError(f"there is no message {message}: `broadcaster messages list --to NUMBER` finds ids")
-    view, attempts = found
-    summary: dict[str, Any] = view.summary() | {"history": [attempt.summary() for attempt in attempts]}
+
+    async def here(store: Store) -> dict[str, Any]:
+        found = await read_message(store, message)
+        if found is None:
+            raise NotFound("message", message)
+        view, attempts = found
+        return view.summary() | {"history": [attempt.summary() for attempt in attempts]}
+
+    summary = at_hand(env_file, here, lambda client: client.message(message).raw)
     if as_json:
         print_json(summary)
         return
-    for name, value in view.summary().items():
-        if value is not None:
+    for name, value in summary.items():
+        if value is not None and name != "history":
             click.echo(f"{name}: {when(value) if name.endswith('_at') else value}")
-    for attempt in attempts:
-        code = f" {attempt.code}: {meaning(attempt.code)}" if attempt.code else ""
-        seen = f" ({_WORDS.get(attempt.evidence, attempt.evidence)})" if attempt.evidence else ""
-        took = attempt.ended - attempt.began
-        later = f", {took:,} s later" if attempt.began and took > 0 else ""
-        click.echo(
-            f"attempt {attempt.attempt}, {when(attempt.began)}{later}: {attempt.state.label}{code}{seen}"
-        )
+    for attempt in summary["history"]:
+        began, ended, evidence = attempt["began_at"], attempt["ended_at"], attempt["evidence"]
+        code = f" {attempt['code']}: {attempt['meaning'] or ''}" if attempt["code"] else ""
+        seen = f" ({_WORDS.get(evidence, evidence)})" if evidence else ""
+        later = f", {ended - began:,} s later" if began and ended > began else ""
+        click.echo(f"attempt {attempt['attempt']}, {when(began)}{later}: {attempt['state']}{code}{seen}")
 
 
 async def _matching(

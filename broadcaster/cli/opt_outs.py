@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.cli.connect import with_store
+from broadcaster.cli.connect import at_hand
 from broadcaster.cli.exits import InputError
-from broadcaster.cli.exporting import export_rows, output_options
+from broadcaster.cli.exporting import export_rows, output_options, save
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json, print_table, when
 from broadcaster.domain.addresses import AddressError, parse_address
@@ -24,6 +24,7 @@ from broadcaster.reporting.opt_outs import COLUMNS, read_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.client import Client
     from broadcaster.store.connection import Store
 
 
@@ -37,7 +38,7 @@ def opt_outs() -> None:
 @env_file_option
 def list_(*, as_json: bool, env_file: Path | None) -> None:
     """List opt-outs: who, from which sender (* is all), since when, and how we know."""
-    rows = with_store(env_file, _read)
+    rows = at_hand(env_file, _read, lambda client: [entry.raw for entry in client.opt_outs()])
     if as_json:
         print_json(rows)
         return
@@ -95,7 +96,10 @@ def export(how: str | None, output: Path | None, *, as_json: bool, env_file: Pat
         rows = (view.summary() async for view in read_all(store, OptOuts()))
         await export_rows(rows, COLUMNS, "opt-out", how=how, output=output, as_json=as_json)
 
-    with_store(env_file, work)
+    def there(client: Client) -> None:
+        save(client.export_opt_outs, "opt-out", how=how, output=output, as_json=as_json)
+
+    at_hand(env_file, work, there)
 
 
 def _change(
@@ -110,7 +114,13 @@ def _change(
             return await acts.remove(store, at_the_shell(), addresses, scope=scope)
         return await acts.add(store, at_the_shell(), addresses, scope=scope, what=what)
 
-    changed = with_store(env_file, work)
+    def there(client: Client) -> int:
+        if what == "opt_out.remove":
+            return sum(client.opt_in(address, sender=sender and scope) for address in addresses)
+        parts = (addresses[start : start + acts.AT_ONCE] for start in range(0, len(addresses), acts.AT_ONCE))
+        return sum(client.opt_out(part, sender=sender and scope)["changed"] for part in parts)
+
+    changed = at_hand(env_file, work, there)
     add = what != "opt_out.remove"
     if as_json:
         print_json({"changed": changed, "given": len(addresses)})

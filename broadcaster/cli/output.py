@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+#: The most that a page of the API holds.
+PAGE: Final = 500
 
 
 def print_json(value: Any) -> None:

@@ -14,11 +14,8 @@ from broadcaster.domain.senders import format_rate
 from broadcaster.operations.trying import forecast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from broadcaster.cli.send import SendOptions
     from broadcaster.intake.dry_run import DryRun
-    from broadcaster.intake.senders import Lane
     from broadcaster.intake.submit import Submission
     from broadcaster.intake.summary import Summary
     from broadcaster.operations.trying import Forecast
@@ -35,24 +32,27 @@ def look_at(options: SendOptions) -> Forecast:
 def preview(options: SendOptions) -> int:
     """Carry out `send --dry-run`: exit code 2 if the list would be refused."""
     found = look_at(options)
-    report = found.report
+    return tell(found.report, options)
+
+
+def tell(report: DryRun, options: SendOptions) -> int:
+    """Print what a dry run found; return the exit code."""
     if options.as_json:
         print_json(report)
     else:
-        _show(report, found.lanes, options)
+        _show(report, options)
     return BAD_INPUT if report.refused else 0
 
 
-def _show(report: DryRun, lanes: Sequence[Lane], options: SendOptions) -> None:
+def _show(report: DryRun, options: SendOptions) -> None:
     click.echo(
         f"{report.list_name}: {report.rows:,} rows, {report.recipients:,} recipients, "
         f"{report.duplicates:,} duplicates, {report.rejected:,} faulty"
     )
-    origins = {lane.name: lane.origin for lane in lanes}
     print_table(
         ("sender", "recipients", "segments", "rate", "takes", "rate is"),
         [
-            (s.sender, s.recipients, s.segments, format_rate(s.rate), span(s.seconds), origins[s.sender])
+            (s.sender, s.recipients, s.segments, format_rate(s.rate), span(s.seconds), s.origin)
             for s in report.senders
         ],
         right=(1, 2),

@@ -66,6 +66,8 @@ def api(host: str | None, port: int | None, only: str | None, env_file: Path | N
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def simulator(options: Sequence[str]) -> None:
     """Run a simulated Twilio on this machine (--help shows its options)."""
+    if os.environ.get("BROADCASTER_API_URL"):
+        click.echo("The simulator is a Twilio of this machine; BROADCASTER_API_URL is not used.", err=True)
     _become("broadcaster.simulator", list(options), dict(os.environ))
 
 

@@ -88,7 +88,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Send SMS, MMS and WhatsApp broadcasts through Twilio: each recipient once, at the pace of each sender.
 
-    Settings come from the environment and a .env file; `broadcaster config show` lists them.
+    Settings come from the environment and a .env file; `broadcaster config show` lists them. With
+    BROADCASTER_API_URL and BROADCASTER_API_KEY commands go over that API, and need no Redis and no Twilio.
     Exit codes: 0 done, 1 failed, 2 bad usage or input; waiting also 3 finished with failures, 4 paused or
     stopped, 130 Ctrl-C.
     """

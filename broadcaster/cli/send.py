@@ -24,7 +24,10 @@ _LONGEST_KEY: Final = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
-    """One `send`, as it was typed, with every value read."""
+    """One `send`, as it was typed, with every value read.
+
+    `on_doubt_is_ours`: it was named here, by an option or a setting; an API has its own default.
+    """
 
     file: str
     content: Content
@@ -40,6 +43,7 @@ class SendOptions:
     priority: Priority
     expires_in_seconds: float | None
     on_doubt: OnDoubt
+    on_doubt_is_ours: bool
     idempotency_key: str
     rate: float | None
     rejects: Path | None
@@ -119,6 +123,10 @@ def send(**given: Any) -> int:
     waits.
     """
     options = _read(given)
+    if options.settings.api_url:
+        from broadcaster.cli.sending_over_api import send_over_api  # noqa: PLC0415
+
+        return send_over_api(options)
     if options.dry_run:
         from broadcaster.cli.preview import preview  # noqa: PLC0415 - each way needs other modules
 
@@ -165,6 +173,7 @@ def _read(given: dict[str, Any]) -> SendOptions:
         priority=Priority(given["priority"]),
         expires_in_seconds=parse_duration(given["expires_in"]) if given["expires_in"] else None,
         on_doubt=OnDoubt(given["on_doubt"] or settings.on_doubt),
+        on_doubt_is_ours=bool(given["on_doubt"]) or settings.origin("on_doubt") != "default",
         idempotency_key=key or "",
         rate=_rate(given["rate"]),
         rejects=given["rejects"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.cli.connect import with_store
+from broadcaster.cli.connect import at_hand, told
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import print_json, print_table, say
@@ -16,10 +16,9 @@ from broadcaster.operations.actor import at_the_shell
 from broadcaster.reporting.lanes import list_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from broadcaster.reporting.lanes import LaneView
     from broadcaster.store.connection import Store
 
 
@@ -33,7 +32,12 @@ def senders() -> None:
 @env_file_option
 def list_(*, as_json: bool, env_file: Path | None) -> None:
     """List the senders that have been used or set."""
-    _show(with_store(env_file, list_lanes), as_json=as_json, alone=False)
+
+    async def here(store: Store) -> list[dict[str, Any]]:
+        return [view.summary() for view in await list_lanes(store)]
+
+    found = at_hand(env_file, here, lambda client: [sender.raw for sender in client.senders()])
+    _show(found, as_json=as_json, alone=False)
 
 
 @senders.command("set")
@@ -47,7 +51,12 @@ def set_(sender: str, rate: str, *, as_json: bool, env_file: Path | None) -> Non
         pace = parse_rate(rate)
     except ValueError as error:
         raise InputError(f"--rate: {error}") from None
-    _steer(env_file, lambda store: acts.set_rate(store, at_the_shell(), sender, pace), as_json=as_json)
+    view = at_hand(
+        env_file,
+        lambda store: told(acts.set_rate(store, at_the_shell(), sender, pace)),
+        lambda client: client.set_rate(sender, pace).raw,
+    )
+    _tell(view, as_json=as_json)
 
 
 @senders.command()
@@ -57,7 +66,12 @@ def set_(sender: str, rate: str, *, as_json: bool, env_file: Path | None) -> Non
 @env_file_option
 def pause(sender: str, reason: str, *, as_json: bool, env_file: Path | None) -> None:
     """Stop one sender, within a second."""
-    _steer(env_file, lambda store: acts.pause(store, at_the_shell(), sender, reason), as_json=as_json)
+    view = at_hand(
+        env_file,
+        lambda store: told(acts.pause(store, at_the_shell(), sender, reason)),
+        lambda client: client.pause_sender(sender, reason).raw,
+    )
+    _tell(view, as_json=as_json)
 
 
 @senders.command()
@@ -66,33 +80,37 @@ def pause(sender: str, reason: str, *, as_json: bool, env_file: Path | None) -> 
 @env_file_option
 def resume(sender: str, *, as_json: bool, env_file: Path | None) -> None:
     """Let a stopped or held sender go on."""
-    _steer(env_file, lambda store: acts.resume(store, at_the_shell(), sender), as_json=as_json)
+    view = at_hand(
+        env_file,
+        lambda store: told(acts.resume(store, at_the_shell(), sender)),
+        lambda client: client.resume_sender(sender).raw,
+    )
+    _tell(view, as_json=as_json)
 
 
-def _steer(env_file: Path | None, work: Callable[[Store], Awaitable[LaneView]], *, as_json: bool) -> None:
-    view = with_store(env_file, work)
+def _tell(view: Mapping[str, Any], *, as_json: bool) -> None:
     _show([view], as_json=as_json, alone=True)
-    if view.state == "paused" and not view.broadcasts:
+    if view["state"] == "paused" and not view["broadcasts"]:
         # a number mistyped looks like one nobody has used yet
-        say(f"No broadcast is using {view.name} now.")
+        say(f"No broadcast is using {view['name']} now.")
 
 
-def _show(views: Iterable[LaneView], *, as_json: bool, alone: bool) -> None:
+def _show(views: Sequence[Mapping[str, Any]], *, as_json: bool, alone: bool) -> None:
     if as_json:
-        found: list[dict[str, Any]] = [view.summary() for view in views]
-        print_json(found[0] if alone and found else found)
+        print_json(views[0] if alone and views else views)
         return
     print_table(
         ("sender", "kind", "rate", "state", "reason", "broadcasts"),
         [
-            (v.name, v.kind, format_rate(v.rate) if v.rate else "", v.state, _reason(v), v.broadcasts)
+            (v["name"], v["kind"], format_rate(v["rate"]) if v["rate"] else "", v["state"], _reason(v),
+             v["broadcasts"])
             for v in views
         ],
         right=(5,),
-    )
+    )  # fmt: skip
 
 
-def _reason(view: LaneView) -> str:
-    shared = f"shares the permits of {view.shares}" if view.shares else ""
-    held = f"for {view.held_seconds:.0f} s: " if view.held_seconds else ""
-    return "; ".join(filter(None, (f"{held}{view.reason}", shared)))
+def _reason(view: Mapping[str, Any]) -> str:
+    shared = f"shares the permits of {view['shares_permits_of']}" if view["shares_permits_of"] else ""
+    held = f"for {view['held_seconds']:.0f} s: " if view["held_seconds"] else ""
+    return "; ".join(filter(None, (f"{held}{view['state_reason'] or ''}", shared)))

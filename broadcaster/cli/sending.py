@@ -132,7 +132,7 @@ class _Send:
         view = await read_broadcast(store, done.broadcast)
         if view is None:
             raise CommandFailedError(f"broadcast {done.broadcast} is gone")
-        show_broadcast(view, as_json=self._options.as_json)
+        show_broadcast(view.summary(), as_json=self._options.as_json)
         if view.state == "draft":
             say(f"Not started. Start it with: broadcaster broadcasts start {view.id}")
         elif not await live_workers(store):
@@ -141,7 +141,7 @@ class _Send:
 
     async def _wait(self, store: Store, done: Submitted) -> int:
         code, view = await attend(store, done.broadcast, self._home)
-        show_broadcast(view, as_json=self._options.as_json)
+        show_broadcast(view.summary(), as_json=self._options.as_json)
         if self._home is not None:
             await tell_others(store)
         return code

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from broadcaster.cli.output import print_json, print_table, span, when
 from broadcaster.cli.waiting import waits
-from broadcaster.domain.record import State
+from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
-    from broadcaster.reporting.broadcasts import BroadcastView
+    from collections.abc import Mapping
 
 
-def show_broadcast(view: BroadcastView, *, as_json: bool) -> None:
-    """Print one broadcast."""
+def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one broadcast's summary."""
     if as_json:
-        print_json(view.summary())
+        print_json(now)
         return
-    reason = f" ({view.state_reason})" if view.state_reason else ""
-    click.echo(f"{view.id}  {view.name}: {view.state}{reason}")
-    click.echo(f"{view.total:,} recipients, by {', '.join(view.senders)}; {_times(view)}")
+    reason = f" ({now['state_reason']})" if now["state_reason"] else ""
+    click.echo(f"{now['id']}  {now['name']}: {now['state']}{reason}")
+    click.echo(f"{now['total']:,} recipients, by {', '.join(now['senders'])}; {_times(now)}")
     rows: list[tuple[object, ...]] = []
-    for state in State:
-        count = view.counts.get(state, 0)
+    for state, count in now["counts"].items():
         if count:
-            rows.append((state.label, count, "", ""))
+            rows.append((state, count, "", ""))
             rows += [
-                ("", c.count, c.code, meaning(c.code)) for c in view.codes if c.state is state and c.code
+                ("", c["count"], c["code"], meaning(c["code"]))
+                for c in now["codes"]
+                if c["state"] == state and c["code"]
             ]
     if rows:
         print_table(("state", "recipients", "code", "meaning"), rows, right=(1, 2))
-    if view.in_doubt:
+    if now["counts"]["in_doubt"]:
         click.echo("In doubt: Twilio's answer never came. They are not sent again without evidence.")
-        if view.search:
-            click.echo(view.search.words(view.in_doubt))
-    if view.retried:
-        click.echo(f"{view.retried:,} further tries after throttling or passing failures")
-    if view.rate:
-        left = f", about {span(view.eta_seconds)} left" if view.eta_seconds else ""
-        click.echo(f"{view.rate:.1f} a second{left}")
-    if waits(view):
-        click.echo(f"waits for: {waits(view)}")
+        if now["in_doubt"]:
+            click.echo(SearchState.of(now["in_doubt"]).words(now["in_doubt"]["count"]))
+    if now["retried"]:
+        click.echo(f"{now['retried']:,} further tries after throttling or passing failures")
+    if now["rate"]:
+        left = f", about {span(now['eta'])} left" if now["eta"] else ""
+        click.echo(f"{now['rate']:.1f} a second{left}")
+    if waits(now):
+        click.echo(f"waits for: {waits(now)}")
 
 
-def _times(view: BroadcastView) -> str:
-    times = [("made", view.created_at), ("started", view.started_at), ("ended", view.finished_at)]
-    if view.state == "scheduled":
-        times.append(("starts", int(view.spec.schedule_at or 0)))
+def _times(now: Mapping[str, Any]) -> str:
+    times = [("made", now["created_at"]), ("started", now["started_at"]), ("ended", now["finished_at"])]
+    if now["state"] == "scheduled":
+        times.append(("starts", now["schedule_at"]))
     return ", ".join(f"{what} {when(at)}" for what, at in times if at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,8 +18,9 @@ from broadcaster.runtime import message_sender, twilio_rest
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from broadcaster.cli.send import SendOptions
-    from broadcaster.domain.failures import Outcome
     from broadcaster.operations.trying import Forecast, Trial
 
 
@@ -29,14 +30,17 @@ def send_trial(options: SendOptions) -> int:
     options.settings.credentials()
     found = look_at(options)
     trial = asyncio.run(_post(options, found))
+    return tell(trial.summary(), options)
+
+
+def tell(trial: Mapping[str, Any], options: SendOptions) -> int:
+    """Print what came of a trial, told as `Trial.summary` does; return the exit code."""
     if options.as_json:
-        print_json(trial.summary())
+        print_json(trial)
     else:
-        message = trial.message
-        text = message.body or message.content_variables or options.content.content_sid
-        click.echo(f"{trial.sender} → {mask(trial.to)}: {text}")
-        click.echo(_told(trial.outcome))
-    return 0 if trial.outcome.kind is Kind.ACCEPTED else FAILED
+        click.echo(f"{trial['from']} → {mask(trial['to'])}: {trial['text'] or options.content.content_sid}")
+        click.echo(_told(trial))
+    return 0 if trial["outcome"] == Kind.ACCEPTED else FAILED
 
 
 async def _post(options: SendOptions, found: Forecast) -> Trial:
@@ -46,14 +50,14 @@ async def _post(options: SendOptions, found: Forecast) -> Trial:
         return await send_first(options.order, found, options.test_to or "", sender.post)
 
 
-def _told(outcome: Outcome) -> str:
-    code = outcome.code or outcome.http_status
-    why = f" ({code}: {meaning(code)})" if code else f" ({outcome.detail})" if outcome.detail else ""
-    match outcome.kind:
+def _told(trial: Mapping[str, Any]) -> str:
+    code, detail = trial["code"], trial["detail"]
+    why = f" ({code}: {meaning(code)})" if code else f" ({detail})" if detail else ""
+    match trial["outcome"]:
         case Kind.ACCEPTED:
-            return f"Twilio accepted it: {outcome.sid}. Nobody else was sent anything."
+            return f"Twilio accepted it: {trial['sid']}. Nobody else was sent anything."
         case Kind.UNKNOWN:
             say("It is not known whether it was sent: look at the phone before trying again.")
             return f"no clear answer{why}"
-        case _:
-            return f"{outcome.kind}: it was not sent{why}"
+        case outcome:
+            return f"{outcome}: it was not sent{why}"

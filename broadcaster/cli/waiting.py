@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
 from broadcaster.cli.exits import STOPPED, UNFINISHED, InputError
 from broadcaster.cli.output import say, span
+from broadcaster.client.errors import ApiError, NotReached
 from broadcaster.domain.broadcast import BroadcastState
 from broadcaster.domain.record import State
 from broadcaster.reporting.broadcasts import read_broadcast
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from broadcaster.cli.live import Meter
+    from broadcaster.client import Client
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
 
@@ -27,6 +30,10 @@ LINE_SECONDS: Final = 5.0
 CARE_SECONDS: Final = 2.0
 #: How long requests in flight may take before a stop is told though they have not ended.
 PATIENCE_SECONDS: Final = 10.0
+#: How what a sender waits for begins, where somebody has to act before it goes on.
+EVERYTHING: Final = "everything is stopped: "
+NO_WORKER: Final = "no worker is running"
+_PAUSED: Final = "paused: "
 _FAILED: Final = (State.DEAD, State.UNDELIVERED, State.FAILED, State.IN_DOUBT)
 
 
@@ -55,9 +62,10 @@ async def wait_for_end(
         while True:
             view = await _look(store, broadcast, care)
             await show.update(view)
-            reason = await stop_reason(store, view)
-            if not reason and view.settled:
-                return (UNFINISHED if any(view.counts.get(s) for s in _FAILED) else 0), view
+            now = view.summary()
+            reason = stop_reason(now)
+            if not reason and settled(now):
+                return exit_code(now), view
             if not reason:
                 stopped_since = None
             else:
@@ -72,6 +80,47 @@ async def wait_for_end(
             await asyncio.sleep(POLL_SECONDS)
     finally:
         show.close()
+
+
+def wait_over_api(client: Client, broadcast: str) -> tuple[int, dict[str, Any]]:
+    """Do as `wait_for_end` does over the API, with a line now and then; return its last summary.
+
+    Raises `ClientError`; an API that goes away while it is watched is waited for.
+    """
+    lines, told, stopped_since = Lines(), False, 0.0
+    now = client.broadcast(broadcast).raw
+    try:
+        while True:
+            reason = stop_reason(now)
+            if not reason and settled(now):
+                return exit_code(now), now
+            stopped_since = (stopped_since or time.monotonic()) if reason else 0.0
+            waited = time.monotonic() - stopped_since
+            if reason and (not now["counts"]["sending"] or waited > PATIENCE_SECONDS):
+                say(f"{now['name']}: {reason}")
+                return STOPPED, now
+            if not told and waits_for_worker(now):
+                say("No worker is running; waiting for one. Start it with: broadcaster worker")
+                told = True
+            lines.tell(now)
+            time.sleep(POLL_SECONDS)
+            now = _look_over_api(client, broadcast)
+    except KeyboardInterrupt:
+        say(f"It goes on. Watch it with: broadcaster broadcasts watch {broadcast}")
+        raise
+
+
+def _look_over_api(client: Client, broadcast: str) -> dict[str, Any]:
+    told = False
+    while True:
+        try:
+            return client.broadcast(broadcast).raw
+        except (ApiError, NotReached) as error:
+            if isinstance(error, ApiError) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            if not told:
+                say(f"The API does not answer ({str(error).splitlines()[0]}); waiting for it.")
+                told = True
 
 
 async def _look(store: Store, broadcast: str, care: Callable[[], Awaitable[None]] | None) -> BroadcastView:
@@ -95,55 +144,67 @@ async def _look(store: Store, broadcast: str, care: Callable[[], Awaitable[None]
         return view
 
 
-async def stop_reason(store: Store, view: BroadcastView) -> str:
-    """Say what keeps a broadcast from going on until somebody acts; "" if it moves by itself, or is done."""
-    match view.state:
-        case BroadcastState.PAUSED | BroadcastState.CANCELED | BroadcastState.FAILED:
-            hint = f" (go on with: broadcaster broadcasts resume {view.id})" if view.state == "paused" else ""
-            return f"{view.state}: {view.state_reason or 'by request'}{hint}"
+def stop_reason(now: Mapping[str, Any]) -> str:
+    """Say what keeps a broadcast from going on until somebody acts; "" if it moves by itself, or is done.
+
+    `now` is a broadcast's summary, as it is here and below.
+    """
+    match now["state"]:
+        case BroadcastState.PAUSED | BroadcastState.CANCELED | BroadcastState.FAILED as state:
+            hint = f" (go on with: broadcaster broadcasts resume {now['id']})" if state == "paused" else ""
+            return f"{state}: {now['state_reason'] or 'by request'}{hint}"
         case BroadcastState.DRAFT:
-            return f"a draft, not started: broadcaster broadcasts start {view.id}"
-        case BroadcastState.RUNNING if view.unsent:
-            return await _stop_of_running(store, view)
+            return f"a draft, not started: broadcaster broadcasts start {now['id']}"
+        case BroadcastState.RUNNING if unsent(now):
+            return _stop_of_running(now["waits_for"])
     return ""
 
 
-async def _stop_of_running(store: Store, view: BroadcastView) -> str:
-    keys = store.keys
-    async with store.redis.pipeline(transaction=False) as pipe:
-        pipe.hget(keys.plain("account"), "paused")
-        for lane in view.senders:
-            pipe.hget(keys.lane(lane), "paused")
-            pipe.hmget(keys.flow(view.id, lane), "head", "n")
-            pipe.zcard(keys.flow(view.id, lane, ":retry"))
-            pipe.llen(keys.flow(view.id, lane, ":back"))
-        account, *parts = await pipe.execute()
-    if account:
-        return f"everything is stopped: {account.decode()} (go on with: broadcaster resume)"
-    reasons = []
-    for number, lane in enumerate(view.senders):
-        paused, (head, batches), retries, back = parts[number * 4 : number * 4 + 4]
-        if int(head or 0) >= int(batches or 0) and not retries and not back:
-            continue  # this lane has nothing left to send
-        if not paused:
-            return ""
-        hint = f"(go on with: broadcaster senders resume {lane})"
-        reasons.append(f"sender {lane} is stopped: {paused.decode()} {hint}")
-    return "; ".join(reasons)
+def _stop_of_running(waits_for: Mapping[str, str]) -> str:
+    why = list(waits_for.values())
+    if why and all(text.startswith(EVERYTHING) for text in why):
+        return f"{why[0]} (go on with: broadcaster resume)"
+    if not all(text.startswith(_PAUSED) for text in why):
+        return ""  # a sender that has something left moves by itself
+    return "; ".join(
+        f"sender {lane} is stopped: {text.removeprefix(_PAUSED)} "
+        f"(go on with: broadcaster senders resume {lane})"
+        for lane, text in waits_for.items()
+    )
 
 
-def progress_line(view: BroadcastView) -> str:
+def unsent(now: Mapping[str, Any]) -> int:
+    """Return how many may still be sent to."""
+    return int(now["counts"]["queued"] + now["counts"]["retry"])
+
+
+def settled(now: Mapping[str, Any]) -> bool:
+    """Whether nothing moves any more by itself: all ended, or only doubt is left."""
+    return not (unsent(now) or now["counts"]["sending"]) or now["state"] in ("canceled", "failed")
+
+
+def exit_code(now: Mapping[str, Any]) -> int:
+    """Return what a broadcast that is settled ends the command with."""
+    return UNFINISHED if any(now["counts"][state.label] for state in _FAILED) else 0
+
+
+def waits_for_worker(now: Mapping[str, Any]) -> bool:
+    """Whether nobody is there to send it."""
+    return any(text.startswith(NO_WORKER) for text in now["waits_for"].values())
+
+
+def progress_line(now: Mapping[str, Any]) -> str:
     """Say in a line how far a broadcast is."""
-    unsent = view.unsent + view.counts.get(State.SENDING, 0)
-    states = ", ".join(f"{n:,} {state.label}" for state, n in sorted(view.counts.items()))
-    pace = f"; {view.rate:.1f}/s" if view.rate else ""
-    left = f"; about {span(view.eta_seconds)} left" if view.eta_seconds else ""
-    return f"{view.name} {view.state}: {view.total - unsent:,} of {view.total:,} ({states}){pace}{left}"
+    done = now["total"] - unsent(now) - now["counts"]["sending"]
+    states = ", ".join(f"{n:,} {state}" for state, n in now["counts"].items() if n)
+    pace = f"; {now['rate']:.1f}/s" if now["rate"] else ""
+    left = f"; about {span(now['eta'])} left" if now["eta"] else ""
+    return f"{now['name']} {now['state']}: {done:,} of {now['total']:,} ({states}){pace}{left}"
 
 
-def waits(view: BroadcastView) -> str:
+def waits(now: Mapping[str, Any]) -> str:
     """Say what the lanes wait for, each reason once."""
-    return "; ".join(dict.fromkeys(view.waits_for.values()))
+    return "; ".join(dict.fromkeys(now["waits_for"].values()))
 
 
 class Lines:
@@ -154,11 +215,15 @@ class Lines:
 
     async def update(self, view: BroadcastView) -> None:
         """Print a line if it is time."""
+        self.tell(view.summary())
+
+    def tell(self, now: Mapping[str, Any]) -> None:
+        """Print a line if it is time."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + LINE_SECONDS
-        why = waits(view)
-        say(progress_line(view) + (f"; waits for: {why}" if why else ""))
+        why = waits(now)
+        say(progress_line(now) + (f"; waits for: {why}" if why else ""))
 
     def close(self) -> None:
         """Do nothing: lines stay."""

@@ -2,7 +2,8 @@
 
 ClientError
 ├── ApiError      the API answered with a problem (RFC 9457); `may_be_done` says whether it may have acted
-└── NotReached    no answer came, also after asking again with the same Idempotency-Key
+├── NotReached    no answer came, also after asking again with the same Idempotency-Key
+└── NotTheApi     something answered that is not this API
 """
 
 from __future__ import annotations
@@ -15,11 +16,29 @@ class ClientError(Exception):
 
 
 class NotReached(ClientError):  # noqa: N818 - reads as what it says
-    """No answer came. What was asked may have been done: ask again with the same Idempotency-Key."""
+    """No answer came, or not all of it. Where it `may_be_done`, ask again with the same Idempotency-Key.
+
+    `nothing_sent`: nobody was there to be asked. `key` is the Idempotency-Key, None where none was sent.
+    """
+
+    def __init__(
+        self, message: str, *, nothing_sent: bool = False, may_be_done: bool = True, key: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.nothing_sent = nothing_sent
+        self.may_be_done = may_be_done
+        self.key = key
+
+
+class NotTheApi(ClientError):  # noqa: N818
+    """An answer that this API does not give: the address leads somewhere else."""
 
 
 class ApiError(ClientError):
-    """A problem. `errors` has every fault: its `detail`, and a JSON `pointer` or a `line` of the list."""
+    """A problem. `errors` has every fault: its `detail`, and a JSON `pointer` or a `line` of the list.
+
+    `kind` is the problem's type without its path: `invalid`, `conflict`, `not-found`, `rate-limited` …
+    """
 
     def __init__(
         self, status: int, problem: dict[str, Any], retry_after_seconds: float | None = None

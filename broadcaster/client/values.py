@@ -92,3 +92,75 @@ class Page(Generic[T]):
 
     data: tuple[T, ...]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A sender now: `paused`, `held` (goes on by itself), `sending` or `idle`; `rate`: segments a second."""
+
+    name: str
+    kind: str
+    rate: float | None
+    state: str
+    state_reason: str | None
+    broadcasts: int
+    raw: dict[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Sender:
+        """Read the API's object."""
+        return cls(
+            name=raw["name"],
+            kind=raw["kind"],
+            rate=raw.get("rate"),
+            state=raw["state"],
+            state_reason=raw.get("state_reason"),
+            broadcasts=raw["broadcasts"],
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class OptOut:
+    """Somebody who must not be written to; `sender` is `*` for every sender, `since` a unix time."""
+
+    address: str
+    sender: str
+    since: int | None
+    source: str | None
+    raw: dict[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> OptOut:
+        """Read the API's object."""
+        return cls(raw["address"], raw["sender"], raw.get("since"), raw.get("source"), raw)
+
+
+@dataclass(frozen=True)
+class Change:
+    """An entry of the audit: who did what to which target, when (unix seconds), old → new."""
+
+    id: str
+    at: float
+    who: str
+    where: str
+    what: str
+    target: str
+    old: Any
+    new: Any
+    raw: dict[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Change:
+        """Read the API's object."""
+        return cls(
+            id=raw["id"],
+            at=raw["at"],
+            who=raw["who"],
+            where=raw["where"],
+            what=raw["what"],
+            target=raw["target"],
+            old=raw.get("old"),
+            new=raw.get("new"),
+            raw=raw,
+        )

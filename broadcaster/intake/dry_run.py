@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 
 class LaneForecast(msgspec.Struct, frozen=True):
-    """One sender's share: `rate` in segments a second, `seconds` until its last message has left."""
+    """One sender's share: `rate` in segments a second, `seconds` until its last message has left.
+
+    `origin` says where the rate comes from, if whoever asked knows.
+    """
 
     sender: str
     rate: float
     recipients: int
     segments: int
     seconds: float
+    origin: str = ""
 
 
 class FirstMessage(msgspec.Struct, frozen=True):

@@ -51,6 +51,15 @@ class Wanted:
                 Fault("say which: messages by their ids, or all, or those of a broadcast or with codes")
             )
 
+    def form(self) -> dict[str, Any]:
+        """Return it as the API is asked for it."""
+        return {
+            "messages": list(self.names),
+            "broadcast": self.broadcast or None,
+            "codes": list(self.codes),
+            "all": self.everything,
+        }
+
     def summary(self) -> dict[str, Any]:
         """Return what the audit says of it."""
         named = {"messages": len(self.names), "broadcast": self.broadcast, "codes": list(self.codes)}

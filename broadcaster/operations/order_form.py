@@ -101,6 +101,9 @@ class OrderForm(BaseModel):
         str | None, Field(pattern="^[A-Za-z]{2}$", description="Country of numbers without +.")
     ] = None
     to_column: Annotated[_Text | None, Field(description="The column with the numbers.")] = None
+    delimiter: Annotated[
+        str | None, Field(description="What separates an uploaded CSV's columns, if it is not found out.")
+    ] = None
     options: Annotated[
         dict[str, _Value | bool],
         Field(
@@ -141,6 +144,7 @@ class OrderForm(BaseModel):
             expires_in_seconds=None if self.expires_in is None else _seconds(self.expires_in),
             rate=None if self.rate is None else parse_rate(str(self.rate)),
             to_column=self.to_column,
+            delimiter=self.delimiter,
             draft=self.draft,
             skips_faults=self.on_invalid == "skip",
         )

@@ -6,8 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from broadcaster.domain.addresses import channel_of, parse_address
 from broadcaster.domain.content import compile_content
+from broadcaster.domain.failures import Kind
 from broadcaster.domain.senders import NoSenderError, parse_sender
 from broadcaster.intake.dry_run import dry_run
 from broadcaster.intake.faults import EmptyListError
@@ -51,9 +54,11 @@ class Trial:
         return {
             "to": self.to,
             "from": self.sender,
+            "text": self.message.body or self.message.content_variables,
             "outcome": outcome.kind,
             "sid": outcome.sid,
-            "code": outcome.code,
+            "code": outcome.code or (0 if outcome.kind is Kind.ACCEPTED else outcome.http_status),
+            "detail": outcome.detail or None,
         }
 
 
@@ -71,7 +76,9 @@ def forecast(order: Order, reader: Peeked, settings: Settings) -> Forecast:
         region=order.region,
         with_rejects=order.skips_faults,
     )
-    return Forecast(report, lanes)
+    origins = {lane.name: lane.origin for lane in lanes}
+    told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)
+    return Forecast(structs.replace(report, senders=told), lanes)
 
 
 async def send_first(

@@ -37,9 +37,9 @@ class BroadcastView:
     """One broadcast now. Counts by state add up to `total`; times are unix seconds, None if not yet.
 
     `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's segments over
-    its rate, None while that waits. `waits_for` says what each lane waits for, in words, empty where it is
-    sending. `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected`
-    rows of the list were faulty and left out.
+    its rate, None while that waits. `waits_for` says in words what each lane with something left waits for.
+    `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected` rows of
+    the list were faulty and left out.
     """
 
     id: str
@@ -94,6 +94,7 @@ class BroadcastView:
             "rate": None if self.rate is None else round(self.rate, 2),
             "eta": None if self.eta_seconds is None else round(self.eta_seconds),
             "created_at": self.created_at,
+            "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
         }
@@ -167,15 +168,29 @@ def stopped_by(paused: str, rewind_since: int) -> str:
     return f"everything is stopped: {paused}" if paused else ""
 
 
-def _stops_all(view: BroadcastView, account: str, silent: bytes | None, workers: int) -> str:
-    """Say what all lanes of a broadcast wait for alike; '' if each has its own reason."""
-    if view.state == "paused":
-        return f"the broadcast is paused: {view.state_reason}"
-    if account:
-        return account
+def _stops_all(view: BroadcastView, account: str) -> str:
+    """Say what all lanes of a broadcast wait for alike, come what may; '' if each has its own reason."""
+    return f"the broadcast is paused: {view.state_reason}" if view.state == "paused" else account
+
+
+def _lacks(view: BroadcastView, silent: bytes | None, workers: int) -> str:
+    """Say what every lane lacks that nobody has paused; '' if that is nothing."""
     if not view.unsent:
         return ""
     return explain_silence(silent) if workers else "no worker is running: start one with `broadcaster worker`"
+
+
+def _held(now: float, hold: bytes | None, why: bytes | None) -> str:
+    """Say for how long a lane is held, and why; "" if it isn't."""
+    left = float(hold or 0) / 1e6 - now
+    return f"held for {left:.0f} s: {(why or b'').decode()}" if left > 0 else ""
+
+
+def _pace(rate: float, own: float | None) -> str:
+    """Say which pace holds messages back: the lane's, or the broadcast's `own`."""
+    if own and own < (rate or own):
+        return f"the broadcast's pace of {own:g}/s"
+    return f"its pace of {rate:g}/s" if rate else ""
 
 
 async def _with_lanes(store: Store, view: BroadcastView, now: float) -> BroadcastView:
@@ -186,24 +201,25 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
         pipe.zcount(keys.plain("workers"), now * 1e6, "+inf")
         for lane in view.senders:
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason")
-        (paused, rewind, silent, most), workers, *lanes = await pipe.execute()
+            pipe.hmget(keys.flow(view.id, lane), "head", "n")
+            pipe.zcard(keys.flow(view.id, lane, ":retry"))
+            pipe.llen(keys.flow(view.id, lane, ":back"))
+        (paused, rewind, silent, most), workers, *told = await pipe.execute()
     account = stopped_by((paused or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
+    lacks = _lacks(view, silent, workers)
     waits: dict[str, str] = {}
     rates: dict[str, float] = {}
     own = view.spec.rate
-    for lane, (rate, paused, hold, hold_reason) in zip(view.senders, lanes, strict=True):
-        if paused:
-            waits[lane] = f"paused: {paused.decode()}"
-        elif hold and float(hold) / 1e6 > now:
-            waits[lane] = f"held for {float(hold) / 1e6 - now:.0f} s: {(hold_reason or b'').decode()}"
-        else:
+    for number, lane in enumerate(view.senders):
+        (rate, paused, *held), (head, batches), retries, back = told[number * 4 : number * 4 + 4]
+        stop = f"paused: {paused.decode()}" if paused else lacks or _held(now, *held)
+        if not paused and not _held(now, *held):
             rates[lane] = float(rate or 0)
-            if view.unsent and own and own < float(rate or own):
-                waits[lane] = f"the broadcast's pace of {own:g}/s"
-            elif view.unsent and rate:
-                waits[lane] = f"its pace of {float(rate):g}/s"
-    if stopped := _stops_all(view, account, silent, workers):
+        if int(head or 0) < int(batches or 0) or retries or back:
+            waits[lane] = stop or (_pace(float(rate or 0), own) if view.unsent else "")
+    if stopped := _stops_all(view, account) or (lacks if not waits else ""):
         waits = dict.fromkeys(view.senders, stopped)
+    waits = {lane: why for lane, why in waits.items() if why}
     sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
     elapsed = now - view.started_at if view.started_at else 0.0
     running = view.state == "running" and not account

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from broadcaster.store.connection import Store
 
 
@@ -50,6 +52,18 @@ class SearchState(msgspec.Struct, frozen=True, kw_only=True):
             "looked_at": round(self.looked),
             "refused": self.refused or None,
         }
+
+    @classmethod
+    def of(cls, summary: Mapping[str, Any]) -> SearchState:
+        """Return what `summary` told of."""
+        return cls(
+            since=summary["since"],
+            absent_after=summary["absent_after"],
+            owners=summary["owners_unknown"],
+            owners_until=summary["owners_until"],
+            looked=summary["looked_at"],
+            refused=summary["refused"] or "",
+        )
 
 
 async def read_search(store: Store, broadcast: str) -> SearchState | None:
