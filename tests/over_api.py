@@ -32,6 +32,7 @@ def acted(desk: Desk, other: Desk, apart: Apart) -> list[tuple[int, str, str]]:
     Every other answer is asked for in JSON.
     """
     bid = draft(other)["id"]
+    other.write("numbers.txt", "+14155559200", "", " +1 415 555 9201", "+14155559200")
     failed = apart.ended([0, 30003, 30003, 21211, 9])
     letter = other.json("dead-letters", "list", "--broadcast", failed)[0]["id"]
     done = [
@@ -56,6 +57,9 @@ def acted(desk: Desk, other: Desk, apart: Apart) -> list[tuple[int, str, str]]:
                 ["opt-outs", "add", "+14155559100", "+14155559101", "--sender", "54321"],
                 ["opt-outs", "add", "+14155559100", "--sender", "54321"],
                 ["opt-outs", "remove", "+14155559100", "+14155559101", "+14155559102", "--sender", "54321"],
+                ["opt-outs", "import", "numbers.txt"],
+                ["opt-outs", "import", "missing.txt"],
+                ["opt-outs", "remove", "+14155559200", "+14155559201"],
                 ["pause", "--reason", "wrong list"],
                 ["pause", "--reason", "another"],
                 ["resume"],
