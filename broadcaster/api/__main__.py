@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,7 @@ from broadcaster.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from broadcaster.settings import Settings
 
@@ -53,7 +56,18 @@ def main() -> int:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Says where it listens once it does; told to stop, it ends as one that has done its work."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in order at SIGTERM and SIGINT, where uvicorn would raise them again at the end."""
+        told = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self.handle_exit) for number in told]
+        try:
+            yield
+        finally:
+            for number, handler in zip(told, before, strict=True):
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""

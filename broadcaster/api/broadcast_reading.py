@@ -135,13 +135,14 @@ async def export_broadcast(
     response_class=StreamingResponse,
     **described(Scope.BROADCASTS_READ, "not-found", more=downloads(CSV)),
 )
-async def list_rejects(broadcast: BroadcastId, parts: TheParts) -> Response:
+async def list_rejects(request: Request, broadcast: BroadcastId, parts: TheParts) -> Response:
     """Download the faulty rows that `on_invalid: skip` left out: line, reason, and the list's own columns.
 
     At most 100,000 rows are kept; the broadcast's `rejected` says how many there were. Corrected, the file
     can be sent as a list itself.
     """
     view = await existing(parts.store, broadcast)
+    await audit.record(parts.store, caller_of(request).actor, "broadcast.export", broadcast, new="rejects")
     return export(_as_csv(read_rejects(parts.store, broadcast)), Format.CSV, f"rejects-{view.id}")
 
 

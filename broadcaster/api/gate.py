@@ -38,6 +38,8 @@ COMMON_PATH: Final = "/v1/messages"
 #: Where a list may be uploaded.
 UPLOAD_PATH: Final = "/v1/broadcasts"
 _BODY_BYTES: Final = 1024 * 1024
+#: A hundred recipients with all that may be said to each; to judge more takes seconds.
+_MESSAGE_BYTES: Final = 256 * 1024
 #: Of what may hold up to 10,000 recipients.
 _LIST_BYTES: Final = 16 * 1024 * 1024
 
@@ -124,10 +126,21 @@ def shown_key(headers: Iterable[tuple[bytes, bytes]], *, basic: bool = False) ->
 
 
 def _password(encoded: str) -> str:
+    return _name_and_password(encoded)[1]
+
+
+def shown_name(header: str) -> str | None:
+    """Return the name of HTTP basic authentication, None where it is another. Raises `Problem` 401."""
+    scheme, _, rest = header.partition(" ")
+    return _name_and_password(rest)[0] if scheme.lower() == "basic" else None
+
+
+def _name_and_password(encoded: str) -> tuple[str, str]:
     try:
-        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
+        name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except ValueError:  # no base64, no UTF-8, or letters beyond ASCII
         raise unauthorized("The Authorization header is not valid.") from None
+    return name, password
 
 
 def shaped(problem: Problem, path: str) -> Response:
@@ -146,7 +159,7 @@ class BoundedBody:
         if scope["type"] != "http" or is_upload(scope):
             await self._app(scope, receive, send)
             return
-        most = _LIST_BYTES if scope["path"].startswith(UPLOAD_PATH) else _BODY_BYTES
+        most = _most_of(scope["path"])
         told = dict(scope["headers"]).get(b"content-length", b"0")
         if told.isdigit() and int(told) > most:
             await shaped(_too_large(most), scope["path"])(scope, receive, send)
@@ -162,6 +175,12 @@ class BoundedBody:
             return message
 
         await self._app(scope, receiving, send)
+
+
+def _most_of(path: str) -> int:
+    if path == COMMON_PATH:
+        return _MESSAGE_BYTES
+    return _LIST_BYTES if path.startswith(UPLOAD_PATH) else _BODY_BYTES
 
 
 def _too_large(most: int) -> Problem:

@@ -14,7 +14,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from broadcaster.api.admission import unauthorized
 from broadcaster.api.finding import find_message
+from broadcaster.api.gate import shown_name
 from broadcaster.api.once import once
 from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.problems import Problem
@@ -112,6 +114,8 @@ def _of_account(request: Request, account: str) -> Parts:
     parts = parts_of(request)
     if account != parts.settings.twilio_account_sid:
         raise Problem("not-found", "This service has no such account.", more={"code": _NOT_FOUND})
+    if shown_name(request.headers.get("authorization", "")) not in (account, None):
+        raise unauthorized("The user name is the account's SID, the password a key of ours.")
     return parts
 
 

@@ -6,7 +6,6 @@ the same act, which answers with the same object.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
+from broadcaster.cli import running
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.home import Home
 from broadcaster.cli.options import settings_from
@@ -87,7 +87,7 @@ def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) ->
             return await work(store)
 
     with redis_for(settings.redis_address, settings.data_dir) as url:
-        return asyncio.run(run(url))
+        return running.run(run(url))
 
 
 def with_home(env_file: Path | None, work: Callable[[Store, Home | None], Awaitable[_T]]) -> _T:
@@ -103,7 +103,7 @@ def with_home(env_file: Path | None, work: Callable[[Store, Home | None], Awaita
         nullcontext() if settings.redis_address else Home(settings, env_file)
     )
     with at_hand as home:
-        return asyncio.run(run(home, settings.redis_address or (home.url if home else "")))
+        return running.run(run(home, settings.redis_address or (home.url if home else "")))
 
 
 def _log_beside_output() -> None:

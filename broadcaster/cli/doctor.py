@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from broadcaster.cli import running
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import print_json
@@ -44,7 +44,7 @@ def doctor(*, as_json: bool, env_file: Path | None) -> int:
     if settings.api_url and not settings.redis_address:
         checks = [*_api(settings)]
     else:
-        checks = [*asyncio.run(_twilio(settings)), *_redis(settings)]
+        checks = [*running.run(_twilio(settings)), *_redis(settings)]
     if as_json:
         print_json(health.as_json(checks))
     else:
@@ -87,7 +87,7 @@ def _redis(settings: Settings) -> list[Check]:
     """Check REDIS_URL's server, else the embedded one."""
     try:
         with redis_for(settings.redis_address, settings.data_dir) as url:
-            found = asyncio.run(check_redis(url, prefix_of(settings), embedded=not settings.redis_address))
+            found = running.run(check_redis(url, prefix_of(settings), embedded=not settings.redis_address))
     except EmbeddedServerError as error:
         return [fail("redis", str(error), "Set REDIS_URL to a Redis of yours, or put right what it says.")]
     if settings.redis_address:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from contextlib import ExitStack, closing, nullcontext
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from broadcaster.cli import running
 from broadcaster.cli.attending import attend, tell_others
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.home import Home, live_workers
@@ -51,7 +51,7 @@ def send_list(options: SendOptions) -> int:
         )
         at_home = stack.enter_context(home)
         url = settings.redis_address or (at_home.url if at_home else "")
-        return asyncio.run(_Send(options, reader, at_home).run(url))
+        return running.run(_Send(options, reader, at_home).run(url))
 
 
 async def check_credentials(rest: TwilioRest) -> None:

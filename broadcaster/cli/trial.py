@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from broadcaster.cli import running
 from broadcaster.cli.exits import FAILED
 from broadcaster.cli.output import print_json, say
 from broadcaster.cli.preview import look_at
@@ -29,7 +29,7 @@ def send_trial(options: SendOptions) -> int:
     parse_address(options.test_to or "", options.region)
     options.settings.credentials()
     found = look_at(options)
-    trial = asyncio.run(_post(options, found))
+    trial = running.run(_post(options, found))
     return tell(trial.summary(), options)
 
 

@@ -126,6 +126,7 @@ async def test_answers_and_refusals_are_twilios(tmp_path: Path) -> None:
         assert await get(f"{MESSAGES}/SM{'0' * 32}.json") == (404, 20404)
         assert await get(f"{MESSAGES}/{sid}.json".replace(ACCOUNT_SID, "AC" + "1" * 32)) == (404, 20404)
         assert await get(f"{MESSAGES}/{sid}.json", auth=(ACCOUNT_SID, "nothing")) == (401, 20003)
+        assert await get(f"{MESSAGES}/{sid}.json", auth=("AC" + "1" * 32, key)) == (401, 20003)
         reader = await key_for(run.store, Scope.BROADCASTS_READ)
         assert await get(f"{MESSAGES}/{sid}.json", auth=(ACCOUNT_SID, reader)) == (403, 20003)
         assert await get(f"{MESSAGES}/{sid}/Media.json") == (404, 20404)

@@ -232,6 +232,7 @@ def test_a_dry_run_needs_neither_redis_nor_credentials(desk: Desk) -> None:
     assert not (desk.folder / ".broadcaster").exists()
 
 
+@pytest.mark.slow
 def test_without_redis_a_draft_is_sent_by_its_start(desk: Desk, twilio: str) -> None:
     desk.more = {}
     desk.people(3)
@@ -253,6 +254,7 @@ def test_a_worker_without_redis_says_what_to_do(desk: Desk) -> None:
     assert not (desk.folder / ".broadcaster").exists()
 
 
+@pytest.mark.slow
 def test_watching_on_a_terminal_shows_the_senders(desk: Desk) -> None:
     desk.people(30)
     sent = desk.json("send", "people.csv", "--body", "Hi {{ name }}", "--rate", "10")

@@ -66,6 +66,7 @@ async def test_a_campaign_longer_than_arqs_day_ends_whole(tmp_path: Path) -> Non
         assert told.get(State.IN_DOUBT, 0) <= 3, "at 10/s hardly anything is in flight"
 
 
+@pytest.mark.slow
 async def test_a_job_that_expired_is_found_again_from_our_own_keys(tmp_path: Path) -> None:
     """Everything arq knows is deleted in the middle: what is due is started, swept, skipped all the same."""
     async with deployment(tmp_path) as run:

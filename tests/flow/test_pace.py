@@ -37,6 +37,7 @@ async def test_a_sender_keeps_its_pace(tmp_path: Path, seconds: int) -> None:
         assert pace["rate"] >= (0.98 if seconds >= 20 else 0.9) * 50
 
 
+@pytest.mark.slow
 async def test_a_slow_sender_does_not_delay_a_fast_one(tmp_path: Path) -> None:
     """1/s and 200/s in one broadcast: each at its own pace."""
     async with deployment(tmp_path) as run:
@@ -98,6 +99,7 @@ async def test_urgent_overtakes_and_bulk_keeps_a_share(tmp_path: Path, bulk: int
         assert share >= int(0.01 * total)
 
 
+@pytest.mark.slow
 async def test_a_resumed_broadcast_does_not_starve_the_other(tmp_path: Path) -> None:
     """What a paused broadcast missed is not made up at another's cost."""
     async with deployment(tmp_path) as run:

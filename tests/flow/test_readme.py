@@ -30,7 +30,9 @@ README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 SENDER: Final = "+14155550190"
 SELF: Final = "+14155550199"
 #: How a command in the running text begins.
-_BEGINS: Final = re.compile(r"(?:[A-Z_]+=\S+ )?(?:make|broadcaster(?!/)|docker|apt|pip|git|\./?\S+/run)\b.*")
+_BEGINS: Final = re.compile(
+    r"(?:[A-Z_]+=\S+ )?(?:make|broadcaster(?![/.])|docker|apt|pip|git|\./?\S+/run)\b.*"
+)
 #: What can't be run here, and who looks after it.
 ELSEWHERE: Final = {
     "apt install python3 python3-venv make": "test_makefile: the first line, and when it is printed",

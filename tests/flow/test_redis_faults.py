@@ -150,6 +150,7 @@ async def fill(run: Deployment, most: int | None = None) -> None:
         await redis.set("junk:more", junk)
 
 
+@pytest.mark.slow
 async def test_with_memory_full_sending_goes_on_and_every_outcome_is_written(tmp_path: Path) -> None:
     """Also after a worker was killed then. What is in doubt waits until there is room again."""
     faults = {number(5): {"fault": "drop_after", "tries": 1}, number(595): {"fault": "throttle", "tries": 2}}

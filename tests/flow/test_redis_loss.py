@@ -55,6 +55,7 @@ async def test_a_power_cut_that_takes_the_last_second(tmp_path: Path, worker_die
     assert loss.truth.states == {State.ACCEPTED: 600}
 
 
+@pytest.mark.slow
 async def test_an_emptied_redis_stops_everything_and_a_backup_goes_on(tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     async with alone(tmp_path) as (run, server):

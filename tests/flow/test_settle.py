@@ -125,6 +125,7 @@ async def test_a_list_that_is_not_whole_is_no_evidence_of_absence(tmp_path: Path
         assert await end(run, bid) == {State.ACCEPTED: 2}
 
 
+@pytest.mark.slow
 async def test_late_evidence_of_the_first_attempt_is_a_duplicate_that_is_counted(tmp_path: Path) -> None:
     faults = {number(0): ["drop_after", "drop_after"]}
     async with short(tmp_path, recipients=faults, list_lag_seconds=1000) as run:

@@ -72,7 +72,7 @@ async def test_a_storm_of_429s_spends_nothing_and_is_not_answered_with_one(
 @pytest.mark.parametrize(
     ("workers", "limits", "stays", "tells"),
     [
-        (1, (40, 15, 30), 1, True),
+        pytest.param(1, (40, 15, 30), 1, True, marks=pytest.mark.slow),
         pytest.param(1, (60, 20, 60), 10, False, marks=MINUTES),
         pytest.param(3, (100, 20, 60), 10, True, marks=MINUTES),
         pytest.param(3, (100, 20, 60), 10, False, marks=MINUTES),
@@ -174,6 +174,7 @@ async def test_500s_open_the_circuit(
         assert told
 
 
+@pytest.mark.slow
 async def test_a_probe_is_made_by_another_when_a_worker_dies(tmp_path: Path) -> None:
     """Of two workers one is killed during the silence: one message a second is still tried."""
     async with deployment(tmp_path, workers=2, faults={"error": 1.0}) as run:

@@ -64,6 +64,7 @@ async def ended_well(run: Deployment, sent: dict[str, int], timeout: float = 50)
 # -- an orderly end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["signaled twice", pytest.param("too long", marks=pytest.mark.slow)])
 async def test_a_drain_that_is_urged_or_over_long_loses_nobody(tmp_path: Path, how: str) -> None:
     """A second SIGTERM changes nothing; what outlives the time to stop is in doubt until it is found."""
