@@ -210,6 +210,7 @@ def test_who_may_not_or_reaches_nobody(apart: Apart, tmp_path: Path) -> None:
     assert err.startswith(f"Error: the API at {NOBODY} can't be reached: ")
 
 
+@pytest.mark.slow
 def test_a_list_is_shown_before_it_is_sent(there: Desk) -> None:
     command = ["send", there.people(3), "--body", "Hi {{ name }}", "--name", "asked"]
     screen, code = there.on_a_terminal(*command, expect="[y/N]", answer="n\n")

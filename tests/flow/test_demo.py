@@ -80,6 +80,7 @@ async def test_a_campaign_adds_up_and_nobody_is_messaged_twice(tmp_path: Path) -
     assert started_in(tmp_path) == []
 
 
+@pytest.mark.slow
 async def test_on_a_terminal_it_stays_until_ctrl_c_and_then_all_is_gone(
     tmp_path: Path, wait_until: Any
 ) -> None:

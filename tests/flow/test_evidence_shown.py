@@ -182,6 +182,7 @@ async def test_evidence_of_attempt_1_while_attempt_2_waits_drops_that(tmp_path: 
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_evidence_of_attempt_1_during_attempt_2_is_a_duplicate_that_is_shouted(tmp_path: Path) -> None:
     """Once by its callback while attempt 2 is in flight, once by the list while that is in doubt."""
     faults = {number(0): ["drop_after"], number(1): ["drop_after", "drop_after"]}
@@ -271,6 +272,7 @@ def test_no_way_of_showing_a_message_is_forgotten() -> None:
     assert read <= PARAMETERS, "what changes a message's text, sender or SID"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 async def test_however_it_is_shown_it_is_found_and_its_absence_too(tmp_path: Path, world: str) -> None:
     """Of each content's two people one got it without our hearing of it, the other did not."""

@@ -29,6 +29,7 @@ def _point(victim: Victim, name: str) -> Point:
     return Point(victim, name, worker=0, skip=3, many=10, after_seconds=0.1, down_seconds=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [pytest.param(Victim.WORKER, marks=pytest.mark.slow), Victim.REDIS])
 async def test_nobody_is_lost_or_sent_to_twice(tmp_path: Path, victim: Victim) -> None:
     some = [_point(victim, name) for name in POINTS[victim]]

@@ -72,6 +72,7 @@ async def test_a_thousand_senders_each_at_their_own_pace(tmp_path: Path) -> None
         assert rates[-1] <= 1.10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bulk", "seconds"),
     [(2_000, 8), pytest.param(100_000, 60, marks=[pytest.mark.slow, pytest.mark.timeout(200)])],

@@ -109,6 +109,7 @@ async def end(run: Deployment, bid: str, seconds: float = 30) -> dict[State, int
     return await counts(run.store, bid)
 
 
+@pytest.mark.slow
 async def test_connections_that_are_reset_again_and_again(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path, latency_ms=20) as (run, proxy):
         bid = await load(run.store, {LANE: 1_000}, rates={LANE: 500.0})

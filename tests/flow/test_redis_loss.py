@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 OTHER = "+15550000002"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "worker_dies",
     [

@@ -112,6 +112,7 @@ async def test_two_broadcasts_with_the_same_text_to_the_same_person_in_doubt_at_
         assert attempts == [[1, 1], [1, 2], [2, 2]], "exactly the absent ones are sent again"
 
 
+@pytest.mark.slow
 async def test_a_list_that_is_not_whole_is_no_evidence_of_absence(tmp_path: Path) -> None:
     faults = {number(0): {"fault": "drop_before", "tries": 1}}
     async with short(tmp_path, recipients=faults, list_fail_from_page=-1) as run:
@@ -143,6 +144,7 @@ async def test_late_evidence_of_the_first_attempt_is_a_duplicate_that_is_counted
         assert one.sid in {m["sid"] for m in listed}
 
 
+@pytest.mark.slow
 async def test_a_killed_workers_doubts_are_settled_once_it_is_seen_to_be_gone(tmp_path: Path) -> None:
     async with short(tmp_path, latency_ms=1500) as run:
         bid = await load(run.store, {LANE: 80}, rates=SENDERS)

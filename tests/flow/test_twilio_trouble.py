@@ -48,6 +48,7 @@ async def trickle(run: Deployment, *, burst: int, rate: float) -> str:
 # -- 429
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2, pytest.param(120, marks=MINUTES)])
 async def test_a_storm_of_429s_spends_nothing_and_is_not_answered_with_one(
     tmp_path: Path, seconds: int
@@ -219,6 +220,7 @@ async def test_an_account_suspended_mid_run_stops_everything_and_burns_nothing(t
         await check_truth(run, bid, 2_000)
 
 
+@pytest.mark.slow
 async def test_a_sender_with_a_full_queue_waits_and_the_others_go_on(tmp_path: Path) -> None:
     """21611: that lane waits for as long as Twilio wishes, the other is not slowed; no attempt is spent."""
     faults = {A: "queue_full"}

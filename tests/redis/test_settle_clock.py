@@ -39,6 +39,7 @@ async def test_many_doubts_to_read_do_not_set_our_clock_back(
     assert behind[0] < 0.4
 
 
+@pytest.mark.slow
 async def test_a_stalled_question_for_the_time_does_not_set_our_clock_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
