@@ -4,14 +4,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from test_settle_rounds import AT_ONCE, doubtful, scene
 
 from workers.doubts import read_doubts
 from workers.listing import Listing
 
 if TYPE_CHECKING:
-    import pytest
-
     from broadcaster.store.connection import Store
 
 
