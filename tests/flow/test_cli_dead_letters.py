@@ -164,6 +164,7 @@ def test_discarded_letters_are_skipped(desk: Desk, redis_url: str) -> None:
     assert desk.json("broadcasts", "retry", bid)["retried"] == 0
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks(desk: Desk, redis_url: str) -> None:
     bid = ended(redis_url, [UNREACHABLE, UNREACHABLE])
     screen, code = desk.on_a_terminal("dead-letters", "replay", "--all", expect="[y/N]", answer="n\n")

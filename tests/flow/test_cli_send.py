@@ -139,6 +139,7 @@ def test_draft_start_pause_resume_cancel(desk: Desk, twilio: str) -> None:
         assert desk.json("resume") == {"paused": False, "reason": None, "changed": True}
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_shows_what_it_sends_and_asks(desk: Desk, redis_url: str, twilio: str) -> None:
     desk.people(3)
     screen, code = desk.on_a_terminal(

@@ -115,7 +115,12 @@ async def test_on_a_terminal_it_stays_until_ctrl_c_and_then_all_is_gone(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
 )
 async def test_however_it_ends_nothing_stays_behind(
     tmp_path: Path, wait_until: Any, number: signal.Signals, code: int

@@ -148,6 +148,7 @@ async def test_a_stop_takes_effect_within_a_second(tmp_path: Path, what: str) ->
         await run.until(lambda c: c[State.ACCEPTED] > before + 100, bid, timeout=5)
 
 
+@pytest.mark.slow
 async def test_the_account_bounds_all_senders_together(tmp_path: Path) -> None:
     """BROADCASTER_ACCOUNT_RATE over two senders that could do more each."""
     async with deployment(tmp_path, workers=0) as run:

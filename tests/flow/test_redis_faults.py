@@ -64,7 +64,8 @@ async def more_accepted(run: Deployment, than: int, within: float) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(120)])])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=pytest.mark.timeout(120))])
 async def test_a_stall_costs_nobody_a_lease(tmp_path: Path, seconds: int) -> None:
     """Longer than a lease (2 s), with requests in flight that end meanwhile: their outcomes are written."""
     async with deployment(tmp_path, workers=2, latency_ms=500) as run:
@@ -126,6 +127,7 @@ async def test_connections_that_are_reset_again_and_again(tmp_path: Path) -> Non
         assert run.workers[0].poll() is None
 
 
+@pytest.mark.slow
 async def test_a_reset_between_a_script_and_its_answer(tmp_path: Path) -> None:
     """What was asked is done and nobody knows: it is asked again, and no second yes comes of it."""
     async with behind_a_proxy(tmp_path, latency_ms=5) as (run, proxy):

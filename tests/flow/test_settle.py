@@ -64,7 +64,7 @@ async def test_what_twilio_took_is_found_in_its_list_however_its_answer_was_lost
         assert [a.evidence for a in told[1]] == ["", "list"]
 
 
-@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("hold", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, hold: bool) -> None:  # noqa: FBT001
     faults = {number(i): {"fault": f, "tries": 1} for i, f in enumerate(("unavailable", "drop_before"))}
     # long enough to be read while it lasts, also on a busy machine

@@ -241,6 +241,7 @@ async def test_a_sender_with_a_full_queue_waits_and_the_others_go_on(tmp_path: P
         await check_truth(run, bid, 400)
 
 
+@pytest.mark.slow
 async def test_a_template_that_is_suddenly_refused_pauses_its_broadcast(tmp_path: Path) -> None:
     """Twenty refusals in a row: the reason says so, and those twenty go again on resume."""
     content = Content(body=None, content_sid=TEMPLATE_SID, content_variables={"1": "you"})
