@@ -72,14 +72,10 @@ class List:
 
 @dataclass(slots=True)
 class Campaign:
-    """The whole demo. `answers` is the simulator's `recipients`: who meets which fault, try by try.
-
-    `busy` are the rows during which the account is over its limit, and every fifth gets a 429 at first.
-    """
+    """The whole demo. `answers` is the simulator's `recipients`: who meets which fault, try by try."""
 
     rates: dict[str, float]
     lists: tuple[List, List]
-    busy: range
     opted_out: list[str] = field(default_factory=list)
     answers: dict[str, str | list[str]] = field(default_factory=dict)
 
@@ -111,7 +107,7 @@ def plan(recipients: int) -> Campaign:
         "{{ name }}, leave now: the water reaches {{ place }} within the hour.",
         {URGENT_SENDER: rates[URGENT_SENDER]},
     )
-    campaign = Campaign(rates, (everybody, urgent), _busy_rows(recipients))
+    campaign = Campaign(rates, (everybody, urgent))
     urgent_rows = recipients // _URGENT_SHARE
     for index in range(recipients - urgent_rows):
         _add_row(campaign, everybody, index)
@@ -119,12 +115,6 @@ def plan(recipients: int) -> Campaign:
         urgent.rows.append((_name(index), _number(index), f"Mill Lane {index % 90 + 1}"))
     _fill_one_queue(campaign, everybody)
     return campaign
-
-
-def _busy_rows(recipients: int) -> range:
-    """Return a tenth of the rows, or what three seconds take if that is less: overload comes in spells."""
-    begin = recipients * 2 // 5
-    return range(begin, begin + min(recipients // 10, int(3 * recipients / target_seconds(recipients))))
 
 
 def write_list(one: List, path: Path) -> None:
@@ -148,6 +138,10 @@ def _name(index: int) -> str:
     return _FIRST_NAMES[index * 7 % len(_FIRST_NAMES)]
 
 
+#: One in so many is told to come again once: a few 429 that have nothing to do with how many are in flight.
+_STRAY: Final = 60
+
+
 def _add_row(campaign: Campaign, one: List, index: int) -> None:
     """Add a row, and whatever is odd about it."""
     address, name, place = _address(index), _name(index), _SHELTERS[index % len(_SHELTERS)]
@@ -168,7 +162,7 @@ def _add_row(campaign: Campaign, one: List, index: int) -> None:
             campaign.opted_out.append(address)
         case _:
             fault = _REFUSALS.get(index % 250) or _DOUBTS.get(index % 250)
-            if not fault and index in campaign.busy and index % 5 == 0:
+            if not fault and index % _STRAY == _STRAY - 1:
                 campaign.answers[address] = ["throttle"]
             elif fault:
                 known = fault == "21211" or not fault.isdecimal() or not address.startswith("whatsapp:")
