@@ -62,7 +62,7 @@ async def _the_parts(request: Request) -> Any:  # what is not async, FastAPI run
     return parts_of(request)
 
 
-#: For signatures: `parts: ThePartsDep`.
+#: For signatures: `parts: TheParts`.
 TheParts = Annotated[Any, Depends(_the_parts)]
 
 

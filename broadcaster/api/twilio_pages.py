@@ -146,11 +146,9 @@ async def _candidates(parts: Parts, filters: Filters, after: Position | None) ->
         async for view in newest_messages(parts.store, after=after):
             yield view
         return
-    passed = after is None
-    async for view in find_number(parts.store, None, filters.to):
-        if passed:
-            yield view
-        passed = passed or Position.of(view) == after
+    last = "" if after is None else ".".join(map(str, after))
+    async for view in find_number(parts.store, None, filters.to, after=last):
+        yield view
 
 
 async def _numbered(views: AsyncIterator[MessageView]) -> AsyncIterator[tuple[int, MessageView]]:

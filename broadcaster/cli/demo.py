@@ -27,6 +27,7 @@ from broadcaster.lanes.control import start
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.settings import load_settings
 from broadcaster.store.connection import open_store
+from broadcaster.store.ending import end
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,7 +39,6 @@ _T = TypeVar("_T")
 _WORKER_SECONDS: Final = 30.0
 #: The second list starts when the first is on its way.
 _URGENT_AFTER_SECONDS: Final = 4.0
-_CANCEL_AGAIN_SECONDS: Final = 0.5
 _PREFIX: Final = "broadcaster:"
 #: Lists up to this long are counted by sender while they go: the simulator looks at every arrival for it.
 _COUNTED_LIVE: Final = 50_000
@@ -94,10 +94,7 @@ def _perform(console: Console, recipients: int, *, stay: bool, as_json: bool) ->
 
 
 async def _until_interrupted(work: Coroutine[Any, Any, _T]) -> _T | None:
-    """Return what `work` returns; None after Ctrl-C or SIGTERM, with `work` canceled.
-
-    One cancel is not enough: Python 3.11's `asyncio.wait_for`, in which redis-py writes, can lose it.
-    """
+    """Return what `work` returns; None after Ctrl-C or SIGTERM, with `work` canceled."""
     interrupted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
@@ -105,11 +102,8 @@ async def _until_interrupted(work: Coroutine[Any, Any, _T]) -> _T | None:
     waiting = asyncio.create_task(interrupted.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    while interrupted.is_set() and not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
     if interrupted.is_set():
-        task.cancelled() or task.exception()  # whatever a canceled call made of it was asked for
+        await end([task])
         return None
     return task.result()
 
