@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from broadcaster.api.broadcast_shapes import JSON
 from broadcaster.api.once import in_progress, reused
 from broadcaster.api.problems import Problem, unavailable
+from broadcaster.api.shapes import answer
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
@@ -107,7 +108,7 @@ class Making:
         view = await read_broadcast(self.parts.store, broadcast)
         if view is None:
             raise Problem("not-found", f"The broadcast {broadcast} was deleted meanwhile.")
-        return json_response(view.summary(), 202, {"Location": f"/v1/broadcasts/{broadcast}"})
+        return answer(view.summary(), 202, {"Location": f"/v1/broadcasts/{broadcast}"})
 
     async def _test(self, order: Order, peeked: Peeked, to: str) -> Response:
         settings = self.parts.settings
@@ -116,18 +117,13 @@ class Making:
         async with message_sender(settings, 1) as sender:
             trial = await send_first(order, found, to, sender.post)
         await record_trial(self.parts.store, self.actor, order, trial)
-        return json_response(trial.summary())
+        return answer(trial.summary())
 
     async def _pool(self, service: str) -> list[str]:
         if self.parts.twilio is None:
             self.parts.settings.credentials()  # says what is missing
             raise unavailable("The API was started without Twilio's credentials.")
         return await self.parts.twilio.service_pool(service)
-
-
-def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a value in JSON's types as an answer."""
-    return Response(msgspec.json.encode(value), status, headers=headers, media_type=JSON)
 
 
 @contextlib.contextmanager

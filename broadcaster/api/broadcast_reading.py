@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from broadcaster.api.broadcast_making import json_response
 from broadcaster.api.broadcast_shapes import CSV, described, downloads
 from broadcaster.api.pages import USUAL, Cursor, How, Limit, begin, export, exported, page
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
-from broadcaster.api.shapes import Broadcast, BroadcastId, BroadcastPage, MessagePage
+from broadcaster.api.shapes import Broadcast, BroadcastId, BroadcastPage, MessagePage, answer
 from broadcaster.domain.addresses import AddressError, parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import BroadcastState  # noqa: TC001 - FastAPI reads the signature
@@ -67,7 +66,7 @@ async def list_broadcasts(
 )
 async def get_broadcast(broadcast: BroadcastId, parts: TheParts) -> Response:
     """Show a broadcast: its state, counts, pace, what it waits for, and when it will have left."""
-    return json_response((await existing(parts.store, broadcast)).summary())
+    return answer((await existing(parts.store, broadcast)).summary())
 
 
 @router.get(

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from broadcaster.api.bodies import media_type, whole
-from broadcaster.api.broadcast_making import Making, json_response, told_in_fields
+from broadcaster.api.broadcast_making import Making, told_in_fields
 from broadcaster.api.broadcast_shapes import (
     CSV,
     JSON,
@@ -25,7 +25,7 @@ from broadcaster.api.broadcast_shapes import (
 from broadcaster.api.once import fingerprint, once, reused, turn
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
-from broadcaster.api.shapes import Broadcast, BroadcastId
+from broadcaster.api.shapes import Broadcast, BroadcastId, answer
 from broadcaster.api.uploads import BoundedRows, Room, Upload
 from broadcaster.domain.api_keys import Scope
 from broadcaster.intake.read_ahead import in_thread
@@ -158,7 +158,7 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
             told = await drafts.extend(
                 parts.store, actor, broadcast, read, name=nonce, asked=print_, opt_outs=parts.opt_outs
             )
-        return json_response(told)
+        return answer(told)
 
     return await once(request, work, required=True, payload=body)
 

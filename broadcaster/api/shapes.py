@@ -31,9 +31,9 @@ WhyOrNothing = Annotated[Reason | None, Body()]
 BroadcastId = Annotated[str, Path(alias="id", max_length=LONGEST_NAME, description="The broadcast's id.")]
 
 
-def answer(value: Any, status: int = 200) -> Response:
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return JSON's types as an answer that can be kept and given again."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
 
 
 class CodeCount(BaseModel):
