@@ -129,10 +129,8 @@ async def test_chance_is_drawn_by_the_seed() -> None:
             assert summary["lost"] > 5 < summary["duplicates"]
             ends = {row["sid"]: row["final"] for row in await finals(api)}
             orders = [[*dict.fromkeys(receiver.told(sid))] for sid in sids]
-            ordered = [
-                order == sorted(order, key=["sent", "undelivered", "delivered"].index) for order in orders
-            ]
-            assert all(ordered) is not shuffle
+            in_order = all(order[:1] == ["sent"] or len(order) < 2 for order in orders)
+            assert in_order is not shuffle
             assert {status for sid in sids for status in receiver.told(sid)} <= {"sent", *ends.values()}
             doubled = [count for count in Counter(map(_what, receiver.hooks)).values() if count == 2]
             assert len(doubled) == summary["duplicates"]

@@ -1,4 +1,4 @@
-"""A customer's server on loopback: keeps every webhook, checks it with the official validator, answers as told."""
+"""A customer's server: keeps each webhook, has the official validator check it, answers as told."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Hook:
 
 @dataclass
 class Receiver:
-    """What came, and what to answer: `statuses` first, one each, then 200 with `body`. Status 0 answers nothing."""
+    """What came, and what to answer: `statuses` first, one each, then 200 with `body`. 0 answers nothing."""
 
     port: int = 0
     hooks: list[Hook] = field(default_factory=list)
@@ -79,7 +79,7 @@ async def receiving(**answers: Any) -> AsyncIterator[Receiver]:
     )
     server = uvicorn.Server(config)
     task = asyncio.ensure_future(server._serve())  # `serve` would take the signals of this process
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
         await asyncio.sleep(0.001)
     receiver.port = server.servers[0].sockets[0].getsockname()[1]
     try:
