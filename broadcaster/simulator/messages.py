@@ -13,7 +13,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 _MASK: Final = 0xFFFFFFFF
 _SPREAD: Final = 0x9E3779B1  # odd, so that number → number * _SPREAD mod 2**32 can be undone
 _UNSPREAD: Final = pow(_SPREAD, -1, 1 << 32)
-_FINAL: Final = frozenset({"delivered", "undelivered", "failed", "canceled", "sent"})
+_FINAL: Final = frozenset({"delivered", "undelivered", "failed", "canceled", "sent", "read", "received"})
 _PRICE: Final = 0.0075
 
 
@@ -46,6 +46,12 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     canceled: bool = False
     redacted: bool = False
     deleted: bool = False
+    no_receipt: bool = False
+    """The carrier never says that it was delivered: it stays `sent`."""
+    read_at: float = 0.0
+    callback: str = ""
+    early: bool = False
+    """Its first callbacks are answered before its 201 is."""
 
     @property
     def sid(self) -> str:
@@ -64,15 +70,19 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
             return "queued"
         if now < self.leaves_at:
             return "sending"
-        if self.outcome in _FAILED_HERE:
+        if self.outcome in FAILED_HERE:
             return "failed"
         if now < self.ends_at:
             return "sent"
-        return "undelivered" if self.outcome else "delivered"
+        if self.outcome:
+            return "undelivered"
+        if self.no_receipt:
+            return "sent"
+        return "read" if 0 < self.read_at <= now else "delivered"
 
     def sent_at(self, now: float) -> float | None:
         """Return when it was sent, None while it wasn't (or never will be)."""
-        if self.canceled or now < self.leaves_at or self.outcome in _FAILED_HERE:
+        if self.canceled or now < self.leaves_at or self.outcome in FAILED_HERE:
             return None
         return self.leaves_at
 
@@ -86,7 +96,7 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
 
 
 #: Codes of messages that never left: queue overflow of a service's sender, validity period over.
-_FAILED_HERE: Final = frozenset({30001, 30036})
+FAILED_HERE: Final = frozenset({30001, 30036})
 
 
 def number_in(sid: str) -> int:
@@ -140,6 +150,8 @@ def resource(message: Message, now: float, skew: float) -> dict[str, object]:
 
 def _last_change(message: Message, status: str) -> float:
     """Return when the message came to this status."""
+    if status == "read":
+        return message.read_at
     if status in ("delivered", "undelivered"):
         return message.ends_at
     if status in ("sent", "failed"):

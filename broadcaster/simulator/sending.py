@@ -97,7 +97,12 @@ async def _accept_now(world: World, this: _Try, fault: Fault | None) -> None:
     message = _keep(world, this, fault.name if fault else "")
     if isinstance(message, int):
         await _refuse(world, this, message)
-    elif fault is None:
+        return
+    if message.early:
+        await world.callbacks.told_early(message)
+    elif message.callback:
+        world.callbacks.follow(message)
+    if fault is None:
         await _answer(world, this.exchange, _created(world, message))
     else:
         decision = _decision(this, fault.name, fault.code, fault.status)
@@ -173,6 +178,8 @@ async def _accept_late(world: World, this: _Try) -> None:
         await _answer(world, this.exchange, answer, message)
         return
     world.accepted_late(decision, message.sid)
+    if message.callback:
+        world.callbacks.follow(message)
     await _answer(world, this.exchange, _created(world, message))
 
 

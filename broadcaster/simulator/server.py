@@ -239,3 +239,4 @@ async def running_simulator(
         yield Simulator(world, door)
     finally:
         await door.stop()
+        await world.outgoing.close()

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from broadcaster.simulator.callbacks import Callbacks
 from broadcaster.simulator.crowd import Crowd
 from broadcaster.simulator.faults import FaultPlan, Shares
 from broadcaster.simulator.messages import number_in
+from broadcaster.simulator.outgoing import Outgoing
 from broadcaster.simulator.senders import SenderQueue, default_rate
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class World:
         self._stopping = asyncio.Event()
         self._hanging: set[Exchange] = set()
         self.generation = 0
+        self.outgoing = Outgoing(lambda: self.config.callback_concurrency)
+        self.callbacks = Callbacks(self, self.outgoing)
         self.configure(config)
         self.reset()
 
@@ -88,6 +92,7 @@ class World:
         self.crowd.forget()
         self.late = 0
         self.snapshots: dict[str, list[int]] = {}
+        self.callbacks.forget()
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -179,6 +184,7 @@ class World:
     def release(self) -> None:
         """End every wait: the simulator stops."""
         self._stopping.set()
+        self.callbacks.forget()
         for exchange in self._hanging:
             exchange.reset()
 
