@@ -16,10 +16,10 @@ from redis.exceptions import RedisError
 
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
+from broadcaster.reporting.completed import say_completed
 from broadcaster.store.ending import end
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 from workers.beat import Beat
-from broadcaster.reporting.completed import say_completed
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits

@@ -72,8 +72,8 @@ def write_statuses(
 ) -> Call[Recorded]:
     """Write statuses into the ledger; `evidence` says whether Twilio told us or we asked.
 
-    Words that are not Twilio's change nothing. Failed deliveries with a code are left to a worker in the
-    same step, for what follows from them (opt-outs, stops, sending again). Raises ValueError for what is no SID.
+    Words that are not Twilio's change nothing. Failed deliveries with a code are left to a worker in the same
+    step, for what follows from them (opt-outs, stops, sending again). Raises ValueError for what is no SID.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
     for status in statuses:

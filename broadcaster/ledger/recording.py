@@ -46,8 +46,8 @@ class Results(NamedTuple):
 class Recorded(NamedTuple):
     """What writing changed.
 
-    Records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed; and of how
-    many outcomes there is no record any more.
+    Records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed; and of
+    how many outcomes there is no record any more.
     """
 
     changed: int

@@ -51,7 +51,7 @@ keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as lon
 failures                  list       failed deliveries that something follows from, until a worker saw to it
 parked                    zset       callbacks of messages not found yet, by when they are looked for again;
                                      ten minutes each, capped at 100,000
-signing                   string     signs cursors and references without a secret key; as long as the installation
+signing                   string     signs cursors and references if no key is set; as the installation
 audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """

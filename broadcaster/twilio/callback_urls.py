@@ -1,4 +1,4 @@
-"""Where Twilio is to tell what became of a message: each one's `StatusCallback`, with its signed reference."""
+"""Where Twilio shall tell what became of a message: each one's `StatusCallback` with its signed reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: Below BROADCASTER_PUBLIC_URL.
 STATUS_PATH: Final = "/webhooks/twilio/status"
 #: Five more tries after whatever went wrong, where Twilio makes one, and that only if it can't connect
-#: (docs: usage/webhooks/webhooks-connection-overrides). The fragment never leaves Twilio and is no part of its signature.
+#: (docs: usage/webhooks/webhooks-connection-overrides). The fragment never leaves Twilio and isn't signed.
 RETRYING: Final = "#rc=5&rp=all"
 
 
