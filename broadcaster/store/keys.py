@@ -48,7 +48,10 @@ endpoint:ID:queue|parked  zset       its deliveries by the microsecond they are 
 endpoint:ID:bodies        hash       their bodies; with them
 endpoint:ID:holder        string     lease of the worker that delivers to it (PX)
 keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
-signing                   string     signs cursors where no secret key is set; as long as the installation
+failures                  list       failed deliveries that something follows from, until a worker saw to it
+parked                    zset       callbacks of messages not found yet, by when they are looked for again;
+                                     ten minutes each, capped at 100,000
+signing                   string     signs cursors and references if no key is set; as the installation
 audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """
