@@ -36,10 +36,13 @@ Render = Callable[[Sequence[str]], Rendered]
 class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
+    `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
     Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`).
     """
 
-    __slots__ = ("_expires_at", "_recipients", "_render", "_template", "_valid_most")
+    __slots__ = (
+        "_expires_at", "_recipients", "_render", "_template", "_valid_most", "purpose", "service",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,7 +52,11 @@ class Batch:
         *,
         expires_at: float | None = None,
         valid_most: int = MAX_VALIDITY_SECONDS,
+        service: str | None = None,
+        purpose: str = "utility",
     ) -> None:
+        self.service = service
+        self.purpose = purpose
         self._recipients = recipients
         self._render = render
         self._template = template
@@ -153,6 +160,7 @@ def _make(raw: bytes, spec: BroadcastSpec, renderer: Renderer, lane: str) -> Bat
         FormTemplate(shared_pairs(spec, lane)),
         expires_at=spec.expires_at,
         valid_most=int(own) if own.isdecimal() else MAX_VALIDITY_SECONDS,
+        service=spec.messaging_service_sid,
     )
 
 
