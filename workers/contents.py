@@ -38,11 +38,14 @@ Render = Callable[[Sequence[str]], Rendered]
 class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
+    `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
     Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`). `callback` makes
     the parameter that says where it shall tell what became of a message, from its index and attempt.
     """
 
-    __slots__ = ("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most")
+    __slots__ = (
+        "_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most", "purpose", "service",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,7 +56,11 @@ class Batch:
         expires_at: float | None = None,
         valid_most: int = MAX_VALIDITY_SECONDS,
         callback: Callable[[int, int], bytes] | None = None,
+        service: str | None = None,
+        purpose: str = "utility",
     ) -> None:
+        self.service = service
+        self.purpose = purpose
         self._recipients = recipients
         self._render = render
         self._template = template
@@ -181,6 +188,8 @@ def _make(
         expires_at=spec.expires_at,
         valid_most=int(own) if own.isdecimal() else MAX_VALIDITY_SECONDS,
         callback=callback,
+        service=spec.messaging_service_sid,
+        purpose=str(spec.purpose),
     )
 
 

@@ -39,7 +39,11 @@ clock                     hash       Redis' clock when last looked at; as long a
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
-optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+optouts                   hash       source and time by `SCOPE|ADDRESS`, or `SCOPE|~HASH` of a forgotten
+                                     person; as long as the installation, like the next three
+optouts:epoch|scopes|log  string|set|list  what workers compare, scopes there ever were, changes (capped)
+pools                     hash       the Messaging Service of each sender that is in the pool of one
+people:key                string     what forgotten people's hashes are made with, where no key is set
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them
 events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
