@@ -87,6 +87,8 @@ class Reason(enum.IntEnum):
     RENDERING = 10
     DISCARDED = 11
     REWOUND = 12
+    FORGOTTEN = 13
+    SCHEDULED_CANCELED = 14
 
 
 class Evidence(enum.IntEnum):

@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from broadcaster.domain.send_window import parse_window
 from broadcaster.domain.sentinel_url import parse as parse_sentinel_url
 from broadcaster.domain.sentinel_url import under_sentinel
+from broadcaster.domain.times import TimeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +105,21 @@ def signing_keys(value: str) -> str:
             '(python3 -c "import secrets; print(secrets.token_urlsafe(32))" makes one)'
         )
     return value
+
+
+def lasting_key(value: str) -> str:
+    """Take one key that never changes."""
+    if len(value) < _SHORTEST_KEY:
+        raise ValueError(f"must have at least {_SHORTEST_KEY} characters")
+    return value
+
+
+def send_window(value: str) -> str:
+    """Take hours and their zone: `09:00-20:00 America/Lima`."""
+    try:
+        return str(parse_window(value))
+    except TimeError as error:
+        raise ValueError(f"can't be used: {error}") from None
 
 
 def explain(kind: str, context: Mapping[str, object], message: str) -> str:

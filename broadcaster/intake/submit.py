@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
-from broadcaster.intake.fingerprint import fingerprint
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.read_ahead import ReadAhead, in_thread
@@ -28,16 +26,16 @@ from broadcaster.intake.refusals import (
     UnderWayError,
 )
 from broadcaster.intake.rejects import StoredRejects, store_rejects
+from broadcaster.intake.submission import Submission
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broadcaster.domain.content import Content
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.domain.create_message import Fault
     from broadcaster.intake.faults import FaultList, RejectsFile
-    from broadcaster.intake.senders import Lane
     from broadcaster.intake.summary import Summary
     from broadcaster.intake.table import ListReader
     from broadcaster.store.connection import Store
@@ -52,59 +50,6 @@ RENEW_SECONDS: Final = 3.0
 MEMORY_SHARE: Final = 0.85
 MEMORY_EVERY: Final = 5_000
 _MAKE_ROOM: Final = ". Raise maxmemory, or wait until older broadcasts are removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What somebody asks for, but the list. `schedule_at` is in unix seconds.
-
-    `expires_in_seconds` counts from the start: now, or `schedule_at`. `rate` is segments a second over
-    all senders. `list_options` are choices that change what is read from the list, for the fingerprint.
-    """
-
-    name: str
-    content: Content
-    lanes: tuple[Lane, ...]
-    messaging_service_sid: str | None = None
-    region: str | None = None
-    priority: Priority = Priority.NORMAL
-    on_doubt: OnDoubt = OnDoubt.RESEND
-    schedule_at: float | None = None
-    expires_in_seconds: float | None = None
-    rate: float | None = None
-    idempotency_key: str = ""
-    list_options: tuple[tuple[str, str | None], ...] = ()
-
-    def spec(self, now: float) -> BroadcastSpec:
-        """Return what workers need to know of it."""
-        expires = None
-        if self.expires_in_seconds is not None:
-            expires = (self.schedule_at or now) + self.expires_in_seconds
-        return BroadcastSpec(
-            name=self.name,
-            senders=tuple(lane.name for lane in self.lanes),
-            content=self.content,
-            messaging_service_sid=self.messaging_service_sid,
-            priority=self.priority,
-            on_doubt=self.on_doubt,
-            schedule_at=self.schedule_at,
-            expires_at=expires,
-            rate=self.rate,
-        )
-
-    def fingerprint(self, list_digest: str) -> str:
-        """Return what makes another submission the same."""
-        options = {
-            "service": self.messaging_service_sid,
-            "priority": str(self.priority),
-            "on_doubt": str(self.on_doubt),
-            "schedule_at": self.schedule_at,
-            "expires_in": self.expires_in_seconds,
-            "rate": self.rate,
-            "region": self.region,
-            **dict(self.list_options),
-        }
-        return fingerprint(self.content, (lane.name for lane in self.lanes), list_digest, options)
 
 
 @dataclass(frozen=True, slots=True)
