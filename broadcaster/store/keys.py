@@ -14,10 +14,16 @@ who:NNN                   string     the person index, ten bytes a recipient (st
 active, importing         set        broadcasts in that state
 skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
+windowed                  set        broadcasts that may send at certain hours only, until they have ended
+polls                     zset       broadcasts and streams that await final states, by the second they are asked
+                                     for next; a member leaves when there is nothing to ask for
+settling, polling         string     who settles doubt, who polls final states (PX)
 bc:ID                     hash       state, counts `n0`..`n11`, spec; until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:rejects             list       rows that a list was taken without; with their broadcast
 bc:ID:seen                list       addresses of a draft's parts; until it starts
+bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
+bc:ID:unasked             set        messages that Twilio doesn't have any more, `batch:row`; as long (EX)
 bc:ID:chunks              hash       answers to a draft's parts; with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted

@@ -10,7 +10,7 @@
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
 local key, led = bc_key(bid), ledger_key(bid, batch)
 local letters = cmsgpack.unpack(ARGV[8])
-local b = redis.call('HMGET', key, 'state', 'expires')
+local b = redis.call('HMGET', key, 'state', 'expires', 'windows')
 local function answer(verdict, changed, late) return cmsgpack.pack({verdict, changed, late}) end
 if not b[1] then return answer('gone', 0, 0) end
 if again then
@@ -56,6 +56,7 @@ if again then
     redis.call('HSET', key, 'state', 'running', 'reason', '')
     redis.call('HDEL', key, 'finished', 'window', 'clean', 'early')
     redis.call('SADD', P .. 'active', bid)
+    if b[3] and b[3] ~= '' then redis.call('SADD', P .. 'windowed', bid) end
     broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
   end
   if b[1] ~= 'paused' then
