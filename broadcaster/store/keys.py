@@ -40,6 +40,11 @@ worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
 optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+reply:SID                 hash       one reply; until it is removed (retention, `forget`)
+replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
+replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
+inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)
+answered:SENDER           zset       when people (digests) were last answered by it; a day (EXPIRE)
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them
 events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
@@ -103,3 +108,7 @@ class Keys:
     def endpoint(self, endpoint: str, part: str = "") -> str:
         """Return an endpoint's hash, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
         return f"{self.prefix}endpoint:{endpoint}{part}"
+
+    def reply(self, sid: str) -> str:
+        """Return where one reply is."""
+        return f"{self.prefix}reply:{sid}"
