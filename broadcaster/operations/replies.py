@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
-from broadcaster.domain.addresses import mask
+from broadcaster.domain.addresses import AddressError, mask, parse_address, with_plus
 from broadcaster.domain.record import State
 from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
@@ -149,6 +149,14 @@ async def _answered_message(store: Store, reply: Reply) -> str:
 
 
 # --- what people do
+
+
+def person_of(text: str, region: str | None) -> str:
+    """Return whom a text names: a number as people write it, else a user id as Twilio told it."""
+    try:
+        return parse_address(with_plus(text), region)
+    except AddressError:
+        return text.strip()
 
 
 async def read(store: Store, reply_id: str) -> ReplyView:
