@@ -50,6 +50,11 @@ optouts                   hash       source and time by `SCOPE|ADDRESS`, or `SCO
 optouts:epoch|scopes|log  string|set|list  what workers compare, scopes there ever were, changes (capped)
 pools                     hash       the Messaging Service of each sender that is in the pool of one
 people:key                string     what forgotten people's hashes are made with, where no key is set
+reply:SID                 hash       one reply; until it is removed (retention, `forget`)
+replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
+replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
+inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)
+answered:SENDER           zset       when people (digests) were last answered by it; a day (EXPIRE)
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them
 events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
@@ -116,3 +121,7 @@ class Keys:
     def endpoint(self, endpoint: str, part: str = "") -> str:
         """Return an endpoint's hash, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
         return f"{self.prefix}endpoint:{endpoint}{part}"
+
+    def reply(self, sid: str) -> str:
+        """Return where one reply is."""
+        return f"{self.prefix}reply:{sid}"
