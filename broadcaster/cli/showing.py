@@ -23,6 +23,8 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
     reason = f" ({now['state_reason']})" if now["state_reason"] else ""
     click.echo(f"{now['id']}  {now['name']}: {now['state']}{reason}")
     click.echo(f"{now['total']:,} recipients, by {', '.join(now['senders'])}; {_times(now)}")
+    if now["removed_at"]:
+        click.echo(f"Its messages are removed since {when(now['removed_at'])}: only the counts are left.")
     rows: list[tuple[object, ...]] = []
     for state, count in now["counts"].items():
         if count:

@@ -39,7 +39,7 @@ class BroadcastView:
     `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's segments over
     its rate, None while that waits. `waits_for` says in words what each lane with something left waits for.
     `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected` rows of
-    the list were faulty and left out.
+    the list were faulty and left out. `removed_at` is since when its messages are gone, and only counts stay.
     """
 
     id: str
@@ -60,6 +60,7 @@ class BroadcastView:
     waits_for: dict[str, str] = field(default_factory=dict)
     search: SearchState | None = None
     rejected: int = 0
+    removed_at: int | None = None
 
     @property
     def in_doubt(self) -> int:
@@ -97,6 +98,7 @@ class BroadcastView:
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
+            "removed_at": self.removed_at,
         }
 
 
@@ -157,6 +159,7 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         started_at=started,
         finished_at=finished,
         rejected=int(fields.get("rejected", 0)),
+        removed_at=int(fields.get("removed", 0)) or None,
     )
 
 
