@@ -23,8 +23,6 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
     reason = f" ({now['state_reason']})" if now["state_reason"] else ""
     click.echo(f"{now['id']}  {now['name']}: {now['state']}{reason}")
     click.echo(f"{now['total']:,} recipients, by {', '.join(now['senders'])}; {_times(now)}")
-    if now["removed_at"]:
-        click.echo(f"Its messages are removed since {when(now['removed_at'])}: only the counts are left.")
     rows: list[tuple[object, ...]] = []
     for state, count in now["counts"].items():
         if count:
@@ -51,6 +49,7 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _times(now: Mapping[str, Any]) -> str:
     times = [("made", now["created_at"]), ("started", now["started_at"]), ("ended", now["finished_at"])]
+    times.append(("messages removed", now["removed_at"]))
     if now["state"] == "scheduled":
         times.append(("starts", now["schedule_at"]))
     return ", ".join(f"{what} {when(at)}" for what, at in times if at)

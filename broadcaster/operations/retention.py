@@ -38,8 +38,8 @@ class Removed(NamedTuple):
 async def remove_old(store: Store, days: int, now_s: float | None = None) -> Removed:
     """Remove people's data that are older than they may be; `days` for broadcasts that name none.
 
-    It may be done twice, by several, and may die anywhere: what was begun is found again. Raises redis' errors
-    and `StoreError`. `now_s` is Redis' clock unless it is given.
+    It may be done twice, by several, and may die anywhere: what was begun is found again. Raises redis'
+    errors and `StoreError`. `now_s` is Redis' clock unless it is given.
     """
     if now_s is None:
         now_s, _ = await store.redis.time()
