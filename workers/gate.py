@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
@@ -132,7 +133,9 @@ class Gate:
         batch = _batch_of(held)
         kept = []
         for item in items:
-            if self._optouts.blocks(batch.address(item.row), held.slice.lane):
+            if batch.address(item.row) == FORGOTTEN:
+                self._poster.skip(held, item, Reason.FORGOTTEN)
+            elif self._optouts.blocks(batch.address(item.row), held.slice.lane):
                 self._poster.skip(held, item, Reason.OPTED_OUT)
             else:
                 kept.append(item)

@@ -32,6 +32,7 @@ class Place(NamedTuple):
     lane_index: int
     number: int
     serial: int
+    place: int
 
     @property
     def batch(self) -> str:
@@ -69,7 +70,7 @@ def _places(entries: Iterable[Entry], owners: dict[int, str], lanes: dict[str, l
         senders = lanes.get(broadcast)
         if senders:  # an import that isn't whole has none yet
             index, number = batch_at(place, len(senders))
-            yield Place(broadcast, senders[index], index, number, serial)
+            yield Place(broadcast, senders[index], index, number, serial, place)
 
 
 async def _owners(store: Store, serials: set[int]) -> dict[int, str]:

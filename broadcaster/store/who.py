@@ -77,6 +77,11 @@ def grouped(serial: int, batches: Iterable[tuple[int, Sequence[str]]]) -> list[s
     return [part for bucket, some in found.items() for part in (_NAMES[bucket], b"".join(some))]
 
 
+def entry_of(address: str, serial: int, place: int) -> bytes:
+    """Return the entry of one address in the batch at a place."""
+    return (crc32(address.encode()) >> 16).to_bytes(2, "big") + _TAIL.pack(serial, place)
+
+
 def place_of(lane: int, number: int, lanes: int) -> int:
     """Return the place of a lane's batch, of a broadcast with so many lanes. Raises ValueError."""
     place = number * lanes + lane
