@@ -13,7 +13,8 @@ import msgspec
 import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.content import Rendered, Renderer, compile_content
+from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
@@ -78,6 +79,8 @@ class Batch:
         Raises `RenderError` if its text can't be made (checked at intake).
         """
         recipients = self._recipients
+        if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is
+            raise RenderError(None, "the person was forgotten")
         rendered = self._render([column[index] for column in recipients.values])
         form = self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
         if self._expires_at is not None:

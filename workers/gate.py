@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
@@ -136,7 +137,9 @@ class Gate:
         kept = []
         blocks = self._optouts.blocks
         for item in items:
-            if blocks(batch.address(item.row), scopes):
+            if batch.address(item.row) == FORGOTTEN:
+                self._poster.skip(held, item, Reason.FORGOTTEN)
+            elif blocks(batch.address(item.row), scopes):
                 self._poster.skip(held, item, Reason.OPTED_OUT)
             else:
                 kept.append(item)

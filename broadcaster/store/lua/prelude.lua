@@ -22,7 +22,9 @@ local CONTENT_RUN = 20
 -- so many changes of opt-outs can be read by themselves
 local OPT_OUT_LOG = 10000
 -- our own codes (Reason), and evidence (flags' bits 1-3) as a message's history names it
-local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 14
+local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 13, 14
+-- a record's flag: its person was forgotten (forget.lua), so it is never tried again
+local GONE = 0x80
 local EVIDENCE = {[0] = '', 'answer', 'callback', 'list', 'policy'}
 local NO_SID = string.rep('\0', 16)
 
