@@ -120,6 +120,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         settler=settler,
                         courier=courier,
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
+                        retention_days=settings.retention_days,
                     )
             finally:
                 if server:

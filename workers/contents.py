@@ -13,7 +13,8 @@ import msgspec
 import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.content import Rendered, Renderer, compile_content
+from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
@@ -38,11 +39,15 @@ Render = Callable[[Sequence[str]], Rendered]
 class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
+    `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
     Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`). `callback` makes
     the parameter that says where it shall tell what became of a message, from its index and attempt.
     """
 
-    __slots__ = ("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most")
+    __slots__ = (
+        *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
+        *("purpose", "service"),
+    )
 
     def __init__(
         self,
@@ -53,7 +58,11 @@ class Batch:
         expires_at: float | None = None,
         valid_most: int = MAX_VALIDITY_SECONDS,
         callback: Callable[[int, int], bytes] | None = None,
+        service: str | None = None,
+        purpose: str = "utility",
     ) -> None:
+        self.service = service
+        self.purpose = purpose
         self._recipients = recipients
         self._render = render
         self._template = template
@@ -71,6 +80,8 @@ class Batch:
         Raises `RenderError` if its text can't be made (checked at intake).
         """
         recipients = self._recipients
+        if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is
+            raise RenderError(None, "the person was forgotten")
         rendered = self._render([column[index] for column in recipients.values])
         form = self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
         if self._expires_at is not None:
@@ -181,6 +192,8 @@ def _make(
         expires_at=spec.expires_at,
         valid_most=int(own) if own.isdecimal() else MAX_VALIDITY_SECONDS,
         callback=callback,
+        service=spec.messaging_service_sid,
+        purpose=str(spec.purpose),
     )
 
 

@@ -12,6 +12,10 @@ GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
 GET  callbacks?wait=SECONDS      status callbacks: pending, answered, failed, lost, by status; once none is
                                  pending, or that long
+GET  inbound?after=N             NDJSON, what people wrote, what the webhook answered and what went back
+GET  optouts                     who told Twilio to stop, by number or service
+POST inbound                     a person writes (a JSON object, or a list of them; see `inbound.Written`);
+                                 answered when the webhook was
 POST config                      JSON object: these fields replace the config's
 POST reset                       forget messages, tries and counts
 POST refuse?seconds=N            close the listener for that long
@@ -31,6 +35,7 @@ import msgspec
 from broadcaster.simulator.config import changed, public
 from broadcaster.simulator.exchange import Answer
 from broadcaster.simulator.forms import as_number
+from broadcaster.simulator.inbound import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +64,9 @@ async def serve(world: World, exchange: Exchange, door: Door | None) -> None:
         if "wait" in query:
             await _settled(world, float(_one(query, "wait") or 0))
         found = (
-            _change(world, door, name, query, body)
+            await write(world, body)
+            if (exchange.method, name) == ("POST", "inbound")
+            else _change(world, door, name, query, body)
             if exchange.method == "POST"
             else _look(world, name, query)
         )
@@ -90,6 +97,7 @@ def _look(world: World, name: str, query: Query) -> object:
         "concurrency": world.crowd.slots,
         "senders": lambda: _senders(world),
         "callbacks": world.callbacks.summary,
+        "optouts": world.optouts.summary,
         "config": lambda: public(world.config),
     }
     return looks[name]() if name in looks else None
@@ -170,6 +178,14 @@ def _accepted(world: World, query: Query) -> Iterator[dict[str, Any]]:
     return (accepted_row(message, world.now()) for message in islice(wanted, limit))
 
 
+def _inbound(world: World, query: Query) -> Iterator[object]:
+    start = int(_one(query, "after") or -1) + 1
+    heard = world.conversation.heard
+    return (
+        {"n": place} | world.conversation.row(heard[place], world.now()) for place in range(start, len(heard))
+    )
+
+
 def _decisions(world: World, query: Query) -> Iterator[object]:
     start = int(_one(query, "after") or -1) + 1
     places = range(start, len(world.decisions))
@@ -179,6 +195,7 @@ def _decisions(world: World, query: Query) -> Iterator[object]:
 _STREAMS: Final[dict[str, Callable[[World, Query], Iterator[object]]]] = {
     "accepted": _accepted,
     "decisions": _decisions,
+    "inbound": _inbound,
 }
 
 

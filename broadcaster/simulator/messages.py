@@ -50,6 +50,7 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     """The carrier never says that it was delivered: it stays `sent`."""
     read_at: float = 0.0
     callback: str = ""
+    direction: str = "outbound-api"
     early: bool = False
     """Its first callbacks are answered before its 201 is."""
 
@@ -58,10 +59,12 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
         """The sid, made when asked: kept, a million would take 80 MB. Media make it an MM."""
         return f"{'MM' if self.media else 'SM'}{self.prefix}{self.number * _SPREAD & _MASK:08x}"
 
-    def status(self, now: float) -> str:  # noqa: PLR0911  one return per status
+    def status(self, now: float) -> str:  # noqa: C901, PLR0911  one return per status
         """Return Twilio's word for where the message is."""
         if self.canceled:
             return "canceled"
+        if self.direction == "inbound":
+            return "received"
         if now < self.scheduled_at:
             return "scheduled"
         if now < self.chosen_at:
@@ -95,8 +98,9 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
         return self.status(now) in _FINAL
 
 
-#: Codes of messages that never left: queue overflow of a service's sender, validity period over.
-FAILED_HERE: Final = frozenset({30001, 30036})
+#: Codes of messages that never left: queue overflow of a service's sender, validity period over; of
+#: replies to somebody who opted out.
+FAILED_HERE: Final = frozenset({30001, 30036, 21610})
 
 
 def number_in(sid: str) -> int:
@@ -133,7 +137,7 @@ def resource(message: Message, now: float, skew: float) -> dict[str, object]:
         "to": message.to,
         "body": "" if message.redacted else message.body,
         "status": status,
-        "direction": "outbound-api",
+        "direction": message.direction,
         "num_segments": "0" if message.service and shown is None else str(message.segments),
         "num_media": str(message.media),
         "price": None if sent is None else f"-{_PRICE * message.segments:.5f}",

@@ -85,6 +85,7 @@ async def _process(world: World, this: _Try) -> None:
             await _end(world, this, fault, Answer(fault.status, error_body(fault.code, fault.status)))
             return
         code = refusal(this.form, config, world.now() + config.clock_skew_seconds, testing=False)
+        code = code or world.optouts.refuse(this.form.fields, config)
         if code:
             await _refuse(world, this, code)
         elif fault is not None and fault.way is Way.LATE:

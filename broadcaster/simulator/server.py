@@ -235,6 +235,7 @@ async def running_simulator(
     world = World(config or SimulatorConfig())
     door = Door(world, host, port, tls)
     await door.open()
+    world.url = door.url
     try:
         yield Simulator(world, door)
     finally:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.simulator.callbacks import Callbacks
+from broadcaster.simulator.conversation import Conversation
 from broadcaster.simulator.crowd import Crowd
 from broadcaster.simulator.faults import FaultPlan, Shares
 from broadcaster.simulator.messages import number_in
+from broadcaster.simulator.optouts import OptOuts
 from broadcaster.simulator.outgoing import Outgoing
 from broadcaster.simulator.senders import SenderQueue, default_rate
 
@@ -53,6 +55,8 @@ class World:
         self._stopping = asyncio.Event()
         self._hanging: set[Exchange] = set()
         self.generation = 0
+        self.url = ""
+        """Where this world is served; known once its door is open."""
         self.outgoing = Outgoing(lambda: self.config.callback_concurrency)
         self.callbacks = Callbacks(self, self.outgoing)
         self.configure(config)
@@ -93,13 +97,15 @@ class World:
         self.late = 0
         self.snapshots: dict[str, list[int]] = {}
         self.callbacks.forget()
+        self.conversation = Conversation(self.prefix, self.config.account_sid)
+        self.optouts = OptOuts()
 
     # -- messages ---------------------------------------------------------------------------------
 
     def find(self, sid: str) -> Message | None:
         """Return the message of that sid, deleted or not."""
         if sid[2:-8] != self.prefix:
-            return None
+            return self.conversation.find(sid)
         try:
             number = number_in(sid)
         except ValueError:

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- lane_pause: stop one lane with a reason ('' resumes it), hold it until a time, or give it another rate, all at once.
 --
--- ARGV[3] lane  ARGV[4] 'pause' | 'resume' | 'hold' | 'rate' | 'pool'
--- ARGV[5] the reason | '' | microseconds from now | segments a second | the service's lane
+-- ARGV[3] lane  ARGV[4] 'pause' | 'resume' | 'hold' | 'rate'
+-- ARGV[5] the reason | '' | microseconds from now | segments a second
 -- ARGV[6] (hold only) the reason
 -- Returns 'ok'. A lane that has never been begins to be. `resumed` is kept: the unix second from which on failures count
 --   again that would stop it.
@@ -18,7 +18,6 @@ elseif verb == 'hold' then
   if until_us > tonumber(redis.call('HGET', key, 'hold') or 0) then
     redis.call('HSET', key, 'hold', until_us, 'hold_reason', ARGV[6] or '')
   end
-elseif verb == 'pool' then redis.call('HSET', key, 'pool', value)
 else
   if verb == 'rate' then redis.call('HSET', key, 'rate', value)
   else

@@ -216,6 +216,7 @@ local function apply(lane, bid, batch, o, broadcast)
     if late then new, code, told_sid, told_flags = late[2], late[3], late[6], late[9] end
   end
   if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
+  if new == RETRY and flags >= GONE then new, code = SKIPPED, FORGOTTEN end
   local began_s = struct.unpack('>I4', raw, 25)
   flags = with_flags(flags, told_flags)
   if told_sid ~= '' then sid = told_sid end
