@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from broadcaster.api.webhooks.requests import Answer
 from broadcaster.api.webhooks.status import take_status
+from broadcaster.operations.replies import receive
 
 if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
     from broadcaster.api.webhooks.requests import Request
-
-_NOTHING: Final = "<Response/>"
 
 
 async def take_inbound(parts: Parts, request: Request) -> Answer:
@@ -21,7 +20,7 @@ async def take_inbound(parts: Parts, request: Request) -> Answer:
     }
     if "MessageStatus" in fields:
         return await take_status(parts, request)
-    return _twiml(_NOTHING)
+    return _twiml(await receive(parts.store, parts.webhooks.rules, fields))
 
 
 def _twiml(text: str) -> Answer:

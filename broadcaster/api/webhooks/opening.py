@@ -9,11 +9,13 @@ import structlog
 
 from broadcaster.api.webhooks.writing import StatusWriter
 from broadcaster.domain.reference import References
+from broadcaster.operations.replies import rules_of
 from broadcaster.twilio.signatures import Validator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.operations.replies import ReplyRules
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
@@ -23,11 +25,12 @@ log = structlog.get_logger("webhooks")
 
 @dataclass(frozen=True, slots=True)
 class WebhookParts:
-    """Who checks, reads and writes. `hint`: what a person should look at where signatures don't fit."""
+    """Who checks, reads and writes; what replies mean. `hint`: what a person should look at where signatures don't fit."""
 
     validator: Validator
     references: References
     writer: StatusWriter
+    rules: ReplyRules
     hint: str
 
 
@@ -42,5 +45,9 @@ def webhook_parts(settings: Settings, store: Store, metrics: Metrics, keys: Sequ
         hint = "set TWILIO_AUTH_TOKEN: without it no signature of Twilio's can be checked"
         log.warning("webhooks.closed", hint=hint)
     return WebhookParts(
-        Validator(tokens, settings.public_url), References(keys), StatusWriter(store, metrics), hint
+        Validator(tokens, settings.public_url),
+        References(keys),
+        StatusWriter(store, metrics),
+        rules_of(settings),
+        hint,
     )
