@@ -142,7 +142,7 @@ class Metrics:
         )
         self._callbacks = Counter(
             "broadcaster_callbacks",
-            "Status callbacks by what became of them: recorded, unchanged (known before), parked (looked for), "
+            "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), "
             "found, dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
             ["result"],
             registry=registry,
