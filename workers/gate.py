@@ -133,14 +133,13 @@ class Gate:
         scopes = self._optouts.scopes(held.slice.lane, batch.service, batch.purpose)
         if not scopes:
             return items
-        kept = []
-        blocks = self._optouts.blocks
-        for item in items:
-            if blocks(batch.address(item.row), scopes):
-                self._poster.skip(held, item, Reason.OPTED_OUT)
-            else:
-                kept.append(item)
-        return kept
+        blocked = self._optouts.blocked([batch.address(item.row) for item in items], scopes)
+        if not blocked:
+            return items
+        for place in blocked:
+            self._poster.skip(held, items[place], Reason.OPTED_OUT)
+        gone = set(blocked)
+        return [item for place, item in enumerate(items) if place not in gone]
 
     async def hear(self, optout_epoch: str) -> None:
         """Learn of opt-outs if there are new ones."""

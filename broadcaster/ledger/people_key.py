@@ -33,10 +33,24 @@ async def people_key(store: Store) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest()
 
 
+def digest(key: bytes, address: str) -> bytes:
+    """Return the keyed BLAKE2b of an address, 16 bytes."""
+    return hashlib.blake2b(address.encode(), key=key, digest_size=_HASH_BYTES).digest()
+
+
 def hashed(key: bytes, address: str) -> str:
-    """Return `~` and the keyed BLAKE2b (16 bytes, URL-safe base64 without padding) of an address."""
-    digest = hashlib.blake2b(address.encode(), key=key, digest_size=_HASH_BYTES).digest()
-    return HASHED + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    """Return `~` and the `digest` of an address in URL-safe base64 without padding."""
+    return written(digest(key, address))
+
+
+def written(raw: bytes) -> str:
+    """Return a digest as Redis and people have it."""
+    return HASHED + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def digest_in(text: str) -> bytes:
+    """Return the digest that `written` wrote."""
+    return base64.urlsafe_b64decode(text[1:] + "==")
 
 
 def is_hashed(text: str) -> bool:
@@ -44,6 +58,6 @@ def is_hashed(text: str) -> bool:
     if not text.startswith(HASHED):
         return False
     try:
-        return len(base64.b64decode(text[1:] + "==", b"-_", validate=True)) == _HASH_BYTES
+        return written(digest_in(text)) == text and len(digest_in(text)) == _HASH_BYTES
     except ValueError:
         return False
