@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
@@ -133,12 +134,17 @@ class Gate:
         scopes = self._optouts.scopes(held.slice.lane, batch.service, batch.purpose)
         if not scopes:
             return items
-        blocked = self._optouts.blocked([batch.address(item.row) for item in items], scopes)
-        if not blocked:
+        addresses = [batch.address(item.row) for item in items]
+        gone = dict.fromkeys(
+            (place for place, address in enumerate(addresses) if address == FORGOTTEN), Reason.FORGOTTEN
+        )
+        for place in gone:
+            addresses[place] = ""
+        gone.update(dict.fromkeys(self._optouts.blocked(addresses, scopes), Reason.OPTED_OUT))
+        if not gone:
             return items
-        for place in blocked:
-            self._poster.skip(held, items[place], Reason.OPTED_OUT)
-        gone = set(blocked)
+        for place, reason in gone.items():
+            self._poster.skip(held, items[place], reason)
         return [item for place, item in enumerate(items) if place not in gone]
 
     async def hear(self, optout_epoch: str) -> None:

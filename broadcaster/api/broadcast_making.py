@@ -25,7 +25,8 @@ from broadcaster.intake.rejects import StoredRejects
 from broadcaster.operations.creating import create
 from broadcaster.operations.drafts import open_draft
 from broadcaster.operations.errors import Fault, Invalid
-from broadcaster.operations.order_form import as_fields, read_form
+from broadcaster.operations.order_faults import as_fields
+from broadcaster.operations.order_reading import read_form
 from broadcaster.operations.trying import forecast, record_trial, send_first
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.runtime import message_sender

@@ -20,7 +20,7 @@ from broadcaster.domain.record import State
 from broadcaster.intake.rejects import read_rejects
 from broadcaster.operations import audit
 from broadcaster.operations.broadcasts import existing
-from broadcaster.operations.order_form import as_fields
+from broadcaster.operations.order_faults import as_fields
 from broadcaster.reporting.exports import Format, csv_line, list_columns, messages_as_text, whole
 from broadcaster.reporting.pages import MessageFilter, page_of_broadcasts, page_of_messages
 

@@ -19,7 +19,7 @@ from broadcaster.domain.times import TimeError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import ContentRefusedError, SubmissionError
 from broadcaster.operations.errors import Conflict, Invalid, OperationError
-from broadcaster.operations.order_form import as_fields
+from broadcaster.operations.order_faults import as_fields
 from broadcaster.settings import SettingsError
 from broadcaster.store.errors import StoreError
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable

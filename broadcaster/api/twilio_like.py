@@ -29,7 +29,7 @@ from broadcaster.domain.record import Reason
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Conflict, NotFound
-from broadcaster.operations.order_form import as_fields
+from broadcaster.operations.order_faults import as_fields
 from broadcaster.reporting.bodies import read_body
 from broadcaster.reporting.messages import read_message
 

@@ -13,9 +13,13 @@ from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option, parse_duration, parse_time, settings_from
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
+from broadcaster.domain.purpose import Consent, Purpose, parse_consent
 from broadcaster.domain.senders import parse_rate
+from broadcaster.domain.times import TimeError
+from broadcaster.operations.terms import CONSENT_MISSING, window_of
 
 if TYPE_CHECKING:
+    from broadcaster.domain.send_window import SendWindow
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
 
@@ -46,6 +50,13 @@ class SendOptions:
     on_doubt_is_ours: bool
     idempotency_key: str
     rate: float | None
+    purpose: Purpose
+    consent: Consent | None
+    consent_column: str | None
+    send_window: SendWindow | None
+    window_text: tuple[str | None, str | None]
+    ignore_window: bool
+    retention_days: int | None
     rejects: Path | None
     test_to: str | None
     dry_run: bool
@@ -74,6 +85,11 @@ class SendOptions:
             delimiter=self.delimiter,
             draft=self.draft,
             skips_faults=self.rejects is not None,
+            purpose=self.purpose,
+            consent=self.consent,
+            consent_column=self.consent_column,
+            send_window=self.send_window,
+            retention_days=self.retention_days,
         )
 
 
@@ -90,12 +106,26 @@ class SendOptions:
 @click.option("--region", metavar="CC", help="Country of numbers without +, like US.")
 @click.option("--name", help="What to call the broadcast.")
 @click.option("--at", metavar="TIME", help="Start then: 2026-11-21T18:30+01:00.")
-@click.option("--zone", metavar="ZONE", help="The time zone of --at, like Europe/Berlin.")
+@click.option("--zone", metavar="ZONE", help="The time zone of --at and --send-window, like Europe/Berlin.")
+@click.option("--send-window", metavar="HOURS", help="Send only then, every day: 09:00-20:00.")
+@click.option("--ignore-window", is_flag=True, help="Send at any hour; only with --priority urgent.")
 @click.option(
     "--priority",
     type=click.Choice([p.value for p in Priority]),
     default=Priority.NORMAL.value,
     show_default=True,
+)
+@click.option(
+    "--purpose",
+    type=click.Choice([p.value for p in Purpose]),
+    default=Purpose.UTILITY.value,
+    show_default=True,
+    help="Why people are written to.",
+)
+@click.option("--consent", metavar="SOURCE,TIME", help="Where and when they agreed: webform,2026-01-31.")
+@click.option("--consent-column", metavar="COLUMN", help="The column that says so of each.")
+@click.option(
+    "--retention-days", type=click.IntRange(1, 3650), help="Days that its people are known after its end."
 )
 @click.option("--expires-in", metavar="D", help="Skip what has not left after 90m, 2h, 1d.")
 @click.option(
@@ -145,8 +175,11 @@ def _read(given: dict[str, Any]) -> SendOptions:
     settings = settings_from(given["env_file"])
     if given["draft"] and given["at"]:
         raise InputError("--draft and --at exclude each other: a draft is started by hand")
-    if given["zone"] and not given["at"]:
-        raise InputError("--zone is the zone of --at: give --at too")
+    if given["zone"] and not (given["at"] or given["send_window"]):
+        raise InputError("--zone is the zone of --at and --send-window: give one of them too")
+    consent = _consent(given["consent"])
+    if given["purpose"] == Purpose.MARKETING and not (consent or given["consent_column"]):
+        raise InputError(CONSENT_MISSING)
     key = given["idempotency_key"]
     if key is not None and not 0 < len(key.strip()) <= _LONGEST_KEY:
         raise InputError(
@@ -176,6 +209,13 @@ def _read(given: dict[str, Any]) -> SendOptions:
         on_doubt_is_ours=bool(given["on_doubt"]) or settings.origin("on_doubt") != "default",
         idempotency_key=key or "",
         rate=_rate(given["rate"]),
+        purpose=Purpose(given["purpose"]),
+        consent=consent,
+        consent_column=given["consent_column"],
+        send_window=_window(settings, given),
+        window_text=(given["send_window"], given["zone"]),
+        ignore_window=given["ignore_window"],
+        retention_days=given["retention_days"],
         rejects=given["rejects"],
         test_to=given["test_to"],
         dry_run=given["dry_run"],
@@ -184,6 +224,23 @@ def _read(given: dict[str, Any]) -> SendOptions:
         wait=given["wait"],
         as_json=given["as_json"],
     )
+
+
+def _consent(text: str | None) -> Consent | None:
+    try:
+        return None if text is None else parse_consent(text)
+    except TimeError as error:
+        raise InputError(f"--consent: {error}") from None
+
+
+def _window(settings: Settings, given: dict[str, Any]) -> SendWindow | None:
+    priority = Priority(given["priority"])
+    try:
+        return window_of(
+            settings, given["send_window"], given["zone"], priority, ignored=given["ignore_window"]
+        )
+    except TimeError as error:
+        raise InputError(f"--send-window: {error}") from None
 
 
 def _rate(text: str | None) -> float | None:

@@ -124,6 +124,21 @@ class _Sending:
             raise NotConfirmedError
 
 
+def _terms(options: SendOptions) -> dict[str, Any]:
+    """Return purpose, consent and hours; a window that was not named here is the API's to choose."""
+    consent, (hours, zone) = options.consent, options.window_text
+    agreed = None if consent is None else datetime.fromtimestamp(consent.at, UTC).isoformat()
+    return {
+        "purpose": options.purpose.value,
+        "consent": consent and {"source": consent.source, "at": agreed},
+        "consent_column": options.consent_column,
+        "send_window": hours,
+        "zone": zone if hours else None,
+        "ignore_window": options.ignore_window or None,
+        "retention_days": options.retention_days,
+    }
+
+
 def _spec(options: SendOptions) -> dict[str, Any]:
     """Return what is asked for as the API has it; what was not named is the API's to choose."""
     content = options.content
@@ -141,6 +156,7 @@ def _spec(options: SendOptions) -> dict[str, Any]:
         "expires_in": options.expires_in_seconds,
         "on_doubt": options.on_doubt.value if options.on_doubt_is_ours else None,
         "rate": options.rate,
+        **_terms(options),
         "region": options.region,
         "to_column": options.to_column,
         "delimiter": options.delimiter,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
 from broadcaster.settings import Settings, is_secret, variable_of
 
@@ -48,7 +49,15 @@ def describe(settings: Settings | None = None) -> list[SettingRow]:
 
 def _purposes() -> dict[str, str]:
     """Return the text below each setting in its source. Pydantic could, at 50 ms of every process's start."""
-    (class_,) = ast.parse(textwrap.dedent(inspect.getsource(Settings))).body
+    found: dict[str, str] = {}
+    for owner in Settings.__mro__:
+        if issubclass(owner, BaseSettings) and owner is not BaseSettings:
+            found |= _texts_in(owner)
+    return found
+
+
+def _texts_in(owner: type) -> dict[str, str]:
+    (class_,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
     found: dict[str, str] = {}
     before: ast.stmt | None = None
     for statement in class_.body if isinstance(class_, ast.ClassDef) else ():

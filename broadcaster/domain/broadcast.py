@@ -7,6 +7,8 @@ import enum
 import msgspec
 
 from broadcaster.domain.content import Content
+from broadcaster.domain.purpose import Consent, Purpose
+from broadcaster.domain.send_window import SendWindow
 
 
 class Priority(enum.StrEnum):
@@ -47,6 +49,8 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     `senders` are lane names: `From` addresses, or one `MG…`. With `messaging_service_sid` set and
     other senders named, each is sent from that service's pool, as Twilio's API has it.
     `schedule_at` and `expires_at` are unix seconds; `rate` is segments a second over all senders.
+    `consent` is all recipients', or stands in the list's `consent_column`; outside its `send_window` it
+    waits; its people are known for `retention_days` after its end (None: as long as the settings say).
     """
 
     name: str
@@ -58,3 +62,8 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     schedule_at: float | None = None
     expires_at: float | None = None
     rate: float | None = None
+    purpose: Purpose = Purpose.UTILITY
+    consent: Consent | None = None
+    consent_column: str | None = None
+    send_window: SendWindow | None = None
+    retention_days: int | None = None

@@ -36,7 +36,7 @@ def parse_moment(text: str, zone: str | None) -> datetime:
     if at.tzinfo is None:
         if zone is None:
             raise TimeError(f"{text!r} has no offset: add one (2026-11-21T18:30+01:00), or name its zone")
-        at = at.replace(tzinfo=_zone(zone))
+        at = at.replace(tzinfo=zone_named(zone))
         try:
             there = at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None)
         except OverflowError:
@@ -46,7 +46,8 @@ def parse_moment(text: str, zone: str | None) -> datetime:
     return at
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_named(name: str) -> ZoneInfo:
+    """Return the time zone of that name. Raises TimeError."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

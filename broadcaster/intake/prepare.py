@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
 from broadcaster.intake.batches import BatchRows, LaneRows
@@ -53,7 +54,7 @@ class Preparation:
         region: str | None = None,
         opt_outs: OptOuts | None = None,
         service: str | None = None,
-        purpose: str = "utility",
+        purpose: str = Purpose.UTILITY,
         rejects: Rejects | None = None,
         faults: FaultList | None = None,
         keep_unused_columns: bool = False,

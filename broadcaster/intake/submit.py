@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
-from broadcaster.intake.fingerprint import fingerprint
+from broadcaster.domain.openings import closed_words, never_open
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.read_ahead import ReadAhead, in_thread
@@ -26,8 +25,10 @@ from broadcaster.intake.refusals import (
     NotConfirmedError,
     SubmissionError,
     UnderWayError,
+    WindowMissedError,
 )
 from broadcaster.intake.rejects import StoredRejects, store_rejects
+from broadcaster.intake.submission import Submission
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.errors import StoreError
@@ -35,10 +36,9 @@ from broadcaster.store.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broadcaster.domain.content import Content
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.domain.create_message import Fault
     from broadcaster.intake.faults import FaultList, RejectsFile
-    from broadcaster.intake.senders import Lane
     from broadcaster.intake.summary import Summary
     from broadcaster.intake.table import ListReader
     from broadcaster.store.connection import Store
@@ -53,59 +53,6 @@ RENEW_SECONDS: Final = 3.0
 MEMORY_SHARE: Final = 0.85
 MEMORY_EVERY: Final = 5_000
 _MAKE_ROOM: Final = ". Raise maxmemory, or wait until older broadcasts are removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What somebody asks for, but the list. `schedule_at` is in unix seconds.
-
-    `expires_in_seconds` counts from the start: now, or `schedule_at`. `rate` is segments a second over
-    all senders. `list_options` are choices that change what is read from the list, for the fingerprint.
-    """
-
-    name: str
-    content: Content
-    lanes: tuple[Lane, ...]
-    messaging_service_sid: str | None = None
-    region: str | None = None
-    priority: Priority = Priority.NORMAL
-    on_doubt: OnDoubt = OnDoubt.RESEND
-    schedule_at: float | None = None
-    expires_in_seconds: float | None = None
-    rate: float | None = None
-    idempotency_key: str = ""
-    list_options: tuple[tuple[str, str | None], ...] = ()
-
-    def spec(self, now: float) -> BroadcastSpec:
-        """Return what workers need to know of it."""
-        expires = None
-        if self.expires_in_seconds is not None:
-            expires = (self.schedule_at or now) + self.expires_in_seconds
-        return BroadcastSpec(
-            name=self.name,
-            senders=tuple(lane.name for lane in self.lanes),
-            content=self.content,
-            messaging_service_sid=self.messaging_service_sid,
-            priority=self.priority,
-            on_doubt=self.on_doubt,
-            schedule_at=self.schedule_at,
-            expires_at=expires,
-            rate=self.rate,
-        )
-
-    def fingerprint(self, list_digest: str) -> str:
-        """Return what makes another submission the same."""
-        options = {
-            "service": self.messaging_service_sid,
-            "priority": str(self.priority),
-            "on_doubt": str(self.on_doubt),
-            "schedule_at": self.schedule_at,
-            "expires_in": self.expires_in_seconds,
-            "rate": self.rate,
-            "region": self.region,
-            **dict(self.list_options),
-        }
-        return fingerprint(self.content, (lane.name for lane in self.lanes), list_digest, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +75,15 @@ def check(submission: Submission, now: float) -> None:
         faults += [fault for fault in found if fault not in faults]
     if faults:
         raise ContentRefusedError(faults)
+
+
+def check_hours(spec: BroadcastSpec, now: float) -> None:
+    """Refuse what would surely expire before it may be sent. Raises WindowMissedError."""
+    window, expires = spec.send_window, spec.expires_at
+    if window is None or expires is None:
+        return
+    if never_open(window, spec.schedule_at or now, expires):
+        raise WindowMissedError(closed_words(window, next(window.openings(spec.schedule_at or now))[0]))
 
 
 async def submit(
@@ -161,6 +117,7 @@ async def submit(
     broadcast = reservation.broadcast
     loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
     try:
+        check_hours(spec, now)
         await store.run_all([keep_pool(lane.name, lane.pool) for lane in submission.lanes if lane.pool])
         opt_outs = OptOuts() if opt_outs is None else opt_outs
         await opt_outs.refresh(store)
@@ -171,6 +128,7 @@ async def submit(
             region=submission.region,
             opt_outs=opt_outs or None,
             service=spec.messaging_service_sid,
+            purpose=spec.purpose,
             rejects=rejects,
             faults=faults,
         )

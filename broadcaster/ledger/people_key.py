@@ -22,15 +22,14 @@ _KEY_BYTES: Final = 32
 
 async def people_key(store: Store) -> bytes:
     """Return the key, 32 bytes. Raises redis' errors."""
-    text = store.people_secret
-    if not text:
+    if not store.people_secret:
         name = store.keys.plain("people:key")
         found = await store.redis.get(name)
         if found is None:
             await store.redis.set(name, secrets.token_urlsafe(_KEY_BYTES), nx=True)
             found = await store.redis.get(name)
-        text = found.decode()
-    return hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest()
+        store.people_secret = found.decode()
+    return hashlib.blake2b(store.people_secret.encode(), digest_size=_KEY_BYTES).digest()
 
 
 def digest(key: bytes, address: str) -> bytes:

@@ -6,21 +6,24 @@ import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from broadcaster.domain.addresses import AddressError, parse_address
+from broadcaster.domain.addresses import parse_address
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
-from broadcaster.domain.senders import NoSenderError, choose_senders, parse_rate, parse_sender
+from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
+from broadcaster.domain.senders import choose_senders, parse_rate, parse_sender
 from broadcaster.domain.times import TimeError, parse_duration, parse_moment
-from broadcaster.operations.errors import Fault, Invalid, invalid
-from broadcaster.operations.order_bounds import FAULTS_TOLD, INLINE_MOST, too_long
+from broadcaster.operations.errors import Fault
+from broadcaster.operations.order_bounds import INLINE_MOST
+from broadcaster.operations.order_faults import as_fields, told
 from broadcaster.operations.orders import Order, content_faults
+from broadcaster.operations.terms import CONSENT_MISSING, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from broadcaster.domain.send_window import SendWindow
     from broadcaster.settings import Settings
 
 UNNAMED: Final = "unnamed"
@@ -29,6 +32,15 @@ PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _LONGEST_SECONDS: Final = 366 * 86400.0
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Value = str | int | float
+
+
+class ConsentForm(BaseModel):
+    """Consent of all recipients; `at` is ISO 8601 with an offset, or a date."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    source: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+    at: _Text
 
 
 class OrderForm(BaseModel):
@@ -81,13 +93,35 @@ class OrderForm(BaseModel):
         ),
     ] = None
     schedule_at: Annotated[_Text | None, Field(description="ISO 8601 with an offset, or in `zone`.")] = None
-    zone: Annotated[_Text | None, Field(description="The time zone of `schedule_at`, Europe/Berlin.")] = None
+    zone: Annotated[
+        _Text | None, Field(description="The zone of `schedule_at` and `send_window`, Europe/Berlin.")
+    ] = None
     priority: Literal["urgent", "normal", "bulk"] = "normal"
     expires_in: Annotated[
         str | float | None,
         Field(description="Seconds, or 90m, 2h, 1d: what has not left by then is skipped."),
     ] = None
     on_doubt: Literal["resend", "hold"] | None = None
+    purpose: Annotated[
+        Literal["emergency", "utility", "marketing", "authentication"],
+        Field(description="Why people are written to; marketing needs `consent` or `consent_column`."),
+    ] = "utility"
+    consent: Annotated[
+        ConsentForm | None, Field(description="Where and when all recipients agreed to be written to.")
+    ] = None
+    consent_column: Annotated[
+        _Text | None, Field(description="The column that says so of each recipient.")
+    ] = None
+    send_window: Annotated[
+        _Text | None,
+        Field(description="Daily hours in `zone`, 09:00-20:00: outside them the broadcast waits."),
+    ] = None
+    ignore_window: Annotated[bool, Field(description="Send at any hour; only with `priority` urgent.")] = (
+        False
+    )
+    retention_days: Annotated[
+        int | None, Field(ge=1, le=3650, description="Days that its people are known after its end.")
+    ] = None
     rate: Annotated[
         str | float | None, Field(description="Segments a second over all senders: 50, 1/3s, 100/min.")
     ] = None
@@ -147,17 +181,23 @@ class OrderForm(BaseModel):
             delimiter=self.delimiter,
             draft=self.draft,
             skips_faults=self.on_invalid == "skip",
+            purpose=Purpose(self.purpose),
+            consent=self._consent,
+            consent_column=self.consent_column,
+            send_window=self._window(settings),
+            retention_days=self.retention_days,
         )
 
     def faults(self, settings: Settings, unread: frozenset[str], *, late: bool) -> Iterable[Fault]:
         """Yield what is wrong with fields by themselves and together; those in `unread` are not looked at."""
         yield from self._time_faults(late=late)
+        yield from self._term_faults(settings)
         for field, read in (("expires_in", _seconds), ("rate", lambda value: parse_rate(str(value)))):
             if (value := getattr(self, field)) is not None:
-                yield from _told(f"/{field}", read, value)
+                yield from told(f"/{field}", read, value)
         region = self.region or settings.region
         if self.test_to is not None:
-            yield from _told("/test_to", lambda to: parse_address(to, region), self.test_to)
+            yield from told("/test_to", lambda to: parse_address(to, region), self.test_to)
         if self.draft and (self.dry_run or self.test_to):
             yield Fault("a draft is no test: leave `draft` out", "/draft")
         faulty = list(self._sender_faults(settings, unread))
@@ -167,10 +207,30 @@ class OrderForm(BaseModel):
             service = self.messaging_service_sid if known and self.senders else None
             yield from content_faults(self.content, self._chosen(settings) if known else (), service)
 
+    @property
+    def _consent(self) -> Consent | None:
+        if self.consent is None:
+            return None
+        return Consent(self.consent.source, read_consent_time(self.consent.at))
+
+    def _window(self, settings: Settings) -> SendWindow | None:
+        return window_of(
+            settings, self.send_window, self.zone, Priority(self.priority), ignored=self.ignore_window
+        )
+
+    def _term_faults(self, settings: Settings) -> Iterable[Fault]:
+        if self.consent is not None:
+            yield from told("/consent/at", read_consent_time, self.consent.at)
+        place = "/ignore_window" if self.ignore_window else "/send_window"
+        yield from told(place, self._window, settings)
+        consented = self.consent is not None or self.consent_column is not None
+        if Purpose(self.purpose) is Purpose.MARKETING and not consented:
+            yield Fault(as_fields(CONSENT_MISSING), "/consent")
+
     def _time_faults(self, *, late: bool) -> Iterable[Fault]:
         if self.schedule_at is None:
-            if self.zone is not None:
-                yield Fault("is the zone of `schedule_at`: give that too", "/zone")
+            if self.zone is not None and self.send_window is None:
+                yield Fault("is the zone of `schedule_at` and `send_window`: give one of them too", "/zone")
             return
         if self.draft:
             yield Fault("a draft is started by hand: leave `schedule_at` or `draft` out", "/schedule_at")
@@ -188,14 +248,14 @@ class OrderForm(BaseModel):
         faulty = [
             fault
             for index, name in enumerate(self.senders)
-            for fault in _told(
+            for fault in told(
                 f"/from/{index}" if isinstance(self.from_, list) else "/from", parse_sender, name
             )
         ]
         yield from faulty
         if not faulty:
             place = "/messaging_service_sid" if self.messaging_service_sid and not self.senders else "/from"
-            yield from _told(place, self._chosen, settings)
+            yield from told(place, self._chosen, settings)
 
     def _chosen(self, settings: Settings) -> tuple[str, ...]:
         chosen = choose_senders(
@@ -208,77 +268,6 @@ class OrderForm(BaseModel):
         return tuple(sender.name for sender in chosen)
 
 
-def read_form(raw: bytes, settings: Settings, *, late: bool = False) -> OrderForm:
-    """Read a form. `late`: its time may have passed, since it is asked for again.
-
-    Raises `Invalid` with every fault, each with its JSON pointer.
-    """
-    try:
-        given = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(Fault(f"not valid JSON: {error}")) from None
-    if not isinstance(given, dict):
-        raise Invalid(Fault("must be a JSON object"))
-    invalid(too_long(given))
-    faults: list[Fault] = []
-    unread: frozenset[str] = frozenset()
-    try:
-        form = OrderForm.model_validate(given)
-    except ValidationError as error:
-        faults = list(_shape_faults(error))
-        unread = frozenset(str(found["loc"][0]) for found in error.errors() if found["loc"])
-        form = OrderForm.model_validate({name: value for name, value in given.items() if name not in unread})
-    invalid([*faults, *form.faults(settings, unread, late=late)])
-    return form
-
-
-def _shape_faults(error: ValidationError) -> Iterable[Fault]:
-    """Return one fault a place: of a field that may be this or that, pydantic tells what each would want."""
-    told: dict[str, str] = {}
-    for found in error.errors(include_url=False, include_input=False):
-        place = [part for part in found["loc"] if not _is_choice(part)]
-        pointer = "".join(f"/{_escaped(str(part))}" for part in place)
-        text = "there is no such field" if found["type"] == "extra_forbidden" else found["msg"]
-        told[pointer] = f"{told[pointer]}; or: {text}" if pointer in told else text
-    outer = {pointer[:end] for pointer in told for end in range(len(pointer)) if pointer[end] == "/"}
-    shown = [Fault(text, pointer) for pointer, text in told.items() if pointer not in outer]
-    return shown[:FAULTS_TOLD]
-
-
-def _is_choice(part: str | int) -> bool:
-    """Whether a part of a place is the name of a type in a union."""
-    return isinstance(part, str) and part in _CHOICES
-
-
-_CHOICES: Final = frozenset(
-    ("str", "int", "float", "bool", "list[constrained-str]", "list[str]", "constrained-str")
-)
-
-
-def _told(pointer: str, read: Any, value: Any) -> Iterable[Fault]:
-    try:
-        read(value)
-    except (AddressError, NoSenderError, TimeError, ValueError) as error:
-        yield Fault(as_fields(str(error)), pointer)
-
-
-#: What errors name as the command line has it, and what a field of JSON is called for it.
-_FIELDS: Final = (
-    ("--messaging-service", "`messaging_service_sid`"),
-    ("--content-variables", "`content_variables`"),
-    ("--to-column COLUMN", "`to_column`"),
-    ("--from", "`from`"),
-    ("--region", "`region`"),
-)
-
-
-def as_fields(text: str) -> str:
-    """Return an error's text with fields in place of the command line's options."""
-    for option, name in _FIELDS:
-        text = text.replace(option, name)
-    return text
-
-
 def _seconds(value: str | float) -> float:
     seconds = parse_duration(value) if isinstance(value, str) else float(value)
     if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST_SECONDS):
@@ -288,7 +277,3 @@ def _seconds(value: str | float) -> float:
 
 def _option(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _escaped(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")

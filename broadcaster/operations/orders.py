@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.create_message import check_content
+from broadcaster.domain.purpose import Consent, Purpose
 from broadcaster.intake.senders import lanes_offline, resolve_lanes, senders_for
 from broadcaster.intake.submit import Submission
 from broadcaster.operations.errors import Fault
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from broadcaster.domain.addresses import Channel
+    from broadcaster.domain.send_window import SendWindow
     from broadcaster.intake.senders import Lane, PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
@@ -56,6 +58,11 @@ class Order:
     delimiter: str | None = None
     draft: bool = False
     skips_faults: bool = False
+    purpose: Purpose = Purpose.UTILITY
+    consent: Consent | None = None
+    consent_column: str | None = None
+    send_window: SendWindow | None = None
+    retention_days: int | None = None
 
     def submission(self, lanes: Sequence[Lane], idempotency_key: str = "") -> Submission:
         """Return what intake takes, once it is known who sends."""
@@ -76,6 +83,11 @@ class Order:
                 ("delimiter", self.delimiter),
                 ("on_invalid", "skip" if self.skips_faults else None),
             ),
+            purpose=self.purpose,
+            consent=self.consent,
+            consent_column=self.consent_column,
+            send_window=self.send_window,
+            retention_days=self.retention_days,
         )
 
     @property

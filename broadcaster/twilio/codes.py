@@ -34,6 +34,8 @@ _OWN: Final[dict[Reason, str]] = {
     Reason.RENDERING: "the text could not be made from this recipient's columns: not sent",
     Reason.DISCARDED: "was a dead letter, and discarded by request",
     Reason.REWOUND: "Redis lost what was written about it: may have been sent",
+    Reason.FORGOTTEN: "the person was forgotten before its turn: not sent",
+    Reason.SCHEDULED_CANCELED: "canceled at Twilio before its time: not sent",
 }
 
 

@@ -4,7 +4,8 @@
 -- ARGV[3] lane  ARGV[4] 'pause' | 'resume' | 'hold' | 'rate'
 -- ARGV[5] the reason | '' | microseconds from now | segments a second
 -- ARGV[6] (hold only) the reason
--- Returns 'ok'. A lane that has never been begins to be.
+-- Returns 'ok'. A lane that has never been begins to be. `resumed` is kept: the unix second from which on failures count
+--   again that would stop it.
 
 local lane, verb, value = ARGV[3], ARGV[4], ARGV[5]
 local key = lane_key(lane)
@@ -18,7 +19,11 @@ elseif verb == 'hold' then
     redis.call('HSET', key, 'hold', until_us, 'hold_reason', ARGV[6] or '')
   end
 else
-  if verb == 'rate' then redis.call('HSET', key, 'rate', value) else redis.call('HSET', key, 'paused', '', 'hold', 0) end
+  if verb == 'rate' then redis.call('HSET', key, 'rate', value)
+  else
+    if (redis.call('HGET', key, 'paused') or '') ~= '' then redis.call('HSET', key, 'resumed', now_s) end
+    redis.call('HSET', key, 'paused', '', 'hold', 0)
+  end
   local tat = tonumber(redis.call('HGET', key, 'tat') or 0)
   -- a permit clock set by a slower rate must not outlive it
   if verb == 'rate' then redis.call('HSET', key, 'tat', string.format('%.0f', math.min(tat, now + 1000000 / tonumber(value)))) end

@@ -1,0 +1,83 @@
+"""What somebody asks to be broadcast, as the intake takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.purpose import Consent, Purpose
+from broadcaster.intake.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from broadcaster.domain.content import Content
+    from broadcaster.domain.send_window import SendWindow
+    from broadcaster.intake.senders import Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What somebody asks for, but the list. `schedule_at` is in unix seconds.
+
+    `expires_in_seconds` counts from the start: now, or `schedule_at`. `rate` is segments a second over
+    all senders. `list_options` are choices that change what is read from the list, for the fingerprint.
+    """
+
+    name: str
+    content: Content
+    lanes: tuple[Lane, ...]
+    messaging_service_sid: str | None = None
+    region: str | None = None
+    priority: Priority = Priority.NORMAL
+    on_doubt: OnDoubt = OnDoubt.RESEND
+    schedule_at: float | None = None
+    expires_in_seconds: float | None = None
+    rate: float | None = None
+    idempotency_key: str = ""
+    list_options: tuple[tuple[str, str | None], ...] = ()
+    purpose: Purpose = Purpose.UTILITY
+    consent: Consent | None = None
+    consent_column: str | None = None
+    send_window: SendWindow | None = None
+    retention_days: int | None = None
+
+    def spec(self, now: float) -> BroadcastSpec:
+        """Return what workers need to know of it."""
+        expires = None
+        if self.expires_in_seconds is not None:
+            expires = (self.schedule_at or now) + self.expires_in_seconds
+        return BroadcastSpec(
+            name=self.name,
+            senders=tuple(lane.name for lane in self.lanes),
+            content=self.content,
+            messaging_service_sid=self.messaging_service_sid,
+            priority=self.priority,
+            on_doubt=self.on_doubt,
+            schedule_at=self.schedule_at,
+            expires_at=expires,
+            rate=self.rate,
+            purpose=self.purpose,
+            consent=self.consent,
+            consent_column=self.consent_column,
+            send_window=self.send_window,
+            retention_days=self.retention_days,
+        )
+
+    def fingerprint(self, list_digest: str) -> str:
+        """Return what makes another submission the same."""
+        options = {
+            "service": self.messaging_service_sid,
+            "priority": str(self.priority),
+            "on_doubt": str(self.on_doubt),
+            "schedule_at": self.schedule_at,
+            "expires_in": self.expires_in_seconds,
+            "rate": self.rate,
+            "region": self.region,
+            "purpose": None if self.purpose is Purpose.UTILITY else str(self.purpose),
+            "consent": None if self.consent is None else str(self.consent),
+            "consent_column": self.consent_column,
+            "send_window": None if self.send_window is None else str(self.send_window),
+            "retention_days": self.retention_days,
+            **dict(self.list_options),
+        }
+        return fingerprint(self.content, (lane.name for lane in self.lanes), list_digest, options)
