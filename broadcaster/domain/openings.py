@@ -42,7 +42,7 @@ def closed_words(window: SendWindow, opens: int) -> str:
     begins, ends = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (window.begins, window.ends))
     there = datetime.fromtimestamp(opens, ZoneInfo(window.zone))
     return (
-        f"outside its send window {begins}\N{EN DASH}{ends} {window.zone}: "  # noqa: RUF001 - for people
+        f"outside its send window {begins}\N{EN DASH}{ends} {window.zone}: "
         f"goes on {there:%Y-%m-%d %H:%M} {_offset(there)}"
     )
 
