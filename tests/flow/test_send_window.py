@@ -1,4 +1,4 @@
-"""Send windows with a real worker: outside its hours nothing of a broadcast leaves, then it goes by itself."""
+"""Send windows with a real worker: outside its hours nothing leaves, then it goes by itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ LEFT_SECONDS = 8
 DAY_MINUTES = 1440
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(faketime_library() is None, reason="libfaketime is not installed")
 async def test_it_sends_between_its_hours_only_and_needs_nobody_for_that(tmp_path: Path) -> None:
     """Redis' clock is put just before the minute at which one opens and the other closes."""
