@@ -21,6 +21,7 @@ from broadcaster.intake.streams import remove_streams
 from broadcaster.lanes import claims, control
 from broadcaster.lanes.windows import keep_ahead
 from broadcaster.ledger.rewinding import rewind
+from broadcaster.operations.retention import remove_old
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 REWIND_SECONDS: Final = 600
 #: How long single messages are kept after the last change of any in their stream.
 MESSAGES_KEPT_SECONDS: Final = 86_400
+#: How long people of a broadcast are known after its end.
+RETENTION_DAYS: Final = 30
 _rewinding: Final[set[Store]] = set()
 
 
@@ -154,6 +157,14 @@ async def remove_old_streams(ctx: dict[str, Any]) -> None:
         log.info("streams.removed", count=removed)
 
 
+async def remove_old_people(ctx: dict[str, Any]) -> None:
+    """Remove people's data of broadcasts that ended long enough ago."""
+    store: Store = ctx["store"]
+    removed = await remove_old(store, ctx.get("retention_days", RETENTION_DAYS))
+    if removed.broadcasts or removed.events:
+        log.info("people.removed", broadcasts=removed.broadcasts, events=removed.events)
+
+
 async def settle_doubt(ctx: dict[str, Any]) -> None:
     """Look for what became of messages whose answer never came."""
     settler: Settler | None = ctx.get("settler")
@@ -202,6 +213,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(settling, settle_doubt, 120),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
+        _at({0}, remove_old_people, 3400, minute=37),
     ]
 
 

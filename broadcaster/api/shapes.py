@@ -76,6 +76,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "schedule_at": None,
     "started_at": 1795276805,
     "finished_at": None,
+    "removed_at": None,
 }
 
 
@@ -105,6 +106,9 @@ class Broadcast(BaseModel):
     schedule_at: int | None = Field(description="When it is to start, if a time was named.")
     started_at: int | None
     finished_at: int | None
+    removed_at: int | None = Field(
+        description="Since when its messages are removed, and only the counts are left."
+    )
 
 
 class BroadcastPage(Page[Broadcast]):

@@ -41,6 +41,7 @@ class BroadcastView:
     its rate, None while that waits. `waits_for` says in words what each lane with something left waits for.
     `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected` rows of
     the list were faulty and left out. `windows` are the next openings of its send window (`domain/openings`).
+    `removed_at` is since when its messages are gone, and only counts stay.
     """
 
     id: str
@@ -62,6 +63,7 @@ class BroadcastView:
     search: SearchState | None = None
     rejected: int = 0
     windows: str = ""
+    removed_at: int | None = None
 
     @property
     def in_doubt(self) -> int:
@@ -100,6 +102,7 @@ class BroadcastView:
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
+            "removed_at": self.removed_at,
         }
 
 
@@ -161,6 +164,7 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         finished_at=finished,
         rejected=int(fields.get("rejected", 0)),
         windows=fields.get("windows", b"").decode(),
+        removed_at=int(fields.get("removed", 0)) or None,
     )
 
 
