@@ -22,8 +22,8 @@ PLAIN = {"MessageSid": SID, "From": "+14155550100", "To": "+14155550199", "Body"
 WHATSAPP = {
     **PLAIN, "From": "whatsapp:+14155550100", "To": "whatsapp:+14155550199", "ProfileName": "Ada \u2603",
     "WaId": "14155550100", "Latitude": "52.5", "Longitude": "13.4", "Address": "Unter den Linden",
-    "Label": "", "ButtonText": "No more", "ButtonPayload": "STOP", "ExternalUserId": "US.1349", "NumMedia": "2",
-    "MediaUrl0": "https://api.twilio.com/a", "MediaContentType0": "image/jpeg",
+    "Label": "", "ButtonText": "No more", "ButtonPayload": "STOP", "ExternalUserId": "US.1349",
+    "NumMedia": "2", "MediaUrl0": "https://api.twilio.com/a", "MediaContentType0": "image/jpeg",
     "MediaUrl1": "https://api.twilio.com/b", "MessagingServiceSid": SERVICE, "Forwarded": "true",
     "OriginalRepliedMessageSid": "SM" + "b" * 32,
 }  # fmt: skip
@@ -133,8 +133,8 @@ def test_a_reply_is_told_with_its_text_and_media() -> None:
     data = event(understood(words_of(), read_reply(WHATSAPP))[0])
     assert data == {
         "id": SID, "from": "whatsapp:+14155550100", "to": "whatsapp:+14155550199",
-        "messaging_service_sid": SERVICE, "received_at": 1_763_700_000.123, "body": "hello", "truncated": False,
-        "media": [{"url": "https://api.twilio.com/a", "type": "image/jpeg"},
+        "messaging_service_sid": SERVICE, "received_at": 1_763_700_000.123, "body": "hello",
+        "truncated": False, "media": [{"url": "https://api.twilio.com/a", "type": "image/jpeg"},
                   {"url": "https://api.twilio.com/b", "type": None}],
         "location": {"latitude": "52.5", "longitude": "13.4", "address": "Unter den Linden", "label": None},
         "button": {"text": "No more", "payload": "STOP"},

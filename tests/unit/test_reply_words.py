@@ -53,7 +53,8 @@ def test_a_word_is_a_word_only_alone(body: str, expected: Meaning) -> None:
     [
         "please stop", "STOP!! now", "stoppp", "plz STOP texting me", "Unsubscribe me!", "I want to opt out",
         "don\u2019t text me again", "Do not contact me", "remove me from your list", "wrong number",
-        "quit it", "por favor, baja", "me quiero dar de baja", "bitte abmelden", "veuillez arr\u00eater", "\U0001f6d1",
+        "quit it", "por favor, baja", "me quiero dar de baja", "bitte abmelden", "veuillez arr\u00eater",
+        "\U0001f6d1",
         "\u8bf7\u9000\u8ba2", "\u914d\u4fe1\u505c\u6b62\u3057\u3066\u304f\u3060\u3055\u3044",
         "no more messages",
         "\u043f\u043e\u0436\u0430\u043b\u0443\u0439\u0441\u0442\u0430, \u0441\u0442\u043e\u043f",
@@ -76,7 +77,8 @@ def test_what_contains_none_is_for_nobody(body: str) -> None:
     ("body", "kind", "expected"),
     [
         ("START", TOLL_FREE, IN), ("unstop", TOLL_FREE, IN), ("YES", TOLL_FREE, OTHER),
-        ("STOP", TOLL_FREE, OUT), ("YES", SHORT, IN), ("STOP", SHORT, OUT), ("HELP", TOLL_FREE, HELPED), ("STOP", None, OUT),
+        ("STOP", TOLL_FREE, OUT), ("YES", SHORT, IN), ("STOP", SHORT, OUT), ("HELP", TOLL_FREE, HELPED),
+        ("STOP", None, OUT),
     ],
 )  # fmt: skip
 def test_on_a_toll_free_number_only_the_networks_words_let_somebody_in_again(
