@@ -21,7 +21,7 @@ from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.exhausted import end_if_exhausted, watch
-from workers.jobs import MESSAGES_KEPT_SECONDS, crons, functions, without_arq
+from workers.jobs import MESSAGES_KEPT_SECONDS, RETENTION_DAYS, crons, functions, without_arq
 from workers.owner import watch_owners
 from workers.redis_clock import watch_clock
 
@@ -52,6 +52,7 @@ async def serve(
     courier: Courier | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
+    retention_days: int = RETENTION_DAYS,
 ) -> None:
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
@@ -62,6 +63,7 @@ async def serve(
         "settler": settler,
         "courier": courier,
         "messages_kept_seconds": messages_kept_seconds,
+        "retention_days": retention_days,
     }
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [

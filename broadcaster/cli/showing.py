@@ -49,6 +49,7 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _times(now: Mapping[str, Any]) -> str:
     times = [("made", now["created_at"]), ("started", now["started_at"]), ("ended", now["finished_at"])]
+    times.append(("messages removed", now["removed_at"]))
     if now["state"] == "scheduled":
         times.append(("starts", now["schedule_at"]))
     return ", ".join(f"{what} {when(at)}" for what, at in times if at)
