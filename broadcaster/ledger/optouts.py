@@ -250,6 +250,11 @@ def hash_opt_outs(key: bytes, addresses: Iterable[str]) -> Call[int]:
     return _change("hash", [[address, hashed(key, address)] for address in addresses])
 
 
+def entries_for(address: str, source: str, scopes: Iterable[str], *, key: bytes) -> list[list[Any]]:
+    """Return what a script takes that changes a person's opt-outs of these scopes with something else."""
+    return [[f"{scope}|{address}", source, 0, _hash(scope, address, key)] for scope in scopes]
+
+
 def _hash(scope: str, address: str, key: bytes) -> str:
     return f"{scope}|{hashed(key, address)}" if key and address[0] != HASHED else ""
 

@@ -33,6 +33,13 @@ async def people_key(store: Store) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest()
 
 
+async def key_in_use(store: Store) -> bytes:
+    """Return the key if anybody can be known by it, else b"". Writes nothing. Raises redis' errors."""
+    if not store.people_secret and not await store.redis.exists(store.keys.plain("people:key")):
+        return b""
+    return await people_key(store)
+
+
 def hashed(key: bytes, address: str) -> str:
     """Return `~` and the keyed BLAKE2b (16 bytes, URL-safe base64 without padding) of an address."""
     digest = hashlib.blake2b(address.encode(), key=key, digest_size=_HASH_BYTES).digest()

@@ -9,6 +9,7 @@ answer was lost is asked again.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -59,12 +60,19 @@ def packed(value: Any) -> bytes:
     return bytes(msgpack.packb(value, use_bin_type=False))
 
 
+_PART: Final = re.compile(r"^--@ (\w+)$", re.MULTILINE)
+
+
 def read_script(name: str) -> str:
-    """Return the text of `lua/<name>.lua` with the prelude put behind its shebang line."""
+    """Return the text of `lua/<name>.lua` with the prelude put behind its shebang line.
+
+    A line `--@ NAME` stands for `lua/parts/NAME.lua`, what a few scripts share.
+    """
     folder = resources.files("broadcaster.store") / "lua"
     own = (folder / f"{name}.lua").read_text(encoding="utf-8")
     prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
     shebang, _, body = own.partition("\n")
+    body = _PART.sub(lambda at: (folder / "parts" / f"{at[1]}.lua").read_text(encoding="utf-8"), body)
     return f"{shebang}\n{prelude}\n{body}"
 
 
