@@ -140,6 +140,13 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._callbacks = Counter(
+            "broadcaster_callbacks",
+            "Status callbacks by what became of them: recorded, unchanged (known before), parked (looked for), "
+            "found, dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
+            ["result"],
+            registry=registry,
+        )
         self.redis_roundtrip = BatchedHistogram(
             "broadcaster_redis_roundtrip_seconds", "From a script call to its reply", REDIS_SECONDS, registry
         )
@@ -205,6 +212,11 @@ class Metrics:
     def webhooks_tried(self, result: str, count: int) -> None:
         """Count tries to deliver events: `delivered`, `failed` (it goes again), `parked`."""
         self._webhooks.labels(result).inc(count)
+
+    def callbacks_ended(self, result: str, count: int) -> None:
+        """Count status callbacks by their `result`, one of those that the metric's meaning names."""
+        if count:
+            self._callbacks.labels(result).inc(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
