@@ -19,7 +19,14 @@ from broadcaster.events.courier import Courier
 from broadcaster.events.serving import Pace
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
-from broadcaster.runtime import message_sender, opened_store, postman, retry_policy, twilio_rest
+from broadcaster.runtime import (
+    callback_urls,
+    message_sender,
+    opened_store,
+    postman,
+    retry_policy,
+    twilio_rest,
+)
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError, Unreachable
@@ -100,7 +107,9 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 metrics_port=server.port if server else None,
             )
             try:
-                dispatcher = Dispatcher(store, sender, limits, retry_policy(settings), metrics)
+                callbacks = await callback_urls(settings, store)
+                policy = retry_policy(settings)
+                dispatcher = Dispatcher(store, sender, limits, policy, metrics, callbacks=callbacks)
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     settler = Settler(store, twilio, _settling(settings), metrics)
                     courier = Courier(store, post, metrics, Pace(retry_scale=settings.events_retry_scale))

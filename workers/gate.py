@@ -131,11 +131,15 @@ class Gate:
 
     def _without_opted_out(self, held: Held, items: list[Item]) -> list[Item]:
         batch = _batch_of(held)
+        scopes = self._optouts.scopes(held.slice.lane, batch.service, batch.purpose)
+        if not scopes:
+            return items
         kept = []
+        blocks = self._optouts.blocks
         for item in items:
             if batch.address(item.row) == FORGOTTEN:
                 self._poster.skip(held, item, Reason.FORGOTTEN)
-            elif self._optouts.blocks(batch.address(item.row), held.slice.lane):
+            elif blocks(batch.address(item.row), scopes):
                 self._poster.skip(held, item, Reason.OPTED_OUT)
             else:
                 kept.append(item)
@@ -155,7 +159,7 @@ class Gate:
         """Become current. Where Redis does not answer, the gate refuses until this has worked."""
         try:
             await self._optouts.refresh(self._store)
-        except (RedisError, OSError) as error:
+        except (RedisError, StoreError, OSError) as error:
             log.warning("optouts.unread", error=str(error))
 
     def forget(self) -> None:

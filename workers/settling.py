@@ -19,10 +19,10 @@ from broadcaster.domain.evidence import Look, Patience, absent, match
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Evidence
 from broadcaster.ledger.settling import Found, Verdict, accept, settle
+from broadcaster.reporting.completed import say_completed
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
-from workers.completed import say_completed
 from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.explaining import explained
 from workers.listing import Listing, Lists
@@ -229,9 +229,7 @@ class Settler:
             told = await self._store.run(accept(accepted, Evidence.LIST))
             completed += told.completed
             self._metrics.doubt_settled("list", told.changed)
-            if told.caused:
-                self._metrics.duplicate_caused(told.caused)
-                log.error("duplicate.caused", count=told.caused)
+            told.report(self._metrics)
         if verdicts:
             ended = await self._store.run(settle(verdicts, self.how.max_attempts))
             completed += ended.completed

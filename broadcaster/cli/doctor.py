@@ -16,6 +16,7 @@ from broadcaster.reporting import health
 from broadcaster.reporting.health import Check, Level, fail, ok, warn
 from broadcaster.reporting.health_redis import check_redis
 from broadcaster.reporting.health_twilio import check_twilio
+from broadcaster.reporting.health_webhooks import check_inbound, check_public_url
 from broadcaster.runtime import prefix_of, twilio_rest
 from broadcaster.settings import SettingsError, variable_of
 from broadcaster.store.embedded import redis_for
@@ -59,8 +60,13 @@ async def _twilio(settings: Settings) -> list[Check]:
         advice = "Put the SID and the auth token of your account into .env (Twilio's console shows both)."
         return [fail("twilio credentials", str(error), advice)]
     senders = {variable_of(name): getattr(settings, name) for name in _SENDERS if getattr(settings, name)}
+    public_url = settings.public_url
     async with rest:
-        return await check_twilio(rest, senders, base_url=settings.twilio_api_base_url)
+        checks = await check_twilio(rest, senders, base_url=settings.twilio_api_base_url)
+        checks += check_public_url(public_url, has_token=settings.twilio_auth_token is not None)
+        if public_url is not None and checks[0].level is not Level.FAIL:
+            checks += await check_inbound(rest, senders, public_url)
+    return checks
 
 
 def _api(settings: Settings) -> Iterator[Check]:

@@ -18,7 +18,7 @@ from broadcaster.intake.summary import LaneTotals, Summary
 from broadcaster.intake.table import BadRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from broadcaster.domain.addresses import Channel
     from broadcaster.domain.content import Renderer
@@ -40,7 +40,8 @@ class Preparation:
     `EmptyListError`, `UnreadableListError`, and `ContentError` for a variable that no column has.
     Duplicates and opted-out recipients get rows in state skipped. Batches hold the columns that the
     content uses, or with `keep_unused_columns` all but the recipient and the reference. `seen` are the
-    addresses that count as duplicates from the beginning; the list's are added.
+    addresses that count as duplicates from the beginning; the list's are added. Opt-outs are looked for by
+    `service`, which the broadcast names beside its senders, and `purpose`.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Preparation:
         senders: Sequence[tuple[str, float]],
         region: str | None = None,
         opt_outs: OptOuts | None = None,
+        service: str | None = None,
+        purpose: str = "utility",
         rejects: Rejects | None = None,
         faults: FaultList | None = None,
         keep_unused_columns: bool = False,
@@ -61,6 +64,7 @@ class Preparation:
         self._reader = reader
         self._region = region
         self._opt_outs = opt_outs
+        self._about = (service, purpose)
         self._rejects = rejects
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
@@ -130,12 +134,29 @@ class Preparation:
             for index, address in enumerate(addresses):
                 if index not in problems and not self._seen.take(address):
                     codes[index] = _DUPLICATE
-        if self._opt_outs is not None:
-            blocks = self._opt_outs.blocks
-            for index, address in enumerate(addresses):
-                if not codes[index] and index not in problems and blocks(address, self._names[lanes[index]]):
-                    codes[index] = _OPTED_OUT
+        for index in self._opted_out(addresses, lanes, channel):
+            if not codes[index] and index not in problems:
+                codes[index] = _OPTED_OUT
         return codes
+
+    def _opted_out(
+        self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None
+    ) -> Iterable[int]:
+        """Return the rows of who opted out. Most chunks have nobody of them, which is seen at once."""
+        if self._opt_outs is None:
+            return ()
+        scopes = {
+            lane: self._opt_outs.scopes(self._names[lane], *self._about) for lane in set(lanes) if lane >= 0
+        }
+        if not any(scopes.values()):
+            return ()
+        if channel is not None and len(scopes) == 1:
+            ((_, only),) = scopes.items()
+            if not self._opt_outs.any_blocked(addresses, channel, only):
+                return ()
+        blocks = self._opt_outs.blocks
+        rows = enumerate(zip(addresses, lanes, strict=True))
+        return [index for index, (address, lane) in rows if lane >= 0 and blocks(address, scopes[lane])]
 
     def _render(
         self,

@@ -28,6 +28,7 @@ from broadcaster.intake.refusals import (
 from broadcaster.intake.rejects import StoredRejects, store_rejects
 from broadcaster.intake.submission import Submission
 from broadcaster.ledger.optouts import OptOuts
+from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ async def submit(
     broadcast = reservation.broadcast
     loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
     try:
+        await store.run_all([keep_pool(lane.name, lane.pool) for lane in submission.lanes if lane.pool])
         opt_outs = OptOuts() if opt_outs is None else opt_outs
         await opt_outs.refresh(store)
         preparation = Preparation(
@@ -113,6 +115,7 @@ async def submit(
             senders=[(lane.name, lane.rate) for lane in submission.lanes],
             region=submission.region,
             opt_outs=opt_outs or None,
+            service=spec.messaging_service_sid,
             rejects=rejects,
             faults=faults,
         )

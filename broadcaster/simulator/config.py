@@ -21,6 +21,11 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     senders: tuple[str, ...] = ()
     friendly_name: str = "Simulated service"
     smart_encoding: bool = False
+    status_callback: str | None = None
+    """Where its messages' callbacks go that name no `StatusCallback`."""
+    inbound_request_url: str | None = None
+    use_inbound_webhook_on_number: bool = False
+    advanced_opt_out: bool = False
     link_domain: str = "twil.example"
     validity_period: int = 36_000
 
@@ -31,6 +36,15 @@ class TemplateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     body: str
     variables: dict[str, str] = msgspec.field(default_factory=dict)
     media: tuple[str, ...] = ()
+
+
+class NumberConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one of the account's numbers is set: where it sends what people write."""
+
+    sms_url: str | None = None
+    sms_method: Literal["GET", "POST"] = "POST"
+    status_callback: str | None = None
+    """Of voice calls; shown only."""
 
 
 class RecipientFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +99,36 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     refuse_for_seconds: float = 0.05
     delivery_failures: dict[str, float] = msgspec.field(default_factory=dict)
     """Twilio code to the share of recipients whose message ends `undelivered` with it."""
+    no_receipts: float = 0.0
+    """Share of recipients of texts whose carrier gives no receipt: their messages end `sent`."""
+    reads: float = 0.0
+    """Share of WhatsApp recipients who read what was delivered, `read_seconds` later."""
+    read_seconds: float = 1.0
+
+    callbacks: bool = True
+    """Tell statuses to the message's `StatusCallback`, or its service's."""
+    callback_concurrency: int = 64
+    """Connections at once to each receiver."""
+    callback_delay_ms: float = 0.0
+    callback_jitter_ms: float = 0.0
+    callback_shuffle: bool = False
+    """The callbacks of a message come in any order, all within the jitter after it came to its end.
+    Otherwise each comes when the one before it was answered or given up."""
+    callback_sending: bool = False
+    """Tell `sending` too."""
+    callback_duplicates: float = 0.0
+    """Share of callbacks that come twice, the second with its own idempotency token."""
+    callback_early: float = 0.0
+    """Share of messages that are sent at once and whose callback is answered before their 201 is."""
+    callback_lost: float = 0.0
+    """Share of callbacks that never come."""
+    callback_extras: float = 0.02
+    """Share of callbacks with parameters nobody has heard of."""
+
+    numbers: dict[str, NumberConfig] = msgspec.field(default_factory=dict)
+    """Settings of numbers; each belongs to the account."""
+    inbound_url: str | None = None
+    """Where numbers and services send what people write that have no URL of their own."""
 
     concurrency_limit: int = 0
     """Requests at once before 429/20429; 0 is no limit."""
@@ -115,6 +159,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         """Check what would break arithmetic; raises ValueError."""
+        if self.callback_concurrency < 1:
+            raise ValueError("callback_concurrency must be 1 or more")
         slow = [name for name, rate in self.senders.items() if rate <= 0]
         if slow:
             raise ValueError(f"senders need rates above 0: {', '.join(slow)}")

@@ -10,6 +10,12 @@ GET  arrivals?sender=…&summary=1 per `From` (or service): milliseconds of arri
 GET  concurrency                 tenths of seconds: requests being processed on average, and 429 for too many
 GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
+GET  callbacks?wait=SECONDS      status callbacks: pending, answered, failed, lost, by status; once none is
+                                 pending, or that long
+GET  inbound?after=N             NDJSON, what people wrote, what the webhook answered and what went back
+GET  optouts                     who told Twilio to stop, by number or service
+POST inbound                     a person writes (a JSON object, or a list of them; see `inbound.Written`);
+                                 answered when the webhook was
 POST config                      JSON object: these fields replace the config's
 POST reset                       forget messages, tries and counts
 POST refuse?seconds=N            close the listener for that long
@@ -18,6 +24,8 @@ POST drop                        reset every open connection, idle ones too
 
 from __future__ import annotations
 
+import asyncio
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -27,6 +35,7 @@ import msgspec
 from broadcaster.simulator.config import changed, public
 from broadcaster.simulator.exchange import Answer
 from broadcaster.simulator.forms import as_number
+from broadcaster.simulator.inbound import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
     from broadcaster.simulator.server import Door
     from broadcaster.simulator.world import World
 
+LOOK_SECONDS: Final = 0.02
 LINES_A_PIECE: Final = 500
 NDJSON: Final = b"application/x-ndjson"
 _encode = msgspec.json.Encoder().encode
@@ -51,8 +61,12 @@ async def serve(world: World, exchange: Exchange, door: Door | None) -> None:
     if exchange.method == "GET" and name in _STREAMS:
         return await exchange.stream(NDJSON, _pieces(_STREAMS[name](world, query)))
     try:
+        if "wait" in query:
+            await _settled(world, float(_one(query, "wait") or 0))
         found = (
-            _change(world, door, name, query, body)
+            await write(world, body)
+            if (exchange.method, name) == ("POST", "inbound")
+            else _change(world, door, name, query, body)
             if exchange.method == "POST"
             else _look(world, name, query)
         )
@@ -65,6 +79,13 @@ async def serve(world: World, exchange: Exchange, door: Door | None) -> None:
     return await exchange.answer(Answer(200, _encode(found)))
 
 
+async def _settled(world: World, seconds: float) -> None:
+    """Wait until no callback is pending, at most that long."""
+    ends = time.monotonic() + seconds
+    while world.callbacks.pending and time.monotonic() < ends and not world.stopping:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_SECONDS)
+
+
 def _look(world: World, name: str, query: Query) -> object:
     if name == "counts":
         return counts(world)
@@ -75,6 +96,8 @@ def _look(world: World, name: str, query: Query) -> object:
         "arrivals": lambda: _arrivals(world, query),
         "concurrency": world.crowd.slots,
         "senders": lambda: _senders(world),
+        "callbacks": world.callbacks.summary,
+        "optouts": world.optouts.summary,
         "config": lambda: public(world.config),
     }
     return looks[name]() if name in looks else None
@@ -155,6 +178,14 @@ def _accepted(world: World, query: Query) -> Iterator[dict[str, Any]]:
     return (accepted_row(message, world.now()) for message in islice(wanted, limit))
 
 
+def _inbound(world: World, query: Query) -> Iterator[object]:
+    start = int(_one(query, "after") or -1) + 1
+    heard = world.conversation.heard
+    return (
+        {"n": place} | world.conversation.row(heard[place], world.now()) for place in range(start, len(heard))
+    )
+
+
 def _decisions(world: World, query: Query) -> Iterator[object]:
     start = int(_one(query, "after") or -1) + 1
     places = range(start, len(world.decisions))
@@ -164,6 +195,7 @@ def _decisions(world: World, query: Query) -> Iterator[object]:
 _STREAMS: Final[dict[str, Callable[[World, Query], Iterator[object]]]] = {
     "accepted": _accepted,
     "decisions": _decisions,
+    "inbound": _inbound,
 }
 
 

@@ -85,6 +85,12 @@ def accept(
         leaves, outcome = due + int(validity), EXPIRED_IN_QUEUE
     if not outcome and config.delivery_failures:
         outcome = int(world.failures.at(draw(config.seed, to, "delivery")) or 0)
+    callback = _callback(fields, config)
+    early = bool(callback) and not scheduled and _drawn(config.callback_early, config, to, "early")
+    if early:  # it leaves at once, so that there is something to tell
+        chosen = starts = leaves = now
+    ends = leaves + config.delivery_seconds
+    whatsapp = to.startswith("whatsapp:")
     message = Message(
         number=len(world.messages),
         prefix=world.prefix,
@@ -101,14 +107,34 @@ def accept(
         chosen_at=chosen,
         starts_at=min(starts, leaves),
         leaves_at=leaves,
-        ends_at=leaves + config.delivery_seconds,
+        ends_at=ends,
         attempt=attempt,
         fault=fault,
         outcome=outcome,
         scheduled_at=scheduled,
+        no_receipt=not whatsapp and _drawn(config.no_receipts, config, to, "receipt"),
+        read_at=ends + config.read_seconds if whatsapp and _drawn(config.reads, config, to, "read") else 0.0,
+        callback=callback,
+        early=early,
     )
     world.add(message)
     return message
+
+
+def _drawn(share: float, config: SimulatorConfig, *what: str) -> bool:
+    """Whether chance picks this recipient for a thing of that share."""
+    return share > 0 and draw(config.seed, *what) < share
+
+
+def _callback(fields: dict[str, str], config: SimulatorConfig) -> str:
+    """Return where the message's statuses are told: its own URL goes before its service's."""
+    if not config.callbacks:
+        return ""
+    own = fields.get("StatusCallback")
+    if own:
+        return own
+    service = config.services.get(fields.get("MessagingServiceSid", ""))
+    return (service.status_callback or "") if service else ""
 
 
 def _choose(pool: tuple[str, ...], to: str) -> str:

@@ -13,7 +13,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 _MASK: Final = 0xFFFFFFFF
 _SPREAD: Final = 0x9E3779B1  # odd, so that number → number * _SPREAD mod 2**32 can be undone
 _UNSPREAD: Final = pow(_SPREAD, -1, 1 << 32)
-_FINAL: Final = frozenset({"delivered", "undelivered", "failed", "canceled", "sent"})
+_FINAL: Final = frozenset({"delivered", "undelivered", "failed", "canceled", "sent", "read", "received"})
 _PRICE: Final = 0.0075
 
 
@@ -46,16 +46,25 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     canceled: bool = False
     redacted: bool = False
     deleted: bool = False
+    no_receipt: bool = False
+    """The carrier never says that it was delivered: it stays `sent`."""
+    read_at: float = 0.0
+    callback: str = ""
+    direction: str = "outbound-api"
+    early: bool = False
+    """Its first callbacks are answered before its 201 is."""
 
     @property
     def sid(self) -> str:
         """The sid, made when asked: kept, a million would take 80 MB. Media make it an MM."""
         return f"{'MM' if self.media else 'SM'}{self.prefix}{self.number * _SPREAD & _MASK:08x}"
 
-    def status(self, now: float) -> str:  # noqa: PLR0911  one return per status
+    def status(self, now: float) -> str:  # noqa: C901, PLR0911  one return per status
         """Return Twilio's word for where the message is."""
         if self.canceled:
             return "canceled"
+        if self.direction == "inbound":
+            return "received"
         if now < self.scheduled_at:
             return "scheduled"
         if now < self.chosen_at:
@@ -64,15 +73,19 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
             return "queued"
         if now < self.leaves_at:
             return "sending"
-        if self.outcome in _FAILED_HERE:
+        if self.outcome in FAILED_HERE:
             return "failed"
         if now < self.ends_at:
             return "sent"
-        return "undelivered" if self.outcome else "delivered"
+        if self.outcome:
+            return "undelivered"
+        if self.no_receipt:
+            return "sent"
+        return "read" if 0 < self.read_at <= now else "delivered"
 
     def sent_at(self, now: float) -> float | None:
         """Return when it was sent, None while it wasn't (or never will be)."""
-        if self.canceled or now < self.leaves_at or self.outcome in _FAILED_HERE:
+        if self.canceled or now < self.leaves_at or self.outcome in FAILED_HERE:
             return None
         return self.leaves_at
 
@@ -85,8 +98,9 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
         return self.status(now) in _FINAL
 
 
-#: Codes of messages that never left: queue overflow of a service's sender, validity period over.
-_FAILED_HERE: Final = frozenset({30001, 30036})
+#: Codes of messages that never left: queue overflow of a service's sender, validity period over; of
+#: replies to somebody who opted out.
+FAILED_HERE: Final = frozenset({30001, 30036, 21610})
 
 
 def number_in(sid: str) -> int:
@@ -123,7 +137,7 @@ def resource(message: Message, now: float, skew: float) -> dict[str, object]:
         "to": message.to,
         "body": "" if message.redacted else message.body,
         "status": status,
-        "direction": "outbound-api",
+        "direction": message.direction,
         "num_segments": "0" if message.service and shown is None else str(message.segments),
         "num_media": str(message.media),
         "price": None if sent is None else f"-{_PRICE * message.segments:.5f}",
@@ -140,6 +154,8 @@ def resource(message: Message, now: float, skew: float) -> dict[str, object]:
 
 def _last_change(message: Message, status: str) -> float:
     """Return when the message came to this status."""
+    if status == "read":
+        return message.read_at
     if status in ("delivered", "undelivered"):
         return message.ends_at
     if status in ("sent", "failed"):

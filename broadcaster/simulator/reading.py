@@ -86,11 +86,11 @@ def _message(world: World, method: str, message: Message, fields: dict[str, str]
             return failed(20009)
         message.deleted = True
         return Answer(204, b"")
-    code = _update(message, fields, now) if method == "POST" else 0
+    code = _update(world, message, fields, now) if method == "POST" else 0
     return failed(code) if code else found(resource(message, now, world.config.clock_skew_seconds))
 
 
-def _update(message: Message, fields: dict[str, str], now: float) -> int:
+def _update(world: World, message: Message, fields: dict[str, str], now: float) -> int:
     """Redact (`Body=`) or cancel (`Status=canceled`); return a code where that can't be."""
     if fields.get("Body"):
         return 20422
@@ -100,6 +100,8 @@ def _update(message: Message, fields: dict[str, str], now: float) -> int:
         if message.status(now) != "scheduled":
             return 30409
         message.canceled = True
+        message.touched = now
+        world.callbacks.canceled(message)
     if "Body" in fields:
         message.redacted = True
     message.touched = now

@@ -33,6 +33,11 @@ def is_whatsapp(text: str) -> bool:
     return text.startswith(_WHATSAPP) and is_number(text[len(_WHATSAPP) :])
 
 
+def is_toll_free(text: str) -> bool:
+    """Whether the number is a North American toll-free one."""
+    return _TOLL_FREE.fullmatch(text) is not None
+
+
 def default_rate(sender: str) -> float:
     """Return the segments a second that Twilio gives a sender of this kind (help pages, 2026)."""
     if sender == _SANDBOX:
@@ -43,7 +48,7 @@ def default_rate(sender: str) -> float:
         return 100.0
     if not is_number(sender):
         return 10.0
-    if _TOLL_FREE.fullmatch(sender):
+    if is_toll_free(sender):
         return 3.0
     return 1.0 if sender.startswith("+1") else 10.0
 

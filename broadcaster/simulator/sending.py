@@ -85,6 +85,7 @@ async def _process(world: World, this: _Try) -> None:
             await _end(world, this, fault, Answer(fault.status, error_body(fault.code, fault.status)))
             return
         code = refusal(this.form, config, world.now() + config.clock_skew_seconds, testing=False)
+        code = code or world.optouts.refuse(this.form.fields, config)
         if code:
             await _refuse(world, this, code)
         elif fault is not None and fault.way is Way.LATE:
@@ -97,7 +98,12 @@ async def _accept_now(world: World, this: _Try, fault: Fault | None) -> None:
     message = _keep(world, this, fault.name if fault else "")
     if isinstance(message, int):
         await _refuse(world, this, message)
-    elif fault is None:
+        return
+    if message.early:
+        await world.callbacks.told_early(message)
+    elif message.callback:
+        world.callbacks.follow(message)
+    if fault is None:
         await _answer(world, this.exchange, _created(world, message))
     else:
         decision = _decision(this, fault.name, fault.code, fault.status)
@@ -173,6 +179,8 @@ async def _accept_late(world: World, this: _Try) -> None:
         await _answer(world, this.exchange, answer, message)
         return
     world.accepted_late(decision, message.sid)
+    if message.callback:
+        world.callbacks.follow(message)
     await _answer(world, this.exchange, _created(world, message))
 
 

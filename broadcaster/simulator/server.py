@@ -235,7 +235,9 @@ async def running_simulator(
     world = World(config or SimulatorConfig())
     door = Door(world, host, port, tls)
     await door.open()
+    world.url = door.url
     try:
         yield Simulator(world, door)
     finally:
         await door.stop()
+        await world.outgoing.close()

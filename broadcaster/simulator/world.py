@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from broadcaster.simulator.callbacks import Callbacks
+from broadcaster.simulator.conversation import Conversation
 from broadcaster.simulator.crowd import Crowd
 from broadcaster.simulator.faults import FaultPlan, Shares
 from broadcaster.simulator.messages import number_in
+from broadcaster.simulator.optouts import OptOuts
+from broadcaster.simulator.outgoing import Outgoing
 from broadcaster.simulator.senders import SenderQueue, default_rate
 
 if TYPE_CHECKING:
@@ -51,6 +55,10 @@ class World:
         self._stopping = asyncio.Event()
         self._hanging: set[Exchange] = set()
         self.generation = 0
+        self.url = ""
+        """Where this world is served; known once its door is open."""
+        self.outgoing = Outgoing(lambda: self.config.callback_concurrency)
+        self.callbacks = Callbacks(self, self.outgoing)
         self.configure(config)
         self.reset()
 
@@ -88,13 +96,16 @@ class World:
         self.crowd.forget()
         self.late = 0
         self.snapshots: dict[str, list[int]] = {}
+        self.callbacks.forget()
+        self.conversation = Conversation(self.prefix, self.config.account_sid)
+        self.optouts = OptOuts()
 
     # -- messages ---------------------------------------------------------------------------------
 
     def find(self, sid: str) -> Message | None:
         """Return the message of that sid, deleted or not."""
         if sid[2:-8] != self.prefix:
-            return None
+            return self.conversation.find(sid)
         try:
             number = number_in(sid)
         except ValueError:
@@ -179,6 +190,7 @@ class World:
     def release(self) -> None:
         """End every wait: the simulator stops."""
         self._stopping.set()
+        self.callbacks.forget()
         for exchange in self._hanging:
             exchange.reset()
 

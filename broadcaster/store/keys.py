@@ -39,7 +39,11 @@ clock                     hash       Redis' clock when last looked at; as long a
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
-optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+optouts                   hash       source and time by `SCOPE|ADDRESS`, or `SCOPE|~HASH` of a forgotten
+                                     person; as long as the installation, like the next three
+optouts:epoch|scopes|log  string|set|list  what workers compare, scopes there ever were, changes (capped)
+pools                     hash       the Messaging Service of each sender that is in the pool of one
+people:key                string     what forgotten people's hashes are made with, where no key is set
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them
 events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
@@ -48,7 +52,10 @@ endpoint:ID:queue|parked  zset       its deliveries by the microsecond they are 
 endpoint:ID:bodies        hash       their bodies; with them
 endpoint:ID:holder        string     lease of the worker that delivers to it (PX)
 keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
-signing                   string     signs cursors where no secret key is set; as long as the installation
+failures                  list       failed deliveries that something follows from, until a worker saw to it
+parked                    zset       callbacks of messages not found yet, by when they are looked for again;
+                                     ten minutes each, capped at 100,000
+signing                   string     signs cursors and references if no key is set; as the installation
 audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """

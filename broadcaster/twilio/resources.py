@@ -85,6 +85,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     validity_period: int | None = None
     status_callback: str | None = None
     use_inbound_webhook_on_number: bool = False
+    inbound_request_url: str | None = None
+
+
+class IncomingNumber(msgspec.Struct, frozen=True, kw_only=True):
+    """A number or short code of the account: where messages to it are reported."""
+
+    sid: str
+    sms_url: str | None = None
+    sms_method: str | None = None
+    sms_application_sid: str | None = None
 
 
 def unix_seconds(date: str | None) -> int | None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broadcaster.domain.addresses import Channel, channel_of
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.faults import (
@@ -25,6 +26,7 @@ from broadcaster.intake.read_json import ValuesReader
 from broadcaster.intake.sources import ListSource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from broadcaster.intake.batches import BatchRows
@@ -56,8 +58,16 @@ class Blocked:
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
 
-    def blocks(self, address: str, lane: str) -> bool:
-        return address in self.addresses and lane == SMS
+    def scopes(self, lane: str, service: str | None, purpose: str) -> tuple[str, ...]:
+        assert (service, purpose) == (None, "utility")
+        return (SMS,) if lane == SMS else ()
+
+    def blocks(self, address: str, scopes: tuple[str, ...]) -> bool:
+        return address in self.addresses and SMS in scopes
+
+    def any_blocked(self, addresses: Iterable[str], channel: Channel, scopes: tuple[str, ...]) -> bool:
+        assert {channel_of(address) for address in addresses} == {channel}
+        return any(self.blocks(address, scopes) for address in addresses)
 
 
 def test_a_plain_list() -> None:
@@ -204,7 +214,7 @@ def test_rows_add_up_and_agree_with_one_at_a_time(
             continue
         if address in seen:
             expected.append((address, State.SKIPPED, Reason.DUPLICATE))
-        elif opted_out and opted_out.blocks(address, SMS):
+        elif opted_out and opted_out.blocks(address, (SMS,)):
             expected.append((address, State.SKIPPED, Reason.OPTED_OUT))
             seen.add(address)
         elif name:

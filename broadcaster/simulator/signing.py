@@ -1,0 +1,32 @@
+"""Twilio's signature of a webhook, written from its description alone.
+
+Deliberately not shared with the receiving side: the simulator is the second opinion. Source: Twilio's page on
+webhook security (`X-Twilio-Signature`): base64(HMAC-SHA1(auth token, URL + each parameter's name and value,
+sorted by name)).
+"""
+
+from __future__ import annotations
+
+import hmac
+from binascii import b2a_base64
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def signature(token: str, url: str, params: Mapping[str, str]) -> bytes:
+    """Sign a form POST to `url`, which is without its fragment; for a GET the parameters stand in the URL."""
+    text = url + "".join([name + params[name] for name in sorted(params)])
+    return b2a_base64(hmac.digest(token.encode(), text.encode(), "sha1"), newline=False)
+
+
+def encoded(params: Mapping[str, str]) -> bytes:
+    """Return the parameters as a form body; empty values stay."""
+    # Most values are sids and words, which need no quoting: asking costs a tenth of quoting.
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in params.items()]).encode()
+
+
+def _quoted(text: str) -> str:
+    return text if text.isascii() and text.isalnum() else quote_plus(text)
