@@ -45,8 +45,9 @@ class Batch:
     """
 
     __slots__ = (
-        "_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most", "purpose", "service",
-    )  # fmt: skip
+        *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
+        *("purpose", "service"),
+    )
 
     def __init__(
         self,

@@ -14,10 +14,12 @@ from arq.cron import cron
 from arq.worker import func
 from redis.exceptions import RedisError
 
+from broadcaster.domain.openings import closed_words
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
 from broadcaster.intake.streams import remove_streams
 from broadcaster.lanes import claims, control
+from broadcaster.lanes.windows import keep_ahead
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.operations.retention import remove_old
 from broadcaster.store.errors import StoreError
@@ -89,6 +91,16 @@ async def start_due(ctx: dict[str, Any]) -> None:
         log.info("broadcast.started", broadcast=broadcast, verdict=verdict)
         if verdict != "ok":
             await store.redis.zrem(store.keys.plain("scheduled"), raw)
+
+
+async def keep_windows(ctx: dict[str, Any]) -> None:
+    """Keep ahead when broadcasts may send, and say once of each that it waits for its hours, or goes on."""
+    for one in await keep_ahead(ctx["store"]):
+        if one.opens is None:
+            log.info("broadcast.window_open", broadcast=one.broadcast, window=str(one.window))
+        else:
+            reason = closed_words(one.window, one.opens)
+            log.info("broadcast.window_closed", broadcast=one.broadcast, reason=reason)
 
 
 async def end_expired(ctx: dict[str, Any]) -> None:
@@ -170,7 +182,7 @@ async def deliver_events(ctx: dict[str, Any]) -> None:
 async def without_arq(store: Store, courier: Courier | None = None) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
-        for job in (rewind_lost, sweep_leases, start_due, end_expired):
+        for job in (rewind_lost, sweep_leases, start_due, end_expired, keep_windows):
             await job({"store": store, "courier": courier})
 
 
@@ -199,7 +211,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
         *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired, deliver_events)),
         _at(settling, settle_doubt, 120),
-        _at(EVERY_FIVE_SECONDS, abandon_imports, 60),
+        *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
         _at({0}, remove_old_people, 3400, minute=37),
     ]

@@ -26,6 +26,7 @@ from broadcaster.api import (
     lanes,
     messages,
     opt_outs,
+    replies,
     steering,
     twilio_like,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
-    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies),
     *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
 )
 

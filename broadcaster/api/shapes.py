@@ -72,6 +72,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
+    "send_window": "09:00-20:00 America/Lima",
     "schedule_at": None,
     "started_at": 1795276805,
     "finished_at": None,
@@ -101,6 +102,7 @@ class Broadcast(BaseModel):
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
+    send_window: str | None = Field(description="The daily hours outside which it waits.")
     schedule_at: int | None = Field(description="When it is to start, if a time was named.")
     started_at: int | None
     finished_at: int | None

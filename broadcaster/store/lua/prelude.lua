@@ -166,6 +166,18 @@ local function enter(serial, place, marks)
   end
 end
 
+-- Microseconds from when on a broadcast may send by its window; `now` or before if it may now. `windows`: its next openings
+-- in order, 'from:to,from:to,…' (unix seconds); nil or '' for one without a window. Where they are used up (whoever keeps them
+-- ahead, workers/windows.py, has not run) nothing leaves, and it is looked at again before long.
+local WINDOWS_UNKNOWN = 60000000
+local function opens_at(windows)
+  if not windows or windows == '' then return now end
+  for from, to in string.gmatch(windows, '(%d+):(%d+)') do
+    if now_s < tonumber(to) then return tonumber(from) * 1000000 end
+  end
+  return now + WINDOWS_UNKNOWN
+end
+
 local function wake()
   redis.call('LPUSH', P .. 'wake', '1')
   redis.call('LTRIM', P .. 'wake', 0, 31)

@@ -11,10 +11,10 @@
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
 local key, led = bc_key(bid), ledger_key(bid, batch)
 local letters = cmsgpack.unpack(ARGV[8])
-local b = redis.call('HMGET', key, 'state', 'expires', 'removed')
+local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed')
 local function answer(verdict, changed, late) return cmsgpack.pack({verdict, changed, late}) end
 if not b[1] then return answer('gone', 0, 0) end
-if b[3] then return answer('removed', 0, 0) end
+if b[4] then return answer('removed', 0, 0) end
 if again then
   if b[1] ~= 'running' and b[1] ~= 'paused' and b[1] ~= 'completed' then return answer(b[1], 0, 0) end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return answer('expired', 0, 0) end
@@ -59,6 +59,7 @@ if again then
     redis.call('HSET', key, 'state', 'running', 'reason', '')
     redis.call('HDEL', key, 'finished', 'window', 'clean', 'early')
     redis.call('SADD', P .. 'active', bid)
+    if b[3] and b[3] ~= '' then redis.call('SADD', P .. 'windowed', bid) end
     broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
   end
   if b[1] ~= 'paused' then
