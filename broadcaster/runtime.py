@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from broadcaster.domain.reference import References
 from broadcaster.events.sending import Postman
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.witness import Witness
+from broadcaster.twilio.callback_urls import CallbackUrls
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
 from broadcaster.twilio.rest import TwilioRest
 from broadcaster.twilio.send import MessageSender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from broadcaster.settings import Settings
 
@@ -27,6 +30,8 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
     A process that `sends` keeps in the data directory what it knows of Redis, to find out when that is older.
     """
     store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
+    if settings.people_key is not None:
+        store.people_secret = settings.people_key.get_secret_value()
     if sends:
         seen = settings.data_dir / f"seen.{settings.key_prefix}"
         store.guard.remember_in(Witness(seen, store.epoch))
@@ -39,6 +44,28 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
 def prefix_of(settings: Settings) -> str:
     """Return what every key of this installation starts with."""
     return f"{settings.key_prefix}:"
+
+
+async def signing_keys(settings: Settings, store: Store) -> Sequence[str]:
+    """Return the keys that sign cursors and references: those that are set, else the installation's own.
+
+    The first signs, all are accepted. Raises redis' errors.
+    """
+    if settings.secret_keys:
+        return settings.secret_keys
+    name = store.keys.plain("signing")
+    own = await store.redis.get(name)  # read first: a full Redis takes no SET, and needs none
+    if own is None:
+        await store.redis.set(name, secrets.token_urlsafe(32), nx=True)
+        own = await store.redis.get(name)
+    return (own.decode(),)
+
+
+async def callback_urls(settings: Settings, store: Store) -> CallbackUrls | None:
+    """Return what makes the addresses of status callbacks; None where Twilio can't reach us."""
+    if settings.public_url is None:
+        return None
+    return CallbackUrls(settings.public_url, References(await signing_keys(settings, store)))
 
 
 def message_sender(settings: Settings, concurrency: int) -> MessageSender:

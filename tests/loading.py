@@ -13,6 +13,7 @@ from broadcaster.intake.load import Loader, new_broadcast_id, reserve
 from broadcaster.lanes.control import start
 
 if TYPE_CHECKING:
+    from broadcaster.domain.send_window import SendWindow
     from broadcaster.store.connection import Store
 
 
@@ -37,6 +38,7 @@ async def load(
     rate: float | None = None,
     content: Content | None = None,
     on_doubt: OnDoubt = OnDoubt.RESEND,
+    send_window: SendWindow | None = None,
 ) -> str:
     """Load a broadcast with so many recipients for each lane; start it unless told not to, or when."""
     spec = BroadcastSpec(
@@ -48,6 +50,7 @@ async def load(
         schedule_at=None if schedule_in is None else time.time() + schedule_in,
         expires_at=expires_at,
         rate=rate,
+        send_window=send_window,
     )
     bid = new_broadcast_id()
     assert (await store.run(reserve(bid, spec))).verdict == "new"

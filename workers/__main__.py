@@ -15,11 +15,19 @@ import structlog
 import uvloop
 
 from broadcaster.domain.evidence import Patience
+from broadcaster.domain.polling import PollTimes
 from broadcaster.events.courier import Courier
 from broadcaster.events.serving import Pace
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
-from broadcaster.runtime import message_sender, opened_store, postman, retry_policy, twilio_rest
+from broadcaster.runtime import (
+    callback_urls,
+    message_sender,
+    opened_store,
+    postman,
+    retry_policy,
+    twilio_rest,
+)
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError, Unreachable
@@ -29,6 +37,7 @@ from broadcaster.telemetry.metrics import Metrics
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.lease import Limits
+from workers.polling import Poller, Polling
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
@@ -100,7 +109,9 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 metrics_port=server.port if server else None,
             )
             try:
-                dispatcher = Dispatcher(store, sender, limits, retry_policy(settings), metrics)
+                callbacks = await callback_urls(settings, store)
+                policy = retry_policy(settings)
+                dispatcher = Dispatcher(store, sender, limits, policy, metrics, callbacks=callbacks)
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     settler = Settler(store, twilio, _settling(settings), metrics)
                     courier = Courier(store, post, metrics, Pace(retry_scale=settings.events_retry_scale))
@@ -109,8 +120,10 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         dispatcher,
                         stop,
                         settler=settler,
+                        poller=Poller(store, twilio, _polling(settings), metrics),
                         courier=courier,
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
+                        retention_days=settings.retention_days,
                     )
             finally:
                 if server:
@@ -142,6 +155,11 @@ def _settling(settings: Settings) -> Settling:
         max_attempts=settings.max_attempts,
         at_once=settings.settle_concurrency,
     )
+
+
+def _polling(settings: Settings) -> Polling:
+    times = PollTimes(settings.poll_after(settings.public_url), settings.poll_until_hours * 3600.0)
+    return Polling(times, rate=settings.poll_rate)
 
 
 def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | None:

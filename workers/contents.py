@@ -13,8 +13,10 @@ import msgspec
 import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.content import Rendered, Renderer, compile_content
+from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
+from broadcaster.domain.purpose import Purpose
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.callback_urls import CallbackUrls
 
 log = structlog.get_logger("contents")
 
@@ -30,16 +33,22 @@ log = structlog.get_logger("contents")
 BATCHES_KEPT: Final = 2000
 BROADCASTS_KEPT: Final = 200
 _VALIDITY: Final = "ValidityPeriod"
+_CALLBACK: Final = "StatusCallback"
 Render = Callable[[Sequence[str]], Rendered]
 
 
 class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
-    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`).
+    `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
+    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`). `callback` makes
+    the parameter that says where it shall tell what became of a message, from its index and attempt.
     """
 
-    __slots__ = ("_expires_at", "_recipients", "_render", "_template", "_valid_most")
+    __slots__ = (
+        *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
+        *("purpose", "service"),
+    )
 
     def __init__(
         self,
@@ -49,25 +58,38 @@ class Batch:
         *,
         expires_at: float | None = None,
         valid_most: int = MAX_VALIDITY_SECONDS,
+        callback: Callable[[int, int], bytes] | None = None,
+        service: str | None = None,
+        purpose: str = Purpose.UTILITY,
     ) -> None:
+        self.service = service
+        self.purpose = purpose
         self._recipients = recipients
         self._render = render
         self._template = template
         self._expires_at = expires_at
         self._valid_most = valid_most
+        self._callback = callback
 
     def address(self, index: int) -> str:
         """Return the recipient's address."""
         return self._recipients.to[index]
 
-    def form(self, index: int) -> bytes:
-        """Return one recipient's form. Raises `RenderError` if its text can't be made (checked at intake)."""
+    def form(self, index: int, attempt: int) -> bytes:
+        """Return the form of one recipient's `attempt` (1 for the first).
+
+        Raises `RenderError` if its text can't be made (checked at intake).
+        """
         recipients = self._recipients
+        if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is
+            raise RenderError(None, "the person was forgotten")
         rendered = self._render([column[index] for column in recipients.values])
         form = self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
         if self._expires_at is not None:
             left = int(self._expires_at - time.time())
             form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
+        if self._callback is not None:
+            form += self._callback(index, attempt)
         return form
 
 
@@ -90,10 +112,15 @@ def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
 
 
 class Contents:
-    """A bounded cache of batches and broadcasts; both are immutable once sending."""
+    """A bounded cache of batches and broadcasts; both are immutable once sending.
 
-    def __init__(self, store: Store) -> None:
+    With `callbacks` Twilio is told where to tell what became of each message; a broadcast whose options name
+    a place of their own keeps that.
+    """
+
+    def __init__(self, store: Store, callbacks: CallbackUrls | None = None) -> None:
         self._store = store
+        self._callbacks = callbacks
         self._batches: OrderedDict[tuple[str, str], Batch] = OrderedDict()
         self._broadcasts: OrderedDict[str, tuple[BroadcastSpec, Renderer]] = OrderedDict()
         self._lock = asyncio.Lock()
@@ -129,9 +156,15 @@ class Contents:
                 known = self._broadcasts.get(bid)
                 if raw is not None and known is not None:
                     with _told(bid, batch):
-                        self._batches[bid, batch] = _make(raw, *known, missing[bid, batch])
+                        callback = self._callback(known[0], bid, batch)
+                        self._batches[bid, batch] = _make(raw, *known, missing[bid, batch], callback)
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
+
+    def _callback(self, spec: BroadcastSpec, bid: str, batch: str) -> Callable[[int, int], bytes] | None:
+        if self._callbacks is None or _CALLBACK in spec.content.options:
+            return None
+        return self._callbacks.of_batch(bid, batch)
 
 
 @contextlib.contextmanager
@@ -144,7 +177,13 @@ def _told(broadcast: str, what: str) -> Iterator[None]:
         log.error("batch.unreadable", broadcast=broadcast, what=what, error=name)  # noqa: TRY400 - no rows in logs
 
 
-def _make(raw: bytes, spec: BroadcastSpec, renderer: Renderer, lane: str) -> Batch:
+def _make(
+    raw: bytes,
+    spec: BroadcastSpec,
+    renderer: Renderer,
+    lane: str,
+    callback: Callable[[int, int], bytes] | None = None,
+) -> Batch:
     recipients = unpack_batch(raw)
     own = spec.content.options.get(_VALIDITY, "")
     return Batch(
@@ -153,6 +192,9 @@ def _make(raw: bytes, spec: BroadcastSpec, renderer: Renderer, lane: str) -> Bat
         FormTemplate(shared_pairs(spec, lane)),
         expires_at=spec.expires_at,
         valid_most=int(own) if own.isdecimal() else MAX_VALIDITY_SECONDS,
+        callback=callback,
+        service=spec.messaging_service_sid,
+        purpose=spec.purpose,
     )
 
 

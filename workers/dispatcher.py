@@ -16,10 +16,10 @@ from redis.exceptions import RedisError
 
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
+from broadcaster.reporting.completed import say_completed
 from broadcaster.store.ending import end
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 from workers.beat import Beat
-from workers.completed import say_completed
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
     from broadcaster.telemetry.metrics import Metrics
+    from broadcaster.twilio.callback_urls import CallbackUrls
     from workers.plan import Held
 
 log = structlog.get_logger("dispatcher")
@@ -59,13 +60,20 @@ class Dispatcher:
     """Serves lanes from one process: `run` until `stop` is called; a lost Redis makes it wait, not end."""
 
     def __init__(
-        self, store: Store, sender: Sends, limits: Limits, policy: RetryPolicy, metrics: Metrics
+        self,
+        store: Store,
+        sender: Sends,
+        limits: Limits,
+        policy: RetryPolicy,
+        metrics: Metrics,
+        *,
+        callbacks: CallbackUrls | None = None,
     ) -> None:
         self._store = store
         self._limits = limits
         self._metrics = metrics
         self._beat = Beat()
-        self._holding = Holding(store, metrics, self._beat.nudge)
+        self._holding = Holding(store, metrics, self._beat.nudge, callbacks)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
         self._gate = Gate(store, self._holding, self._poster, metrics)
@@ -214,11 +222,7 @@ class Dispatcher:
             await self._insist(lost)
 
     def _recorded(self, answer: Recorded) -> None:
-        if answer.caused:
-            self._metrics.duplicate_caused(answer.caused)
-            log.error("duplicate.caused", count=answer.caused)
-        for broadcast, reason in answer.paused:
-            log.warning("broadcast.paused", broadcast=broadcast, reason=reason)
+        answer.report(self._metrics)
         for broadcast in answer.completed:
             self._beside(say_completed(self._store, broadcast))
 

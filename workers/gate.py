@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from redis.exceptions import RedisError
 
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
@@ -130,13 +131,21 @@ class Gate:
 
     def _without_opted_out(self, held: Held, items: list[Item]) -> list[Item]:
         batch = _batch_of(held)
-        kept = []
-        for item in items:
-            if self._optouts.blocks(batch.address(item.row), held.slice.lane):
-                self._poster.skip(held, item, Reason.OPTED_OUT)
-            else:
-                kept.append(item)
-        return kept
+        scopes = self._optouts.scopes(held.slice.lane, batch.service, batch.purpose)
+        if not scopes:
+            return items
+        addresses = [batch.address(item.row) for item in items]
+        gone = dict.fromkeys(
+            (place for place, address in enumerate(addresses) if address == FORGOTTEN), Reason.FORGOTTEN
+        )
+        for place in gone:
+            addresses[place] = ""
+        gone.update(dict.fromkeys(self._optouts.blocked(addresses, scopes), Reason.OPTED_OUT))
+        if not gone:
+            return items
+        for place, reason in gone.items():
+            self._poster.skip(held, items[place], reason)
+        return [item for place, item in enumerate(items) if place not in gone]
 
     async def hear(self, optout_epoch: str) -> None:
         """Learn of opt-outs if there are new ones."""
@@ -152,7 +161,7 @@ class Gate:
         """Become current. Where Redis does not answer, the gate refuses until this has worked."""
         try:
             await self._optouts.refresh(self._store)
-        except (RedisError, OSError) as error:
+        except (RedisError, StoreError, OSError) as error:
             log.warning("optouts.unread", error=str(error))
 
     def forget(self) -> None:

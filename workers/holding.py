@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
     from broadcaster.telemetry.metrics import Metrics
+    from broadcaster.twilio.callback_urls import CallbackUrls
 
 log = structlog.get_logger("slices")
 
@@ -45,9 +46,15 @@ class Holding:
     asked for. While Twilio is silent `probes` says how many messages may be claimed; else it is None.
     """
 
-    def __init__(self, store: Store, metrics: Metrics, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        on_change: Callable[[], None],
+        callbacks: CallbackUrls | None = None,
+    ) -> None:
         self.plan = Plan()
-        self.contents = Contents(store)
+        self.contents = Contents(store, callbacks)
         self.finished: list[str] = []
         self.unsent: dict[str, list[int]] = {}
         self.limited = False

@@ -14,11 +14,14 @@ from arq.cron import cron
 from arq.worker import func
 from redis.exceptions import RedisError
 
+from broadcaster.domain.openings import closed_words
 from broadcaster.domain.record import Reason
 from broadcaster.intake.load import abandon, remove_data
 from broadcaster.intake.streams import remove_streams
 from broadcaster.lanes import claims, control
+from broadcaster.lanes.windows import keep_ahead
 from broadcaster.ledger.rewinding import rewind
+from broadcaster.operations.retention import remove_old
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
+    from workers.polling import Poller
     from workers.settling import Settler
 
     Job = Callable[[dict[str, Any]], Awaitable[None]]
@@ -42,8 +46,12 @@ EVERY_SECOND: Final = set(range(60))
 EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 #: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
 REWIND_SECONDS: Final = 600
+#: Some hundred thousand from Twilio's list, or what it does not show one by one, at a pace.
+POLL_SECONDS: Final = 6 * 3600
 #: How long single messages are kept after the last change of any in their stream.
 MESSAGES_KEPT_SECONDS: Final = 86_400
+#: How long people of a broadcast are known after its end.
+RETENTION_DAYS: Final = 30
 _rewinding: Final[set[Store]] = set()
 
 
@@ -86,6 +94,16 @@ async def start_due(ctx: dict[str, Any]) -> None:
         log.info("broadcast.started", broadcast=broadcast, verdict=verdict)
         if verdict != "ok":
             await store.redis.zrem(store.keys.plain("scheduled"), raw)
+
+
+async def keep_windows(ctx: dict[str, Any]) -> None:
+    """Keep ahead when broadcasts may send, and say once of each that it waits for its hours, or goes on."""
+    for one in await keep_ahead(ctx["store"]):
+        if one.opens is None:
+            log.info("broadcast.window_open", broadcast=one.broadcast, window=str(one.window))
+        else:
+            reason = closed_words(one.window, one.opens)
+            log.info("broadcast.window_closed", broadcast=one.broadcast, reason=reason)
 
 
 async def end_expired(ctx: dict[str, Any]) -> None:
@@ -142,11 +160,26 @@ async def remove_old_streams(ctx: dict[str, Any]) -> None:
         log.info("streams.removed", count=removed)
 
 
+async def remove_old_people(ctx: dict[str, Any]) -> None:
+    """Remove people's data of broadcasts that ended long enough ago."""
+    store: Store = ctx["store"]
+    removed = await remove_old(store, ctx.get("retention_days", RETENTION_DAYS))
+    if any(removed):
+        log.info("people.removed", **removed._asdict())
+
+
 async def settle_doubt(ctx: dict[str, Any]) -> None:
     """Look for what became of messages whose answer never came."""
     settler: Settler | None = ctx.get("settler")
     if settler is not None:
         await settler.round()
+
+
+async def poll_states(ctx: dict[str, Any]) -> None:
+    """Ask Twilio what became of messages of which nobody has told it."""
+    poller: Poller | None = ctx.get("poller")
+    if poller is not None:
+        await poller.round()
 
 
 async def deliver_events(ctx: dict[str, Any]) -> None:
@@ -159,7 +192,7 @@ async def deliver_events(ctx: dict[str, Any]) -> None:
 async def without_arq(store: Store, courier: Courier | None = None) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
-        for job in (rewind_lost, sweep_leases, start_due, end_expired):
+        for job in (rewind_lost, sweep_leases, start_due, end_expired, keep_windows):
             await job({"store": store, "courier": courier})
 
 
@@ -188,8 +221,10 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
         *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired, deliver_events)),
         _at(settling, settle_doubt, 120),
-        _at(EVERY_FIVE_SECONDS, abandon_imports, 60),
+        _at(EVERY_FIVE_SECONDS, poll_states, POLL_SECONDS),
+        *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
+        _at({0}, remove_old_people, 3400, minute=37),
     ]
 
 

@@ -249,7 +249,7 @@ class Poster:
     def _form(self, message: Message) -> bytes | None:
         """Return what to POST, or None if it can't be made; whatever the reason, nothing has been sent."""
         try:
-            return message.batch.form(message.item.row)
+            return message.batch.form(message.item.row, message.item.attempt + 1)
         except MemoryError:  # says nothing about the row
             raise
         except Exception as error:  # noqa: BLE001 - one broken row must not end the runner

@@ -16,12 +16,13 @@ import msgspec
 import structlog
 
 from broadcaster.domain.evidence import Look, Patience, absent, match
+from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Evidence
 from broadcaster.ledger.settling import Found, Verdict, accept, settle
+from broadcaster.reporting.completed import say_completed
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
-from workers.completed import say_completed
 from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.explaining import explained
 from workers.listing import Listing, Lists
@@ -99,6 +100,7 @@ class Settler:
         now = await our_clock(self._store)
         since = await trusted_since(self._store)
         doubts = _since(doubts, since, now, self.how.owner_gone_seconds)
+        doubts = await self._without_forgotten(doubts)
         if since != self._trusted:
             self._trusted, self._rest_until = since, 0.0
             self._next.clear()
@@ -118,6 +120,13 @@ class Settler:
             self._note_refusal(listing)
         await self._say_searching(doubts, now)
         return len(doubts) >= AT_MOST and (self._settled - settled) * 2 >= AT_MOST
+
+    async def _without_forgotten(self, doubts: list[Doubt]) -> list[Doubt]:
+        """End doubts whose person was forgotten: nobody can be asked whether they have got it."""
+        nameless = [d for d in doubts if d.question.to == FORGOTTEN]
+        if nameless:
+            await self._write([], [_given_up(d) for d in nameless])
+        return [d for d in doubts if d.question.to != FORGOTTEN]
 
     # -- looking
 
@@ -220,9 +229,7 @@ class Settler:
             told = await self._store.run(accept(accepted, Evidence.LIST))
             completed += told.completed
             self._metrics.doubt_settled("list", told.changed)
-            if told.caused:
-                self._metrics.duplicate_caused(told.caused)
-                log.error("duplicate.caused", count=told.caused)
+            told.report(self._metrics)
         if verdicts:
             ended = await self._store.run(settle(verdicts, self.how.max_attempts))
             completed += ended.completed
@@ -277,6 +284,11 @@ def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:
 
 def _found(doubt: Doubt, question: Question, sid: str) -> Found:
     return Found(doubt.lane, doubt.broadcast, doubt.batch, doubt.row, question.attempt, sid)
+
+
+def _given_up(doubt: Doubt) -> Verdict:
+    at, changed = doubt.record.attempt, doubt.record.changed
+    return Verdict(doubt.lane, doubt.broadcast, doubt.batch, doubt.row, at, changed, absent=False, hold=True)
 
 
 def _ripe(question: Question, now: float, seconds: float) -> bool:

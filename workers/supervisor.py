@@ -21,7 +21,7 @@ from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError
 from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.exhausted import end_if_exhausted, watch
-from workers.jobs import MESSAGES_KEPT_SECONDS, crons, functions, without_arq
+from workers.jobs import MESSAGES_KEPT_SECONDS, RETENTION_DAYS, crons, functions, without_arq
 from workers.owner import watch_owners
 from workers.redis_clock import watch_clock
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
+    from workers.polling import Poller
     from workers.settling import Settler
 
 log = structlog.get_logger("supervisor")
@@ -49,19 +50,24 @@ async def serve(
     stop: asyncio.Event,
     *,
     settler: Settler | None = None,
+    poller: Poller | None = None,
     courier: Courier | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
+    retention_days: int = RETENTION_DAYS,
 ) -> None:
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
-    Without a `settler` what is in doubt stays so; without a `courier` no endpoint is told of events.
+    Without a `settler` what is in doubt stays so, without a `poller` nobody asks for final states; without a
+    `courier` no endpoint is told of events.
     """
     context = {
         "store": store,
         "settler": settler,
+        "poller": poller,
         "courier": courier,
         "messages_kept_seconds": messages_kept_seconds,
+        "retention_days": retention_days,
     }
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import json
 import os
 import signal
 import sys
@@ -77,6 +78,9 @@ class _Server(uvicorn.Server):
             gc.freeze()  # what is here by now stays: to look through it again takes a tenth of a request
             ports = [one.getsockname()[1] for server in self.servers for one in server.sockets]
             log.info("api.started", pid=os.getpid(), host=self.config.host, port=ports[0])
+            if not self.config.port:  # else nobody would know it
+                sys.stdout.write(json.dumps({"url": f"http://{self.config.host}:{ports[0]}"}) + "\n")
+                sys.stdout.flush()
 
 
 def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:

@@ -26,6 +26,7 @@ from broadcaster.api import (
     lanes,
     messages,
     opt_outs,
+    replies,
     steering,
     twilio_like,
 )
@@ -34,6 +35,7 @@ from broadcaster.api.express import Express
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 from broadcaster.api.patience import Patience
+from broadcaster.api.webhooks.front import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
-    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs),
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies),
     *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
 )
 
@@ -83,16 +85,20 @@ def create_app(
 
 
 class _Application(FastAPI):
-    """FastAPI with the express lane in front."""
+    """FastAPI with Twilio's webhooks and the express lane in front."""
 
     serves_messages = True
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self._front = Express(super().__call__, partial(_WayIn, service=self))
+        self._webhooks = Webhooks(self._others, lambda: cast("Parts", self.state.parts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        await self._webhooks(scope, receive, send)
+
+    async def _others(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.serves_messages:
             scope["app"] = self
             await self._front(scope, receive, send)

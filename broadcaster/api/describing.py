@@ -41,6 +41,7 @@ _TAGS: Final = {
     "like Twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
+    "replies": "What people wrote back.",
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
     "events": "Events sent to you, by the Standard Webhooks specification.",

@@ -23,6 +23,11 @@ LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
     ("list_senders", "200"): {"read": ("get_sender", {"name": "$response.body#/data/0/name"})},
     ("pause_sender", "200"): {"resume": ("resume_sender", {"name": "$response.body#/name"})},
     ("list_opt_outs", "200"): {"remove": ("remove_opt_out", {"address": "$response.body#/data/0/address"})},
+    ("list_replies", "200"): {
+        "read": ("get_reply", {"id": "$response.body#/data/0/id"}),
+        "opt_out": ("opt_out_by_reply", {"id": "$response.body#/data/0/id"}),
+        "done": ("finish_reply", {"id": "$response.body#/data/0/id"}),
+    },
     ("create_event_endpoint", "201"): {
         "read": ("get_event_endpoint", {"id": "$response.body#/id"}),
         "deliveries": ("list_event_deliveries", {"id": "$response.body#/id"}),

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from typing import TYPE_CHECKING
 
 from broadcaster.api.admission import Admission
 from broadcaster.api.cursors import Cursors
 from broadcaster.api.parts import Parts
+from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.intake.singles import SingleMessages
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
-from broadcaster.runtime import opened_store, twilio_rest
+from broadcaster.runtime import opened_store, signing_keys, twilio_rest
 from broadcaster.settings import SettingsError
 from broadcaster.twilio.rest import TwilioUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from broadcaster.intake.senders import PoolReader
     from broadcaster.settings import Settings
-    from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.rest import TwilioRest
 
@@ -35,17 +34,21 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
         twilio = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
+        keys = await signing_keys(settings, store)
+        webhooks = webhook_parts(settings, store, metrics, keys)
+        stack.push_async_callback(webhooks.writer.close)
         singles = SingleMessages(store, settings, _pools_of(twilio))
         stack.push_async_callback(singles.close)
         yield Parts(
             store=store,
             settings=settings,
             admission=Admission(store),
-            cursors=Cursors(await signing_keys(settings, store)),
+            cursors=Cursors(keys),
             metrics=metrics,
             twilio=twilio,
             singles=singles,
             opt_outs=OptOuts(),
+            webhooks=webhooks,
         )
 
 
@@ -58,13 +61,3 @@ def _pools_of(twilio: TwilioRest | None) -> PoolReader:
         raise TwilioUnreachable(f"the pool of {service} can't be read without Twilio's credentials")
 
     return unread
-
-
-async def signing_keys(settings: Settings, store: Store) -> Sequence[str]:
-    """Return the keys that sign cursors and references: those that are set, else the installation's own."""
-    if settings.secret_keys:
-        return settings.secret_keys
-    name = store.keys.plain("signing")
-    await store.redis.set(name, secrets.token_urlsafe(32), nx=True)
-    own: str = (await store.redis.get(name)).decode()
-    return (own,)

@@ -35,11 +35,25 @@ _OPT_OUT: Final = {
     "change": {**_TEXT, "enum": ["added", "removed"]},
     "source": _TEXT_OR_NULL,
 }
-_REPLY: Final = {
+_REPLY: Final = {"id": {**_TEXT, "description": "Twilio's SID of it."}}
+#: Not of a reply that was removed before this could be sent.
+_REPLY_TOO: Final = {
     "from": _TEXT,
     "to": _TEXT,
-    "sid": _TEXT,
-    "received_at": _WHOLE,
+    "messaging_service_sid": _TEXT_OR_NULL,
+    "received_at": {"type": "number"},
+    "body": _TEXT,
+    "truncated": {"type": "boolean", "description": "Whether there is more of it: see GET /v1/replies/{id}."},
+    "media": {
+        "type": "array",
+        "description": "At Twilio, which asks for the account's credentials there.",
+        "items": {"type": "object", "properties": {"url": _TEXT, "type": _TEXT_OR_NULL}},
+    },
+    "location": {"type": ["object", "null"]},
+    "button": {"type": ["object", "null"]},
+    "meaning": {**_TEXT, "enum": ["opt_out", "opt_in", "help", "other"]},
+    "message": {**_TEXT_OR_NULL, "description": "The message of ours that it most likely answers."},
+    "broadcast": _TEXT_OR_NULL,
 }
 _EVENTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "message.accepted": ("Twilio has taken a message.", _MESSAGE),
@@ -52,6 +66,7 @@ _EVENTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "broadcast.paused": ("A broadcast has stopped, by itself or by request.", _BROADCAST),
     "broadcast.completed": ("Nothing of a broadcast is left to send or find out.", _BROADCAST),
 }
+_OPTIONAL: Final = {"reply.received": _REPLY_TOO}
 
 
 def webhooks() -> dict[str, Any]:
@@ -66,7 +81,7 @@ def _sent(kind: str, words: str, data: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "type": {"type": "string", "const": kind},
             "timestamp": {"type": "string", "format": "date-time", "description": "When it happened."},
-            "data": {"type": "object", "required": list(data), "properties": data},
+            "data": {"type": "object", "required": list(data), "properties": data | _OPTIONAL.get(kind, {})},
         },
     }
     headers = {

@@ -16,7 +16,7 @@ from rich.console import Console
 from broadcaster.cli import demo_summary
 from broadcaster.cli.demo_campaign import MOST_RECIPIENTS, Campaign, List, plan, target_seconds, write_list
 from broadcaster.cli.demo_stage import DemoError, Stage, set_stage
-from broadcaster.cli.live import Glimpse, watch
+from broadcaster.cli.live import Glimpse, look, watch
 from broadcaster.domain.content import Content
 from broadcaster.domain.senders import parse_sender
 from broadcaster.intake.faults import RejectsFile
@@ -40,6 +40,8 @@ _WORKER_SECONDS: Final = 30.0
 #: The second list starts when the first is on its way.
 _URGENT_AFTER_SECONDS: Final = 4.0
 _PREFIX: Final = "broadcaster:"
+#: Callbacks still to come when all is sent are waited for so long.
+_CALLBACK_SECONDS: Final = 10
 #: Lists up to this long are counted by sender while they go: the simulator looks at every arrival for it.
 _COUNTED_LIVE: Final = 50_000
 _ENDED_BY_CTRL_C: Final = 130
@@ -149,12 +151,19 @@ class _Run:
                 store, lambda: self.broadcasts, self.console, ended=ended, each=each, sent=lambda: self._sent
             )
             seconds = time.monotonic() - self._began
+            await self._told()
+            glimpse = await look(store, self.broadcasts)
             truth = await asyncio.to_thread(self.stage.ask_simulator, "counts")
             return demo_summary.Verdict(
                 self.campaign.rows, self.rejected, glimpse.views, truth, await self._senders(), seconds
             )
         finally:
             await store.close()
+
+    async def _told(self) -> None:
+        """Wait until Twilio has told what became of the last messages."""
+        self.console.print("All sent. What became of the last messages is told by Twilio's callbacks …")
+        await asyncio.to_thread(self.stage.ask_simulator, f"callbacks?wait={_CALLBACK_SECONDS}")
 
     async def _load(self, store: Store, one: List) -> str:
         """Write a list as CSV, then take it in as `broadcaster send` does; return the broadcast's id."""

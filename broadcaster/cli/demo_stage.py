@@ -1,4 +1,4 @@
-"""The demo's stage: a fresh directory, an embedded server, the simulator and a worker; all gone at the end.
+"""The demo's stage: an embedded server, the simulator, a worker, and what Twilio calls; all gone at the end.
 
 Children end with us however we end: on Linux the kernel kills them, elsewhere an orderly end does.
 """
@@ -105,14 +105,13 @@ class Stage:
     folder: Path
     redis_url: str
     simulator_url: str
-    worker: Child
-    simulator: Child
+    children: tuple[Child, ...]
     exports: dict[str, str]
 
     def check(self) -> None:
         """Raise `DemoError` if a process has ended."""
-        self.worker.check()
-        self.simulator.check()
+        for child in self.children:
+            child.check()
 
     @property
     def env_file(self) -> Path:
@@ -165,9 +164,18 @@ def set_stage(data_dir: Path, campaign: Campaign) -> Iterator[Stage]:
             "BROADCASTER_CONCURRENCY": "128",
             "BROADCASTER_BACKOFF_BASE_SECONDS": "1",
         }
-        worker = Child("worker", ["workers"], folder=folder, env=clean | exports | tuning)
+        common = clean | exports | tuning
+        webhooks = Child(
+            "webhooks",
+            ["broadcaster.api", "--port", "0", "--only", "webhooks"],
+            folder=folder,
+            env=common,
+        )
+        ending.callback(webhooks.stop)
+        exports["BROADCASTER_PUBLIC_URL"] = str(json.loads(webhooks.first_line())["url"])
+        worker = Child("worker", ["workers"], folder=folder, env=common | exports)
         ending.callback(worker.stop)
-        stage = Stage(folder, server.url, url, worker, simulator, exports)
+        stage = Stage(folder, server.url, url, (simulator, webhooks, worker), exports)
         _write_exports(stage)
         yield stage
 
@@ -181,6 +189,12 @@ def _twilio(campaign: Campaign) -> SimulatorConfig:
         latency_jitter_ms=30.0,
         retry_after_seconds=3,
         queue_seconds=86_400.0,
+        delivery_failures={"30003": 0.01, "30005": 0.005},
+        reads=0.5,
+        no_receipts=0.1,
+        callback_shuffle=True,
+        callback_jitter_ms=500.0,
+        callback_duplicates=0.05,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from broadcaster.reporting.broadcasts import BroadcastView
+
+#: What a message that Twilio took can be, with what is said of it.
+_TAKEN: Final = {
+    State.ACCEPTED: "nothing was heard of them since",
+    State.SENT: "handed to a carrier that gives no receipt",
+    State.DELIVERED: "delivered to the phone",
+    State.READ: "delivered, and read (WhatsApp)",
+    State.UNDELIVERED: "",
+    State.FAILED: "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,11 @@ class Verdict:
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @property
+    def accepted(self) -> int:
+        """How many Twilio took, whatever became of them since."""
+        return sum(self.count(state) for state in _TAKEN)
+
+    @property
     def retried(self) -> int:
         """Further tries that answers asked for."""
         return sum(view.retried for view in self.views)
@@ -59,7 +74,7 @@ class Verdict:
     @property
     def rate(self) -> float:
         """Messages a second that Twilio accepted."""
-        return self.count(State.ACCEPTED) / self.seconds if self.seconds else 0.0
+        return self.accepted / self.seconds if self.seconds else 0.0
 
     def faults(self) -> list[str]:
         """Return a sentence for whatever does not add up; nothing if all does."""
@@ -78,7 +93,7 @@ class Verdict:
             )
         if self.twilio["copies"]:
             found.append(f"Twilio was given {self.twilio['copies']:,} messages twice")
-        least, has = self.count(State.ACCEPTED), self.twilio["distinct"]
+        least, has = self.accepted, self.twilio["distinct"]
         if not least <= has <= least + self.count(State.IN_DOUBT):
             found.append(f"we count {least:,} accepted messages, Twilio has {has:,}")
         return found
@@ -92,7 +107,7 @@ class Verdict:
             "rejected": self.rejected,
             "total": sum(view.total for view in self.views),
             "counts": {state.label: self.count(state) for state in State},
-            "accepted": self.count(State.ACCEPTED),
+            "accepted": self.accepted,
             "failed": _explained(self.codes(State.DEAD)),
             "skipped": _explained(self.codes(State.SKIPPED)),
             "in_doubt": self.count(State.IN_DOUBT),
@@ -113,8 +128,13 @@ def show(verdict: Verdict, console: Console, *, rejects: Sequence[str]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
     doubt = verdict.count(State.IN_DOUBT)
-    _row(table, verdict.count(State.ACCEPTED), "accepted", "by Twilio", "green")
-    _rows(table, "failed", verdict.codes(State.DEAD), "red")
+    _row(table, verdict.accepted, "accepted", "by Twilio", "green")
+    for state, note in _TAKEN.items():
+        if note and verdict.count(state):
+            _row(table, verdict.count(state), f"  {state.label}", note, "")
+    for state in (State.UNDELIVERED, State.FAILED):
+        _rows(table, f"  {state.label}", verdict.codes(state), "")
+    _rows(table, "refused", verdict.codes(State.DEAD), "red")
     _rows(table, "skipped", verdict.codes(State.SKIPPED), "")
     _row(table, doubt, "in doubt", "a 503, or a connection that broke: may have been sent", "magenta")
     _row(
@@ -154,7 +174,7 @@ def _show_truth(verdict: Verdict, console: Console, doubt: int) -> None:
         f"{truth['copies']:,} with two."
     )
     if doubt:
-        extra = truth["distinct"] - verdict.count(State.ACCEPTED)
+        extra = truth["distinct"] - verdict.accepted
         console.print(
             f"Of the {doubt:,} in doubt it has {extra:,}, but no answer told us which. They are not guessed "
             "and not sent twice: a worker looks for evidence in Twilio's list once a minute has passed."

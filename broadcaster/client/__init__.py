@@ -25,6 +25,7 @@ threads at once.
 
 from broadcaster.client.client import Client
 from broadcaster.client.errors import ApiError, ClientError, NotReached, NotTheApi
+from broadcaster.client.replies import Reply
 from broadcaster.client.values import Broadcast, Change, Message, OptOut, Page, Sender
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "NotTheApi",
     "OptOut",
     "Page",
+    "Reply",
     "Sender",
 ]

@@ -30,6 +30,7 @@ class Broadcast:
     started_at: int | None
     finished_at: int | None
     raw: dict[str, Any] = field(repr=False, compare=False)
+    removed_at: int | None = None
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Broadcast:
@@ -49,6 +50,7 @@ class Broadcast:
             started_at=raw.get("started_at"),
             finished_at=raw.get("finished_at"),
             raw=raw,
+            removed_at=raw.get("removed_at"),
         )
 
 

@@ -35,6 +35,8 @@ class Scope(enum.StrEnum):
     SENDERS_WRITE = "senders:write"
     OPT_OUTS_READ = "opt-outs:read"
     OPT_OUTS_WRITE = "opt-outs:write"
+    REPLIES_READ = "replies:read"
+    REPLIES_WRITE = "replies:write"
     DEAD_LETTERS_READ = "dead-letters:read"
     DEAD_LETTERS_WRITE = "dead-letters:write"
     EVENTS_READ = "events:read"
@@ -54,6 +56,8 @@ SCOPE_WORDS: Final = {
     Scope.SENDERS_WRITE: "Change, pause and resume senders",
     Scope.OPT_OUTS_READ: "See opt-outs",
     Scope.OPT_OUTS_WRITE: "Add and remove opt-outs",
+    Scope.REPLIES_READ: "Read what people wrote back",
+    Scope.REPLIES_WRITE: "Make opt-outs of replies, and mark them done",
     Scope.DEAD_LETTERS_READ: "See dead letters",
     Scope.DEAD_LETTERS_WRITE: "Replay and discard dead letters",
     Scope.EVENTS_READ: "See event endpoints and their deliveries",

@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from broadcaster.domain.resending import parse_codes
 from broadcaster.domain.send_window import parse_window
 from broadcaster.domain.sentinel_url import parse as parse_sentinel_url
 from broadcaster.domain.sentinel_url import under_sentinel
+from broadcaster.domain.spelling import key_of, parse_words
 from broadcaster.domain.times import TimeError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ _SHORT_CODE: Final = re.compile(r"\d{3,8}")
 _SENDER_ID: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}")
 _WHATSAPP: Final = "whatsapp:"
 _SHORTEST_KEY: Final = 16
+#: Twilio's longest body (DOC:messaging/api/message-resource).
+_LONGEST_TEXT: Final = 1600
 _MUST: Final = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 _LIMITS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
@@ -120,6 +124,36 @@ def send_window(value: str) -> str:
         return str(parse_window(value))
     except TimeError as error:
         raise ValueError(f"can't be used: {error}") from None
+
+
+def resend_codes(value: str) -> str:
+    """Take delivery codes that may be sent again by themselves, `30001,30003`."""
+    return ",".join(str(code) for code in parse_codes(value))
+
+
+def reply_words(value: str) -> str:
+    """Take words by language, `es:BAJA,ALTO;de:STOPP`."""
+    parse_words(value)
+    return value
+
+
+def reply_text(value: str) -> str:
+    """Take what fits into one message."""
+    if not value.strip() or len(value) > _LONGEST_TEXT:
+        raise ValueError(f"must be a text of at most {_LONGEST_TEXT:,} characters")
+    return value
+
+
+def words_apart(stop: str | None, start: str | None, helping: str | None) -> None:
+    """Raise ValueError where a word would mean two things."""
+    seen: dict[str, str] = {}
+    for name, value in (("STOP", stop), ("START", start), ("HELP", helping)):
+        for word in parse_words(value) if value else ():
+            if seen.setdefault(key_of(word), name) != name:
+                other = seen[key_of(word)]
+                raise ValueError(
+                    f"{word!r} stands in BROADCASTER_{other}_WORDS and BROADCASTER_{name}_WORDS: keep one"
+                )
 
 
 def explain(kind: str, context: Mapping[str, object], message: str) -> str:

@@ -60,7 +60,14 @@ class OptOutChange(NamedTuple):
     source: str
 
 
-Change = MessageChange | BroadcastChange | OptOutChange
+class ReplyCame(NamedTuple):
+    """Somebody wrote to us: reply `reply` (ledger/replies.py), which is not in the stream itself."""
+
+    kind: str
+    reply: str
+
+
+Change = MessageChange | BroadcastChange | OptOutChange | ReplyCame
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,8 @@ def _changes(item: list[Any]) -> Iterator[Change]:
         verb, scoped, source = (_text(part) for part in item[1])
         scope, _, address = scoped.partition("|")
         yield OptOutChange(kind, verb, scope, address, source)
+    elif kind == "reply.received":
+        yield ReplyCame(kind, _text(item[1]))
     else:  # written by a newer version of this program
         log.warning("events.unknown_kind", kind=kind)
 

@@ -25,8 +25,11 @@ Problems = dict[int, tuple[str, str]]
 class OptOuts(Protocol):
     """Who must not be sent to."""
 
-    def blocks(self, address: str, lane: str) -> bool:
-        """Whether `address` has opted out of what `lane` sends."""
+    def scopes(self, lane: str, service: str | None, purpose: str) -> tuple[str, ...]:
+        """Return the scopes of opt-outs that concern messages of `purpose` on `lane`."""
+
+    def blocked(self, addresses: Sequence[str], scopes: tuple[str, ...]) -> list[int]:
+        """Return the places of those who have opted out in one of them; "" is nobody."""
 
 
 def uniform_channel(addresses: Sequence[str]) -> Channel | None:

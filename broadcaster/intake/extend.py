@@ -105,6 +105,8 @@ class Part:
             senders=[(lane, how.rates[lane]) for lane in draft.spec.senders],
             region=how.region,
             opt_outs=opt_outs or None,
+            service=draft.spec.messaging_service_sid,
+            purpose=draft.spec.purpose,
             rejects=self._rejects,
             seen=self._seen,
         )

@@ -20,6 +20,7 @@ from broadcaster.store.errors import StoreError, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.intake.streams import Appended, Stream, StreamBatch
     from broadcaster.store.connection import Store
 
@@ -168,18 +169,19 @@ class GroupCommit:
             for start in range(0, len(places), MAX_BATCH):
                 some = places[start : start + MAX_BATCH]
                 rows = [request.rows[place] for request, place in some]
-                codes = self._codes(stream.spec.senders[lane], rows)
+                codes = self._codes(stream.spec, lane, rows)
                 append.batches.append((lane, some))
                 append.codes.append(codes)
                 append.written.append(stream_batch(lane, columns, rows, codes, now_s))
         return append
 
-    def _codes(self, sender: str, rows: list[Row]) -> list[int]:
+    def _codes(self, spec: BroadcastSpec, lane: int, rows: list[Row]) -> list[int]:
         """Return why each is skipped, 0 where it is queued."""
-        if not self._opt_outs:
+        scopes = self._opt_outs.scopes(spec.senders[lane], spec.messaging_service_sid, spec.purpose)
+        if not scopes:
             return [row.code for row in rows]
         blocks = self._opt_outs.blocks
-        return [row.code or (Reason.OPTED_OUT if blocks(row.to, sender) else 0) for row in rows]
+        return [row.code or (Reason.OPTED_OUT if blocks(row.to, scopes) else 0) for row in rows]
 
     async def _run(self, appends: list[_Append]) -> list[Appended | StoreError]:
         """Carry calls out, again where no answer came or their streams take nothing any more."""

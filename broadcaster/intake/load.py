@@ -19,6 +19,7 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec, Priority
 from broadcaster.domain.message_ids import ID_ALPHABET, ID_LETTERS
+from broadcaster.domain.openings import openings_text
 from broadcaster.ledger.people import forget
 from broadcaster.store.batches import Recipients, first_records, pack_batch
 from broadcaster.store.errors import StoreError, Unreachable
@@ -201,6 +202,8 @@ class Loader:
         """Make the list whole: `scheduled` if the spec names a time, else `draft`; or `ImportLostError`."""
         await self.flush()
         spec = self.spec
+        if spec.send_window is not None:
+            facts = facts | {"windows": openings_text(spec.send_window, time.time())}
         made = batches_of or self._batches
         body = (
             [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
 from broadcaster.intake.batches import BatchRows, LaneRows
@@ -40,7 +41,8 @@ class Preparation:
     `EmptyListError`, `UnreadableListError`, and `ContentError` for a variable that no column has.
     Duplicates and opted-out recipients get rows in state skipped. Batches hold the columns that the
     content uses, or with `keep_unused_columns` all but the recipient and the reference. `seen` are the
-    addresses that count as duplicates from the beginning; the list's are added.
+    addresses that count as duplicates from the beginning; the list's are added. Opt-outs are looked for by
+    `service`, which the broadcast names beside its senders, and `purpose`.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Preparation:
         senders: Sequence[tuple[str, float]],
         region: str | None = None,
         opt_outs: OptOuts | None = None,
+        service: str | None = None,
+        purpose: str = Purpose.UTILITY,
         rejects: Rejects | None = None,
         faults: FaultList | None = None,
         keep_unused_columns: bool = False,
@@ -61,6 +65,7 @@ class Preparation:
         self._reader = reader
         self._region = region
         self._opt_outs = opt_outs
+        self._about = (service, purpose)
         self._rejects = rejects
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
@@ -130,12 +135,20 @@ class Preparation:
             for index, address in enumerate(addresses):
                 if index not in problems and not self._seen.take(address):
                     codes[index] = _DUPLICATE
-        if self._opt_outs is not None:
-            blocks = self._opt_outs.blocks
-            for index, address in enumerate(addresses):
-                if not codes[index] and index not in problems and blocks(address, self._names[lanes[index]]):
-                    codes[index] = _OPTED_OUT
+        for index in self._opted_out(addresses, lanes):
+            if not codes[index] and index not in problems:
+                codes[index] = _OPTED_OUT
         return codes
+
+    def _opted_out(self, addresses: Sequence[str], lanes: Sequence[int]) -> Iterator[int]:
+        """Yield the rows of who opted out of what their lanes send."""
+        if self._opt_outs is None:
+            return
+        for lane, rows in _by_lane(lanes, range(len(addresses))).items():
+            scopes = self._opt_outs.scopes(self._names[lane], *self._about) if lane >= 0 else ()
+            if scopes:
+                of_lane = [addresses[row] for row in rows] if len(rows) < len(addresses) else addresses
+                yield from (rows[place] for place in self._opt_outs.blocked(of_lane, scopes))
 
     def _render(
         self,

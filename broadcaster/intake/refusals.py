@@ -26,6 +26,16 @@ class ContentRefusedError(SubmissionError):
         super().__init__("Twilio would refuse this: " + "; ".join(told))
 
 
+class WindowMissedError(SubmissionError):
+    """It would expire before its send window opens."""
+
+    def __init__(self, waits: str) -> None:
+        super().__init__(
+            f"all of it would expire unsent: {waits}, and it expires before that. "
+            "Let it expire later, or choose other hours"
+        )
+
+
 class FullError(SubmissionError):
     """Redis has no room for it now."""
 

@@ -25,6 +25,16 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(tuple[tuple[str, ...], list[tuple[int, str, list[str]]]])
 
 
+def pack_block(columns: Sequence[str], rows: Sequence[tuple[int, str, Sequence[str]]]) -> bytes:
+    """Pack some rows: each its line, the reason, and its values in the order of `columns`."""
+    return zlib.compress(_encode((columns, rows)), 1)
+
+
+def unpack_block(raw: bytes) -> tuple[tuple[str, ...], list[tuple[int, str, list[str]]]]:
+    """Unpack what `pack_block` made."""
+    return _decoder.decode(zlib.decompress(raw))
+
+
 class StoredRejects:
     """Takes bad rows beside the reading of a list, and gives them away in packed blocks.
 
@@ -56,7 +66,7 @@ class StoredRejects:
 
     def _pack(self) -> None:
         if self._rows:
-            self._packed.append(zlib.compress(_encode((self._order.header or (), self._rows)), 1))
+            self._packed.append(pack_block(self._order.header or (), self._rows))
         self._rows, self._block = [], 0
 
     def take(self, *, ended: bool = False) -> list[bytes]:
@@ -78,7 +88,7 @@ async def read_rejects(store: Store, broadcast: str) -> AsyncIterator[tuple[str,
     while blocks := await store.redis.lrange(key, start, start + _BLOCKS_AT_ONCE - 1):
         start += len(blocks)
         for raw in blocks:
-            columns, rows = _decoder.decode(zlib.decompress(raw))
+            columns, rows = unpack_block(raw)
             if not header:
                 header = True
                 yield ("line", "reason", *columns)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.senders import SenderShare
-from broadcaster.intake.senders import POOL_FIELD, resolve_lanes, senders_for
-from broadcaster.store.scripts import Call, text
+from broadcaster.intake.senders import resolve_lanes, senders_for
+from broadcaster.ledger.pools import keep_pool, share_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,17 +71,6 @@ class SenderChoice:
         new = [lane for lane in lanes if lane not in self._shared and (lane.shares or lane.pool)]
         if not new:
             return
-        redis, keys = self._store.redis, self._store.keys
-        known = {raw.decode() for raw in await redis.smembers(keys.plain("lanes"))}
-        pairs = [(lane.name, lane.shares) for lane in new if lane.shares]
-        for lane in new:
-            if lane.pool:
-                await redis.hset(keys.lane(lane.name), POOL_FIELD, "\n".join(lane.pool))
-                pairs += [(name, lane.name) for name in lane.pool if name in known]
-        if pairs:
-            await self._store.run_all([_share_pool(*pair) for pair in pairs])
+        calls = [keep_pool(lane.name, lane.pool) for lane in new if lane.pool]
+        await self._store.run_all([share_pool(lane.name, lane.shares) for lane in new if lane.shares] + calls)
         self._shared.update(new)
-
-
-def _share_pool(lane: str, service: str) -> Call[str]:
-    return Call("lane_pause", (lane, "pool", service, ""), text, lasting=True)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
+from broadcaster.domain.openings import closed_words, never_open
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.read_ahead import ReadAhead, in_thread
@@ -24,10 +25,12 @@ from broadcaster.intake.refusals import (
     NotConfirmedError,
     SubmissionError,
     UnderWayError,
+    WindowMissedError,
 )
 from broadcaster.intake.rejects import StoredRejects, store_rejects
 from broadcaster.intake.submission import Submission
 from broadcaster.ledger.optouts import OptOuts
+from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -74,6 +77,15 @@ def check(submission: Submission, now: float) -> None:
         raise ContentRefusedError(faults)
 
 
+def check_hours(spec: BroadcastSpec, now: float) -> None:
+    """Refuse what would surely expire before it may be sent. Raises WindowMissedError."""
+    window, expires = spec.send_window, spec.expires_at
+    if window is None or expires is None:
+        return
+    if never_open(window, spec.schedule_at or now, expires):
+        raise WindowMissedError(closed_words(window, next(window.openings(spec.schedule_at or now))[0]))
+
+
 async def submit(
     store: Store,
     reader: ListReader,
@@ -105,6 +117,8 @@ async def submit(
     broadcast = reservation.broadcast
     loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
     try:
+        check_hours(spec, now)
+        await store.run_all([keep_pool(lane.name, lane.pool) for lane in submission.lanes if lane.pool])
         opt_outs = OptOuts() if opt_outs is None else opt_outs
         await opt_outs.refresh(store)
         preparation = Preparation(
@@ -113,6 +127,8 @@ async def submit(
             senders=[(lane.name, lane.rate) for lane in submission.lanes],
             region=submission.region,
             opt_outs=opt_outs or None,
+            service=spec.messaging_service_sid,
+            purpose=spec.purpose,
             rejects=rejects,
             faults=faults,
         )

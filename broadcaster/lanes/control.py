@@ -75,11 +75,6 @@ def set_rate(lane: str, segments_per_second: float) -> Call[str]:
     return Call("lane_pause", (lane, "rate", repr(float(segments_per_second)), ""), text, lasting=True)
 
 
-def share_pool(lane: str, service: str) -> Call[str]:
-    """Let a sender spend the permits of the Messaging Service whose pool it is in, besides its own."""
-    return Call("lane_pause", (lane, "pool", service, ""), text, lasting=True)
-
-
 def set_account_rate(segments_per_second: float | None) -> Call[int]:
     """Bound the pace of all senders together; None lifts the bound."""
     return Call("account_rate", ("" if segments_per_second is None else repr(segments_per_second),), int)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broadcaster.intake.senders import POOL_FIELD
 from broadcaster.intake.submit import submit
 from broadcaster.lanes import control
+from broadcaster.ledger.pools import keep_pool, share_pool
 from broadcaster.operations import audit
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
 
 
 async def create(
@@ -53,12 +54,9 @@ async def begin(
     It may be done again: what was begun and broken off is ended.
     """
     await _note(store, actor, submission, done.broadcast)
-    known = {raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes"))}
-    calls = [control.share_pool(lane.name, lane.shares) for lane in submission.lanes if lane.shares]
-    for lane in submission.lanes:
-        if lane.pool:
-            await store.redis.hset(store.keys.lane(lane.name), POOL_FIELD, "\n".join(lane.pool))
-            calls += [control.share_pool(name, lane.name) for name in lane.pool if name in known]
+    lanes = submission.lanes
+    calls: list[Call[Any]] = [share_pool(lane.name, lane.shares) for lane in lanes if lane.shares]
+    calls += [keep_pool(lane.name, lane.pool) for lane in lanes if lane.pool]
     if not draft:
         calls.append(control.start(done.broadcast, from_states=("draft",)))
     answers = await store.run_all(calls) if calls else []

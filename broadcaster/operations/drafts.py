@@ -11,7 +11,7 @@ import msgspec
 from broadcaster.intake.extend import OpenDraft, Part, SeenParts, known_part, read_draft
 from broadcaster.intake.load import Loader
 from broadcaster.intake.refusals import KeyTakenError
-from broadcaster.intake.submit import Submitted, check, check_memory, reserved
+from broadcaster.intake.submit import Submitted, check, check_hours, check_memory, reserved
 from broadcaster.operations import audit
 from broadcaster.operations.creating import begin
 from broadcaster.operations.errors import Conflict, NotFound
@@ -51,6 +51,7 @@ async def open_draft(
     now = time.time()
     check(submission, now)
     spec = submission.spec(now)
+    check_hours(spec, now)
     reservation = await reserved(store, spec, idempotency_key)
     print_ = submission.fingerprint(_NO_LIST)
     if reservation.verdict == "known":

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.openings import closed_words, ends_by, opens_at, read_openings
 from broadcaster.domain.record import State
+from broadcaster.reporting.awaiting import Awaiting, read_awaiting
 from broadcaster.reporting.doubt import SearchState, read_search
 from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
@@ -38,8 +40,10 @@ class BroadcastView:
 
     `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's segments over
     its rate, None while that waits. `waits_for` says in words what each lane with something left waits for.
-    `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected` rows of
-    the list were faulty and left out.
+    `search` says what its messages in doubt wait for, None where nobody has looked yet; `awaiting` what those
+    that Twilio has taken wait for. `rejected` rows of
+    the list were faulty and left out. `windows` are the next openings of its send window (`domain/openings`).
+    `removed_at` is since when its messages are gone, and only counts stay.
     """
 
     id: str
@@ -60,6 +64,9 @@ class BroadcastView:
     waits_for: dict[str, str] = field(default_factory=dict)
     search: SearchState | None = None
     rejected: int = 0
+    windows: str = ""
+    awaiting: Awaiting | None = None
+    removed_at: int | None = None
 
     @property
     def in_doubt(self) -> int:
@@ -89,14 +96,17 @@ class BroadcastView:
             "senders": list(self.senders),
             "waits_for": self.waits_for,
             "in_doubt": self.search.summary(self.in_doubt) if self.search and self.in_doubt else None,
+            "awaiting": None if self.awaiting is None else self.awaiting.summary(),
             "retried": self.retried,
             "rejected": self.rejected,
             "rate": None if self.rate is None else round(self.rate, 2),
             "eta": None if self.eta_seconds is None else round(self.eta_seconds),
             "created_at": self.created_at,
+            "send_window": None if self.spec.send_window is None else str(self.spec.send_window),
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
+            "removed_at": self.removed_at,
         }
 
 
@@ -121,6 +131,8 @@ async def read_broadcast(store: Store, broadcast: str) -> BroadcastView | None:
     view = _view(broadcast, fields, codes)
     if view.in_doubt:
         view = replace(view, search=await read_search(store, broadcast))
+    if "removed" not in fields:
+        view = replace(view, awaiting=await read_awaiting(store, broadcast, view.counts))
     if view.state not in ("running", "paused", "scheduled"):
         return view
     return await _with_lanes(store, view, now[0] + now[1] / 1e6)
@@ -157,6 +169,8 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         started_at=started,
         finished_at=finished,
         rejected=int(fields.get("rejected", 0)),
+        windows=fields.get("windows", b"").decode(),
+        removed_at=int(fields.get("removed", 0)) or None,
     )
 
 
@@ -178,6 +192,15 @@ def _lacks(view: BroadcastView, silent: bytes | None, workers: int) -> str:
     if not view.unsent:
         return ""
     return explain_silence(silent) if workers else "no worker is running: start one with `broadcaster worker`"
+
+
+def _closed(view: BroadcastView, now: float) -> str:
+    """Say that its send window is closed, and until when; '' while it isn't, or nothing is left to send."""
+    window = view.spec.send_window
+    if window is None or view.state != "running" or not view.unsent:
+        return ""
+    opens = opens_at(window, now)
+    return "" if opens is None else closed_words(window, opens)
 
 
 def _held(now: float, hold: bytes | None, why: bytes | None) -> str:
@@ -210,13 +233,14 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
     waits: dict[str, str] = {}
     rates: dict[str, float] = {}
     own = view.spec.rate
+    closed = _closed(view, now)
     for number, lane in enumerate(view.senders):
         (rate, paused, *held), (head, batches), retries, back = told[number * 4 : number * 4 + 4]
         stop = f"paused: {paused.decode()}" if paused else lacks or _held(now, *held)
         if not paused and not _held(now, *held):
             rates[lane] = float(rate or 0)
         if int(head or 0) < int(batches or 0) or retries or back:
-            waits[lane] = stop or (_pace(float(rate or 0), own) if view.unsent else "")
+            waits[lane] = stop or closed or (_pace(float(rate or 0), own) if view.unsent else "")
     if stopped := _stops_all(view, account) or (lacks if not waits else ""):
         waits = dict.fromkeys(view.senders, stopped)
     waits = {lane: why for lane, why in waits.items() if why}
@@ -227,6 +251,8 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
     if running and workers and not silent:
         left = await read_left(store, view.id, view.senders, view.unsent)
         eta = seconds_left(left, rates, own, float(most or 0))
-    return replace(
-        view, waits_for=waits, rate=sent / elapsed if elapsed > 0 and running else None, eta_seconds=eta
-    )
+        if eta is not None and view.windows:
+            eta = ends_by(read_openings(view.windows), now, eta)
+    pace = sent / elapsed if elapsed > 0 and running else None
+    reason = view.state_reason or closed
+    return replace(view, waits_for=waits, rate=pace, eta_seconds=eta, state_reason=reason)

@@ -39,6 +39,8 @@ class Store:
         self.epoch = epoch
         self.url = url
         self.replicas = replicas
+        #: BROADCASTER_PEOPLE_KEY, else the installation's own once it was read (ledger/people_key.py).
+        self.people_secret = ""
         self._scripts = Scripts(redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading)
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
 
@@ -72,7 +74,9 @@ class Store:
         """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""
         epoch = secrets.token_hex(8)
         await self.redis.set(self.keys.plain("epoch"), epoch)
-        return Store(self.redis, self.keys.prefix, epoch, self.url, replicas=self.replicas)
+        store = Store(self.redis, self.keys.prefix, epoch, self.url, replicas=self.replicas)
+        store.people_secret = self.people_secret
+        return store
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,10 +14,16 @@ who:NNN                   string     the person index, ten bytes a recipient (st
 active, importing         set        broadcasts in that state
 skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
+windowed                  set        broadcasts that may send at certain hours only, until they have ended
+polls                     zset       broadcasts and streams that await final states, by the second they are
+                                     asked for next; a member leaves when there is nothing to ask for
+settling, polling         string     who settles doubt, who polls final states (PX)
 bc:ID                     hash       state, counts `n0`..`n11`, spec; until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:rejects             list       rows that a list was taken without; with their broadcast
 bc:ID:seen                list       addresses of a draft's parts; until it starts
+bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
+bc:ID:unasked             set        messages that Twilio doesn't have any more, `batch:row`; as long (EX)
 bc:ID:chunks              hash       answers to a draft's parts; with their broadcast
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
@@ -39,7 +45,16 @@ clock                     hash       Redis' clock when last looked at; as long a
 worker:ID                 hash       a day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
-optouts, optouts:epoch, optouts:log  as long as the installation; the log is capped
+optouts                   hash       source and time by `SCOPE|ADDRESS`, or `SCOPE|~HASH` of a forgotten
+                                     person; as long as the installation, like the next three
+optouts:epoch|scopes|log  string|set|list  what workers compare, scopes there ever were, changes (capped)
+pools                     hash       the Messaging Service of each sender that is in the pool of one
+people:key                string     what forgotten people's hashes are made with, where no key is set
+reply:SID                 hash       one reply; until it is removed (retention, `forget`)
+replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
+replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
+inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)
+answered:SENDER           zset       when people (digests) were last answered by it; a day (EXPIRE)
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them
 events                    stream     what happened, capped; trimmed to what some endpoint was not given yet
@@ -48,7 +63,10 @@ endpoint:ID:queue|parked  zset       its deliveries by the microsecond they are 
 endpoint:ID:bodies        hash       their bodies; with them
 endpoint:ID:holder        string     lease of the worker that delivers to it (PX)
 keys, keys:epoch, keys:used, keys:tat  API keys, their last use and pace; as long as the installation
-signing                   string     signs cursors where no secret key is set; as long as the installation
+failures                  list       failed deliveries that something follows from, until a worker saw to it
+parked                    zset       callbacks of messages not found yet, by when they are looked for again;
+                                     ten minutes each, capped at 100,000
+signing                   string     signs cursors and references if no key is set; as the installation
 audit                     stream     who changed what; entries leave after BROADCASTER_AUDIT_DAYS
 ========================  =========  ==========================================================
 """
@@ -103,3 +121,7 @@ class Keys:
     def endpoint(self, endpoint: str, part: str = "") -> str:
         """Return an endpoint's hash, or its `:queue`, `:parked`, `:bodies`, `:holder`."""
         return f"{self.prefix}endpoint:{endpoint}{part}"
+
+    def reply(self, sid: str) -> str:
+        """Return where one reply is."""
+        return f"{self.prefix}reply:{sid}"

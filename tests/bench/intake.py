@@ -48,14 +48,6 @@ def as_object(row: Row) -> str:
     return json.dumps({"to": row[0], "variables": {"name": row[1], "city": row[2], "due": row[3]}})
 
 
-class NobodyOptedOut:
-    """What asking for each row costs."""
-
-    def blocks(self, address: str, lane: str) -> bool:  # noqa: ARG002 -- the shape of `OptOuts`
-        """Return False."""
-        return False
-
-
 def measure(
     what: str,
     path: Path,
@@ -63,7 +55,6 @@ def measure(
     *,
     keep: bool = False,
     senders: Sequence[tuple[str, float]] = (("+14155550100", 50.0),),
-    opt_outs: NobodyOptedOut | None = None,
 ) -> None:
     """Read the list once and print the rate."""
     began, cpu = time.perf_counter(), time.process_time()
@@ -72,7 +63,6 @@ def measure(
         reader,
         renderer=compile_content(Content(body=body)),
         senders=senders,
-        opt_outs=opt_outs,
         keep_unused_columns=keep,
     )
     batches = sum(1 for _ in preparation)
@@ -97,7 +87,6 @@ def main() -> None:
         plain = write(folder / "l.csv", rows, lambda row: ",".join(row) + "\n", "to,name,city,due\n")
         measure("CSV, columns kept", plain, "The water is rising", keep=True)
         measure("CSV, three variables counted", plain, THREE)
-        measure("… opt-outs asked for each", plain, THREE, opt_outs=NobodyOptedOut())
         for count in (10, 1000):
             senders = [(f"+1415555{n:04}", 1.0) for n in range(count)]
             measure(f"… {count:,} senders", plain, THREE, senders=senders)

@@ -97,7 +97,7 @@ async def test_on_a_terminal_it_stays_until_ctrl_c_and_then_all_is_gone(
 
     with demo(tmp_path, "--recipients", "60", stdin=theirs, stdout=theirs, stderr=theirs) as process:
         await wait_until(read, timeout=40, description="the demo's last words")
-        assert len(started_in(tmp_path)) == 3
+        assert len(started_in(tmp_path)) == 4
         with demo(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as second:
             refusal, _ = second.communicate(timeout=20)
         assert (second.returncode, b"Another demo is running" in refusal) == (1, True)
@@ -126,7 +126,7 @@ async def test_however_it_ends_nothing_stays_behind(
     tmp_path: Path, wait_until: Any, number: signal.Signals, code: int
 ) -> None:
     with demo(tmp_path, "--exit", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        await wait_until(lambda: len(started_in(tmp_path)) == 3, timeout=20)
+        await wait_until(lambda: len(started_in(tmp_path)) == 4, timeout=20)
         process.send_signal(number)
         process.wait(20)
         assert process.returncode == code

@@ -208,7 +208,7 @@ async def test_two_refreshes_at_once_never_show_half_the_opt_outs(store: Store) 
     async def watch() -> None:
         while True:
             if known.epoch == "20001":
-                seen.append(known.blocks(many[-1], LANE))
+                seen.append(known.blocks(many[-1], ("*",)))
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())

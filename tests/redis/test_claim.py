@@ -10,6 +10,7 @@ from loading import load, records
 from broadcaster.domain.broadcast import Priority
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
+from broadcaster.ledger.pools import share_pool
 from broadcaster.store.errors import LeaseLost
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ async def test_what_stands_above_a_lane_slows_it(store: Store, above: str) -> No
     )
     if above == "pool":
         await store.run(control.set_rate("MG1", 10.0))
-        await store.run(control.share_pool(LANE, "MG1"))
+        await store.run(share_pool(LANE, "MG1"))
     elif above == "account":
         await raw(store).hset(store.keys.plain("account"), "rate", "10")
     await join(store)
@@ -168,7 +169,7 @@ async def test_lanes_of_one_pool_share_its_permits(store: Store) -> None:
     await load(store, {LANE: 100, OTHER: 100}, rates={LANE: 100.0, OTHER: 100.0}, batch=100)
     await store.run(control.set_rate("MG1", 10.0))
     for lane in (LANE, OTHER):
-        await store.run(control.share_pool(lane, "MG1"))
+        await store.run(share_pool(lane, "MG1"))
     await join(store)
     slices = await take(store, horizon_seconds=1.2)
     assert sorted(round(s.delay_seconds, 1) for s in slices) == [0.0, 0.5]

@@ -143,7 +143,9 @@ async def test_a_worker_that_knows_of_the_opt_out_may_go_on(store: Store) -> Non
     await store.run(opt_out([number(1), number(2)], "a test"))
     assert (await ask(store, held, optout_epoch=local.epoch)).refused == "optouts"
     await local.refresh(store)
-    assert (local.epoch, local.blocks(number(1), LANE), local.blocks(number(3), LANE)) == ("2", True, False)
+    everywhere = local.scopes(LANE, None, "utility")
+    blocked = (local.blocks(number(1), everywhere), local.blocks(number(3), everywhere))
+    assert (local.epoch, *blocked) == ("2", True, False)
     assert (await ask(store, held, optout_epoch=local.epoch)).yes == "11111"
 
 
@@ -157,14 +159,15 @@ async def test_opt_outs_are_counted_once_and_logged(store: Store) -> None:
     assert await store.run(call) == 0
     assert await everything(store) == before
     await local.refresh(store)
-    assert local.blocks(number(2), LANE)
-    assert not local.blocks(number(2), "another lane")
+    assert local.blocks(number(2), local.scopes(LANE, None, "utility"))
+    another = local.scopes("another lane", None, "utility")
+    assert not local.blocks(number(2), another)
     assert await store.run(opt_in([number(1)])) == 1
     assert await store.run(opt_in([number(1)])) == 0
     await local.refresh(store)
-    assert (local.epoch, local.blocks(number(1), "another lane"), local.blocks(number(1), LANE)) == (
-        "4", False, True,
-    )  # fmt: skip
+    assert local.scopes("another lane", None, "utility") == ()
+    assert (local.epoch, local.blocks(number(1), another)) == ("4", False)
+    assert local.blocks(number(1), local.scopes(LANE, None, "utility"))
     assert await store.redis.lrange(store.keys.plain("optouts:log"), -1, -1) == [
         b"4|-*|" + number(1).encode()
     ]
@@ -179,8 +182,9 @@ async def test_whoever_missed_more_than_the_log_reads_everything(store: Store) -
     await store.redis.ltrim(store.keys.plain("optouts:log"), -2, -1)
     await local.refresh(store)
     assert (local.epoch, len(local)) == ("9", 7)
-    assert local.blocks(f"whatsapp:{number(2)}", LANE)
-    assert not local.blocks(number(2), LANE)
+    everywhere = local.scopes(LANE, None, "utility")
+    assert local.blocks(f"whatsapp:{number(2)}", everywhere)
+    assert not local.blocks(number(2), everywhere)
 
 
 async def test_lua_and_python_agree_on_the_layout(store: Store) -> None:

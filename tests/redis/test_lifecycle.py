@@ -25,6 +25,7 @@ from broadcaster.intake.load import (
     reserve,
 )
 from broadcaster.lanes import claims, control
+from broadcaster.ledger.pools import share_pool
 from broadcaster.store.errors import LeaseLost
 from broadcaster.store.scripts import unpacked
 from workers.jobs import abandon_imports
@@ -341,9 +342,9 @@ async def test_lane_commands_can_be_asked_twice(store: Store) -> None:
         control.pause_lane(LANE, "a test"),
         control.resume_lane(LANE),
         control.set_rate(LANE, 1 / 3),
-        control.share_pool(LANE, "MG1"),
     ):
         assert await twice(store, call) == ("ok", "ok")
+    assert await twice(store, share_pool(LANE, "MG1")) == (1, 0)
 
 
 # -- how a list gets in

@@ -25,6 +25,7 @@ from broadcaster.intake.read_json import ValuesReader
 from broadcaster.intake.sources import ListSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from broadcaster.intake.batches import BatchRows
@@ -56,8 +57,15 @@ class Blocked:
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
 
-    def blocks(self, address: str, lane: str) -> bool:
-        return address in self.addresses and lane == SMS
+    def scopes(self, lane: str, service: str | None, purpose: str) -> tuple[str, ...]:
+        assert (service, purpose) == (None, "utility")
+        return (SMS,) if lane == SMS else ()
+
+    def blocks(self, address: str, scopes: tuple[str, ...]) -> bool:
+        return address in self.addresses and SMS in scopes
+
+    def blocked(self, addresses: Sequence[str], scopes: tuple[str, ...]) -> list[int]:
+        return [place for place, one in enumerate(addresses) if one and self.blocks(one, scopes)]
 
 
 def test_a_plain_list() -> None:
@@ -204,7 +212,7 @@ def test_rows_add_up_and_agree_with_one_at_a_time(
             continue
         if address in seen:
             expected.append((address, State.SKIPPED, Reason.DUPLICATE))
-        elif opted_out and opted_out.blocks(address, SMS):
+        elif opted_out and opted_out.blocks(address, (SMS,)):
             expected.append((address, State.SKIPPED, Reason.OPTED_OUT))
             seen.add(address)
         elif name:

@@ -38,6 +38,6 @@ def test_validity_is_what_is_left(
     batch = _make(
         pack_batch(Recipients(["+14155550100"], None, (), [])), spec, compile_content(content), LANE
     )
-    form = parse_qs(batch.form(0).decode())
+    form = parse_qs(batch.form(0, 1).decode())
     assert form.get("ValidityPeriod") == (None if told is None else [told])
     assert form["Body"] == ["hi"]

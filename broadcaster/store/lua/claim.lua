@@ -156,11 +156,15 @@ local function slice(lane, L, paces)
     local zset = class_key(lane, cls)
     local top = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
     local bid, flow_tag = top[1], tonumber(top[2])
-    local b = redis.call('HMGET', bc_key(bid), 'state', 'rate', 'tat')
+    local b = redis.call('HMGET', bc_key(bid), 'state', 'rate', 'tat', 'windows')
     local f = redis.call('HGET', flow_key(bid, lane), 'li')
     local own = pace(b[2], b[3], bc_key(bid))
+    local opens = opens_at(b[4])
     if b[1] ~= 'running' or not f then
       redis.call('ZREM', zset, bid)
+    elseif opens > now then
+      redis.call('ZREM', zset, bid)
+      redis.call('ZADD', later_key(lane), opens, bid)
     elseif own and own.tat - own.slack > now + horizon then
       redis.call('ZREM', zset, bid)
       redis.call('ZADD', later_key(lane), own.tat - own.slack, bid)

@@ -45,7 +45,7 @@ for _, worker in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
     redis.call('HSET', hash, 'seen', math.floor(seen + by / 1000000))
   end
 end
-redis.call('DEL', P .. 'overdue', P .. 'settling')
+redis.call('DEL', P .. 'overdue', P .. 'settling', P .. 'polling')
 redis.call('HDEL', P .. 'account', 'moved')
 sooner_field(P .. 'account', 'tat')
 sooner_members(P .. 'due')

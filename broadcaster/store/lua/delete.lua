@@ -20,6 +20,6 @@ for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
   redis.call('ZREM', later_key(lane), bid)
 end
 redis.call('ZREM', P .. 'scheduled', bid)
-for _, set in ipairs({'active', 'skipping', 'doubtful'}) do redis.call('SREM', P .. set, bid) end
+for _, set in ipairs({'active', 'skipping', 'doubtful', 'windowed'}) do redis.call('SREM', P .. set, bid) end
 if b[3] and b[3] ~= '' and redis.call('GET', P .. 'idem:' .. b[3]) == bid then redis.call('DEL', P .. 'idem:' .. b[3]) end
 return {'ok', state}

@@ -14,7 +14,13 @@ for i, waiting in ipairs(#ids > 0 and redis.call('ZMSCORE', at .. ':queue', unpa
   local id, how, delay, body = unpack(ends[i])
   if waiting then
     count[how] = count[how] + 1
-    if how == 'delivered' then delivered[#delivered + 1] = id else redis.call('HSET', at .. ':bodies', id, body) end
+    if how == 'delivered' then delivered[#delivered + 1] = id
+    else
+      -- what is told stays as it stands here: a person may have been taken out of it since it was read
+      local new, old = cmsgpack.unpack(body), cmsgpack.unpack(redis.call('HGET', at .. ':bodies', id))
+      new[5] = old[5]
+      redis.call('HSET', at .. ':bodies', id, cmsgpack.pack(new))
+    end
     if how == 'again' then redis.call('ZADD', at .. ':queue', now + delay, id) end
     if how == 'parked' then
       redis.call('ZREM', at .. ':queue', id)

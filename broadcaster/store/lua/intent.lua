@@ -5,7 +5,7 @@
 -- ARGV[5] msgpack: list of [claim, lane, broadcast, batch, [index, attempt, index, attempt, …]]
 --   where `attempt` is the record's attempt as claimed; a yes raises it by one.
 -- Returns msgpack: list of [verdict, yes]: verdict '' with `yes` one character '1' or '0' a record, or a refusal of
---   the whole group: 'claim', 'server', 'optouts', 'account', 'lane', 'hold', 'expired', or the broadcast's state.
+--   the whole group: 'claim', 'server', 'optouts', 'account', 'lane', 'hold', 'expired', 'window', or the broadcast's state.
 --   'server': nobody has asked guard.lua yet whether this server, which is another one than before, has lost writes. It may
 --   know our scripts all the same: from another installation, or from when it was the primary before.
 -- Asked twice with the same claim it answers the same: the claim is this worker's alone, and it has not POSTed yet.
@@ -26,9 +26,10 @@ local function refusal(group)
   local lane = redis.call('HMGET', lane_key(group[2]), 'paused', 'hold')
   if lane[1] and lane[1] ~= '' then return 'lane' end
   if lane[2] and tonumber(lane[2]) > now then return 'hold' end
-  local b = redis.call('HMGET', bc_key(group[3]), 'state', 'expires')
+  local b = redis.call('HMGET', bc_key(group[3]), 'state', 'expires', 'windows')
   if b[1] ~= 'running' then return b[1] or 'gone' end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return 'expired' end
+  if opens_at(b[3]) > now then return 'window' end
   return nil
 end
 
@@ -53,7 +54,7 @@ local function pass(group)
     local answer = '0'
     if #raw >= at + 31 then
       local state, spent, flags, segments, attempt, code = head_of(raw, at)
-      if (state == QUEUED or state == RETRY) and attempt == expected then
+      if (state == QUEUED or state == RETRY) and attempt == expected and flags < GONE then
         local new = record(SENDING, spent, flags, segments, attempt + 1, code, NO_SID, now_s, now_s)
         if dense then
           pieces[#pieces + 1] = string.sub(span, copied, at - 1)

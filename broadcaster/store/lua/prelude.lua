@@ -20,7 +20,9 @@ local RANK = {[0] = 0, 1, 0, 2, 3, 4, 5, 6, 5, 5, 7, 7}
 -- so many refusals in a row that are the content's fault pause a broadcast
 local CONTENT_RUN = 20
 -- our own codes (Reason), and evidence (flags' bits 1-3) as a message's history names it
-local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND = 2, 3, 5, 9, 12
+local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 13, 14
+-- a record's flag: its person was forgotten (forget.lua), so it is never tried again
+local GONE = 0x80
 local EVIDENCE = {[0] = '', 'answer', 'callback', 'list', 'policy'}
 local NO_SID = string.rep('\0', 16)
 
@@ -160,6 +162,18 @@ local function enter(serial, place, marks)
   for at = 1, #marks, 5 do
     redis.call('APPEND', P .. 'who:' .. string.sub(marks, at, at + 2), string.sub(marks, at + 3, at + 4) .. tail)
   end
+end
+
+-- Microseconds from when on a broadcast may send by its window; `now` or before if it may now. `windows`: its next openings
+-- in order, 'from:to,from:to,…' (unix seconds); nil or '' for one without a window. Where they are used up (whoever keeps them
+-- ahead, workers/windows.py, has not run) nothing leaves, and it is looked at again before long.
+local WINDOWS_UNKNOWN = 60000000
+local function opens_at(windows)
+  if not windows or windows == '' then return now end
+  for from, to in string.gmatch(windows, '(%d+):(%d+)') do
+    if now_s < tonumber(to) then return tonumber(from) * 1000000 end
+  end
+  return now + WINDOWS_UNKNOWN
 end
 
 local function wake()

@@ -3,14 +3,17 @@
 --
 -- ARGV[3] worker
 -- ARGV[4] msgpack: list of [lane, broadcast, batch, outcomes], outcomes a list of
---   [index, attempt, state, code, sid (16 bytes or ''), flags to set, spend (0|1), delay, content (0|1)]
---   delay: µs until a retry is due. content: a refusal that is the content's fault.
--- Returns msgpack [changed, caused, paused, completed]: records changed; duplicates we caused (an older attempt turns out to
---   have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
---   broadcasts that it completed.
+--   [index, attempt, state, code, sid (16 bytes or ''), flags to set, spend (0|1), delay, content (0|1), follow (0|1)]
+--   lane: '' where the caller does not know it. delay: µs until a retry is due. content: a refusal that is the content's
+--   fault. follow: if this makes the record undelivered or failed, something follows from it: it is put into the list
+--   `failures` in the same step, for a worker to see to (workers/following.py), so that it is done although whoever was told
+--   may die on the way, and not again when they are told twice.
+-- Returns msgpack [changed, caused, paused, completed, missing]: records changed; duplicates we caused (an older attempt turns
+--   out to have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
+--   broadcasts that it completed; outcomes of which there is no record any more.
 -- Twice with the same input changes nothing the second time.
 
-local changed, caused, paused = 0, 0, {}
+local changed, caused, paused, missing = 0, 0, {}, 0
 
 -- May a record at (state, attempt, code) take this outcome of the same attempt? A doubt that only a lost lease made
 -- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance, and
@@ -21,6 +24,8 @@ local function may_follow(state, new, code, new_code)
   -- what was lost may hold a newer attempt than the one that failed
   if state == IN_DOUBT and code == REWOUND then return new >= ACCEPTED end
   if state == IN_DOUBT then return new ~= IN_DOUBT or (code == LEASE_LOST and new_code ~= LEASE_LOST) end
+  -- canceled at Twilio before its time: what comes of this attempt after that is only late
+  if state == SKIPPED and code == SCHEDULED_CANCELED and not older then return false end
   if (state == DEAD and (code == UNKNOWN or older)) or state == SKIPPED then return new >= ACCEPTED and new < DEAD end
   if state == RETRY then return (new >= ACCEPTED and new < DEAD) or new == SKIPPED end
   return new ~= RETRY and new ~= IN_DOUBT and new ~= DEAD and RANK[new] > RANK[state]
@@ -167,11 +172,18 @@ local function content_run(lane, bid, batch, index, state, content)
   end
 end
 
+local function lane_of(bid, batch)
+  return redis.call('LINDEX', bc_key(bid) .. ':lanes', string.match(batch, '^%d+'))
+end
+
 local function apply(lane, bid, batch, o, broadcast)
   local led = ledger_key(bid, batch)
   local index, new, code, told_sid, told_flags = o[1], o[3], o[4], o[5], o[6]
   local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
-  if #raw < 32 then return end
+  if #raw < 32 or not broadcast or broadcast == 'deleting' then
+    missing = missing + 1
+    return
+  end
   local state, spent, flags, segments, attempt, known = head_of(raw, 1)
   local sid = string.sub(raw, 9, 24)
   -- what won over the end of this attempt (below) was not all: this one is with Twilio, too
@@ -204,6 +216,7 @@ local function apply(lane, bid, batch, o, broadcast)
     if late then new, code, told_sid, told_flags = late[2], late[3], late[6], late[9] end
   end
   if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
+  if new == RETRY and flags >= GONE then new, code = SKIPPED, FORGOTTEN end
   local began_s = struct.unpack('>I4', raw, 25)
   flags = with_flags(flags, told_flags)
   if told_sid ~= '' then sid = told_sid end
@@ -219,7 +232,13 @@ local function apply(lane, bid, batch, o, broadcast)
   end
   local batch_no = string.match(batch, '%.(%d+)$')
   if new == RETRY then retry_at(bid, lane, batch_no, index, now + o[8], broadcast == 'running')
-  elseif state == RETRY then redis.call('ZREM', flow_key(bid, lane) .. ':retry', batch_no .. ':' .. index) end
+  elseif state == RETRY then
+    local its = lane == '' and lane_of(bid, batch) or lane
+    redis.call('ZREM', flow_key(bid, its) .. ':retry', batch_no .. ':' .. index)
+  end
+  if o[10] == 1 and (new == UNDELIVERED or new == FAILED) then
+    redis.call('RPUSH', P .. 'failures', cmsgpack.pack({bid, batch, index, attempt, new, code, sid, flags % 2, began_s}))
+  end
   if state == DEAD or state == SKIPPED then redis.call('HINCRBY', bc_key(bid) .. ':codes', state .. ':' .. known, -1) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. code, 1) end
   if new == RETRY then redis.call('HINCRBY', bc_key(bid), 'retried', 1) end
@@ -265,10 +284,15 @@ local function apply_dense(bid, batch, outcomes)
   return true
 end
 
+local states = {}
 for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   local lane, bid, batch, outcomes = group[1], group[2], group[3], group[4]
   if #outcomes < 2 or not apply_dense(bid, batch, outcomes) then
-    local broadcast = redis.call('HGET', bc_key(bid), 'state')
+    local broadcast = states[bid]
+    if broadcast == nil then
+      broadcast = redis.call('HGET', bc_key(bid), 'state')
+      states[bid] = broadcast
+    end
     for _, o in ipairs(outcomes) do apply(lane, bid, batch, o, broadcast) end
   end
 end
@@ -296,4 +320,4 @@ for bid, t in pairs(tallies) do
   if reason then told[#told + 1] = {bid, reason} end
 end
 publish()
-return cmsgpack.pack({changed, caused, told, completed})
+return cmsgpack.pack({changed, caused, told, completed, missing})

@@ -4,6 +4,7 @@
 -- ARGV[3] broadcast  ARGV[4] 'draft' | 'scheduled'  ARGV[5] unix second to start at, or ''
 -- ARGV[6] expires (unix second) or ''  ARGV[7] rate (segments a second) or ''  ARGV[8] fingerprint
 -- ARGV[9] msgpack [lanes: [name, rate, batches, recipients to be sent to, their segments], counts: {state: n}, codes: {'state:code': n}, facts: {name: text}]
+--   facts with `windows`: it may send at certain hours only (opens_at in prelude.lua)
 -- Returns 'ok', or the state that forbids it: an import is sealed only while its importer holds its lease; 'incomplete'
 --   if the ledger does not hold a record for each recipient.
 --   Asked again after the same seal: 'ok', whatever became of it since (a schedule may have started it).
@@ -37,6 +38,7 @@ for c, n in pairs(body[3]) do redis.call('HSET', key .. ':codes', c, n) end
 for name, text in pairs(body[4]) do redis.call('HSET', key, name, text) end
 redis.call('HSET', key, 'total', total, 'state', ARGV[4], 'at', ARGV[5], 'expires', ARGV[6], 'rate', ARGV[7], 'print', ARGV[8])
 if ARGV[4] == 'scheduled' then redis.call('ZADD', P .. 'scheduled', ARGV[5], bid) end
+if body[4].windows then redis.call('SADD', P .. 'windowed', bid) end
 redis.call('SREM', P .. 'importing', bid)
 redis.call('DEL', key .. ':importer')
 return 'ok'

@@ -14,8 +14,9 @@
 local most = tonumber(ARGV[3])
 local done = {[RETRY] = 0, [DEAD] = 0, [SKIPPED] = 0, [ACCEPTED] = 0}
 
-local function verdict_of(v, b, spent)
+local function verdict_of(v, b, spent, flags)
   if v[4] ~= 1 then return DEAD, UNKNOWN, 4 end
+  if flags >= GONE then return SKIPPED, FORGOTTEN, 3 end
   if b[1] == 'canceled' then return SKIPPED, CANCELED, 3 end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return SKIPPED, EXPIRED, 3 end
   if v[5] == 1 or spent >= most then return DEAD, UNKNOWN, 4 end
@@ -43,7 +44,7 @@ local function settle(lane, bid, batch, v, b)
     -- an earlier attempt is known to be with Twilio: there is nothing to send again
     new, told, sid, flags, word = late[2], late[3], late[6], with_flags(flags, late[9]), 'list'
   else
-    new, told, evidence = verdict_of(v, b, code == REWOUND and 0 or spent)
+    new, told, evidence = verdict_of(v, b, code == REWOUND and 0 or spent, flags)
     if new == RETRY and code == REWOUND then new, told = QUEUED, 0 end
     flags = bit.bor(bit.band(flags, 0xF1), evidence * 2)
     word = new == DEAD and 'policy' or 'absent'

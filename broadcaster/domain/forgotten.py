@@ -1,0 +1,16 @@
+"""What stands where a forgotten person was."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broadcaster.domain.addresses import parse_address
+
+#: In an address's place: no number, so that it can be neither sent to nor taken for somebody.
+FORGOTTEN: Final = "forgotten"
+
+
+def addresses_of(number: str, region: str | None = None) -> tuple[str, ...]:
+    """Return a person's addresses on every channel, the bare number first. Raises AddressError."""
+    bare = parse_address(number, region).removeprefix("whatsapp:")
+    return bare, f"whatsapp:{bare}"

@@ -1,0 +1,37 @@
+"""What an opt-out is about: everything, one sender or one Messaging Service; of all purposes or of one.
+
+A scope is text: `*`, a sender's name (`+1555…`, `whatsapp:+…`, a short code), or a service (`MG…`). Behind
+a `#` stands the purpose that it is limited to: `*#marketing`. No sender's name has a `#` or a `|` in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EVERYWHERE: Final = "*"
+_PURPOSE: Final = "#"
+
+
+def scope_for(sender: str = EVERYWHERE, purpose: str | None = None) -> str:
+    """Return the scope of a sender or service (`*`: all of them), and of one purpose if it is named."""
+    return f"{sender}{_PURPOSE}{purpose}" if purpose else sender
+
+
+def parts_of_scope(scope: str) -> tuple[str, str | None]:
+    """Return the sender or service (or `*`) of a scope, and the one purpose it is limited to."""
+    sender, _, purpose = scope.partition(_PURPOSE)
+    return sender, purpose or None
+
+
+def scopes_concerning(lane: str, services: Iterable[str], pool: Iterable[str], purpose: str) -> list[str]:
+    """Return the scopes of every opt-out that forbids a message of `purpose` on `lane`.
+
+    `services` are those that the lane's number belongs to: Twilio keeps opt-outs for a whole service
+    (Advanced Opt-Out). `pool` are the numbers of a lane that is a service: Twilio chooses among them, so who
+    opted out of one of them gets nothing from the service.
+    """
+    senders = dict.fromkeys((EVERYWHERE, lane, *services, *pool))
+    return [scope for sender in senders for scope in (sender, scope_for(sender, purpose))]

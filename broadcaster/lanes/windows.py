@@ -1,0 +1,70 @@
+"""Send windows: the openings that broadcasts carry, kept ahead by whoever runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.openings import openings_text, opens_at
+from broadcaster.store.scripts import Call, packed, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from broadcaster.domain.send_window import SendWindow
+    from broadcaster.store.connection import Store
+
+_AT_ONCE: Final = 100
+
+
+class News(NamedTuple):
+    """A broadcast with something to send that has come to its closing time, or may go on.
+
+    `opens` is when it goes on, in unix seconds; None: it does now.
+    """
+
+    broadcast: str
+    window: SendWindow
+    opens: int | None
+
+
+def keep(openings: Sequence[tuple[str, str]]) -> Call[list[str]]:
+    """Write broadcasts' next openings, (id, text) each; answers what `windows.lua` says of each."""
+    return Call("windows", (packed(openings),), lambda reply: [_str(said) for said in unpacked(reply)])
+
+
+async def keep_ahead(store: Store, only: Iterable[str] | None = None) -> list[News]:
+    """Write the next openings of every broadcast that has a window, or of `only` those; return what is news.
+
+    Raises `StoreError` and redis' errors; then it is to be done again. Doing it twice changes nothing.
+    """
+    keys = store.keys
+    named = [raw.decode() for raw in await store.redis.smembers(keys.plain("windowed"))]
+    names = sorted(named if only is None else set(named) & set(only))
+    news: list[News] = []
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        async with store.redis.pipeline(transaction=False) as pipe:
+            for name in some:
+                pipe.hget(keys.broadcast(name), "spec")
+            specs = await pipe.execute()
+        now, _ = await store.redis.time()
+        windows = [_window(raw) for raw in specs]
+        texts = ["" if window is None else openings_text(window, now) for window in windows]
+        said = await store.run(keep(list(zip(some, texts, strict=True))))
+        news += [
+            News(name, window, opens_at(window, now))
+            for name, window, what in zip(some, windows, said, strict=True)
+            if window is not None and what in ("open", "closed")
+        ]
+    return news
+
+
+def _window(spec: bytes | None) -> SendWindow | None:
+    return None if spec is None else msgspec.msgpack.decode(spec, type=BroadcastSpec).send_window
+
+
+def _str(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()

@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+-- reply: take one reply, once, with all that follows from it: the opt-out or opt-in, the flag, the event, whether we answer.
+--
+-- ARGV[3] its id (Twilio's SID)  ARGV[4] digest of the person  ARGV[5] the sender written to  ARGV[6] the facts, opaque
+-- ARGV[7] 'add' | 'remove' | ''  ARGV[8] msgpack: opt-outs to change, ['scope|address', 'scope|~hash']  ARGV[9] source of an opt-out
+-- ARGV[10] msgpack: fields of which any says that the person is opted out all the same
+-- ARGV[11] why a person should look at it, or ''  ARGV[12] the same, if an opt-in leaves the person opted out
+-- ARGV[13] what we would answer: 'stop' | 'start' | 'help' | 'auto' | ''
+-- ARGV[14] seconds until the next answer of that kind by this sender to this person
+-- Returns [1 if it is new, what we answer, opt-outs changed]; the same answer whenever it is told again.
+
+local id, person, sender, verb = ARGV[3], ARGV[4], ARGV[5], ARGV[7]
+local key = P .. 'reply:' .. id
+local known = redis.call('HGET', key, 'answer')
+if known then return {0, known, 0} end
+
+local changed = 0
+if verb ~= '' then
+  for _, field in ipairs(cmsgpack.unpack(ARGV[8])) do
+    if verb == 'add' then changed = changed + add_opt_out(field[1], field[2], ARGV[9], now_s)
+    else changed = changed + remove_opt_out(field[1], field[2]) end
+  end
+  keep_opt_outs()
+end
+
+local out = false
+local all = cmsgpack.unpack(ARGV[10])
+if #all > 0 then
+  for _, held in ipairs(redis.call('HMGET', P .. 'optouts', unpack(all))) do out = out or held end
+end
+local flag = ARGV[11]
+if verb == 'remove' and out then flag = ARGV[12] end
+
+-- A robot that answers robots must not go on for ever (Twilio's 14107), and who said no hears nothing but that it was heard.
+local answer, day = ARGV[13], P .. 'answered:' .. sender
+if answer == 'auto' and out then answer = '' end
+if (answer == 'stop' and changed == 0) or (answer == 'start' and out) then answer = '' end
+if answer ~= '' then
+  local member = answer .. ':' .. person
+  local last = redis.call('ZSCORE', day, member)
+  if last and tonumber(last) + tonumber(ARGV[14]) > now_s then answer = ''
+  else
+    redis.call('ZADD', day, now_s, member)
+    redis.call('ZREMRANGEBYSCORE', day, '-inf', now_s - 86400)
+    redis.call('EXPIRE', day, 86400)
+  end
+end
+
+local at_ms = math.floor(now / 1000)
+redis.call('HSET', key, 'facts', ARGV[6], 'person', person, 'sender', sender, 'at', at_ms, 'flag', flag, 'changed', changed, 'answer', answer)
+redis.call('ZADD', P .. 'replies', at_ms, id)
+redis.call('ZADD', P .. 'replies:of:' .. person, at_ms, id)
+if flag ~= '' then redis.call('ZADD', P .. 'replies:flagged', at_ms, id) end
+
+-- when somebody wrote last, for WhatsApp's 24 hours
+local last = P .. 'inbound:' .. sender
+redis.call('ZADD', last, now_s, person)
+redis.call('ZREMRANGEBYSCORE', last, '-inf', now_s - 86400)
+redis.call('EXPIRE', last, 86400)
+
+if asks_for('reply.received') then happened[#happened + 1] = {'reply.received', id} end
+publish()
+return {1, answer, changed}
