@@ -80,7 +80,8 @@ async def receive(world: World, written: Written) -> dict[str, Any]:
     if url:
         heard.url = url
         result = await _ask(world, url, method, inbound_form(world, message, written, heard.opt_out_type))
-        _take(world, message, heard, result)
+        if world.conversation is conversation:  # else all was forgotten meanwhile
+            _take(world, message, heard, result)
     return conversation.row(heard, world.now())
 
 

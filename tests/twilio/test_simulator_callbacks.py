@@ -180,6 +180,26 @@ async def test_nobody_listens() -> None:
         assert (summary["failed"], summary["retried"]) == (1, 1)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/x", "http://a..b/x"])
+async def test_a_url_that_can_not_be_used(url: str) -> None:
+    async with api_of() as api:
+        await api.made(**GOOD, StatusCallback=url)
+        assert (await settled(api))["failed"] == 2
+
+
+async def test_the_config_changes_while_callbacks_are_under_way() -> None:
+    async with receiving() as receiver, api_of(delivery_seconds=0.05, callback_shuffle=True) as api:
+        shuffled = await made(api, receiver, 5)
+        api.simulator.configure(callback_shuffle=False, callback_sending=True)
+        ordered = await made(api, receiver, 5)
+        api.simulator.configure(callback_shuffle=True, callback_sending=False)
+        await settled(api)
+        assert all(sorted(receiver.told(sid)) == ["delivered", "sent"] for sid in shuffled)
+        assert all(receiver.told(sid) == ["sending", "sent", "delivered"] for sid in ordered)
+        wrong = await api.http.post("/_simulator/config", json={"reply_share": 0.6, "stop_share": 0.6})
+        assert wrong.status_code == 400
+
+
 async def test_a_connection_that_was_closed_meanwhile_is_made_anew() -> None:
     async with api_of(no_receipts=1) as api:
         for _ in range(2):
