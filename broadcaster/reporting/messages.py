@@ -14,7 +14,7 @@ import msgpack
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.codes import meaning
+from broadcaster.twilio.codes import class_of, meaning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -57,6 +57,7 @@ class MessageView:
             "state": record.state.label,
             "code": record.code or None,
             "meaning": meaning(record.code) or None,
+            "class": class_of(record.code),
             "sid": record.sid,
             "attempts": record.attempt,
             "segments": record.segments,
@@ -85,6 +86,7 @@ class Attempt:
             "state": self.state.label,
             "code": self.code or None,
             "meaning": meaning(self.code) or None,
+            "class": class_of(self.code),
             "sid": self.sid,
             "began_at": self.began,
             "ended_at": self.ended,
