@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICE = "MG" + "1" * 32
+TABLE = "address,sender,purpose,since,source"
 FORGOTTEN = hashed(b"key", "+14155550100")
+FIRST = "+14155550100,*,,1700000000,reply:SM1"
+SECOND = f"whatsapp:+14155550100,{SERVICE},marketing,,"
+THIRD = f"{FORGOTTEN},12345,,2023-11-14T22:13:20Z,'=1+1"
 
 
 @pytest.mark.parametrize(
@@ -26,9 +30,7 @@ FORGOTTEN = hashed(b"key", "+14155550100")
                                              OptOut("+14155550101", "12345#utility", "file")]),
         ("phone;note\n+14155550100;x\n", [OptOut("+14155550100", "12345#utility", "file")]),
         (
-            "address,sender,purpose,since,source\n"
-            f"+14155550100,*,,1700000000,reply:SM1\nwhatsapp:+14155550100,{SERVICE},marketing,,\n"
-            f"{FORGOTTEN},12345,,2023-11-14T22:13:20Z,'=1+1\n",
+            f"{TABLE}\n{FIRST}\n{SECOND}\n{THIRD}\n",
             [
                 OptOut("+14155550100", "*", "reply:SM1", 1_700_000_000),
                 OptOut("whatsapp:+14155550100", f"{SERVICE}#marketing", "file"),
