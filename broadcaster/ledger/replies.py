@@ -47,7 +47,7 @@ class Spot(NamedTuple):
     id: str
 
 
-def take(reply: Reply, *, flag: str, answer: str, key: bytes) -> Call[Taken]:
+def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Taken]:
     """Take a reply with what it means; told again it changes nothing and answers the same.
 
     `flag` says why a person should look at it, "" if nobody need; `answer`: "stop", "start", "help" or
@@ -58,8 +58,8 @@ def take(reply: Reply, *, flag: str, answer: str, key: bytes) -> Call[Taken]:
     verb = ""
     if reply.has_number:
         verb = {Meaning.OPT_OUT: "add", Meaning.OPT_IN: "remove"}.get(reply.meaning, "")
-    names = (reply.person, hashed(key, reply.person)) if reply.has_number else ()
-    fields = [[f"{scope}|{name}" for name in names] for scope in reply.scopes] if names else []
+    names = [reply.person, *([hashed(key, reply.person)] if key else [])] if reply.has_number else []
+    fields = [([f"{scope}|{name}" for name in names] + [""])[:2] for scope in reply.scopes] if names else []
     standing = [f"{scope}|{name}" for scope in (EVERYWHERE, *reply.scopes) for name in names]
     arguments = (
         *(reply.id, reply.digest, reply.sender, msgspec.json.encode(reply)),
