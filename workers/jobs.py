@@ -164,8 +164,8 @@ async def remove_old_people(ctx: dict[str, Any]) -> None:
     """Remove people's data of broadcasts that ended long enough ago."""
     store: Store = ctx["store"]
     removed = await remove_old(store, ctx.get("retention_days", RETENTION_DAYS))
-    if removed.broadcasts or removed.events:
-        log.info("people.removed", broadcasts=removed.broadcasts, events=removed.events)
+    if any(removed):
+        log.info("people.removed", **removed._asdict())
 
 
 async def settle_doubt(ctx: dict[str, Any]) -> None:
