@@ -69,11 +69,17 @@ async def serving(
     *,
     options: Iterable[str] = (),
     key: str = "",
+    public: bool = False,
     log: Any = subprocess.DEVNULL,
     **variables: str,
 ) -> AsyncIterator[Api]:
-    """Run `python -m broadcaster.api` against the store until the block ends."""
+    """Run `python -m broadcaster.api` against the store until the block ends.
+
+    `public`: it knows its own address as the one that Twilio calls.
+    """
     port = free_port()
+    if public:
+        variables["BROADCASTER_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     ours = ("TWILIO_", "BROADCASTER_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment = {
@@ -113,7 +119,8 @@ async def whole(folder: Path, *, workers: int = 1, **config: Any) -> AsyncIterat
             for name, value in run.environment.items()
             if name.startswith(("TWILIO_", "BROADCASTER_"))
         }
-        async with serving(run.store, **ours) as api:
+        more: dict[str, Any] = ours
+        async with serving(run.store, **more) as api:
             yield run, api
 
 
