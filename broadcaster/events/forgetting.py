@@ -76,7 +76,7 @@ async def _in_stream(store: Store, digits: bytes) -> int:
 
 
 def _tombstoned(item: list[Any], digits: bytes) -> list[Any]:
-    """Return one event of the stream without a person: of its facts nothing but kinds, scopes and ids stay."""
+    """Return one event of the stream without a person, as far as it names one."""
     if not _names(item, digits):
         return item
     kind, *facts = item

@@ -60,7 +60,7 @@ def replace(place: Place, seen: bytes, new: Recipients, rows: Sequence[int]) -> 
 
 def _replaced(reply: list[bytes | int]) -> Replaced:
     verdict, *counts = reply
-    return Replaced(bytes(verdict).decode(), *(int(n) for n in counts))  # type: ignore[arg-type]
+    return Replaced(bytes(verdict).decode(), *(int(n) for n in counts))
 
 
 def drop_entry(bucket: str, entry: bytes) -> Call[int]:

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 #: Redis is busy with so many batches for about a millisecond.
 _BATCHES_AT_ONCE: Final = 4
 #: What goes with the batches; counts by state and code (`:codes`) and the senders (`:lanes`) stay.
-_PARTS: Final = (":rejects", ":seen", ":chunks", ":dead", ":doubt", ":looks", ":run", ":importer")
+_PARTS: Final = (
+    ":rejects",
+    ":seen",
+    ":chunks",
+    ":dead",
+    ":doubt",
+    ":looks",
+    ":polled",
+    ":unasked",
+    ":run",
+    ":importer",
+)
 REMOVED: Final = "removed"
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from broadcaster.domain.replies import digest_of
 from broadcaster.domain.words import Meaning
-from broadcaster.ledger.optouts import EVERYWHERE, entries_for
+from broadcaster.ledger.optouts import EVERYWHERE
 from broadcaster.ledger.people_key import hashed
 from broadcaster.store.scripts import Call, packed
 
@@ -52,18 +52,18 @@ def take(reply: Reply, *, flag: str, answer: str, key: bytes) -> Call[Taken]:
 
     `flag` says why a person should look at it, "" if nobody need; `answer`: "stop", "start", "help" or
     "auto", what we would say to it, if nothing speaks against it. An opt-in takes back what an opt-out by
-    reply would have written, never an opt-out from everywhere: somebody else knew why. `key` is the people's
-    (`key_in_use`): what is left of forgotten people counts, too.
+    reply would have written, never an opt-out from everywhere: somebody else knew why. `key` is the people's:
+    who was forgotten may want messages again.
     """
     verb = ""
     if reply.has_number:
         verb = {Meaning.OPT_OUT: "add", Meaning.OPT_IN: "remove"}.get(reply.meaning, "")
-    entries = entries_for(reply.person, source_of(reply.id), reply.scopes, key=key) if verb else []
-    names = (reply.person, *([hashed(key, reply.person)] if key else [])) if reply.has_number else ()
+    names = (reply.person, hashed(key, reply.person)) if reply.has_number else ()
+    fields = [[f"{scope}|{name}" for name in names] for scope in reply.scopes] if names else []
     standing = [f"{scope}|{name}" for scope in (EVERYWHERE, *reply.scopes) for name in names]
     arguments = (
         *(reply.id, reply.digest, reply.sender, msgspec.json.encode(reply)),
-        *(verb, packed(entries), packed(standing)),
+        *(verb, packed(fields), source_of(reply.id), packed(standing)),
         *(flag, _STILL_OUT, answer, _GAP_SECONDS.get(answer, 0)),
     )
     return Call("reply", arguments, _taken, lasting=True)

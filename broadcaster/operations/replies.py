@@ -17,13 +17,13 @@ from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
 from broadcaster.domain.words import Meaning, Words, twilio_takes, words_of
 from broadcaster.ledger.optouts import opt_out
-from broadcaster.ledger.people_key import key_in_use
+from broadcaster.ledger.people_key import people_key
 from broadcaster.ledger.replies import done, source_of, take
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.reporting.messages import find_number
 from broadcaster.reporting.replies import ReplyView, read_reply
-from broadcaster.store.errors import StoreError, Unreachable
+from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
     reply, flag = understood(rules.words, reply)
     answer = _answer(rules, reply, flag)
     message = await _answered_message(store, reply)
-    key = await _people_key(store)
+    key = await people_key(store)
     taken = await store.run(take(replace(reply, message=message), flag=flag, answer=answer, key=key))
     if taken.new:
         log.info(
@@ -92,13 +92,6 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
             opt_outs_changed=taken.changed,
         )
     return twiml(rules.answers.get(taken.answer, ""))
-
-
-async def _people_key(store: Store) -> bytes:
-    try:
-        return await key_in_use(store)
-    except (RedisError, OSError) as error:
-        raise Unreachable(f"Redis gave no answer: {error}") from error
 
 
 def understood(words: Words, reply: Reply) -> tuple[Reply, str]:
@@ -186,9 +179,7 @@ async def opt_out_of(store: Store, actor: Actor, reply_id: str) -> ReplyView:
     if not reply.has_number:
         raise Conflict("Twilio told no number of whoever wrote this: find it out, and add it to the opt-outs")
     source = source_of(reply_id)
-    key = await _people_key(store)
-    calls = [opt_out([reply.person], source, scope, key=key) for scope in reply.scopes]
-    changed = sum(await store.run_all(calls))
+    changed = sum(await store.run_all([opt_out([reply.person], source, scope) for scope in reply.scopes]))
     await _end(store, actor, view, "opt-out", {"scopes": list(reply.scopes), "changed": changed})
     return await read(store, reply_id)
 

@@ -3,9 +3,9 @@
 A broadcast's people go `retention_days` after its end (BROADCASTER_RETENTION_DAYS where it names none), and
 those of a draft that nobody started as long after it was made: addresses, variables, texts, references,
 records, histories, rejected rows, and their entries in the person index. Its name, senders, times and counts
-by state and code stay. So do messages that are still open or in doubt: they have not ended. Events that no
-endpoint took go by the same days; single messages go with their stream (intake/streams.py), stored answers
-with their day.
+by state and code stay. So do messages that are still open or in doubt: they have not ended. Replies, and
+events that no endpoint took, go by the same days; single messages go with their stream
+(intake/streams.py), stored answers with their day.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.events import expiring
+from broadcaster.ledger import replies
 from broadcaster.ledger.removing import mark, remove_marked
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ _ENDED: Final = (b"completed", b"canceled", b"failed")
 
 
 class Removed(NamedTuple):
-    """What a round removed: people of so many broadcasts, and events that nobody took."""
+    """What a round removed: people of so many broadcasts, events that nobody took, replies."""
 
-    broadcasts: int
-    events: int
+    broadcasts: int = 0
+    events: int = 0
+    replies: int = 0
 
 
 async def remove_old(store: Store, days: int, now_s: float | None = None) -> Removed:
@@ -54,8 +56,9 @@ async def remove_old(store: Store, days: int, now_s: float | None = None) -> Rem
         if marked.verdict in ("ok", "removed"):
             await remove_marked(store, broadcast)
             removed += marked.verdict == "ok"
-    events = await expiring.remove_older(store, now_s - days * DAY_SECONDS)
-    return Removed(removed, events)
+    before_s = now_s - days * DAY_SECONDS
+    events = await expiring.remove_older(store, before_s)
+    return Removed(removed, events, await replies.remove_older(store, before_s))
 
 
 async def _ended(store: Store, before_s: float) -> AsyncIterator[tuple[str, BroadcastSpec]]:

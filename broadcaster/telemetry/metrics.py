@@ -122,6 +122,12 @@ class Metrics:
             ["how"],
             registry=registry,
         )
+        self._polled = Counter(
+            "broadcaster_polled",
+            "Messages that Twilio was asked for, by what it told: final, moved, unchanged, gone",
+            ["result"],
+            registry=registry,
+        )
         self._intents_refused = Counter(
             "broadcaster_intents_refused",
             "Sends that the gate said no to, by reason",
@@ -142,7 +148,7 @@ class Metrics:
         )
         self._callbacks = Counter(
             "broadcaster_callbacks",
-            "Status callbacks by what became of them: recorded, unchanged (known before), parked (looked for), "
+            "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), "
             "found, dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
             ["result"],
             registry=registry,
@@ -200,6 +206,10 @@ class Metrics:
         """Count doubts that ended: `list` (found there), `accepted`, `retried`, `dead`, `skipped`."""
         if count:
             self._doubts.labels(how).inc(count)
+
+    def polled(self, result: str) -> None:
+        """Count an answer about a message whose final state was awaited."""
+        self._polled.labels(result).inc()
 
     def intents_refused(self, reason: str, count: int) -> None:
         """Count records that the gate did not let go."""

@@ -1,4 +1,4 @@
-"""Status callbacks: how many one API process on one core takes, and that none of 300,000 is lost or miscounted.
+"""Status callbacks: how many one API process on one core takes; that none of 300,000 is lost or miscounted.
 
 python tests/bench/callbacks.py [--seconds 10] [--connections 128] [--callbacks 300000]      needs wrk
 
@@ -28,7 +28,6 @@ from urllib.parse import urlencode
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx
-from api_messages import cpu_seconds, pin
 from loading import counts, load, records
 from serving import Api, free_port, serving
 
@@ -75,6 +74,17 @@ ENDS: Final = (
     (0.02, ("failed",), 30008),
     (0.02, ("sent",), 0),
 )
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process, with its threads, on one core."""
+    subprocess.run(["taskset", "-acp", str(core), str(pid)], check=True, capture_output=True)
 
 
 class Message(NamedTuple):
@@ -148,9 +158,7 @@ def wrk(url: str, lines: Path, seconds: float, connections: int, start: int = 0)
     """Run wrk on core 1."""
     command = f"taskset -c 1 wrk -t1 -c{connections} -d{seconds}s -s {SCRIPT} {url}"
     environment = {**os.environ, "CALLBACKS": str(lines), "START": str(start)}
-    told = subprocess.run(
-        shlex.split(command), capture_output=True, text=True, check=True, env=environment
-    )
+    told = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True, env=environment)
     result: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
     return result | {"per_second": round(result["requests"] / result["seconds"])}
 
@@ -276,7 +284,11 @@ async def main(options: argparse.Namespace) -> int:
                 print(f"a bare ASGI endpoint: {json.dumps(empty)}")
                 full = await ours(api, redis_pid, lines, options.seconds, options.connections)
                 print(f"status callbacks: {json.dumps(full)}")
-            kept = await campaign(store, api, options.callbacks, options.connections) if options.callbacks else True
+            kept = (
+                await campaign(store, api, options.callbacks, options.connections)
+                if options.callbacks
+                else True
+            )
         await store.close()
     return 0 if kept else 1
 

@@ -15,12 +15,13 @@ from loading import counts, load, number
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import State
 from broadcaster.intake.rejects import StoredRejects, store_rejects
+from broadcaster.lanes import claims
 from broadcaster.lanes.control import cancel
 from broadcaster.ledger import removing
 from broadcaster.ledger.people import find_places
 from broadcaster.ledger.removing import mark, read_spec, remove_marked
 from broadcaster.ledger.replaying import Letters, replay
-from broadcaster.operations.retention import DAY_SECONDS, remove_old
+from broadcaster.operations.retention import DAY_SECONDS, Removed, remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import find_number, list_messages
 from broadcaster.store.who import without
@@ -48,6 +49,7 @@ async def ended(store: Store, count: int = 30, *, first: int = 0, batch: int = 1
     await tell(
         store, held, [result(first_, 1, State.RETRY, code=500), result(second, 1, State.DEAD, code=30003)]
     )
+    await store.run(claims.release("w1", [held.claim]))
     await send_all(store)
     return bid
 
@@ -65,9 +67,9 @@ async def test_people_go_and_counts_stay(store: Store) -> None:
     assert before is not None
     assert before.state == "completed"
     assert await store.redis.exists(store.keys.history(bid, "0.0", 0))
-    assert await remove_old(store, 30, await days_on(store, 29)) == (0, 0)
+    assert await remove_old(store, 30, await days_on(store, 29)) == Removed()
     assert len([view async for view in list_messages(store, bid)]) == 30
-    assert await remove_old(store, 30, await days_on(store, 31)) == (1, 0)
+    assert await remove_old(store, 30, await days_on(store, 31)) == Removed(1)
     after = await read_broadcast(store, bid)
     assert after is not None
     assert after.counts == before.counts
@@ -80,7 +82,7 @@ async def test_people_go_and_counts_stay(store: Store) -> None:
     assert not [name for name in await everything(store) if ":who:" in name]
     assert [view async for view in list_messages(store, bid)] == []
     assert [view async for view in find_number(store, None, number(1))] == []
-    assert await remove_old(store, 30, await days_on(store, 31)) == (0, 0)
+    assert await remove_old(store, 30, await days_on(store, 31)) == Removed()
 
 
 async def test_a_broadcast_has_its_own_days(store: Store) -> None:

@@ -55,7 +55,8 @@ class Webhooks:
 
     def __init__(self, app: ASGIApp, parts: Callable[[], Parts]) -> None:
         self._app = app
-        self._parts = parts
+        self._find_parts = parts
+        self._parts: Parts | None = None
         self._said: dict[str, _Said] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,12 +66,15 @@ class Webhooks:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        parts = self._parts()
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = self._find_parts()
         try:
             answer = await self._answer(parts, handler, scope, receive)
         except Refused as refused:
             parts.metrics.callbacks_ended("refused", 1)
-            self._say(refused.reason, scope["path"])
+            more = {"hint": parts.webhooks.hint} if refused.reason == "signature" else {}
+            self._say(refused.reason, scope["path"], **more)
             answer = _problem(refused.problem)
         except (StoreError, RedisError, OSError) as error:
             self._say("unavailable", scope["path"], error=str(error))
@@ -112,8 +116,6 @@ class Webhooks:
             self._said[reason] = _Said(at, since + 1)
             return
         self._said[reason] = _Said(now, 0)
-        if reason == "signature":
-            more["hint"] = self._parts().webhooks.hint
         log.warning("webhook.refused", reason=reason, path=path, more_since=since, **more)
 
 

@@ -25,7 +25,7 @@ log = structlog.get_logger("webhooks")
 
 @dataclass(frozen=True, slots=True)
 class WebhookParts:
-    """Who checks, reads and writes; what replies mean. `hint`: what a person should look at where signatures don't fit."""
+    """Who checks, reads and writes; what replies mean; what to look at where signatures don't fit."""
 
     validator: Validator
     references: References

@@ -7,10 +7,23 @@
 --   [address, '~hash']. The hash is what a forgotten person is known by: who is there under it is not added again, and
 --   is removed with it.
 -- Returns [changed, epoch].
+-- A line of the log about somebody who is then forgotten goes, with all before it: who has missed it reads everything.
 
---@ opt_out_changes
+local verb, changed = ARGV[3], 0
+local entries, log, scopes = P .. 'optouts', P .. 'optouts:log', P .. 'optouts:scopes'
 
--- Drop the log up to the last line that ends in an address: the lines of who is to be forgotten.
+-- An installation that is older than the list of scopes.
+local function gather_scopes()
+  if redis.call('EXISTS', scopes) == 1 or redis.call('EXISTS', entries) == 0 then return end
+  local cursor = '0'
+  repeat
+    local found = redis.call('HSCAN', entries, cursor, 'COUNT', 1000)
+    cursor = found[1]
+    for i = 1, #found[2], 2 do redis.call('SADD', scopes, string.match(found[2][i], '^(.-)|')) end
+  until cursor == '0'
+end
+
+-- Drop the log up to the last line that ends in one of these addresses.
 local function cut_log(addresses)
   local lines = redis.call('LRANGE', log, 0, -1)
   for i = #lines, 1, -1 do
@@ -22,26 +35,31 @@ local function cut_log(addresses)
 end
 
 local function hash(list)
-  gather_scopes()
   local named = {}
   for _, e in ipairs(list) do named[e[1]] = true end
   cut_log(named)
   for _, scope in ipairs(redis.call('SMEMBERS', scopes)) do
     for _, e in ipairs(list) do
-      local clear = scope .. '|' .. e[1]
+      local clear, hashed = scope .. '|' .. e[1], scope .. '|' .. e[2]
       local kept = redis.call('HGET', entries, clear)
       if kept then
-        redis.call('HSETNX', entries, scope .. '|' .. e[2], kept)
+        redis.call('HSETNX', entries, hashed, kept)
         redis.call('HDEL', entries, clear)
-        note('+', scope .. '|' .. e[2])
+        note_opt_out('+', hashed)
+        changed = changed + 1
       end
     end
   end
 end
 
 local list = cmsgpack.unpack(ARGV[4])
-if ARGV[3] == 'hash' then hash(list)
-else change(ARGV[3], list) end
-keep_changes()
+gather_scopes()
+if verb == 'hash' then hash(list) else
+  for _, e in ipairs(list) do
+    local since_s = e[3] > 0 and math.min(e[3], now_s) or now_s
+    changed = changed + (verb == 'add' and add_opt_out(e[1], e[4], e[2], since_s) or verb == 'remove' and remove_opt_out(e[1], e[4]) or 0)
+  end
+end
+keep_opt_outs()
 publish()
-return {changed, string.format('%.0f', epoch)}
+return {changed, redis.call('GET', P .. 'optouts:epoch') or '0'}

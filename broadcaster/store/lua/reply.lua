@@ -2,11 +2,11 @@
 -- reply: take one reply, once, with all that follows from it: the opt-out or opt-in, the flag, the event, whether we answer.
 --
 -- ARGV[3] its id (Twilio's SID)  ARGV[4] digest of the person  ARGV[5] the sender written to  ARGV[6] the facts, opaque
--- ARGV[7] 'add' | 'remove' | ''  ARGV[8] msgpack: the opt-outs to add or remove, as for optout.lua
--- ARGV[9] msgpack: fields of `optouts` of which any says that the person is opted out all the same
--- ARGV[10] why a person should look at it, or ''  ARGV[11] the same, if an opt-in leaves the person opted out
--- ARGV[12] what we would answer: 'stop' | 'start' | 'help' | 'auto' | ''
--- ARGV[13] seconds until the next answer of that kind by this sender to this person
+-- ARGV[7] 'add' | 'remove' | ''  ARGV[8] msgpack: opt-outs to change, ['scope|address', 'scope|~hash']  ARGV[9] source of an opt-out
+-- ARGV[10] msgpack: fields of which any says that the person is opted out all the same
+-- ARGV[11] why a person should look at it, or ''  ARGV[12] the same, if an opt-in leaves the person opted out
+-- ARGV[13] what we would answer: 'stop' | 'start' | 'help' | 'auto' | ''
+-- ARGV[14] seconds until the next answer of that kind by this sender to this person
 -- Returns [1 if it is new, what we answer, opt-outs changed]; the same answer whenever it is told again.
 
 local id, person, sender, verb = ARGV[3], ARGV[4], ARGV[5], ARGV[7]
@@ -14,26 +14,31 @@ local key = P .. 'reply:' .. id
 local known = redis.call('HGET', key, 'answer')
 if known then return {0, known, 0} end
 
---@ opt_out_changes
-if verb ~= '' then change(verb, cmsgpack.unpack(ARGV[8])) end
-keep_changes()
+local changed = 0
+if verb ~= '' then
+  for _, field in ipairs(cmsgpack.unpack(ARGV[8])) do
+    if verb == 'add' then changed = changed + add_opt_out(field[1], field[2], ARGV[9], now_s)
+    else changed = changed + remove_opt_out(field[1], field[2]) end
+  end
+  keep_opt_outs()
+end
 
 local out = false
-local standing = cmsgpack.unpack(ARGV[9])
-if #standing > 0 then
-  for _, held in ipairs(redis.call('HMGET', entries, unpack(standing))) do out = out or held end
+local all = cmsgpack.unpack(ARGV[10])
+if #all > 0 then
+  for _, held in ipairs(redis.call('HMGET', P .. 'optouts', unpack(all))) do out = out or held end
 end
-local flag = ARGV[10]
-if verb == 'remove' and out then flag = ARGV[11] end
+local flag = ARGV[11]
+if verb == 'remove' and out then flag = ARGV[12] end
 
 -- A robot that answers robots must not go on for ever (Twilio's 14107), and who said no hears nothing but that it was heard.
-local answer, day = ARGV[12], P .. 'answered:' .. sender
+local answer, day = ARGV[13], P .. 'answered:' .. sender
 if answer == 'auto' and out then answer = '' end
 if (answer == 'stop' and changed == 0) or (answer == 'start' and out) then answer = '' end
 if answer ~= '' then
   local member = answer .. ':' .. person
   local last = redis.call('ZSCORE', day, member)
-  if last and tonumber(last) + tonumber(ARGV[13]) > now_s then answer = ''
+  if last and tonumber(last) + tonumber(ARGV[14]) > now_s then answer = ''
   else
     redis.call('ZADD', day, now_s, member)
     redis.call('ZREMRANGEBYSCORE', day, '-inf', now_s - 86400)

@@ -1,0 +1,30 @@
+"""Answers that are kept for requests with an Idempotency-Key: one that names a forgotten person goes.
+
+What was asked for stays, so the same request is carried out again under the same nonce, which changes nothing
+and answers with a tombstone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.store.swapping import swap
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+_AT_ONCE: Final = 2000
+
+
+async def forget_in_answers(store: Store, number: str) -> int:
+    """Remove kept answers with a number in them; answers how many. It may be done again.
+
+    Raises redis' errors and `StoreError`.
+    """
+    prefix, digits, removed = store.keys.prefix, number.removeprefix("+").encode(), 0
+    async for key in store.redis.scan_iter(f"{prefix}once:*", count=_AT_ONCE, _type="hash"):
+        answer = await store.redis.hget(key, "answer")
+        if answer is not None and digits in answer:
+            name = key.decode().removeprefix(prefix)
+            removed += await store.run(swap(name, "answer", answer, b""))
+    return removed

@@ -1,0 +1,134 @@
+"""One person: forgotten everywhere, or told all that is known of them.
+
+What may hold a number, a variable, a text or a reply of theirs, and what becomes of it:
+
+- `bat:ID:B`: address, reference and variables of recipients; a tombstone takes their place
+- `who:NNN`: 25 bits of a checksum of each address; the person's entries go
+- `bc:ID:rejects`, `bc:ID:seen`: rejected rows, addresses of drafts; emptied, taken out
+- `once:KEY:NONCE`: answers to requests; those that name the person go
+- `reply:SID`, `replies…`, `inbound:SENDER`: what they wrote; goes
+- `endpoint:ID:bodies`, `events`: events on their way; a tombstone
+- `optouts`, `optouts:log`: a keyed hash takes their place, so that they are never written to again
+- `audit` and logs hold masked numbers only; `led:`, `hist:` SIDs, states and times, no person
+- `bc:ID` holds a broadcast's content, which is everybody's: it goes by age (operations/retention.py)
+
+Then Redis' files are written anew, as they hold what was. Backups, replicas' files and Twilio's own records are
+out of reach: they are named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from broadcaster.events.forgetting import forget_in_events
+from broadcaster.intake.forgetting import forget_in_lists
+from broadcaster.ledger.answers import forget_in_answers
+from broadcaster.ledger.forgetting import Forgotten, forget_in_batches
+from broadcaster.ledger.optouts import hash_opt_outs
+from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.replies import remove_replies, replies_of
+from broadcaster.operations import audit
+from broadcaster.operations.at_twilio import redact_person
+from broadcaster.store.rewriting import rewrite_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.operations.actor import Actor
+    from broadcaster.operations.at_twilio import AtTwilio
+    from broadcaster.store.connection import Store
+    from broadcaster.store.rewriting import Rewritten
+    from broadcaster.twilio.rest import TwilioRest
+
+_FILES: Final = {"aof": "the append-only file", "rdb": "the snapshot"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What forgetting a person came to: places that changed, what is still open, what is out of reach."""
+
+    batches: Forgotten
+    lists: int
+    answers: int
+    replies: int
+    events: int
+    opt_outs: int
+    importing: int
+    files: Rewritten
+    at_twilio: AtTwilio | None
+
+    @property
+    def again(self) -> list[str]:
+        """Why this should be run once more."""
+        why = list(self.files.left)
+        if self.batches.sending:
+            why.append(
+                f"{self.batches.sending} of their messages were being sent at that moment: what is told of them "
+                "then may name the person, so run this again in a minute"
+            )
+        if self.importing:
+            why.append("a list is being imported, in which they may be: run this again once it has ended")
+        if self.at_twilio is not None and self.at_twilio.failed:
+            why.append("at Twilio not everything could be redacted: run this again with --at-twilio")
+        return why
+
+    @property
+    def remains(self) -> list[str]:
+        """What may still hold the person, and what to do about it."""
+        told = ["backups of Redis and copies of its files from before now: delete them, or let them expire"]
+        told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
+        told.append("lists, exports and archives that were written to files, and this shell's history")
+        if self.at_twilio is None:
+            told.append("Twilio's own records of the messages: --at-twilio empties their bodies")
+        else:
+            told.append("at Twilio the numbers, states and prices of the messages, and what carriers keep")
+            if self.at_twilio.media:
+                told.append(f"at Twilio the media of {self.at_twilio.media} messages: delete them there")
+        return told
+
+    def summary(self) -> dict[str, Any]:
+        """Return it in JSON's types."""
+        return {
+            "messages": self.batches.messages,
+            "skipped": self.batches.skipped,
+            "dead": self.batches.dead,
+            "sending": self.batches.sending,
+            "lists": self.lists,
+            "answers": self.answers,
+            "replies": self.replies,
+            "events": self.events,
+            "opt_outs": self.opt_outs,
+            "files": list(self.files.done),
+            "at_twilio": None if self.at_twilio is None else self.at_twilio.summary(),
+            "again": self.again,
+            "remains": self.remains,
+        }
+
+
+async def forget(
+    store: Store, actor: Actor, addresses: Sequence[str], *, twilio: TwilioRest | None = None
+) -> Outcome:
+    """Forget a person (`addresses_of` a number); with `twilio` there, too. It may be done again.
+
+    Raises redis' errors and `StoreError`: what was done until then stays done, and doing it again does the
+    rest. Twilio's refusals are told in the outcome.
+    """
+    key = await people_key(store)
+    hashed = await store.run(
+        hash_opt_outs(key, addresses)
+    )  # first: from here on they are nobody's to write to
+    batches = await forget_in_batches(store, addresses)
+    lists = await forget_in_lists(store, addresses)
+    replies = 0
+    for address in addresses:
+        replies += await remove_replies(store, await replies_of(store, address))
+    answers = await forget_in_answers(store, addresses[0])
+    events = await forget_in_events(store, addresses)
+    importing = await store.redis.scard(store.keys.plain("importing"))
+    at_twilio = None if twilio is None else await redact_person(twilio, addresses)
+    done = {"messages": batches.messages, "replies": replies, "opt_outs": hashed, "lists": lists}
+    new = done | {"at_twilio": None if at_twilio is None else at_twilio.redacted}
+    await audit.record(store, actor, "recipient.forget", addresses[0], new=new)
+    files = await rewrite_files(store)
+    return Outcome(batches, lists, answers, replies, events, hashed, importing, files, at_twilio)
