@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from deployment import Deployment, deployment
 from loading import counts, load, number
-from serving import serving
+from serving import ITSELF, serving
 
 from broadcaster.domain.record import State
 
@@ -70,7 +70,8 @@ async def campaign(
     """Send a campaign; every so often those say STOP whose turn is so many messages `ahead`."""
     async with deployment(folder, workers=0, senders={SENDER: 10_000.0}) as run:
         ours = {k: v for k, v in run.environment.items() if k.startswith(("TWILIO_", "BROADCASTER_"))}
-        async with serving(run.store, public=True, **ours | {"TWILIO_PHONE_NUMBER": SENDER}) as api:
+        ours |= {"TWILIO_PHONE_NUMBER": SENDER, "BROADCASTER_PUBLIC_URL": ITSELF}
+        async with serving(run.store, **ours) as api:
             await run.simulator.configure(inbound_url=f"{api.url}/webhooks/twilio/inbound#rc=5&rp=all")
             run.start_worker(**({"BROADCASTER_PUBLIC_URL": api.url} if callbacks else {}))
             bid = await load(run.store, {SENDER: recipients}, rates={SENDER: rate}, batch=500)

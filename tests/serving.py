@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from broadcaster.store.connection import Store
 
+#: For BROADCASTER_PUBLIC_URL.
+ITSELF = "itself"
 TESTER = Actor("person:tester@here", "test")
 
 
@@ -69,16 +71,15 @@ async def serving(
     *,
     options: Iterable[str] = (),
     key: str = "",
-    public: bool = False,
     log: Any = subprocess.DEVNULL,
     **variables: str,
 ) -> AsyncIterator[Api]:
     """Run `python -m broadcaster.api` against the store until the block ends.
 
-    `public`: it knows its own address as the one that Twilio calls.
+    `BROADCASTER_PUBLIC_URL=ITSELF`: Twilio calls it where it listens.
     """
     port = free_port()
-    if public:
+    if variables.get("BROADCASTER_PUBLIC_URL") == ITSELF:
         variables["BROADCASTER_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     ours = ("TWILIO_", "BROADCASTER_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -119,8 +120,7 @@ async def whole(folder: Path, *, workers: int = 1, **config: Any) -> AsyncIterat
             for name, value in run.environment.items()
             if name.startswith(("TWILIO_", "BROADCASTER_"))
         }
-        more: dict[str, Any] = ours
-        async with serving(run.store, **more) as api:
+        async with serving(run.store, **ours) as api:
             yield run, api
 
 

@@ -47,7 +47,7 @@ class Spot(NamedTuple):
     id: str
 
 
-def take(reply: Reply, *, flag: str, answer: str, key: bytes) -> Call[Taken]:
+def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Taken]:
     """Take a reply with what it means; told again it changes nothing and answers the same.
 
     `flag` says why a person should look at it, "" if nobody need; `answer`: "stop", "start", "help" or

@@ -46,9 +46,8 @@ def main() -> int:
         some = [one for one in outcome.stopped if one.ahead == ahead]
         posted = [one for one in some if one.posted is not None]
         last = max((one.late_seconds for one in posted), default=0.0)
-        print(
-            f"{ahead:>6} ahead: {len(posted):>3} of {len(some)} got it, the last {last * 1000:.0f} ms after STOP"
-        )
+        told = f"{last * 1000:.0f} ms after STOP at last" if posted else "nobody"
+        print(f"{ahead:>6} ahead: {len(posted):>3} of {len(some)} got it: {told}")
     spared = sum(one.posted is None for one in outcome.stopped)
     whole = outcome.skipped == spared and outcome.accepted == options.recipients - spared
     bad = len(outcome.late) + len(outcome.unanswered) + outcome.twice
