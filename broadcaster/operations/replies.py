@@ -17,7 +17,7 @@ from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
 from broadcaster.domain.words import Meaning, Words, twilio_takes, words_of
 from broadcaster.ledger.optouts import opt_out
-from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.people_key import key_in_use
 from broadcaster.ledger.replies import done, source_of, take
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
@@ -74,13 +74,14 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
     """Take a reply as Twilio told it (the form of a webhook whose signature is good); return TwiML.
 
     What Twilio tells again is taken once, and answered as before. When this returns, an opt-out stands: no
-    gate lets a message to that person pass any more. Raises `StoreError`: then it may have been taken.
+    gate lets a message to that person pass any more. Raises `StoreError` or redis' errors: then it may have
+    been taken.
     """
     reply = read_form(fields)
     reply, flag = understood(rules.words, reply)
     answer = _answer(rules, reply, flag)
     message = await _answered_message(store, reply)
-    key = await people_key(store)
+    key = await key_in_use(store)
     taken = await store.run(take(replace(reply, message=message), flag=flag, answer=answer, key=key))
     if taken.new:
         log.info(
