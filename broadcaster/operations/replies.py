@@ -179,8 +179,9 @@ async def opt_out_of(store: Store, actor: Actor, reply_id: str) -> ReplyView:
     reply = view.reply
     if not reply.has_number:
         raise Conflict("Twilio told no number of whoever wrote this: find it out, and add it to the opt-outs")
-    source = source_of(reply_id)
-    changed = sum(await store.run_all([opt_out([reply.person], source, scope) for scope in reply.scopes]))
+    source, key = source_of(reply_id), await key_in_use(store)
+    calls = [opt_out([reply.person], source, scope, key=key) for scope in reply.scopes]
+    changed = sum(await store.run_all(calls))
     await _end(store, actor, view, "opt-out", {"scopes": list(reply.scopes), "changed": changed})
     return await read(store, reply_id)
 
