@@ -40,7 +40,10 @@ log = structlog.get_logger("replies")
 NO_ANSWER: Final = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 #: How long looking for the message that a reply answers may hold up the reply itself.
 _LOOK_SECONDS: Final = 0.5
+#: So many of a person's messages are looked at for the one that a reply names; for the last one, the newest
+#: few broadcasts' are enough: what was made first may have left last.
 _LOOKED_AT: Final = 50
+_COMPARED: Final = 5
 _NEVER_LEFT: Final = frozenset({State.QUEUED, State.SKIPPED})
 _KINDS: Final = {Meaning.OPT_OUT: "stop", Meaning.OPT_IN: "start", Meaning.HELP: "help"}
 _NO_NUMBER: Final = "it asks to be left alone, and Twilio tells no number of whoever wrote"
@@ -128,27 +131,26 @@ def twiml(text: str) -> str:
 
 
 async def _answered_message(store: Store, reply: Reply) -> str:
-    """Return the id of the message that a reply most likely answers: what it names, or the newest that left.
+    """Return the id of the message that a reply most likely answers: what it names, or what left last.
 
     "" where there is none, or looking took too long: the reply matters more.
     """
     if not reply.has_number:
         return ""
-    newest: MessageView | None = None
-    looked = 0
+    left: list[MessageView] = []
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             async for view in find_number(store, None, reply.person):
-                looked += 1
-                if view.sender in reply.scopes and view.record.state not in _NEVER_LEFT and view.record.began:
-                    if reply.replied_to and view.record.sid == reply.replied_to:
-                        return view.id
-                    newest = newest or view
-                if (newest is not None and not reply.replied_to) or looked >= _LOOKED_AT:
+                if view.sender not in reply.scopes or view.record.state in _NEVER_LEFT:
+                    continue
+                if reply.replied_to and view.record.sid == reply.replied_to:
+                    return view.id
+                left.append(view)
+                if len(left) >= (_LOOKED_AT if reply.replied_to else _COMPARED):
                     break
     except (TimeoutError, RedisError, OSError, StoreError):
         log.warning("reply.message_not_found", reply=reply.id)
-    return newest.id if newest is not None else ""
+    return max(left, key=lambda view: view.record.began).id if left else ""
 
 
 # --- what people do

@@ -278,14 +278,23 @@ async def test_the_message_that_it_most_likely_answers_is_found(store: Store) ->
     bid = await load(store, {LANE: 3})
     assert await send_all(store) == 3
     unsent = await load(store, {LANE: 3}, begin=False)
+    # the older one's message left last: a retry, say
+    key = store.keys.ledger(other, "0.0")
+    late = await store.redis.getrange(key, 32 * 1, 32 * 2 - 1)
+    began = int.from_bytes(late[24:28], "big") + 60
+    await store.redis.setrange(key, 32 + 24, began.to_bytes(4, "big"))
     for person, lane, expected in (
         (number(1), LANE, f"{bid}.0.0.1"),
+        (number(2), LANE, f"{other}.0.0.1"),
         (number(3), LANE, f"{other}.0.0.2"),
         (number(1), SHORT_CODE, ""),
         (number(9), LANE, ""),
     ):
         await write(store, "hello", person=person, to=lane)
         assert (await newest(store))[0].reply.message == expected
+    await store.redis.setrange(store.keys.ledger(bid, "0.0"), 32 * 2 + 8, b"\xaa" * 16)
+    await write(store, "this", person=number(2), to=LANE, OriginalRepliedMessageSid="SM" + "aa" * 16)
+    assert (await newest(store))[0].reply.message == f"{bid}.0.0.2", "it says which"
     shown = (await newest(store, person=number(3)))[0].summary()
     assert shown["broadcast"] == other != unsent
 
