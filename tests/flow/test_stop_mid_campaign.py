@@ -44,4 +44,4 @@ async def test_nobody_hears_from_us_a_second_after_stop(tmp_path: Path, *, callb
     )
     kept(outcome, 50_000)
     assert not outcome.late
-    assert outcome.rate >= 0.95 * 500
+    assert outcome.rate >= 0.8 * 500, "less is no such campaign"
