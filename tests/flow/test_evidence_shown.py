@@ -227,7 +227,7 @@ OF_A_SERVICE = {"senders", "friendly_name", "smart_encoding", "link_domain", "va
                 "advanced_opt_out"}  # fmt: skip
 OF_A_TEMPLATE = {"body", "variables", "media"}
 PARAMETERS = {"Body", "ContentSid", "ContentVariables", "MessagingServiceSid", "ShortenUrls", "SmartEncoded",
-              "To", "From", "ValidityPeriod"}  # fmt: skip
+              "To", "From", "ValidityPeriod", "StatusCallback"}  # fmt: skip
 
 CONTENTS: dict[str, tuple[dict[str, Any], str]] = {
     "plain": ({"body": "hello"}, LANE),
