@@ -11,6 +11,7 @@ from driving import ask, join, result, take, tell
 from broadcaster.domain.record import State
 from broadcaster.domain.replies import Reply
 from broadcaster.events import payloads, queue, stream
+from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.replies import take as take_reply
 
@@ -73,11 +74,11 @@ async def _send(store: Store, broadcast: str) -> None:
     await join(store)
     for state, attempt in ((State.RETRY, 1), (State.DEAD, 2)):
         for held in await take(store, records=500, horizon_seconds=1):
-            if held.broadcast == broadcast:
-                chosen = [item for item in held.items if item.row == 0]
-                if chosen:
-                    assert (await ask(store, held, chosen)).yes == "1"
-                    await tell(store, held, [result(0, attempt, state, code=30003)])
+            chosen = [item for item in held.items if item.row == 0 and held.broadcast == broadcast]
+            if chosen:
+                assert (await ask(store, held, chosen)).yes == "1"
+                await tell(store, held, [result(0, attempt, state, code=30003)])
+            await store.run(claims.release("w1", [held.claim]))
 
 
 async def _tell(store: Store, endpoint: str) -> None:

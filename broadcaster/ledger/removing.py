@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 #: Redis is busy with so many batches for about a millisecond.
 _BATCHES_AT_ONCE: Final = 4
 #: What goes with the batches; counts by state and code (`:codes`) and the senders (`:lanes`) stay.
-_PARTS: Final = (":rejects", ":seen", ":chunks", ":dead", ":doubt", ":looks", ":run", ":importer")
+_PARTS: Final = (
+    *(":rejects", ":seen", ":chunks", ":dead", ":doubt", ":looks", ":run", ":importer"),
+    *(":polled", ":unasked"),
+)
 REMOVED: Final = "removed"
 
 
@@ -96,5 +99,6 @@ async def remove_marked(store: Store, broadcast: str) -> int:
         flows = [keys.flow(broadcast, lane, part) for lane in lanes for part in ("", ":back", ":retry")]
         await store.redis.unlink(*flows, *(keys.broadcast(broadcast, part) for part in _PARTS))
         await store.redis.srem(keys.plain("doubtful"), broadcast)
+        await store.redis.zrem(keys.plain("polls"), broadcast)
     await store.redis.srem(keys.plain("removing"), broadcast)
     return went

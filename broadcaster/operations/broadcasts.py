@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 BY_REQUEST: Final = "by request"
 #: What is left of a broadcast once its batches are removed.
-_PARTS: Final = ("", ":lanes", ":codes", ":dead", ":doubt", ":looks", ":run", ":importer")
+_PARTS: Final = (
+    "",
+    ":lanes",
+    ":codes",
+    ":dead",
+    ":doubt",
+    ":looks",
+    ":run",
+    ":importer",
+    ":polled",
+    ":unasked",
+)
 _SETS: Final = ("active", "importing", "skipping", "doubtful", "removing")
 
 
