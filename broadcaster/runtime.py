@@ -30,6 +30,8 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
     A process that `sends` keeps in the data directory what it knows of Redis, to find out when that is older.
     """
     store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
+    if settings.people_key is not None:
+        store.people_secret = settings.people_key.get_secret_value()
     if sends:
         seen = settings.data_dir / f"seen.{settings.key_prefix}"
         store.guard.remember_in(Witness(seen, store.epoch))

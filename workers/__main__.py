@@ -15,6 +15,7 @@ import structlog
 import uvloop
 
 from broadcaster.domain.evidence import Patience
+from broadcaster.domain.polling import PollTimes
 from broadcaster.events.courier import Courier
 from broadcaster.events.serving import Pace
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
@@ -36,6 +37,7 @@ from broadcaster.telemetry.metrics import Metrics
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.lease import Limits
+from workers.polling import Poller, Polling
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
@@ -118,6 +120,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         dispatcher,
                         stop,
                         settler=settler,
+                        poller=Poller(store, twilio, _polling(settings), metrics),
                         courier=courier,
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
@@ -152,6 +155,11 @@ def _settling(settings: Settings) -> Settling:
         max_attempts=settings.max_attempts,
         at_once=settings.settle_concurrency,
     )
+
+
+def _polling(settings: Settings) -> Polling:
+    times = PollTimes(settings.poll_after(settings.public_url), settings.poll_until_hours * 3600.0)
+    return Polling(times, rate=settings.poll_rate)
 
 
 def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | None:

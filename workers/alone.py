@@ -1,4 +1,4 @@
-"""Settling is one process's work at a time: several would ask Twilio the same."""
+"""Settling, and polling, is one process's work at a time: several would ask Twilio the same."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOCK_SECONDS: Final = 6
 
 
 @asynccontextmanager
-async def alone_with(store: Store) -> AsyncIterator[bool]:
-    """Keep other processes from settling at the same time; yields whether this one may."""
-    key, mine = store.keys.plain("settling"), secrets.token_hex(8).encode()
+async def alone_with(store: Store, work: str = "settling") -> AsyncIterator[bool]:
+    """Keep other processes from the same work at the same time; yields whether this one may do it."""
+    key, mine = store.keys.plain(work), secrets.token_hex(8).encode()
     if not await store.redis.set(key, mine, nx=True, px=LOCK_SECONDS * 1000):
         yield False
         return

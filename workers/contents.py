@@ -16,6 +16,7 @@ from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
+from broadcaster.domain.purpose import Purpose
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
 
@@ -59,7 +60,7 @@ class Batch:
         valid_most: int = MAX_VALIDITY_SECONDS,
         callback: Callable[[int, int], bytes] | None = None,
         service: str | None = None,
-        purpose: str = "utility",
+        purpose: str = Purpose.UTILITY,
     ) -> None:
         self.service = service
         self.purpose = purpose
@@ -193,7 +194,7 @@ def _make(
         valid_most=int(own) if own.isdecimal() else MAX_VALIDITY_SECONDS,
         callback=callback,
         service=spec.messaging_service_sid,
-        purpose=str(spec.purpose),
+        purpose=spec.purpose,
     )
 
 

@@ -134,16 +134,18 @@ class Gate:
         scopes = self._optouts.scopes(held.slice.lane, batch.service, batch.purpose)
         if not scopes:
             return items
-        kept = []
-        blocks = self._optouts.blocks
-        for item in items:
-            if batch.address(item.row) == FORGOTTEN:
-                self._poster.skip(held, item, Reason.FORGOTTEN)
-            elif blocks(batch.address(item.row), scopes):
-                self._poster.skip(held, item, Reason.OPTED_OUT)
-            else:
-                kept.append(item)
-        return kept
+        addresses = [batch.address(item.row) for item in items]
+        gone = dict.fromkeys(
+            (place for place, address in enumerate(addresses) if address == FORGOTTEN), Reason.FORGOTTEN
+        )
+        for place in gone:
+            addresses[place] = ""
+        gone.update(dict.fromkeys(self._optouts.blocked(addresses, scopes), Reason.OPTED_OUT))
+        if not gone:
+            return items
+        for place, reason in gone.items():
+            self._poster.skip(held, items[place], reason)
+        return [item for place, item in enumerate(items) if place not in gone]
 
     async def hear(self, optout_epoch: str) -> None:
         """Learn of opt-outs if there are new ones."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
+    from workers.polling import Poller
     from workers.settling import Settler
 
     Job = Callable[[dict[str, Any]], Awaitable[None]]
@@ -45,6 +46,8 @@ EVERY_SECOND: Final = set(range(60))
 EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 #: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
 REWIND_SECONDS: Final = 600
+#: Some hundred thousand from Twilio's list, or what it does not show one by one, at a pace.
+POLL_SECONDS: Final = 6 * 3600
 #: How long single messages are kept after the last change of any in their stream.
 MESSAGES_KEPT_SECONDS: Final = 86_400
 #: How long people of a broadcast are known after its end.
@@ -172,6 +175,13 @@ async def settle_doubt(ctx: dict[str, Any]) -> None:
         await settler.round()
 
 
+async def poll_states(ctx: dict[str, Any]) -> None:
+    """Ask Twilio what became of messages of which nobody has told it."""
+    poller: Poller | None = ctx.get("poller")
+    if poller is not None:
+        await poller.round()
+
+
 async def deliver_events(ctx: dict[str, Any]) -> None:
     """Let endpoints of events out be served that have something due."""
     courier: Courier | None = ctx.get("courier")
@@ -211,6 +221,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
         *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired, deliver_events)),
         _at(settling, settle_doubt, 120),
+        _at(EVERY_FIVE_SECONDS, poll_states, POLL_SECONDS),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
         _at({0}, remove_old_people, 3400, minute=37),

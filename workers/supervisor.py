@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
+    from workers.polling import Poller
     from workers.settling import Settler
 
 log = structlog.get_logger("supervisor")
@@ -49,6 +50,7 @@ async def serve(
     stop: asyncio.Event,
     *,
     settler: Settler | None = None,
+    poller: Poller | None = None,
     courier: Courier | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
@@ -56,11 +58,13 @@ async def serve(
 ) -> None:
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
-    Without a `settler` what is in doubt stays so; without a `courier` no endpoint is told of events.
+    Without a `settler` what is in doubt stays so, without a `poller` nobody asks for final states; without a
+    `courier` no endpoint is told of events.
     """
     context = {
         "store": store,
         "settler": settler,
+        "poller": poller,
         "courier": courier,
         "messages_kept_seconds": messages_kept_seconds,
         "retention_days": retention_days,

@@ -36,6 +36,7 @@ from broadcaster.api.express import Express
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 from broadcaster.api.patience import Patience
+from broadcaster.api.webhooks.front import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -85,16 +86,20 @@ def create_app(
 
 
 class _Application(FastAPI):
-    """FastAPI with the express lane in front."""
+    """FastAPI with Twilio's webhooks and the express lane in front."""
 
     serves_messages = True
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self._front = Express(super().__call__, partial(_WayIn, service=self))
+        self._webhooks = Webhooks(self._others, lambda: cast("Parts", self.state.parts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        await self._webhooks(scope, receive, send)
+
+    async def _others(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.serves_messages:
             scope["app"] = self
             await self._front(scope, receive, send)

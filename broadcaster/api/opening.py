@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from broadcaster.api.admission import Admission
 from broadcaster.api.cursors import Cursors
 from broadcaster.api.parts import Parts
+from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.intake.singles import SingleMessages
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
@@ -33,17 +34,21 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
         twilio = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
+        keys = await signing_keys(settings, store)
+        webhooks = webhook_parts(settings, store, metrics, keys)
+        stack.push_async_callback(webhooks.writer.close)
         singles = SingleMessages(store, settings, _pools_of(twilio))
         stack.push_async_callback(singles.close)
         yield Parts(
             store=store,
             settings=settings,
             admission=Admission(store),
-            cursors=Cursors(await signing_keys(settings, store)),
+            cursors=Cursors(keys),
             metrics=metrics,
             twilio=twilio,
             singles=singles,
             opt_outs=OptOuts(),
+            webhooks=webhooks,
         )
 
 

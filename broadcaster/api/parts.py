@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from broadcaster.api.admission import Admission, Caller
     from broadcaster.api.cursors import Cursors
+    from broadcaster.api.webhooks.opening import WebhookParts
     from broadcaster.domain.api_keys import Scope
     from broadcaster.intake.singles import SingleMessages
     from broadcaster.ledger.optouts import OptOuts
@@ -33,6 +34,7 @@ class Parts:
     twilio: TwilioRest | None
     singles: SingleMessages
     opt_outs: OptOuts
+    webhooks: WebhookParts
 
 
 def parts_of(request: Request) -> Parts:

@@ -20,7 +20,8 @@ class BoundedHttp(HttpToolsProtocol):
     """Closes a connection whose request line and headers are too large or come too slowly."""
 
     _awaited: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _head_open = False
+    _refused = False
     _incomplete_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn says the same
@@ -35,32 +36,23 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Count anew."""
-        self._header_bytes = self._incomplete_bytes = 0
-        self._await_headers()
+        self._incomplete_bytes = 0
+        self._head_open, self._refused = True, False
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        """Count the path."""
-        self._header_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header, and refuse what is too much."""
-        self._header_bytes += len(name) + len(value)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """Pass a request on."""
+        """Pass a request on, unless its headers are too large."""
         self._stop_waiting()
+        self._head_open = False
         self._incomplete_bytes = 0
-        if self._header_bytes > HEADER_BYTES:
+        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > HEADER_BYTES:
             self._refuse()
         else:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """End a request, unless it was refused before it began."""
-        if self._header_bytes <= HEADER_BYTES:
+        if not self._refused:
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -68,12 +60,15 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
-        if self._awaited is not None:  # the headers are not whole yet: what came belongs to them
+        if self._head_open:  # the headers are not whole yet: what came belongs to them
             self._incomplete_bytes += len(data)
+            if self._awaited is None:
+                self._await_headers()
         if self._incomplete_bytes > HEADER_BYTES:
             self._refuse()
 
     def _refuse(self) -> None:
+        self._refused = True
         if self.transport.is_closing():
             return
         response = Problem("headers-too-large", f"At most {HEADER_BYTES:,} bytes.").response()

@@ -56,6 +56,20 @@ class Doubt(BaseModel):
     refused: str | None
 
 
+class Awaiting(BaseModel):
+    """Messages that Twilio has taken and whose final state is not known yet. Times are in unix seconds.
+
+    `given_up` and `gone` of them are not asked for any more: nothing was heard for too long, or Twilio does
+    not have them. `refused`: why Twilio told nothing when it was last asked.
+    """
+
+    count: int
+    next_at: int | None = Field(description="When Twilio is asked for some of them.")
+    given_up: int
+    gone: int
+    refused: str | None
+
+
 _BROADCAST: Final[dict[str, Any]] = {
     "id": "1nf3r8k2m0t4qa",
     "name": "Storm warning",
@@ -67,6 +81,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "senders": ["+14155550100"],
     "waits_for": {"+14155550100": "its pace of 50/s"},
     "in_doubt": None,
+    "awaiting": {"count": 1280, "next_at": 1795280405, "given_up": 0, "gone": 0, "refused": None},
     "retried": 0,
     "rejected": 0,
     "rate": 49.8,
@@ -97,6 +112,7 @@ class Broadcast(BaseModel):
     senders: list[str]
     waits_for: dict[str, str] = Field(description="What each sender with work left waits for, for people.")
     in_doubt: Doubt | None
+    awaiting: Awaiting | None
     retried: int
     rejected: int = Field(description="Faulty rows that were left out.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")

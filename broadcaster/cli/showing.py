@@ -8,6 +8,7 @@ import click
 
 from broadcaster.cli.output import print_json, print_table, span, when
 from broadcaster.cli.waiting import waits
+from broadcaster.reporting.awaiting import Awaiting
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.codes import meaning
 
@@ -34,10 +35,7 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
             ]
     if rows:
         print_table(("state", "recipients", "code", "meaning"), rows, right=(1, 2))
-    if now["counts"]["in_doubt"]:
-        click.echo("In doubt: Twilio's answer never came. They are not sent again without evidence.")
-        if now["in_doubt"]:
-            click.echo(SearchState.of(now["in_doubt"]).words(now["in_doubt"]["count"]))
+    _show_open(now)
     if now["retried"]:
         click.echo(f"{now['retried']:,} further tries after throttling or passing failures")
     if now["rate"]:
@@ -45,6 +43,16 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
         click.echo(f"{now['rate']:.1f} a second{left}")
     if waits(now):
         click.echo(f"waits for: {waits(now)}")
+
+
+def _show_open(now: Mapping[str, Any]) -> None:
+    """Print what is not known yet of those that have left."""
+    if now["counts"]["in_doubt"]:
+        click.echo("In doubt: Twilio's answer never came. They are not sent again without evidence.")
+        if now["in_doubt"]:
+            click.echo(SearchState.of(now["in_doubt"]).words(now["in_doubt"]["count"]))
+    if now.get("awaiting"):
+        click.echo(Awaiting.of(now["awaiting"]).words())
 
 
 def _times(now: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from broadcaster.domain.resending import parse_codes
 from broadcaster.domain.send_window import parse_window
 from broadcaster.domain.sentinel_url import parse as parse_sentinel_url
 from broadcaster.domain.sentinel_url import under_sentinel
@@ -123,6 +124,11 @@ def send_window(value: str) -> str:
         return str(parse_window(value))
     except TimeError as error:
         raise ValueError(f"can't be used: {error}") from None
+
+
+def resend_codes(value: str) -> str:
+    """Take delivery codes that may be sent again by themselves, `30001,30003`."""
+    return ",".join(str(code) for code in parse_codes(value))
 
 
 def reply_words(value: str) -> str:

@@ -106,6 +106,7 @@ class Part:
             region=how.region,
             opt_outs=opt_outs or None,
             service=draft.spec.messaging_service_sid,
+            purpose=draft.spec.purpose,
             rejects=self._rejects,
             seen=self._seen,
         )

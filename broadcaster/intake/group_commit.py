@@ -177,7 +177,7 @@ class GroupCommit:
 
     def _codes(self, spec: BroadcastSpec, lane: int, rows: list[Row]) -> list[int]:
         """Return why each is skipped, 0 where it is queued."""
-        scopes = self._opt_outs.scopes(spec.senders[lane], spec.messaging_service_sid, "utility")
+        scopes = self._opt_outs.scopes(spec.senders[lane], spec.messaging_service_sid, spec.purpose)
         if not scopes:
             return [row.code for row in rows]
         blocks = self._opt_outs.blocks

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
 from broadcaster.intake.batches import BatchRows, LaneRows
@@ -18,7 +19,7 @@ from broadcaster.intake.summary import LaneTotals, Summary
 from broadcaster.intake.table import BadRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.domain.addresses import Channel
     from broadcaster.domain.content import Renderer
@@ -53,7 +54,7 @@ class Preparation:
         region: str | None = None,
         opt_outs: OptOuts | None = None,
         service: str | None = None,
-        purpose: str = "utility",
+        purpose: str = Purpose.UTILITY,
         rejects: Rejects | None = None,
         faults: FaultList | None = None,
         keep_unused_columns: bool = False,
@@ -134,29 +135,20 @@ class Preparation:
             for index, address in enumerate(addresses):
                 if index not in problems and not self._seen.take(address):
                     codes[index] = _DUPLICATE
-        for index in self._opted_out(addresses, lanes, channel):
+        for index in self._opted_out(addresses, lanes):
             if not codes[index] and index not in problems:
                 codes[index] = _OPTED_OUT
         return codes
 
-    def _opted_out(
-        self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None
-    ) -> Iterable[int]:
-        """Return the rows of who opted out. Most chunks have nobody of them, which is seen at once."""
+    def _opted_out(self, addresses: Sequence[str], lanes: Sequence[int]) -> Iterator[int]:
+        """Yield the rows of who opted out of what their lanes send."""
         if self._opt_outs is None:
-            return ()
-        scopes = {
-            lane: self._opt_outs.scopes(self._names[lane], *self._about) for lane in set(lanes) if lane >= 0
-        }
-        if not any(scopes.values()):
-            return ()
-        if channel is not None and len(scopes) == 1:
-            ((_, only),) = scopes.items()
-            if not self._opt_outs.any_blocked(addresses, channel, only):
-                return ()
-        blocks = self._opt_outs.blocks
-        rows = enumerate(zip(addresses, lanes, strict=True))
-        return [index for index, (address, lane) in rows if lane >= 0 and blocks(address, scopes[lane])]
+            return
+        for lane, rows in _by_lane(lanes, range(len(addresses))).items():
+            scopes = self._opt_outs.scopes(self._names[lane], *self._about) if lane >= 0 else ()
+            if scopes:
+                of_lane = [addresses[row] for row in rows] if len(rows) < len(addresses) else addresses
+                yield from (rows[place] for place in self._opt_outs.blocked(of_lane, scopes))
 
     def _render(
         self,

@@ -206,7 +206,7 @@ async def _remove(store: Store, stream: str) -> None:
             pipe.unlink(*(keys.flow(stream, lane, part) for part in ("", ":back", ":retry")))
             for part in (":u", ":n", ":b", ":later"):
                 pipe.zrem(keys.lane(lane, part), stream)
-        parts = ("", ":lanes", ":codes", ":dead", ":doubt", ":run", ":looks")
+        parts = ("", ":lanes", ":codes", ":dead", ":doubt", ":run", ":looks", ":polled", ":unasked")
         pipe.unlink(*(keys.broadcast(stream, part) for part in parts))
         if serial is not None:
             pipe.hdel(keys.plain("bcs:serials"), serial)

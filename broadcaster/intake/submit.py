@@ -128,6 +128,7 @@ async def submit(
             region=submission.region,
             opt_outs=opt_outs or None,
             service=spec.messaging_service_sid,
+            purpose=spec.purpose,
             rejects=rejects,
             faults=faults,
         )

@@ -76,6 +76,7 @@ def write_statuses(
     step, for what follows from them (opt-outs, stops, sending again). Raises ValueError for what is no SID.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
+    known_by = evidence.flag
     for status in statuses:
         state = STATES.get(status.status)
         if state is None:
@@ -89,7 +90,7 @@ def write_statuses(
             follow = int(code > 0)
         elif state is State.SKIPPED:
             code = Reason.SCHEDULED_CANCELED
-        flags = evidence.flag | (sid[0] == "M")
+        flags = known_by | (sid[0] == "M")
         groups.setdefault((status.broadcast, status.batch), []).append(
             Result(status.row, status.attempt, state, code, bytes.fromhex(sid[2:]), flags, 0, 0, 0, follow)
         )

@@ -2,8 +2,9 @@
 
 An opt-out is an address in a scope (domain/opt_out_scopes.py). Redis holds them with source and time, those
 of forgotten people by a keyed hash (ledger/people_key.py). Every process keeps a compact set (64-bit bitmaps
-of the digits, one per scope and channel: about two bytes an address) and learns of changes from a log when
-the gate tells it that its epoch is old. The log also says which sender is in the pool of which service.
+of the digits, one per scope and channel: 2 bytes an address where numbers lie together, 18 where a million is
+spread over a country; tests/bench/opt_outs.py) and learns of changes from a log when the gate tells it that
+its epoch is old. The log also says which sender is in the pool of which service.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pyroaring import BitMap64
 
-from broadcaster.domain.addresses import channel_of, digits_of
+from broadcaster.domain.addresses import Channel, channel_of, digits_of
 from broadcaster.domain.opt_out_scopes import EVERYWHERE, scopes_concerning
-from broadcaster.ledger.people_key import HASHED, hashed, people_key
+from broadcaster.ledger.people_key import HASHED, digest, digest_in, hashed, people_key
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from broadcaster.domain.addresses import Channel
     from broadcaster.store.connection import Store
 
 __all__ = ["EVERYWHERE", "OptOuts", "hash_opt_outs", "opt_in", "opt_out"]
@@ -29,6 +29,7 @@ __all__ = ["EVERYWHERE", "OptOuts", "hash_opt_outs", "opt_in", "opt_out"]
 _READ_AT_ONCE: Final = 5000
 #: So many answers of `scopes` are remembered; about 100 bytes each.
 _ANSWERS_KEPT: Final = 20_000
+_NOBODY: Final[set[bytes]] = set()
 
 
 class Known:
@@ -42,7 +43,7 @@ class Known:
 
     def __init__(self) -> None:
         self.sets: dict[tuple[str, str], BitMap64] = {}
-        self.hashes: dict[str, set[str]] = {}
+        self.hashes: dict[str, set[bytes]] = {}
         self.pools: dict[str, str] = {}
         self.members: dict[str, set[str]] = {}
         self.moved = True
@@ -51,7 +52,7 @@ class Known:
         """Add an opt-out; `address` may be hashed."""
         if address[0] == HASHED:
             self.moved = self.moved or scope not in self.hashes
-            self.hashes.setdefault(scope, set()).add(address)
+            self.hashes.setdefault(scope, set()).add(digest_in(address))
             return
         key = (scope, channel_of(address))
         known = self.sets.get(key)
@@ -60,12 +61,25 @@ class Known:
             self.moved = True
         known.add(digits_of(address))
 
+    def add_all(self, entries: Iterable[bytes]) -> None:
+        """Add opt-outs as Redis has them, `SCOPE|ADDRESS`: a million at a third of the time."""
+        plain: dict[bytes, list[bytes]] = {}
+        for entry in entries:
+            scope, _, address = entry.rpartition(b"|")
+            if address[:1] == b"+":
+                plain.setdefault(scope, []).append(address)
+            else:
+                self.add(scope.decode(), address.decode())
+        for scope, addresses in plain.items():
+            self.add(scope.decode(), addresses[0].decode())
+            self.sets[scope.decode(), Channel.SMS].update(map(int, addresses))
+
     def remove(self, scope: str, address: str) -> None:
         """Take out what `add` put in. What is empty then costs nobody a look."""
         if address[0] == HASHED:
             some = self.hashes.get(scope)
             if some is not None:
-                some.discard(address)
+                some.discard(digest_in(address))
                 if not some:
                     del self.hashes[scope]
                     self.moved = True
@@ -111,8 +125,8 @@ class OptOuts:
         return self._known.sets
 
     @property
-    def hashes(self) -> dict[str, set[str]]:
-        """The hashes of forgotten people by scope; others' to read."""
+    def hashes(self) -> dict[str, set[bytes]]:
+        """The digests of forgotten people by scope; others' to read."""
         return self._known.hashes
 
     def scopes(self, lane: str, service: str | None, purpose: str) -> tuple[str, ...]:
@@ -138,32 +152,54 @@ class OptOuts:
         """Whether `address` opted out in one of these scopes (those that `scopes` gave)."""
         if not scopes:
             return False
-        known = self._known
         channel, digits = channel_of(address), digits_of(address)
-        sets = known.sets
+        sets = self._known.sets
         for scope in scopes:
             found = sets.get((scope, channel))
             if found is not None and digits in found:
                 return True
-        return bool(known.hashes) and self._forgotten(address, scopes)
+        forgotten = self._forgotten(scopes)
+        return bool(forgotten) and digest(self._key, address) in forgotten
 
-    def any_blocked(self, addresses: Iterable[str], channel: Channel, scopes: tuple[str, ...]) -> bool:
-        """Whether `blocks` is true for any of these, all of one channel: a quarter of the time."""
-        known = self._known
-        if any(scope in known.hashes for scope in scopes):
-            return any(self.blocks(address, scopes) for address in addresses)
-        found = [known.sets[scope, channel] for scope in scopes if (scope, channel) in known.sets]
-        if not found:
-            return False
-        digits = list(map(digits_of, addresses))
-        return any(any(map(one.__contains__, digits)) for one in found)
+    def blocked(self, addresses: Sequence[str], scopes: tuple[str, ...]) -> list[int]:
+        """Return the places of those that `blocks` is true for, in order: many at a fifth of the time.
 
-    def _forgotten(self, address: str, scopes: tuple[str, ...]) -> bool:
-        some = [found for scope in scopes if (found := self._known.hashes.get(scope))]
-        if not some:
-            return False
-        name = hashed(self._key, address)
-        return any(name in found for found in some)
+        "" is nobody.
+        """
+        if not scopes:
+            return []
+        try:
+            found = self._places(range(len(addresses)), list(map(int, addresses)), Channel.SMS, scopes)
+        except ValueError:  # not all of one channel, which is SMS
+            found = set()
+            for channel in Channel:
+                rows = [row for row, a in enumerate(addresses) if a and channel_of(a) is channel]
+                found |= self._places(rows, [digits_of(addresses[row]) for row in rows], channel, scopes)
+        forgotten = self._forgotten(scopes)
+        if forgotten:
+            key = self._key
+            found.update(row for row, a in enumerate(addresses) if a and digest(key, a) in forgotten)
+        return sorted(found)
+
+    def _places(
+        self, rows: Sequence[int], digits: list[int], channel: Channel, scopes: tuple[str, ...]
+    ) -> set[int]:
+        found: set[int] = set()
+        for scope in scopes:
+            known = self._known.sets.get((scope, channel))
+            if known is not None:
+                hits = list(map(known.__contains__, digits))
+                if True in hits:
+                    found.update(row for row, hit in zip(rows, hits, strict=True) if hit)
+        return found
+
+    def _forgotten(self, scopes: tuple[str, ...]) -> set[bytes]:
+        """Return the digests of these scopes; in most installations nobody was ever forgotten."""
+        hashes = self._known.hashes
+        if not hashes:
+            return _NOBODY
+        some = [found for scope in scopes if (found := hashes.get(scope))]
+        return some[0] if len(some) == 1 else _NOBODY.union(*some)
 
     def doubt(self) -> None:
         """Read everything at the next `refresh`: where Redis lost writes, an epoch may be another's."""
@@ -192,9 +228,12 @@ class OptOuts:
     async def _read_all(self, store: Store) -> None:
         """Read everything anew. What changes meanwhile has later epochs, and is replayed over it then."""
         read = Known()
-        async for raw, _ in store.redis.hscan_iter(store.keys.plain("optouts"), count=_READ_AT_ONCE):
-            scope, _, address = raw.decode().rpartition("|")
-            read.add(scope, address)
+        cursor = -1
+        while cursor:
+            cursor, page = await store.redis.hscan(
+                store.keys.plain("optouts"), max(0, cursor), count=_READ_AT_ONCE
+            )
+            read.add_all(page)
         for sender, service in (await store.redis.hgetall(store.keys.plain("pools"))).items():
             read.move(sender.decode(), service.decode())
         if read.hashes and not self._key:

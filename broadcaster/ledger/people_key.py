@@ -22,21 +22,34 @@ _KEY_BYTES: Final = 32
 
 async def people_key(store: Store) -> bytes:
     """Return the key, 32 bytes. Raises redis' errors."""
-    text = store.people_secret
-    if not text:
+    if not store.people_secret:
         name = store.keys.plain("people:key")
         found = await store.redis.get(name)
         if found is None:
             await store.redis.set(name, secrets.token_urlsafe(_KEY_BYTES), nx=True)
             found = await store.redis.get(name)
-        text = found.decode()
-    return hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest()
+        store.people_secret = found.decode()
+    return hashlib.blake2b(store.people_secret.encode(), digest_size=_KEY_BYTES).digest()
+
+
+def digest(key: bytes, address: str) -> bytes:
+    """Return the keyed BLAKE2b of an address, 16 bytes."""
+    return hashlib.blake2b(address.encode(), key=key, digest_size=_HASH_BYTES).digest()
 
 
 def hashed(key: bytes, address: str) -> str:
-    """Return `~` and the keyed BLAKE2b (16 bytes, URL-safe base64 without padding) of an address."""
-    digest = hashlib.blake2b(address.encode(), key=key, digest_size=_HASH_BYTES).digest()
-    return HASHED + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    """Return `~` and the `digest` of an address in URL-safe base64 without padding."""
+    return written(digest(key, address))
+
+
+def written(raw: bytes) -> str:
+    """Return a digest as Redis and people have it."""
+    return HASHED + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def digest_in(text: str) -> bytes:
+    """Return the digest that `written` wrote."""
+    return base64.urlsafe_b64decode(text[1:] + "==")
 
 
 def is_hashed(text: str) -> bool:
@@ -44,6 +57,6 @@ def is_hashed(text: str) -> bool:
     if not text.startswith(HASHED):
         return False
     try:
-        return len(base64.b64decode(text[1:] + "==", b"-_", validate=True)) == _HASH_BYTES
+        return written(digest_in(text)) == text and len(digest_in(text)) == _HASH_BYTES
     except ValueError:
         return False

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 _BATCHES_AT_ONCE: Final = 4
 #: What goes with the batches; counts by state and code (`:codes`) and the senders (`:lanes`) stay.
 _PARTS: Final = (
-    *(":rejects", ":seen", ":chunks", ":dead", ":doubt", ":looks", ":run", ":importer"),
-    *(":polled", ":unasked"),
+    ":rejects",
+    ":seen",
+    ":chunks",
+    ":dead",
+    ":doubt",
+    ":looks",
+    ":polled",
+    ":unasked",
+    ":run",
+    ":importer",
 )
 REMOVED: Final = "removed"
 

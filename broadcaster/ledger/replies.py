@@ -15,6 +15,7 @@ import msgspec
 from broadcaster.domain.replies import digest_of
 from broadcaster.domain.words import Meaning
 from broadcaster.ledger.optouts import EVERYWHERE
+from broadcaster.ledger.people_key import hashed
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
@@ -46,20 +47,20 @@ class Spot(NamedTuple):
     id: str
 
 
-def take(reply: Reply, *, flag: str, answer: str) -> Call[Taken]:
+def take(reply: Reply, *, flag: str, answer: str, key: bytes) -> Call[Taken]:
     """Take a reply with what it means; told again it changes nothing and answers the same.
 
     `flag` says why a person should look at it, "" if nobody need; `answer`: "stop", "start", "help" or
     "auto", what we would say to it, if nothing speaks against it. An opt-in takes back what an opt-out by
-    reply would have written, never an opt-out from everywhere: somebody else knew why.
+    reply would have written, never an opt-out from everywhere: somebody else knew why. `key` is the people's:
+    who was forgotten may want messages again.
     """
     verb = ""
     if reply.has_number:
         verb = {Meaning.OPT_OUT: "add", Meaning.OPT_IN: "remove"}.get(reply.meaning, "")
-    fields = [f"{scope}|{reply.person}" for scope in reply.scopes]
-    standing = (
-        [f"{scope}|{reply.person}" for scope in (EVERYWHERE, *reply.scopes)] if reply.has_number else []
-    )
+    names = (reply.person, hashed(key, reply.person)) if reply.has_number else ()
+    fields = [[f"{scope}|{name}" for name in names] for scope in reply.scopes] if names else []
+    standing = [f"{scope}|{name}" for scope in (EVERYWHERE, *reply.scopes) for name in names]
     arguments = (
         *(reply.id, reply.digest, reply.sender, msgspec.json.encode(reply)),
         *(verb, packed(fields), source_of(reply.id), packed(standing)),

@@ -25,10 +25,10 @@ _PARTS: Final = (
     ":dead",
     ":doubt",
     ":looks",
-    ":run",
-    ":importer",
     ":polled",
     ":unasked",
+    ":run",
+    ":importer",
 )
 _SETS: Final = ("active", "importing", "skipping", "doubtful", "removing")
 

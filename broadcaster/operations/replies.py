@@ -17,6 +17,7 @@ from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
 from broadcaster.domain.words import Meaning, Words, twilio_takes, words_of
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.people_key import people_key
 from broadcaster.ledger.replies import done, source_of, take
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
@@ -79,7 +80,8 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
     reply, flag = understood(rules.words, reply)
     answer = _answer(rules, reply, flag)
     message = await _answered_message(store, reply)
-    taken = await store.run(take(replace(reply, message=message), flag=flag, answer=answer))
+    key = await people_key(store)
+    taken = await store.run(take(replace(reply, message=message), flag=flag, answer=answer, key=key))
     if taken.new:
         log.info(
             "reply.received",

@@ -12,6 +12,7 @@ import msgspec
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.openings import closed_words, ends_by, opens_at, read_openings
 from broadcaster.domain.record import State
+from broadcaster.reporting.awaiting import Awaiting, read_awaiting
 from broadcaster.reporting.doubt import SearchState, read_search
 from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
@@ -39,7 +40,8 @@ class BroadcastView:
 
     `rate` is accepted segments a second since the start; `eta_seconds` is the longest lane's segments over
     its rate, None while that waits. `waits_for` says in words what each lane with something left waits for.
-    `search` says what its messages in doubt wait for, None where nobody has looked yet. `rejected` rows of
+    `search` says what its messages in doubt wait for, None where nobody has looked yet; `awaiting` what those
+    that Twilio has taken wait for. `rejected` rows of
     the list were faulty and left out. `windows` are the next openings of its send window (`domain/openings`).
     `removed_at` is since when its messages are gone, and only counts stay.
     """
@@ -63,6 +65,7 @@ class BroadcastView:
     search: SearchState | None = None
     rejected: int = 0
     windows: str = ""
+    awaiting: Awaiting | None = None
     removed_at: int | None = None
 
     @property
@@ -93,6 +96,7 @@ class BroadcastView:
             "senders": list(self.senders),
             "waits_for": self.waits_for,
             "in_doubt": self.search.summary(self.in_doubt) if self.search and self.in_doubt else None,
+            "awaiting": None if self.awaiting is None else self.awaiting.summary(),
             "retried": self.retried,
             "rejected": self.rejected,
             "rate": None if self.rate is None else round(self.rate, 2),
@@ -127,6 +131,8 @@ async def read_broadcast(store: Store, broadcast: str) -> BroadcastView | None:
     view = _view(broadcast, fields, codes)
     if view.in_doubt:
         view = replace(view, search=await read_search(store, broadcast))
+    if "removed" not in fields:
+        view = replace(view, awaiting=await read_awaiting(store, broadcast, view.counts))
     if view.state not in ("running", "paused", "scheduled"):
         return view
     return await _with_lanes(store, view, now[0] + now[1] / 1e6)

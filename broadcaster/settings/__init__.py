@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from broadcaster.domain import settings_rules as rules
 from broadcaster.domain.sentinel_url import under_sentinel
+from broadcaster.settings.following import FollowingSettings
 from broadcaster.settings.naming import PREFIX, SettingsError, holds_secret, variable_of
 from broadcaster.settings.people import PeopleSettings
 from broadcaster.settings.replies import ReplySettings
@@ -40,7 +41,9 @@ def is_secret(field_name: str) -> bool:
     return holds_secret(Settings.model_fields[field_name])
 
 
-class Settings(PeopleSettings, ReplySettings, SendingSettings, ServiceSettings, TwilioSettings):
+class Settings(
+    FollowingSettings, PeopleSettings, ReplySettings, SendingSettings, ServiceSettings, TwilioSettings
+):
     """Everything that can be set from outside; `variable_of` gives a field's variable."""
 
     model_config = SettingsConfigDict(

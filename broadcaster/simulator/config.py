@@ -130,6 +130,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     inbound_url: str | None = None
     """Where numbers and services send what people write that have no URL of their own."""
 
+    reply_share: float = 0.0
+    """Share of recipients who write back once they have the message, within `reply_seconds`."""
+    stop_share: float = 0.0
+    """Share of recipients who write STOP then."""
+    reply_seconds: float = 10.0
+
     concurrency_limit: int = 0
     """Requests at once before 429/20429; 0 is no limit."""
     tells_concurrency: bool = True

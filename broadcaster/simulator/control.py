@@ -12,6 +12,8 @@ GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
 GET  callbacks?wait=SECONDS      status callbacks: pending, answered, failed, lost, by status; once none is
                                  pending, or that long
+GET  finals?after=N              NDJSON, sid, recipient, last status and code of every message
+GET  outcomes                    messages by status now, by last status, by code; inbound messages and replies
 GET  inbound?after=N             NDJSON, what people wrote, what the webhook answered and what went back
 GET  optouts                     who told Twilio to stop, by number or service
 POST inbound                     a person writes (a JSON object, or a list of them; see `inbound.Written`);
@@ -36,6 +38,7 @@ from broadcaster.simulator.config import changed, public
 from broadcaster.simulator.exchange import Answer
 from broadcaster.simulator.forms import as_number
 from broadcaster.simulator.inbound import write
+from broadcaster.simulator.truth import final_rows, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +100,7 @@ def _look(world: World, name: str, query: Query) -> object:
         "concurrency": world.crowd.slots,
         "senders": lambda: _senders(world),
         "callbacks": world.callbacks.summary,
+        "outcomes": lambda: outcomes(world),
         "optouts": world.optouts.summary,
         "config": lambda: public(world.config),
     }
@@ -195,6 +199,7 @@ def _decisions(world: World, query: Query) -> Iterator[object]:
 _STREAMS: Final[dict[str, Callable[[World, Query], Iterator[object]]]] = {
     "accepted": _accepted,
     "decisions": _decisions,
+    "finals": lambda world, query: final_rows(world, int(_one(query, "after") or -1) + 1),
     "inbound": _inbound,
 }
 

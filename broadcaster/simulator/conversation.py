@@ -112,6 +112,7 @@ class Conversation:
         """Return one line of the control API's `inbound`."""
         message = self.messages[heard.number]
         told = msgspec.structs.asdict(heard)
+        del told["number"]
         return told | {
             "sid": message.sid,
             "from": message.sender,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from broadcaster.simulator.conversation import Heard, Text
+from broadcaster.simulator.media import media_sid
 from broadcaster.simulator.optouts import ANSWERS, meaning, service_of
 from broadcaster.simulator.twiml import NO_TWIML, Reply, TwimlError, replies_in
 from broadcaster.simulator.webhook import webhook
@@ -157,13 +158,8 @@ def inbound_form(world: World, message: Message, written: Written, opt_out_type:
     folder = f"{world.url}/2010-04-01/Accounts/{message.account}/Messages/{sid}/Media"
     for place, (_, content_type) in enumerate(world.conversation.media.get(message.number, ())):
         form[f"MediaContentType{place}"] = content_type
-        form[f"MediaUrl{place}"] = f"{folder}/{media_sid(message, place)}"
+        form[f"MediaUrl{place}"] = f"{folder}/{media_sid(message, place)}"  # without .json it is the file
     return form | (_whatsapp(written) if whatsapp else _places(message)) | written.parameters
-
-
-def media_sid(message: Message, place: int) -> str:
-    """Return the sid of a message's media file."""
-    return f"ME{message.sid[2:-2]}{place:02x}"
 
 
 def _places(message: Message) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from broadcaster.simulator.messages import resource
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from broadcaster.simulator.messages import Message
     from broadcaster.simulator.world import World
 
 DEFAULT_PAGE: Final = 50
@@ -24,7 +26,7 @@ MAX_PAGE: Final = 1000
 SNAPSHOTS_KEPT: Final = 16
 FILTERS: Final = ("To", "From", "DateSent", "DateSent<", "DateSent>")
 _DAY: Final = 86_400.0
-_encode = msgspec.json.Encoder().encode
+encoded: Final = msgspec.json.Encoder().encode
 
 
 class _BadQueryError(Exception):
@@ -50,9 +52,9 @@ def message_page(world: World, path: str, query: dict[str, str]) -> Answer:
     if more and token is None:
         token = _keep(world, numbers)
     now, skew = world.now(), world.config.clock_skew_seconds
-    resources: list[object] = [resource(world.messages[number], now, skew) for number in rows]
+    resources: list[object] = [resource(_at(world, place), now, skew) for place in rows]
     shown = _Page("messages", resources, size, page, token if more else None)
-    return Answer(200, _encode(_envelope(path, query, shown)))
+    return Answer(200, encoded(_envelope(path, query, shown)))
 
 
 def _refusal(world: World) -> Answer:
@@ -80,7 +82,7 @@ def simple_page(path: str, query: dict[str, str], key: str, rows: list[object]) 
         return Answer(status_of(bad.code), error_body(bad.code, status_of(bad.code)))
     shown = rows[page * size : (page + 1) * size]
     more = "PASIMULATED" if (page + 1) * size < len(rows) else None
-    return Answer(200, _encode(_envelope(path, query, _Page(key, shown, size, page, more))))
+    return Answer(200, encoded(_envelope(path, query, _Page(key, shown, size, page, more))))
 
 
 class _Page(NamedTuple):
@@ -126,18 +128,24 @@ def _paging(query: dict[str, str]) -> tuple[int, int]:
 
 
 def _select(world: World, query: dict[str, str]) -> list[int]:
-    """Return the numbers of all messages that the filters let through, in the list's order."""
+    """Return the places of all messages that the filters let through, in the list's order.
+
+    A place is a message's number; what belongs to a conversation counts down from -1.
+    """
     now, config = world.now(), world.config
     newest = now - config.list_lag_seconds
     to, sender = query.get("To"), query.get("From")
-    numbers: Iterable[int] = range(len(world.messages)) if not to else world.messages_to(as_number(to))
+    places: Iterable[int] = range(len(world.messages)) if not to else world.messages_to(as_number(to))
+    if world.conversation.messages:
+        spoken = world.conversation.messages_to(as_number(to) if to else None)
+        places = chain(places, (-1 - message.number for message in spoken))
     least, most = _window(query)
     filtered = any(query.get(name) for name in FILTERS[2:])
     found: list[tuple[float, int]] = []
     # Beyond every date or before every date: where messages without one belong.
     unsent = float("inf") if config.list_nulls == "first" else float("-inf")
-    for number in numbers:
-        message = world.messages[number]
+    for place in places:
+        message = _at(world, place)
         if message.deleted or message.created > newest:
             continue
         if sender and message.shown_sender(now) != as_number(sender):
@@ -148,9 +156,13 @@ def _select(world: World, query: dict[str, str]) -> list[int]:
                 continue
         elif not least <= int(at + config.clock_skew_seconds) <= most:
             continue
-        found.append((unsent if at is None else at, number))
+        found.append((unsent if at is None else at, place))
     found.sort(reverse=True)
-    return [number for _, number in found]
+    return [place for _, place in found]
+
+
+def _at(world: World, place: int) -> Message:
+    return world.messages[place] if place >= 0 else world.conversation.messages[-1 - place]
 
 
 def _window(query: dict[str, str]) -> tuple[float, float]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from broadcaster.simulator.errors import error_body, status_of
 from broadcaster.simulator.exchange import Answer
 from broadcaster.simulator.forms import parse_form
-from broadcaster.simulator.listing import message_page, simple_page
+from broadcaster.simulator.listing import encoded, message_page
+from broadcaster.simulator.media import media_answer
 from broadcaster.simulator.messages import resource, rfc2822
+from broadcaster.simulator.numbers import number_page, one_number, short_code_page
 
 if TYPE_CHECKING:
     from broadcaster.simulator.exchange import Exchange
     from broadcaster.simulator.messages import Message
     from broadcaster.simulator.world import World
 
-_MESSAGE: Final = re.compile(r"/Messages/((?:SM|MM)[0-9a-fA-F]{32})(/Media|/Feedback)?\.json")
-_encode = msgspec.json.Encoder().encode
+_MESSAGE: Final = re.compile(
+    r"/Messages/((?:SM|MM)[0-9a-fA-F]{32})(/Media|/Feedback|/Media/ME[0-9a-f]{32})?(\.json)?"
+)
 
 
 async def serve(world: World, exchange: Exchange, account: str, rest: str) -> None:
@@ -36,7 +37,9 @@ async def serve(world: World, exchange: Exchange, account: str, rest: str) -> No
         if matched is None or message is None or message.deleted:
             answer = failed(20404, f"{exchange.path} was not found")
         elif matched[2]:
-            answer = _part(exchange, message, matched[2], fields, world.now())
+            answer = _part(world, exchange, message, matched[2], fields)
+        elif not matched[3]:
+            answer = failed(20404, f"{exchange.path} is served as .json only")
         else:
             answer = _message(world, exchange.method, message, fields)
     world.answers[f"{exchange.method} {answer.status}"] += 1
@@ -50,7 +53,7 @@ def failed(code: int, detail: str = "") -> Answer:
 
 def found(value: object, status: int = 200) -> Answer:
     """Return a value as JSON."""
-    return Answer(status, _encode(value))
+    return Answer(status, encoded(value))
 
 
 def _lists(world: World, exchange: Exchange, account: str, rest: str) -> Answer:
@@ -62,19 +65,21 @@ def _lists(world: World, exchange: Exchange, account: str, rest: str) -> Answer:
         case "/Messages.json":
             return message_page(world, exchange.path, query)
         case "/IncomingPhoneNumbers.json":
-            return _numbers(world, exchange.path, account, query)
+            return number_page(world.config, exchange.path, account, query)
         case "/SMS/ShortCodes.json":
-            return simple_page(exchange.path, query, "short_codes", [])
+            return short_code_page(world.config, exchange.path, account, query)
+        case _ if rest.startswith("/IncomingPhoneNumbers/"):
+            return one_number(world.config, rest, account)
         case _:
             return failed(20404, f"{exchange.path} was not found")
 
 
-def _part(exchange: Exchange, message: Message, part: str, fields: dict[str, str], now: float) -> Answer:
-    """Serve what belongs to one message: its media list, feedback on it."""
-    if part == "/Media" and exchange.method == "GET":
-        return simple_page(exchange.path, {}, "media_list", _media(message))
-    if part == "/Feedback" and exchange.method == "POST":
-        return found(_feedback(message, fields.get("Outcome", "confirmed"), now))
+def _part(world: World, exchange: Exchange, message: Message, part: str, fields: dict[str, str]) -> Answer:
+    """Serve what belongs to one message: its media, feedback on it."""
+    if part.startswith("/Media"):
+        return media_answer(world, exchange.method, exchange.path, message)
+    if exchange.method == "POST":
+        return found(_feedback(message, fields.get("Outcome", "confirmed"), world.now()))
     return failed(20404, f"{exchange.path} was not found")
 
 
@@ -108,25 +113,6 @@ def _update(world: World, message: Message, fields: dict[str, str], now: float) 
     return 0
 
 
-def _media(message: Message) -> list[object]:
-    """Return the message's media resources; their sids only have the right form."""
-    base = f"/2010-04-01/Accounts/{message.account}/Messages/{message.sid}/Media"
-    created = rfc2822(int(message.created))
-    sids = [f"ME{message.sid[2:-2]}{place:02x}" for place in range(message.media)]
-    return [
-        {
-            "sid": sid,
-            "account_sid": message.account,
-            "parent_sid": message.sid,
-            "content_type": "image/jpeg",
-            "date_created": created,
-            "date_updated": created,
-            "uri": f"{base}/{sid}.json",
-        }
-        for sid in sids
-    ]
-
-
 def _feedback(message: Message, outcome: str, now: float) -> dict[str, object]:
     uri = f"/2010-04-01/Accounts/{message.account}/Messages/{message.sid}/Feedback.json"
     return {
@@ -152,31 +138,3 @@ def _account(world: World, account: str) -> dict[str, object]:
         "uri": f"{uri}.json",
         "subresource_uris": {"messages": f"{uri}/Messages.json"},
     }
-
-
-def _numbers(world: World, path: str, account: str, query: dict[str, str]) -> Answer:
-    """List the account's numbers.
-
-    Where any sender is accepted, any number that is asked for counts as the account's.
-    """
-    config = world.config
-    owned = [*config.senders, *(sender for pool in config.services.values() for sender in pool.senders)]
-    wanted = query.get("PhoneNumber")
-    numbers = list(dict.fromkeys(sender for sender in owned if sender.startswith("+")))
-    if wanted:
-        fits = wanted.strip() if wanted.startswith("+") else f"+{wanted.strip()}"
-        numbers = [number for number in numbers if number == fits]
-        numbers = numbers or ([fits] if config.any_sender else [])
-    rows: list[object] = [
-        {
-            "sid": f"PN{int(number[1:]):032x}",
-            "account_sid": account,
-            "phone_number": number,
-            "friendly_name": number,
-            "capabilities": {"sms": True, "mms": True, "voice": True, "fax": False},
-            "status": "in-use",
-            "uri": f"/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/PN{int(number[1:]):032x}.json",
-        }
-        for number in numbers
-    ]
-    return simple_page(path, query, "incoming_phone_numbers", rows)

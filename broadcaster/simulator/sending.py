@@ -103,6 +103,8 @@ async def _accept_now(world: World, this: _Try, fault: Fault | None) -> None:
         await world.callbacks.told_early(message)
     elif message.callback:
         world.callbacks.follow(message)
+    if world.config.reply_share or world.config.stop_share:
+        world.audience.gets(message)
     if fault is None:
         await _answer(world, this.exchange, _created(world, message))
     else:

@@ -13,7 +13,7 @@ from broadcaster.simulator.senders import is_short_code
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broadcaster.simulator.config import ServiceConfig
+    from broadcaster.simulator.config import ServiceConfig, SimulatorConfig
     from broadcaster.simulator.exchange import Answer, Exchange
     from broadcaster.simulator.world import World
 
@@ -37,15 +37,14 @@ def _route(world: World, exchange: Exchange) -> Answer:
     if exchange.method != "GET":
         return failed(20404, f"{exchange.method} {path} is not simulated")
     if path == "/v1/Services":
-        return _page(
-            base + path, query, "services", [_service(base, account, sid, s) for sid, s in services.items()]
-        )
+        rows = [_service(world.config, base, sid, service) for sid, service in services.items()]
+        return _page(base + path, query, "services", rows)
     matched = _PATH.fullmatch(path)
     service = services.get(matched[1]) if matched else None
     if matched is None or service is None or (matched[2] and matched[2] not in _POOLS):
         return failed(20404, f"{path} was not found")
     if matched[2] is None:
-        return found(_service(base, account, matched[1], service))
+        return found(_service(world.config, base, matched[1], service))
     key, row = _POOLS[matched[2]]
     common = {"account_sid": account, "service_sid": matched[1], "date_created": _DATE, "date_updated": _DATE}
     rows = [common | part for part in (row(sender) for sender in service.senders) if part]
@@ -91,19 +90,19 @@ _POOLS: Final[dict[str, tuple[str, Callable[[str], dict[str, object]]]]] = {
 }
 
 
-def _service(base: str, account: str, sid: str, service: ServiceConfig) -> dict[str, object]:
+def _service(config: SimulatorConfig, base: str, sid: str, service: ServiceConfig) -> dict[str, object]:
     url = f"{base}/v1/Services/{sid}"
     return {
         "sid": sid,
-        "account_sid": account,
+        "account_sid": config.account_sid,
         "friendly_name": service.friendly_name,
         "date_created": _DATE,
         "date_updated": _DATE,
-        "inbound_request_url": None,
+        "inbound_request_url": service.inbound_request_url or config.inbound_url,
         "inbound_method": "POST",
         "fallback_url": None,
         "fallback_method": "POST",
-        "status_callback": None,
+        "status_callback": service.status_callback,
         "sticky_sender": True,
         "mms_converter": True,
         "smart_encoding": service.smart_encoding,
@@ -114,7 +113,7 @@ def _service(base: str, account: str, sid: str, service: ServiceConfig) -> dict[
         "validity_period": service.validity_period,
         "usecase": "undeclared",
         "us_app_to_person_registered": False,
-        "use_inbound_webhook_on_number": False,
+        "use_inbound_webhook_on_number": service.use_inbound_webhook_on_number,
         "url": url,
         "links": {
             "phone_numbers": f"{url}/PhoneNumbers",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from broadcaster.simulator.audience import Audience
 from broadcaster.simulator.callbacks import Callbacks
 from broadcaster.simulator.conversation import Conversation
 from broadcaster.simulator.crowd import Crowd
@@ -59,6 +60,7 @@ class World:
         """Where this world is served; known once its door is open."""
         self.outgoing = Outgoing(lambda: self.config.callback_concurrency)
         self.callbacks = Callbacks(self, self.outgoing)
+        self.audience = Audience(self)
         self.configure(config)
         self.reset()
 
@@ -97,8 +99,10 @@ class World:
         self.late = 0
         self.snapshots: dict[str, list[int]] = {}
         self.callbacks.forget()
+        self.audience.forget()
         self.conversation = Conversation(self.prefix, self.config.account_sid)
         self.optouts = OptOuts()
+        self.media_deleted: set[tuple[str, int]] = set()
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -191,6 +195,7 @@ class World:
         """End every wait: the simulator stops."""
         self._stopping.set()
         self.callbacks.forget()
+        self.audience.forget()
         for exchange in self._hanging:
             exchange.reset()
 

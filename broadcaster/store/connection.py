@@ -39,7 +39,7 @@ class Store:
         self.epoch = epoch
         self.url = url
         self.replicas = replicas
-        #: BROADCASTER_PEOPLE_KEY, "" where it is not set (ledger/people_key.py).
+        #: BROADCASTER_PEOPLE_KEY, else the installation's own once it was read (ledger/people_key.py).
         self.people_secret = ""
         self._scripts = Scripts(redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading)
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)

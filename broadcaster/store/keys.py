@@ -15,8 +15,8 @@ active, importing         set        broadcasts in that state
 skipping                  set        canceled or expired broadcasts with unsent records still to be skipped
 scheduled                 zset       broadcasts by the second they start
 windowed                  set        broadcasts that may send at certain hours only, until they have ended
-polls                     zset       broadcasts and streams that await final states, by the second they are asked
-                                     for next; a member leaves when there is nothing to ask for
+polls                     zset       broadcasts and streams that await final states, by the second they are
+                                     asked for next; a member leaves when there is nothing to ask for
 settling, polling         string     who settles doubt, who polls final states (PX)
 removing                  set        broadcasts whose people's data are being removed, until they are
 bc:ID                     hash       state, counts `n0`..`n11`, spec (without content once its people are

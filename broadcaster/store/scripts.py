@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: How long replicas may take to confirm.
 CONFIRM_MS: Final = 1000
+#: What more than one script has behind its prelude, and which.
+_PARTS: Final = {"opt_out_changes": ("optout", "optout_tail", "pool", "reply")}
 Argument = str | bytes | int | float
 
 
@@ -60,20 +62,22 @@ def packed(value: Any) -> bytes:
 
 
 def read_script(name: str) -> str:
-    """Return the text of `lua/<name>.lua` with the prelude put behind its shebang line."""
+    """Return the text of `lua/<name>.lua` with the prelude, and its parts, put behind its shebang line."""
     folder = resources.files("broadcaster.store") / "lua"
     own = (folder / f"{name}.lua").read_text(encoding="utf-8")
     prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
+    for part, scripts in _PARTS.items():
+        if name in scripts:
+            prelude += "\n" + (folder / f"{part}.lua").read_text(encoding="utf-8")
     shebang, _, body = own.partition("\n")
     return f"{shebang}\n{prelude}\n{body}"
 
 
 def script_names() -> list[str]:
-    """Return the names of all scripts, the prelude left out."""
+    """Return the names of all scripts, the prelude and the parts left out."""
     folder = resources.files("broadcaster.store") / "lua"
-    return sorted(
-        f.name[:-4] for f in folder.iterdir() if f.name.endswith(".lua") and f.name != "prelude.lua"
-    )
+    found = {file.name[:-4] for file in folder.iterdir() if file.name.endswith(".lua")}
+    return sorted(found - {"prelude", *_PARTS})
 
 
 #: Writes something; what was written before it is confirmed with it.

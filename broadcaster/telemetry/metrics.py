@@ -122,6 +122,12 @@ class Metrics:
             ["how"],
             registry=registry,
         )
+        self._polled = Counter(
+            "broadcaster_polled",
+            "Messages that Twilio was asked for, by what it told: final, moved, unchanged, gone",
+            ["result"],
+            registry=registry,
+        )
         self._intents_refused = Counter(
             "broadcaster_intents_refused",
             "Sends that the gate said no to, by reason",
@@ -137,6 +143,13 @@ class Metrics:
         self._webhooks = Counter(
             "broadcaster_webhook_deliveries",
             "Tries to deliver an event to an endpoint, by how they ended: delivered, failed, parked",
+            ["result"],
+            registry=registry,
+        )
+        self._callbacks = Counter(
+            "broadcaster_callbacks",
+            "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), "
+            "found, dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
             ["result"],
             registry=registry,
         )
@@ -194,6 +207,10 @@ class Metrics:
         if count:
             self._doubts.labels(how).inc(count)
 
+    def polled(self, result: str) -> None:
+        """Count an answer about a message whose final state was awaited."""
+        self._polled.labels(result).inc()
+
     def intents_refused(self, reason: str, count: int) -> None:
         """Count records that the gate did not let go."""
         self._intents_refused.labels(reason).inc(count)
@@ -205,6 +222,11 @@ class Metrics:
     def webhooks_tried(self, result: str, count: int) -> None:
         """Count tries to deliver events: `delivered`, `failed` (it goes again), `parked`."""
         self._webhooks.labels(result).inc(count)
+
+    def callbacks_ended(self, result: str, count: int) -> None:
+        """Count status callbacks by their `result`, one of those that the metric's meaning names."""
+        if count:
+            self._callbacks.labels(result).inc(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

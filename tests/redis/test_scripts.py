@@ -37,7 +37,7 @@ INTAKE = {"reserve", "lay", "seal", "append", "extend"}
 def test_every_script_says_what_it_is(name: str) -> None:
     lines = read_script(name).splitlines()
     assert lines[0] == ("#!lua" if name in INTAKE else "#!lua flags=allow-oom")
-    body = "\n".join(lines)[body_begins(lines) :]
+    body = own_text("\n".join(lines), name)
     header = "\n".join(line for line in body.splitlines() if line.startswith("--"))
     assert header.startswith(f"-- {name}: ")
     assert "Returns" in header
@@ -46,15 +46,9 @@ def test_every_script_says_what_it_is(name: str) -> None:
     assert used == told, "every argument is named in the header, and no other"
 
 
-def body_begins(lines: list[str]) -> int:
-    """Where a script's own text begins behind the prelude."""
-    prelude = read_prelude_lines()
-    return len("\n".join(lines[: 1 + prelude])) + 1
-
-
-def read_prelude_lines() -> int:
-    text = read_script("pause")
-    return text[: text.index("\n-- pause: ")].count("\n")
+def own_text(script: str, name: str) -> str:
+    """A script's own text, behind the prelude and parts that it shares with others."""
+    return script[script.index(f"\n-- {name}: ") + 1 :]
 
 
 @pytest.mark.parametrize("name", script_names())

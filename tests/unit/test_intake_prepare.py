@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broadcaster.domain.addresses import Channel, channel_of
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.faults import (
@@ -26,7 +25,7 @@ from broadcaster.intake.read_json import ValuesReader
 from broadcaster.intake.sources import ListSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from broadcaster.intake.batches import BatchRows
@@ -65,9 +64,8 @@ class Blocked:
     def blocks(self, address: str, scopes: tuple[str, ...]) -> bool:
         return address in self.addresses and SMS in scopes
 
-    def any_blocked(self, addresses: Iterable[str], channel: Channel, scopes: tuple[str, ...]) -> bool:
-        assert {channel_of(address) for address in addresses} == {channel}
-        return any(self.blocks(address, scopes) for address in addresses)
+    def blocked(self, addresses: Sequence[str], scopes: tuple[str, ...]) -> list[int]:
+        return [place for place, one in enumerate(addresses) if one and self.blocks(one, scopes)]
 
 
 def test_a_plain_list() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -67,7 +68,7 @@ def test_what_is_kept_ascends_and_agrees_with_the_clock_on_the_wall(
     found = read_openings(openings_text(window, now))
     assert len(found) == KEPT
     assert all(a < b for a, b in found)
-    assert all(b <= c for (_, b), (c, _) in zip(found, found[1:], strict=False))
+    assert all(b <= c for (_, b), (c, _) in pairwise(found))
     assert found[0][1] > now
     opens = opens_at(window, now)
     assert (opens is None) == (found[0][0] <= now)

@@ -123,6 +123,8 @@ def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
             "must be a URL with a host, starting with redis://, rediss://, unix://.",
         ),
         ("BROADCASTER_API_PORT", "tcp://10.0.0.1:80", "enableServiceLinks: false"),
+        ("BROADCASTER_STOP_WORDS", "Spanish:BAJA", "must be words by language, like es:BAJA,ALTO;de:STOPP"),
+        ("BROADCASTER_AUTO_REPLY", "x" * 1601, "must be a text of at most 1,600 characters"),
         ("BROADCASTER_API_PORT", "70000", "must be at most 65535, not '70000'."),
     ],
 )
@@ -154,6 +156,13 @@ def test_a_token_pasted_into_the_wrong_variable_is_not_echoed(
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_a_word_has_one_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROADCASTER_STOP_WORDS", "es:Baja")
+    monkeypatch.setenv("BROADCASTER_HELP_WORDS", "b\u00e1ja!")
+    with pytest.raises(SettingsError, match=r"BROADCASTER_STOP_WORDS and BROADCASTER_HELP_WORDS: keep one"):
+        load_settings()
 
 
 def test_half_an_api_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

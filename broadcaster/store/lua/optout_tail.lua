@@ -1,4 +1,4 @@
-#!lua flags=no-writes
+#!lua flags=allow-oom
 -- optout_tail: what has changed of opt-outs and pools since an epoch, read in one step with the epoch of now.
 --
 -- ARGV[3] epoch that the caller knows, '' for none

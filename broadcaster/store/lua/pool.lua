@@ -8,11 +8,10 @@
 
 local service, whole = ARGV[3], ARGV[5] == '1'
 local members, pools, changed = cmsgpack.unpack(ARGV[4]), P .. 'pools', 0
-local epoch = tonumber(redis.call('GET', P .. 'optouts:epoch') or 0)
 
 local function note(member, now_in)
-  epoch, changed = epoch + 1, changed + 1
-  redis.call('RPUSH', P .. 'optouts:log', epoch .. '|=' .. member .. '|' .. now_in)
+  changed = changed + 1
+  note_opt_out('=', member .. '|' .. now_in)
 end
 
 local there = {}
@@ -37,8 +36,5 @@ if whole then
     end
   end
 end
-if changed > 0 then
-  redis.call('SET', P .. 'optouts:epoch', string.format('%.0f', epoch))
-  redis.call('LTRIM', P .. 'optouts:log', -OPT_OUT_LOG, -1)
-end
+keep_opt_outs()
 return changed

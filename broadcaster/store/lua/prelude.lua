@@ -19,8 +19,6 @@ local DELIVERED, READ, UNDELIVERED, FAILED, DEAD, SKIPPED = 6, 7, 8, 9, 10, 11
 local RANK = {[0] = 0, 1, 0, 2, 3, 4, 5, 6, 5, 5, 7, 7}
 -- so many refusals in a row that are the content's fault pause a broadcast
 local CONTENT_RUN = 20
--- so many changes of opt-outs can be read by themselves
-local OPT_OUT_LOG = 10000
 -- our own codes (Reason), and evidence (flags' bits 1-3) as a message's history names it
 local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 13, 14
 -- a record's flag: its person was forgotten (forget.lua), so it is never tried again

@@ -2,7 +2,7 @@
 -- reply: take one reply, once, with all that follows from it: the opt-out or opt-in, the flag, the event, whether we answer.
 --
 -- ARGV[3] its id (Twilio's SID)  ARGV[4] digest of the person  ARGV[5] the sender written to  ARGV[6] the facts, opaque
--- ARGV[7] 'add' | 'remove' | ''  ARGV[8] msgpack: fields of `optouts` to change, 'scope|address'  ARGV[9] source of an opt-out
+-- ARGV[7] 'add' | 'remove' | ''  ARGV[8] msgpack: opt-outs to change, ['scope|address', 'scope|~hash']  ARGV[9] source of an opt-out
 -- ARGV[10] msgpack: fields of which any says that the person is opted out all the same
 -- ARGV[11] why a person should look at it, or ''  ARGV[12] the same, if an opt-in leaves the person opted out
 -- ARGV[13] what we would answer: 'stop' | 'start' | 'help' | 'auto' | ''
@@ -15,24 +15,12 @@ local known = redis.call('HGET', key, 'answer')
 if known then return {0, known, 0} end
 
 local changed = 0
-local LOG = 10000
-local epoch = tonumber(redis.call('GET', P .. 'optouts:epoch') or 0)
 if verb ~= '' then
   for _, field in ipairs(cmsgpack.unpack(ARGV[8])) do
-    local did
-    if verb == 'add' then did = redis.call('HSETNX', P .. 'optouts', field, ARGV[9] .. '|' .. now_s)
-    else did = redis.call('HDEL', P .. 'optouts', field) end
-    if did == 1 then
-      changed = changed + 1
-      epoch = epoch + 1
-      if asks_for('opt_out.changed') then happened[#happened + 1] = {'opt_out.changed', {verb, field, ARGV[9]}} end
-      redis.call('RPUSH', P .. 'optouts:log', epoch .. '|' .. (verb == 'add' and '+' or '-') .. field)
-    end
+    if verb == 'add' then changed = changed + add_opt_out(field[1], field[2], ARGV[9], now_s)
+    else changed = changed + remove_opt_out(field[1], field[2]) end
   end
-  if changed > 0 then
-    redis.call('SET', P .. 'optouts:epoch', string.format('%.0f', epoch))
-    redis.call('LTRIM', P .. 'optouts:log', -LOG, -1)
-  end
+  keep_opt_outs()
 end
 
 local out = false

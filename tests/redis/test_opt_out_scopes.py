@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loading import number
 
-from broadcaster.domain.addresses import Channel
 from broadcaster.domain.opt_out_scopes import parts_of_scope, scope_for, scopes_concerning
 from broadcaster.ledger.optouts import OptOuts, hash_opt_outs, opt_in, opt_out
 from broadcaster.ledger.people_key import hashed, is_hashed, people_key
@@ -80,7 +79,7 @@ async def test_each_scope_blocks_what_it_is_about(
     assert found == blocked
     assert not known.blocks(PEOPLE[1], known.scopes(ONE, None, "marketing"))
     only_those = known.scopes(ONE, None, "utility")
-    assert known.any_blocked(PEOPLE[:2], Channel.SMS, only_those) == ((ONE, "utility") in blocked)
+    assert known.blocked(PEOPLE, only_those) == [0] * ((ONE, "utility") in blocked)
 
 
 async def test_a_pool_that_changes_is_learned_of_before_the_next_message(store: Store) -> None:
@@ -134,8 +133,7 @@ async def test_a_forgotten_person_stays_opted_out_and_is_named_nowhere(store: St
         assert reader.blocks(PEOPLE[0], reader.scopes(ONE, None, "utility"))
         assert reader.blocks(PEOPLE[2], reader.scopes(TWO, None, "marketing"))
         assert not reader.blocks(number(9), reader.scopes(ONE, None, "marketing"))
-        assert reader.any_blocked([number(9), PEOPLE[0]], Channel.SMS, reader.scopes(ONE, None, "utility"))
-        assert not reader.any_blocked([number(9)], Channel.SMS, reader.scopes(ONE, None, "utility"))
+        assert reader.blocked(["", number(9), PEOPLE[0]], reader.scopes(ONE, None, "utility")) == [2]
 
 
 async def test_who_is_forgotten_is_not_added_again_and_may_come_back(store: Store) -> None:
@@ -244,5 +242,6 @@ def _agrees(reader: OptOuts, model: Model) -> None:
         for address in PEOPLE:
             said = reader.blocks(address, scopes)
             assert said == model.blocks(address, lane, service, purpose), (address, lane, service, purpose)
-        blocked = [one for one in PEOPLE[:2] if reader.blocks(one, scopes)]
-        assert reader.any_blocked(PEOPLE[:2], Channel.SMS, scopes) == bool(blocked)
+        blocked = [place for place, one in enumerate(PEOPLE) if reader.blocks(one, scopes)]
+        assert reader.blocked(PEOPLE, scopes) == blocked
+        assert reader.blocked(PEOPLE[:2], scopes) == [place for place in blocked if place < 2]

@@ -1,0 +1,52 @@
+"""Status callbacks: `POST /webhooks/twilio/status`, answered once what it tells is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.api.webhooks.requests import Answer
+from broadcaster.ledger.callbacks import STATES, Status, code_of, is_sid
+from broadcaster.ledger.strays import LONGEST_ADDRESS, Stray
+from broadcaster.twilio.forms import decode_form
+
+if TYPE_CHECKING:
+    from broadcaster.api.parts import Parts
+    from broadcaster.api.webhooks.requests import Request
+
+_DONE: Final = Answer(204, [], b"")
+
+
+async def take_status(parts: Parts, request: Request) -> Answer:
+    """Write what a callback tells. Raises the store's errors: then Twilio shall come again.
+
+    What it tells of a message that isn't ours, or in words that we don't know, is counted and no fault.
+    """
+    fields = dict(request.fields)
+    sid = _text(fields.get(b"MessageSid") or fields.get(b"SmsSid", b""))
+    word = _text(fields.get(b"MessageStatus") or fields.get(b"SmsStatus", b""))
+    code = code_of(_text(fields.get(b"ErrorCode", b"")))
+    if word not in STATES or not is_sid(sid):
+        parts.metrics.callbacks_ended("ignored", 1)
+        return _DONE
+    webhooks = parts.webhooks
+    reference = webhooks.references.read(_shown(request.query))
+    if reference is not None:
+        await webhooks.writer.write(Status(*reference, sid, word, code))
+        return _DONE
+    to = _text(fields.get(b"To", b""))
+    if 0 < len(to) <= LONGEST_ADDRESS:
+        await webhooks.writer.park(Stray(to, sid, word, code))
+    else:
+        parts.metrics.callbacks_ended("dropped", 1)
+    return _DONE
+
+
+def _shown(query: bytes) -> bytes:
+    """Return the reference that the address has, if any."""
+    if query.startswith(b"r=") and b"&" not in query and b"%" not in query:
+        return query[2:]
+    return dict(decode_form(query)).get(b"r", b"")
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,0 +1,126 @@
+"""The account's phone numbers and short codes, with where each sends what people write.
+
+Shapes: Twilio's OpenAPI file of the 2010 API.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.simulator.config import NumberConfig
+from broadcaster.simulator.errors import error_body, status_of
+from broadcaster.simulator.exchange import Answer
+from broadcaster.simulator.forms import as_number
+from broadcaster.simulator.listing import encoded, simple_page
+from broadcaster.simulator.messages import rfc2822
+from broadcaster.simulator.senders import is_number, is_short_code
+
+if TYPE_CHECKING:
+    from broadcaster.simulator.config import SimulatorConfig
+
+_ONE: Final = re.compile(r"/IncomingPhoneNumbers/(PN[0-9a-f]{32})\.json")
+_UNSET: Final = NumberConfig()
+_NOTHING: Final = dict.fromkeys(
+    (
+        "address_sid",
+        "bundle_sid",
+        "emergency_address_sid",
+        "identity_sid",
+        "sms_application_sid",
+        "sms_fallback_url",
+        "trunk_sid",
+        "voice_application_sid",
+        "voice_fallback_url",
+        "voice_url",
+    )
+)
+_ALWAYS: Final = {
+    "address_requirements": "none",
+    "api_version": "2010-04-01",
+    "beta": False,
+    "capabilities": {"sms": True, "mms": True, "voice": True, "fax": False},
+    "emergency_address_status": "unregistered",
+    "emergency_status": "Inactive",
+    "origin": "twilio",
+    "sms_fallback_method": "POST",
+    "status": "in-use",
+    "status_callback_method": "POST",
+    "type": "local",
+    "voice_caller_id_lookup": False,
+    "voice_fallback_method": "POST",
+    "voice_method": "POST",
+    "voice_receive_mode": "voice",
+}
+
+
+def number_page(config: SimulatorConfig, path: str, account: str, query: dict[str, str]) -> Answer:
+    """List the account's numbers; where any sender is accepted, any number asked for is the account's."""
+    numbers = [sender for sender in _owned(config) if is_number(sender)]
+    wanted = query.get("PhoneNumber")
+    if wanted:
+        number = as_number(wanted.strip() if wanted.startswith("+") else f"+{wanted.strip()}")
+        numbers = [number] if number in numbers or config.any_sender else []
+    rows: list[object] = [_number(config, account, number) for number in numbers]
+    return simple_page(path, query, "incoming_phone_numbers", rows)
+
+
+def one_number(config: SimulatorConfig, rest: str, account: str) -> Answer:
+    """Fetch a number by its sid; 20404 where the account has none of it."""
+    matched = _ONE.fullmatch(rest)
+    digits = matched[1].removeprefix("PN").lstrip("0") if matched else ""
+    number = f"+{digits}"
+    if not is_number(number) or not (config.any_sender or number in _owned(config)):
+        return Answer(status_of(20404), error_body(20404, status_of(20404), f"{rest} was not found"))
+    return Answer(200, encoded(_number(config, account, number)))
+
+
+def short_code_page(config: SimulatorConfig, path: str, account: str, query: dict[str, str]) -> Answer:
+    """List the account's short codes."""
+    codes = [sender for sender in _owned(config) if is_short_code(sender)]
+    wanted = query.get("ShortCode")
+    rows: list[object] = [_short_code(config, account, code) for code in codes if wanted in (None, "", code)]
+    return simple_page(path, query, "short_codes", rows)
+
+
+def _owned(config: SimulatorConfig) -> list[str]:
+    pools = (sender for service in config.services.values() for sender in service.senders)
+    return list(dict.fromkeys((*config.senders, *config.numbers, *pools)))
+
+
+def _number(config: SimulatorConfig, account: str, number: str) -> dict[str, object]:
+    own = config.numbers.get(number, _UNSET)
+    sid = f"PN{number[1:]:0>32}"
+    return {
+        **_NOTHING,
+        **_ALWAYS,
+        "sid": sid,
+        "account_sid": account,
+        "phone_number": number,
+        "friendly_name": number,
+        "date_created": rfc2822(0),
+        "date_updated": rfc2822(0),
+        "sms_url": own.sms_url or config.inbound_url,
+        "sms_method": own.sms_method,
+        "status_callback": own.status_callback,
+        "uri": f"/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{sid}.json",
+    }
+
+
+def _short_code(config: SimulatorConfig, account: str, code: str) -> dict[str, object]:
+    own = config.numbers.get(code, _UNSET)
+    sid = f"SC{code:0>32}"
+    return {
+        "sid": sid,
+        "account_sid": account,
+        "friendly_name": code,
+        "short_code": code,
+        "api_version": "2010-04-01",
+        "date_created": rfc2822(0),
+        "date_updated": rfc2822(0),
+        "sms_url": own.sms_url or config.inbound_url,
+        "sms_method": own.sms_method,
+        "sms_fallback_url": None,
+        "sms_fallback_method": "POST",
+        "uri": f"/2010-04-01/Accounts/{account}/SMS/ShortCodes/{sid}.json",
+    }

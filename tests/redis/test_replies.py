@@ -1,0 +1,320 @@
+"""Replies: taken once with what follows from them, found again, removed without a trace."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from asking import asking, told
+from driving import LANE, everything, join, send_all
+from loading import load, number
+from replying import (
+    LONG_CODE,
+    PERSON,
+    SERVICE,
+    SHORT_CODE,
+    TOLL_FREE,
+    WHATSAPP,
+    form,
+    opted_out,
+    write,
+)
+
+from broadcaster.domain.replies import digest_of
+from broadcaster.events.stream import OptOutChange, ReplyCame
+from broadcaster.ledger.optouts import hash_opt_outs, opt_out
+from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.replies import last_inbound, remove_older, remove_replies, replies_of
+from broadcaster.operations import replies as acts
+from broadcaster.operations.actor import Actor
+from broadcaster.operations.audit import page as audited
+from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.replies import ReplyRules, receive
+from broadcaster.reporting.replies import ReplyView, page
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+TESTER = Actor("person:test", "here")
+ANSWERS = {"stop": "You are out.", "start": "Welcome back.", "help": "Call us.", "auto": "Nobody reads this."}
+RULES = ReplyRules(answers=ANSWERS)
+
+
+async def newest(store: Store, **wanted: Any) -> list[ReplyView]:
+    views, rest = await page(store, limit=100, **wanted)
+    assert rest is None
+    return views
+
+
+# -- opting out and in
+
+
+@pytest.mark.parametrize(
+    ("more", "scopes"),
+    [
+        ({}, {LONG_CODE}),
+        ({"MessagingServiceSid": SERVICE}, {SERVICE, LONG_CODE}),
+        ({"to": SHORT_CODE}, {SHORT_CODE}),
+    ],
+)
+async def test_stop_is_of_the_sender_and_its_service(
+    store: Store, more: dict[str, Any], scopes: set[str]
+) -> None:
+    await write(store, "Stop!", sid="SM1", **more)
+    assert await opted_out(store) == {f"{scope}|{PERSON}": "reply:SM1" for scope in scopes}
+    (view,) = await newest(store)
+    assert (view.reply.meaning, view.changed, view.flagged) == ("opt_out", len(scopes), False)
+    await write(store, "START", **more)
+    assert await opted_out(store) == {}
+
+
+async def test_what_twilio_tells_again_is_taken_once(store: Store) -> None:
+    await asking(store, "reply.received", "opt_out.changed")
+    first = form("STOP", to=SHORT_CODE)
+    answer = await receive(store, RULES, first)
+    before = await everything(store)
+    assert await receive(store, RULES, first) == answer
+    assert await everything(store) == before
+    await write(store, "START", RULES, to=SHORT_CODE)
+    assert await receive(store, RULES, first) == answer, "what was lost is said again"
+    assert await opted_out(store) == {}, "a STOP told again doesn't undo a later START"
+    assert len(await newest(store)) == 2
+    changes = await told(store)
+    assert [type(change) for change in changes] == [OptOutChange, ReplyCame, OptOutChange, ReplyCame]
+    assert {c.reply for c in changes if isinstance(c, ReplyCame)} == {v.reply.id for v in await newest(store)}
+
+
+async def test_start_takes_back_no_opt_out_from_everywhere_and_says_so(store: Store) -> None:
+    await store.run(opt_out([PERSON], "complaint"))
+    await write(store, "STOP")
+    assert await write(store, "START", RULES, to=SHORT_CODE) == ""
+    await write(store, "UNSTOP")
+    assert await opted_out(store) == {f"*|{PERSON}": "complaint"}
+    flags = [view.flag for view in await newest(store, flagged=True)]
+    assert len(flags) == 2
+    assert all("opted out elsewhere" in flag for flag in flags)
+
+
+async def test_a_forgotten_person_stays_out_and_can_come_in_again(store: Store) -> None:
+    await write(store, "STOP", to=SHORT_CODE)
+    key = await people_key(store)
+    await store.run(hash_opt_outs(key, [PERSON]))
+    (hashed,) = await opted_out(store)
+    assert PERSON not in hashed
+    assert await write(store, "hello", RULES, to=SHORT_CODE) == "", "no auto-reply to who is out"
+    await write(store, "STOP", to=SHORT_CODE)
+    assert await opted_out(store) == {hashed: "reply:" + (await newest(store))[-1].reply.id}
+    await write(store, "START", to=SHORT_CODE)
+    assert await opted_out(store) == {}
+
+
+async def test_whose_number_is_not_told_is_for_a_person(store: Store) -> None:
+    await write(store, "STOP", person="whatsapp:US.1349", to=WHATSAPP, ExternalUserId="US.1349")
+    assert await opted_out(store) == {}
+    (view,) = await newest(store, flagged=True)
+    assert "no number" in view.flag
+    with pytest.raises(Conflict, match="no number"):
+        await acts.opt_out_of(store, TESTER, view.reply.id)
+    assert (await acts.mark_done(store, TESTER, view.reply.id)).done == "done"
+    assert [v.reply.id for v in await newest(store, person="whatsapp:US.1349")] == [view.reply.id]
+
+
+async def test_a_stop_needs_no_free_memory(store: Store) -> None:
+    await store.redis.config_set("maxmemory", 1)
+    await write(store, "STOP")
+    assert list(await opted_out(store)) == [f"{LONG_CODE}|{PERSON}"]
+
+
+# -- flagged ones
+
+
+async def test_a_flagged_reply_becomes_an_opt_out_once(store: Store) -> None:
+    await write(store, "please stop", MessagingServiceSid=SERVICE)
+    (view,) = await newest(store, flagged=True)
+    assert await opted_out(store) == {}
+    done = await acts.opt_out_of(store, TESTER, view.reply.id)
+    assert (done.done, done.done_by, done.flagged) == ("opt-out", "person:test", False)
+    assert set(await opted_out(store)) == {f"{SERVICE}|{PERSON}", f"{LONG_CODE}|{PERSON}"}
+    assert set((await opted_out(store)).values()) == {f"reply:{view.reply.id}"}
+    before = await everything(store)
+    assert await acts.opt_out_of(store, TESTER, view.reply.id) == done
+    assert await everything(store) == before
+    assert await newest(store, flagged=True) == []
+    (entry,) = await audited(store)
+    assert (entry.what, entry.target) == ("reply.opt_out", f"{view.reply.id} from +1415•••0100")
+    assert entry.new == {"scopes": [SERVICE, "+1415•••0199"], "changed": 2}
+
+
+async def test_acts_on_what_is_not_there_are_refused(store: Store) -> None:
+    for act in (acts.opt_out_of, acts.mark_done):
+        with pytest.raises(NotFound, match="no reply SM9"):
+            await act(store, TESTER, "SM9")
+    assert await audited(store) == []
+
+
+# -- what we answer
+
+
+@pytest.mark.parametrize(
+    ("to", "body", "more", "expected"),
+    [
+        (SHORT_CODE, "STOP", {}, "stop"), (SHORT_CODE, "help", {}, "help"),
+        (SHORT_CODE, "START", {}, "start"), (WHATSAPP, "STOP", {}, "stop"), (LONG_CODE, "STOP", {}, ""),
+        (TOLL_FREE, "HELP", {}, ""),
+        (LONG_CODE, "BAJA", {}, "stop"), (LONG_CODE, "hello", {}, "auto"), (WHATSAPP, "hello", {}, "auto"),
+        (SHORT_CODE, "STOP", {"OptOutType": "STOP"}, ""), (LONG_CODE, "hello", {"OptOutType": "HELP"}, ""),
+        (LONG_CODE, "please stop", {}, ""), (TOLL_FREE, "YES", {}, ""),
+    ],
+)  # fmt: skip
+async def test_we_answer_only_where_twilio_does_not(
+    store: Store, to: str, body: str, more: dict[str, Any], expected: str
+) -> None:
+    person = "whatsapp:" + PERSON if to == WHATSAPP else PERSON
+    assert await write(store, body, RULES, to=to, person=person, **more) == ANSWERS.get(expected, "")
+    assert (await newest(store))[0].answered == expected
+
+
+async def test_without_texts_nothing_is_said(store: Store) -> None:
+    for body in ("STOP", "START", "HELP", "hello"):
+        assert await write(store, body, to=SHORT_CODE) == ""
+
+
+async def test_robots_that_answer_each_other_come_to_an_end(store: Store) -> None:
+    said = [await write(store, body, RULES, to=SHORT_CODE) for body in ("hello", "hello", "HELP", "HELP")]
+    assert said == [ANSWERS["auto"], "", ANSWERS["help"], ""]
+    assert await write(store, "hello", RULES, to=LONG_CODE) == ANSWERS["auto"], "another sender"
+    assert await write(store, "hello", RULES, to=SHORT_CODE, person=number(7)) == ANSWERS["auto"]
+    answered = store.keys.plain(f"answered:{SHORT_CODE}")
+    assert 86_000 < await store.redis.ttl(answered) <= 86_400
+    await store.redis.zincrby(answered, -86_401, f"auto:{digest_of(PERSON)}")
+    assert await write(store, "hello", RULES, to=SHORT_CODE) == ANSWERS["auto"]
+    said = [await write(store, body, RULES, to=SHORT_CODE) for body in ("STOP", "STOP", "hello", "HELP")]
+    assert said == [ANSWERS["stop"], "", "", ""]
+
+
+# -- what is kept
+
+
+async def test_a_reply_is_kept_whole_and_nothing_of_it_is_logged(store: Store) -> None:
+    picture = {"MediaUrl0": "https://api.twilio.com/x", "MediaContentType0": "image/png"}
+    more: dict[str, Any] = {**picture, "ProfileName": "Ada", "Latitude": "1.5", "Longitude": "2.5"}
+    with mock.patch.object(acts, "log") as log:
+        await write(store, "my secret is 42", **more)
+    (view,) = await newest(store)
+    shown = view.summary()
+    assert (shown["body"], shown["profile_name"]) == ("my secret is 42", "Ada")
+    assert shown["media"] == [{"url": "https://api.twilio.com/x", "type": "image/png"}]
+    assert shown["location"] == {"latitude": "1.5", "longitude": "2.5", "address": None, "label": None}
+    assert abs(shown["received_at"] - time.time()) < 60
+    (line,) = map(str, log.mock_calls)
+    assert view.reply.id in line
+    assert not any(text in line for text in (PERSON[1:], LONG_CODE[1:], "secret", "Ada", "api.twilio"))
+
+
+async def test_the_message_that_it_most_likely_answers_is_found(store: Store) -> None:
+    other = await load(store, {LANE: 3}, first=1)
+    await join(store)
+    assert await send_all(store) == 3
+    bid = await load(store, {LANE: 3})
+    assert await send_all(store) == 3
+    unsent = await load(store, {LANE: 3}, begin=False)
+    for person, lane, expected in (
+        (number(1), LANE, f"{bid}.0.0.1"),
+        (number(3), LANE, f"{other}.0.0.2"),
+        (number(1), SHORT_CODE, ""),
+        (number(9), LANE, ""),
+    ):
+        await write(store, "hello", person=person, to=lane)
+        assert (await newest(store))[0].reply.message == expected
+    shown = (await newest(store, person=number(3)))[0].summary()
+    assert shown["broadcast"] == other != unsent
+
+
+async def test_pages_show_everybody_once_the_newest_first(store: Store) -> None:
+    for i in range(7):
+        await write(store, "please stop" if i % 2 else f"hello {i}", person=number(i % 3))
+    for wanted, expected in (
+        ({}, 7),
+        ({"flagged": True}, 3),
+        ({"person": number(0)}, 3),
+        ({"person": number(0), "flagged": True}, 1),
+        ({"person": number(9)}, 0),
+        ({"since": time.time() + 60}, 0),
+        ({"since": time.time() - 60}, 7),
+    ):
+        found: list[ReplyView] = []
+        after = None
+        for _ in range(9):
+            views, after = await page(store, limit=2, after=after, **wanted)
+            found += views
+            if after is None:
+                break
+            await write(store, "meanwhile", person=number(8))
+        times = [view.at_ms for view in found]
+        assert times == sorted(times, reverse=True)
+        found = [view for view in found if view.reply.person != number(8)]
+        assert len({view.reply.id for view in found}) == len(found) == expected
+
+
+async def test_replies_of_one_millisecond_are_told_apart(store: Store) -> None:
+    for _ in range(5):
+        await write(store, "hello")
+    order = store.keys.plain("replies")
+    await store.redis.zadd(order, dict.fromkeys(await store.redis.zrange(order, 0, -1), 1000))
+    for name in await store.redis.zrange(order, 0, -1):
+        await store.redis.hset(store.keys.reply(name.decode()), "at", 1000)
+    found, after = [], None
+    for _ in range(5):
+        views, after = await page(store, limit=1, after=after)
+        found += [view.reply.id for view in views]
+    assert after is None
+    assert len(set(found)) == 5
+
+
+async def test_no_key_names_anybody_and_what_is_removed_is_gone(store: Store) -> None:
+    fresh = set(await everything(store))
+    for body in ("hello", "STOP", "please stop", "HELP"):
+        await write(store, body, RULES, to=SHORT_CODE)
+        await write(store, body, RULES, to=SHORT_CODE, person=number(5))
+    assert not [key for key in await everything(store) if PERSON[1:] in key]
+    ids = await replies_of(store, PERSON)
+    assert len(ids) == 4
+    assert (await page(store, limit=9, person=PERSON))[0][0].reply.id == ids[0]
+    assert await remove_replies(store, ids) == 4
+    assert await remove_replies(store, ids) == 0
+    left = {key: value for key, value in (await everything(store)).items() if "optouts" not in key}
+    assert PERSON not in str(left)
+    assert digest_of(PERSON) not in str(left)
+    assert len(await newest(store)) == 4
+    assert await remove_older(store, time.time() - 60) == 0
+    assert await remove_older(store, time.time() + 60) == 4
+    left = {key: value for key, value in (await everything(store)).items() if "optouts" not in key}
+    assert set(left) - fresh <= {store.keys.plain("server")}
+
+
+async def test_when_somebody_wrote_last_is_known_for_a_day(store: Store) -> None:
+    await write(store, "hello", to=WHATSAPP, person=f"whatsapp:{PERSON}")
+    await write(store, "hello", to=WHATSAPP, person=f"whatsapp:{number(5)}")
+    people = [f"whatsapp:{PERSON}", PERSON, f"whatsapp:{number(5)}"]
+    found = await last_inbound(store, WHATSAPP, people)
+    assert set(found) == {people[0], people[2]}
+    assert abs(found[people[0]] - time.time()) < 60
+    mark = store.keys.plain(f"inbound:{WHATSAPP}")
+    await store.redis.zincrby(mark, -86_401, digest_of(people[0]))
+    assert set(await last_inbound(store, WHATSAPP, people)) == {people[2]}
+    assert await last_inbound(store, LONG_CODE, people) == await last_inbound(store, WHATSAPP, []) == {}
+    await write(store, "again", to=WHATSAPP, person=people[2])
+    assert await store.redis.zcard(mark) == 1, "what is older than a day goes"
+    assert 86_000 < await store.redis.ttl(mark) <= 86_400
+
+
+async def test_removing_an_old_reply_leaves_the_mark_of_a_later_one(store: Store) -> None:
+    await write(store, "hello", sid="SM1")
+    await store.redis.hincrby(store.keys.reply("SM1"), "at", -5_000)
+    await write(store, "hello", sid="SM2")
+    await remove_replies(store, ["SM1"])
+    assert set(await last_inbound(store, LONG_CODE, [PERSON])) == {PERSON}
+    await remove_replies(store, ["SM2"])
+    assert await last_inbound(store, LONG_CODE, [PERSON]) == {}
