@@ -13,6 +13,7 @@ from broadcaster.domain.replies import Reply
 from broadcaster.events import payloads, queue, stream
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.people_key import people_key
 from broadcaster.ledger.replies import take as take_reply
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ TEXT = "your parcel is at the Vrbnik harbour"
 SENDER = "+15550000001"
 
 
-def reply(number: str = PERSON, sid: str = "SM" + "7" * 32) -> Reply:
-    return Reply(id=sid, person=number, sender=SENDER, body=WORDS, profile_name=NAME)
+async def told(store: Store, number: str, sid: str = "SM" + "7" * 32) -> None:
+    """Take a reply."""
+    answer = Reply(id=sid, person=number, sender=SENDER, body=WORDS, profile_name=NAME)
+    await store.run(take_reply(answer, flag="", answer="", key=await people_key(store)))
 
 
 async def know(api: Hosted, store: Store, others: int = 3, *, opted_out: bool = True) -> dict[str, str]:
@@ -57,7 +60,7 @@ async def know(api: Hosted, store: Store, others: int = 3, *, opted_out: bool = 
     made["stream"] = single.json()["messages"][0]["id"].partition(".")[0]
     await _send(store, made["sent"])
     await _tell(store, endpoint)
-    await store.run(take_reply(reply(), flag="", answer=""))
+    await told(store, PERSON)
     if opted_out:
         await store.run(opt_out([PERSON], "test", SENDER))
     return made
