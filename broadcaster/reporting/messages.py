@@ -106,7 +106,7 @@ async def list_messages(
     wanted = frozenset(states)
     if wanted and wanted <= {State.DEAD, State.IN_DOUBT}:
         marked = await _marked_batches(store, broadcast, wanted)
-    async for lane, batches in _batches(store, broadcast):
+    async for lane, batches in batches_of(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
             some = [(broadcast, lane, name) for name in names[start : start + _BATCHES_AT_ONCE]]
@@ -150,13 +150,18 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
         return None
     lane = lanes[int(parts[1])].decode()
     async for view in _read(store, [(broadcast, lane, batch)], only=index):
-        return view, await _history(store, view)
+        return view, await read_history(store, view)
     return None
 
 
-async def _history(store: Store, view: MessageView) -> list[Attempt]:
-    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
+async def read_history(store: Store, view: MessageView) -> list[Attempt]:
+    """Return a message's attempts, oldest first. Raises redis' errors."""
     raw = await store.redis.lrange(store.keys.history(view.broadcast, view.batch, view.index), 0, -1)
+    return attempts_of(view, raw)
+
+
+def attempts_of(view: MessageView, raw: Sequence[bytes]) -> list[Attempt]:
+    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
     lines = [_attempt(msgpack.unpackb(line, raw=True), view.record) for line in raw]
     record = view.record
     if record.attempt and not (lines and lines[-1].state is record.state):
@@ -184,7 +189,7 @@ def _attempt(line: Sequence[Any], record: Record) -> Attempt:
     )
 
 
-async def _batches(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def batches_of(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
     """Yield each lane of a broadcast with the names of its batches."""
     keys = store.keys
     for number, raw in enumerate(await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)):
