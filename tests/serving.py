@@ -72,7 +72,7 @@ async def serving(
     options: Iterable[str] = (),
     key: str = "",
     log: Any = subprocess.DEVNULL,
-    port: int = 0,
+    port: Any = 0,
     **variables: str,
 ) -> AsyncIterator[Api]:
     """Run `python -m broadcaster.api` against the store until the block ends.
