@@ -14,7 +14,7 @@ from webhook_receiver import Receiver, receiving
 
 from broadcaster.simulator.config import SERVICE_SID, ServiceConfig
 from broadcaster.simulator.signing import encoded, signature
-from broadcaster.simulator.webhook import Overrides, overrides
+from broadcaster.simulator.webhook import Overrides, overrides, webhook
 
 POOL = {"services": {SERVICE_SID: ServiceConfig(senders=(SENDER,))}, "choose_sender_seconds": 0}
 SERVED = without("From", MessagingServiceSid=SERVICE_SID)
@@ -263,8 +263,11 @@ def test_the_signature_is_twilios() -> None:
     params = {"CallSid": "CA1234567890ABCDE", "Digits": "1234", "From": "+14158675309"}
     params |= {"To": "+18005551212", "Caller": "+14158675309"}
     url = "https://mycompany.com/myapp.php?foo=1&bar=2"
-    assert signature("12345", url, params) == b"RSOYDt4T1cUTdK1PDd93/VVr8B8="
+    assert signature("12345", url, params) == "RSOYDt4T1cUTdK1PDd93/VVr8B8="
     strange = {"é": "ü & 1", "Empty": "", "Body": " a+b=c%20\n"}
-    assert RequestValidator("t").compute_signature(url, strange).encode() == signature("t", url, strange)
+    assert RequestValidator("t").compute_signature(url, strange) == signature("t", url, strange)
     assert encoded(strange) == b"%C3%A9=%C3%BC+%26+1&Empty=&Body=+a%2Bb%3Dc%2520%0A"
+    login = webhook("http://me:p%20w@host.example?a=\u00e9#rc=0", {"A": "1"}, token="t", idempotency="i")
+    assert login.request.startswith(b"POST /?a=%C3%A9 HTTP/1.1\r\n")
+    assert b"\r\nAuthorization: Basic bWU6cCB3\r\n" in login.request
     assert encoded({"To": "+1", "A": "b.c-d_"}) == b"To=%2B1&A=b.c-d_"
