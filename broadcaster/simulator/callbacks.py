@@ -122,11 +122,12 @@ class Callbacks:
     def _plan(self, message: Message, told: list[Step], place: int) -> None:
         """Set when the next callback of a message is due: not before its status, nor before the last one."""
         config, step = self._world.config, told[place]
-        late = 0.0
-        if not (message.early and step.at <= message.created):
-            late = config.callback_delay_ms
-            if config.callback_jitter_ms:
-                late += config.callback_jitter_ms * draw(config.seed, message.to, step.status, "late")
+        if message.early and step.at <= message.created:
+            self._take(message, place, 0)  # past all that waits: somebody's 201 waits for it
+            return
+        late = config.callback_delay_ms
+        if config.callback_jitter_ms:
+            late += config.callback_jitter_ms * draw(config.seed, message.to, step.status, "late")
         self._push(step.at + late / 1000, message.number, place)
 
     def _push(self, at: float, number: int, place: int, copy: int = 0) -> None:
@@ -199,6 +200,9 @@ class Callbacks:
         share = config.callback_duplicates
         if not copy and share and draw(config.seed, message.to, status, "twice") < share:
             self.counts["duplicates"] += 1
+            if message.early:
+                self._take(message, place, 1)
+                return
             late = config.callback_jitter_ms * draw(config.seed, message.to, status, "again") / 1000
             at = self._world.now() + (0.0 if telling.in_order else late)
             self._push(at, message.number, place, 1)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
-from simulator_api import GOOD, SENDER, TO, Api, api_of, recipients, without
+from deployment import simulator
+from simulator_api import GOOD, SENDER, TLS, TO, Api, api_of, recipients, without
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 from webhook_receiver import Receiver, receiving
 
-from broadcaster.simulator.config import SERVICE_SID, ServiceConfig
+from broadcaster.simulator.config import ACCOUNT_SID, SERVICE_SID, ServiceConfig
 from broadcaster.simulator.signing import encoded, signature
 from broadcaster.simulator.webhook import Overrides, overrides, webhook
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 POOL = {"services": {SERVICE_SID: ServiceConfig(senders=(SENDER,))}, "choose_sender_seconds": 0}
 SERVED = without("From", MessagingServiceSid=SERVICE_SID)
@@ -242,6 +247,32 @@ async def test_a_scheduled_message_waits_is_canceled_or_goes() -> None:
         assert (receiver.told(stays), receiver.told(goes)) == (["canceled"], ["queued", "sent", "delivered"])
         outcomes = (await api.http.get("/_simulator/outcomes")).json()
         assert outcomes["final"] == outcomes["now"] == {"canceled": 1, "delivered": 1}
+
+
+async def test_early_callbacks_pass_what_waits() -> None:
+    async with receiving() as receiver, api_of(callback_concurrency=1, delivery_seconds=0) as api:
+        await made(api, receiver, 50)
+        api.simulator.configure(callback_early=1, callback_duplicates=1)
+        message = await api.made(**GOOD, StatusCallback=receiver.url)
+        assert receiver.told(message["sid"]) == ["sent", "sent", "delivered", "delivered"]
+        await settled(api)
+
+
+async def test_a_simulator_that_is_a_process(tmp_path: Path) -> None:
+    config = {"senders": {SENDER: 1000.0}, "delivery_seconds": 0, "callback_early": 0.5}
+    async with receiving() as receiver, simulator(tmp_path, config) as process:
+        base = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
+        for to in recipients(20):
+            form = GOOD | {"To": to, "StatusCallback": receiver.url}
+            answer = await process.http.post(base, data=form, auth=(ACCOUNT_SID, "simulator"))
+            assert answer.status_code == 201
+        summary = (await process.http.get("/_simulator/callbacks?wait=20")).json()
+        assert (summary["pending"], summary["answered"], summary["failed"]) == (0, 40, 0)
+        assert all(hook.valid for hook in receiver.hooks)
+        await process.configure(connection_faults=1.0)
+        with pytest.raises(httpx.TransportError):  # its loop is another one: this reset is not to be lost
+            async with httpx.AsyncClient(base_url=process.http.base_url, verify=TLS) as other:
+                await other.get("/_simulator/health")
 
 
 async def test_a_reset_forgets_callbacks_too() -> None:
