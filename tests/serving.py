@@ -69,11 +69,12 @@ async def serving(
     *,
     options: Iterable[str] = (),
     key: str = "",
+    port: int = 0,
     log: Any = subprocess.DEVNULL,
     **variables: str,
 ) -> AsyncIterator[Api]:
     """Run `python -m broadcaster.api` against the store until the block ends."""
-    port = free_port()
+    port = port or free_port()
     ours = ("TWILIO_", "BROADCASTER_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment = {
