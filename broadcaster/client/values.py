@@ -129,10 +129,14 @@ class Sender:
 
 @dataclass(frozen=True)
 class OptOut:
-    """Somebody who must not be written to; `sender` is `*` for every sender, `since` a unix time."""
+    """Somebody who must not be written to; `sender` is `*` for every sender, `since` a unix time.
+
+    `purpose` is None where it is about every one.
+    """
 
     address: str
     sender: str
+    purpose: str | None
     since: int | None
     source: str | None
     raw: dict[str, Any] = field(repr=False, compare=False)
@@ -140,7 +144,9 @@ class OptOut:
     @classmethod
     def of(cls, raw: dict[str, Any]) -> OptOut:
         """Read the API's object."""
-        return cls(raw["address"], raw["sender"], raw.get("since"), raw.get("source"), raw)
+        return cls(
+            raw["address"], raw["sender"], raw.get("purpose"), raw.get("since"), raw.get("source"), raw
+        )
 
 
 @dataclass(frozen=True)
