@@ -39,13 +39,14 @@ SECRET: Final = "s" * 32
 SID: Final = "SM" + "ab" * 16
 NAMES: Final = (
     "MessageSid", "MessageStatus", "SmsSid", "SmsStatus", "ErrorCode", "To", "From", "Body", "AccountSid",
-    "NumMedia", "MediaUrl0", "MediaContentType0", "OptOutType", "Latitude", "Longitude", "ButtonPayload", "WaId",
-    "ProfileName", "MessagingServiceSid", "ChannelPrefix", "é", "", "\0",
+    "NumMedia", "MediaUrl0", "MediaContentType0", "OptOutType", "Latitude", "Longitude", "ButtonPayload",
+    "WaId", "ProfileName", "MessagingServiceSid", "ChannelPrefix", "é", "", "\0",
 )  # fmt: skip
 VALUES: Final = (
-    SID, "MM" + "0" * 32, "delivered", "failed", "levitating", "30003", "-1", "9" * 500, "1e999", "nan", "١",
-    "+14155550100", "whatsapp:+14155550100", "whatsapp:", "+", "STOP", "stop please", "\0", "\ud800", "\u202e",
-    "😀" * 300, "x" * 5000, "https://media.example.org/1", "javascript:alert(1)", "", " ", "<Response/>", "MG" + "0" * 32,
+    SID, "MM" + "0" * 32, "delivered", "failed", "levitating", "30003", "-1", "9" * 500, "1e999", "nan",
+    "\u0661", "+14155550100", "whatsapp:+14155550100", "whatsapp:", "+", "STOP", "stop please", "\0",
+    "\ud800", "\u202e", "😀" * 300, "x" * 5000, "https://media.example.org/1", "javascript:alert(1)", "",
+    " ", "<Response/>", "MG" + "0" * 32,
 )  # fmt: skip
 
 

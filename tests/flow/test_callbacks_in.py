@@ -1,4 +1,4 @@
-"""The whole way round: our messages, the simulated Twilio's callbacks, the API that takes them, our ledger."""
+"""The whole way round: our messages, simulated Twilio's callbacks, the API that takes them, our ledger."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_the_ledger_ends_as_twilio_says(tmp_path: Path) -> None:
             assert told["early"] > 0
             finals = await run.simulator.lines("finals")
             assert len(finals) == total
-            ends = Counter(ENDS[line["status"]] for line in finals)
+            ends = Counter(ENDS[line["final"]] for line in finals)
             assert await counts(run.store, bid) == ends
             ledger = (await records(run.store, bid)).values()
             assert Counter(one.state for one in ledger) == ends
