@@ -38,6 +38,7 @@ from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.lease import Limits
 from workers.polling import Poller, Polling
+from workers.recalling import Recaller
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
@@ -121,6 +122,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         stop,
                         settler=settler,
                         poller=Poller(store, twilio, _polling(settings), metrics),
+                        recaller=Recaller(store, twilio, metrics),
                         courier=courier,
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,

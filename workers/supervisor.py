@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
     from workers.polling import Poller
+    from workers.recalling import Recaller
     from workers.settling import Settler
 
 log = structlog.get_logger("supervisor")
@@ -51,6 +52,7 @@ async def serve(
     *,
     settler: Settler | None = None,
     poller: Poller | None = None,
+    recaller: Recaller | None = None,
     courier: Courier | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
@@ -65,6 +67,7 @@ async def serve(
         "store": store,
         "settler": settler,
         "poller": poller,
+        "recaller": recaller,
         "courier": courier,
         "messages_kept_seconds": messages_kept_seconds,
         "retention_days": retention_days,

@@ -155,7 +155,7 @@ class OptOuts:
         find half a set under an epoch that the gate takes for current. Raises redis' errors and `StoreError`.
         """
         async with self._refreshing:
-            epoch, whole, lines = await store.run(_tail(self.epoch))
+            epoch, whole, lines = await store.run(tail(self.epoch))
             if epoch == self.epoch:
                 return
             if whole:
@@ -188,7 +188,8 @@ def _hashes(line: str) -> bool:
     return f"|{HASHED}" in line
 
 
-def _tail(epoch: str) -> Call[tuple[str, bool, list[str]]]:
+def tail(epoch: str) -> Call[tuple[str, bool, list[str]]]:
+    """Read (epoch of now, whether all has to be read, else the log's lines since `epoch`)."""
     return Call("optout_tail", (epoch,), _read_tail)
 
 
