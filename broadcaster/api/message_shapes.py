@@ -131,6 +131,7 @@ class MessageAttempt(BaseModel):
     state: str
     code: int | None = None
     meaning: str | None = None
+    class_: str | None = Field(default=None, alias="class", description="What its code is about.")
     sid: str | None = None
     began_at: int
     ended_at: int
@@ -142,6 +143,7 @@ _ATTEMPT: Final[dict[str, Any]] = {
     "state": "dead",
     "code": 21211,
     "meaning": "the number is not valid",
+    "class": "recipient",
     "sid": None,
     "began_at": 1795276800,
     "ended_at": 1795276801,

@@ -146,6 +146,7 @@ MESSAGE: Final[dict[str, Any]] = {
     "state": "dead",
     "code": 21211,
     "meaning": "the number is not valid",
+    "class": "recipient",
     "sid": None,
     "attempts": 1,
     "segments": 1,
@@ -169,6 +170,11 @@ class Message(BaseModel):
     state: str = Field(examples=["accepted"])
     code: int | None
     meaning: str | None
+    class_: str | None = Field(
+        alias="class",
+        description="What its code is about: recipient, opt_out, retry, slow_account, queue_full, sender, "
+        "account, content or unknown.",
+    )
     sid: str | None = Field(description="Twilio's.")
     attempts: int
     segments: int

@@ -56,7 +56,10 @@ class Broadcast:
 
 @dataclass(frozen=True)
 class Message:
-    """One recipient's send. `code` is why it failed or waits; `history` its attempts, where asked for."""
+    """One recipient's send. `code` is why it failed or waits; `history` its attempts, where asked for.
+
+    `about` is what the code is about: `recipient`, `sender`, `content`, ….
+    """
 
     id: str
     to: str
@@ -65,6 +68,7 @@ class Message:
     sender: str | None = None
     code: int | None = None
     meaning: str | None = None
+    about: str | None = None
     sid: str | None = None
     attempts: int = 0
     history: tuple[dict[str, Any], ...] = ()
@@ -81,6 +85,7 @@ class Message:
             sender=raw.get("sender"),
             code=raw.get("code"),
             meaning=raw.get("meaning"),
+            about=raw.get("class"),
             sid=raw.get("sid"),
             attempts=raw.get("attempts", 0),
             history=tuple(raw.get("history", ())),

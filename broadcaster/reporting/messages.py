@@ -16,7 +16,7 @@ from broadcaster.domain.purpose import CONSENT_GIVEN, Consent
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.codes import meaning
+from broadcaster.twilio.codes import class_of, meaning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -60,6 +60,7 @@ class MessageView:
             "state": record.state.label,
             "code": record.code or None,
             "meaning": meaning(record.code) or None,
+            "class": class_of(record.code),
             "sid": record.sid,
             "attempts": record.attempt,
             "segments": record.segments,
@@ -89,6 +90,7 @@ class Attempt:
             "state": self.state.label,
             "code": self.code or None,
             "meaning": meaning(self.code) or None,
+            "class": class_of(self.code),
             "sid": self.sid,
             "began_at": self.began,
             "ended_at": self.ended,
@@ -104,7 +106,7 @@ async def list_messages(
     wanted = frozenset(states)
     if wanted and wanted <= {State.DEAD, State.IN_DOUBT}:
         marked = await _marked_batches(store, broadcast, wanted)
-    async for lane, batches in _batches(store, broadcast):
+    async for lane, batches in batches_of(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
             some = [(broadcast, lane, name) for name in names[start : start + _BATCHES_AT_ONCE]]
@@ -148,13 +150,18 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
         return None
     lane = lanes[int(parts[1])].decode()
     async for view in _read(store, [(broadcast, lane, batch)], only=index):
-        return view, await _history(store, view)
+        return view, await read_history(store, view)
     return None
 
 
-async def _history(store: Store, view: MessageView) -> list[Attempt]:
-    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
+async def read_history(store: Store, view: MessageView) -> list[Attempt]:
+    """Return a message's attempts, oldest first. Raises redis' errors."""
     raw = await store.redis.lrange(store.keys.history(view.broadcast, view.batch, view.index), 0, -1)
+    return attempts_of(view, raw)
+
+
+def attempts_of(view: MessageView, raw: Sequence[bytes]) -> list[Attempt]:
+    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
     lines = [_attempt(msgpack.unpackb(line, raw=True), view.record) for line in raw]
     record = view.record
     if record.attempt and not (lines and lines[-1].state is record.state):
@@ -182,7 +189,7 @@ def _attempt(line: Sequence[Any], record: Record) -> Attempt:
     )
 
 
-async def _batches(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def batches_of(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
     """Yield each lane of a broadcast with the names of its batches."""
     keys = store.keys
     for number, raw in enumerate(await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)):
