@@ -11,7 +11,9 @@ from driving import ask, join, result, take, tell
 from broadcaster.domain.record import State
 from broadcaster.domain.replies import Reply
 from broadcaster.events import payloads, queue, stream
+from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.people_key import people_key
 from broadcaster.ledger.replies import take as take_reply
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ TEXT = "your parcel is at the Vrbnik harbour"
 SENDER = "+15550000001"
 
 
-def reply(number: str = PERSON, sid: str = "SM" + "7" * 32) -> Reply:
-    return Reply(id=sid, person=number, sender=SENDER, body=WORDS, profile_name=NAME)
+async def told(store: Store, number: str, sid: str = "SM" + "7" * 32) -> None:
+    """Take a reply."""
+    answer = Reply(id=sid, person=number, sender=SENDER, body=WORDS, profile_name=NAME)
+    await store.run(take_reply(answer, flag="", answer="", key=await people_key(store)))
 
 
 async def know(api: Hosted, store: Store, others: int = 3, *, opted_out: bool = True) -> dict[str, str]:
@@ -56,7 +60,7 @@ async def know(api: Hosted, store: Store, others: int = 3, *, opted_out: bool = 
     made["stream"] = single.json()["messages"][0]["id"].partition(".")[0]
     await _send(store, made["sent"])
     await _tell(store, endpoint)
-    await store.run(take_reply(reply(), flag="", answer=""))
+    await told(store, PERSON)
     if opted_out:
         await store.run(opt_out([PERSON], "test", SENDER))
     return made
@@ -73,11 +77,11 @@ async def _send(store: Store, broadcast: str) -> None:
     await join(store)
     for state, attempt in ((State.RETRY, 1), (State.DEAD, 2)):
         for held in await take(store, records=500, horizon_seconds=1):
-            if held.broadcast == broadcast:
-                chosen = [item for item in held.items if item.row == 0]
-                if chosen:
-                    assert (await ask(store, held, chosen)).yes == "1"
-                    await tell(store, held, [result(0, attempt, state, code=30003)])
+            chosen = [item for item in held.items if item.row == 0 and held.broadcast == broadcast]
+            if chosen:
+                assert (await ask(store, held, chosen)).yes == "1"
+                await tell(store, held, [result(0, attempt, state, code=30003)])
+            await store.run(claims.release("w1", [held.claim]))
 
 
 async def _tell(store: Store, endpoint: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,8 @@ def _inflated(raw: bytes) -> Iterator[tuple[int, bytes]]:
     for mark in _ZLIB:
         at = raw.find(mark)
         while at >= 0:
-            try:
+            with contextlib.suppress(zlib.error):
                 yield at, zlib.decompressobj().decompress(raw[at : at + 1_000_000])
-            except zlib.error:
-                pass
             at = raw.find(mark, at + 1)
 
 

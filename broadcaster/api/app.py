@@ -26,6 +26,7 @@ from broadcaster.api import (
     lanes,
     messages,
     opt_outs,
+    recipients,
     replies,
     steering,
     twilio_like,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
-    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies),
+    *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies, recipients),
     *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
 )
 

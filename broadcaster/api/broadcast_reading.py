@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from broadcaster.api.broadcast_shapes import CSV, described, downloads
+from broadcaster.api.broadcast_shapes import CSV, GZIP, described, downloads
 from broadcaster.api.pages import USUAL, Cursor, How, Limit, begin, export, exported, page
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
@@ -21,6 +21,8 @@ from broadcaster.intake.rejects import read_rejects
 from broadcaster.operations import audit
 from broadcaster.operations.broadcasts import existing
 from broadcaster.operations.order_faults import as_fields
+from broadcaster.operations.removals import removable
+from broadcaster.reporting.archive import archive
 from broadcaster.reporting.exports import Format, csv_line, list_columns, messages_as_text, whole
 from broadcaster.reporting.pages import MessageFilter, page_of_broadcasts, page_of_messages
 
@@ -126,6 +128,27 @@ async def export_broadcast(
     columns = await list_columns(store, [broadcast]) if how is Format.CSV else []
     pieces = messages_as_text(whole(store, broadcast), columns, how)
     return export(pieces, how, f"broadcast-{view.id}")
+
+
+@router.get(
+    "/v1/broadcasts/{id}/archive",
+    operation_id="archive_broadcast",
+    response_class=StreamingResponse,
+    **described(Scope.BROADCASTS_READ, "not-found", "conflict", more=downloads(GZIP)),
+)
+async def archive_broadcast(request: Request, broadcast: BroadcastId, parts: TheParts) -> Response:
+    """Download an ended broadcast whole, as gzip of NDJSON, before its people are removed.
+
+    First a line with the broadcast and its content, then one a message: variables, text, state, code, SID,
+    times, consent, history.
+    """
+    view = await removable(parts.store, broadcast)
+    await audit.record(parts.store, caller_of(request).actor, "broadcast.archive", broadcast)
+    headers = {
+        "Content-Disposition": f'attachment; filename="broadcast-{view.id}.ndjson.gz"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(archive(parts.store, view), media_type=GZIP, headers=headers)
 
 
 @router.get(

@@ -18,6 +18,7 @@ JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
 CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
+GZIP: Final = "application/gzip"
 
 
 class Taken(BaseModel):

@@ -42,6 +42,7 @@ _TAGS: Final = {
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
     "replies": "What people wrote back.",
+    "recipients": "One person: all that is known of them, and forgetting them.",
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
     "events": "Events sent to you, by the Standard Webhooks specification.",

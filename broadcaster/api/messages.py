@@ -18,10 +18,12 @@ from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
-from broadcaster.domain.times import parse_duration
+from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
+from broadcaster.domain.times import TimeError, parse_duration
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Fault, Invalid, NotFound
+from broadcaster.operations.removals import check_kept
 from broadcaster.reporting.messages import find_number
 
 if TYPE_CHECKING:
@@ -86,7 +88,18 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
         expires_in_seconds=expires,
         region=body.region.upper() if body.region else None,
         nonce=nonce,
+        purpose=Purpose(body.purpose),
+        consent=_consent(body),
     )
+
+
+def _consent(body: MessageRequest) -> Consent | None:
+    if body.consent is None:
+        return None
+    try:
+        return Consent(body.consent.source, read_consent_time(body.consent.at))
+    except TimeError as error:
+        raise Invalid(Fault(str(error), "/consent/at")) from None
 
 
 def _pointer(pointer: str, *, alone: bool) -> str:
@@ -127,11 +140,18 @@ async def find(
     return page(request, response, kind, found, None)
 
 
-@router.get("/v1/messages/{id}", operation_id="get_message", response_model=MessageWithHistory, **_READ)
+@router.get(
+    "/v1/messages/{id}",
+    operation_id="get_message",
+    response_model=MessageWithHistory,
+    responses={409: {"description": "It is removed with its broadcast's people"}},
+    **_READ,
+)
 async def show(request: Request, message: MessageId) -> Any:
     """Return a message and its attempts: when, how each ended, with which code and SID, known by what."""
     found = await find_message(parts_of(request), message)
     if found is None:
+        await check_kept(parts_of(request).store, message)
         raise NotFound("message", message)
     view, attempts = found
     return view.summary() | {"history": [attempt.summary() for attempt in attempts]}
@@ -149,6 +169,7 @@ async def cancel(request: Request, message: MessageId) -> Any:
     parts = parts_of(request)
     found = await find_message(parts, message)
     if found is None:
+        await check_kept(parts.store, message)
         raise NotFound("message", message)
     view, attempts = await acts.cancel(parts.store, caller_of(request).actor, found[0].id)
     return view.summary() | {"history": [attempt.summary() for attempt in attempts]}

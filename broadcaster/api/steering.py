@@ -12,7 +12,7 @@ from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.shapes import Asked, Broadcast, BroadcastId, WhyOrNothing, answer
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import broadcasts as acts
-from broadcaster.operations import dead_letters
+from broadcaster.operations import dead_letters, removals
 
 router = APIRouter(tags=["broadcasts"])
 _CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Its state forbids it"}}
@@ -120,6 +120,34 @@ async def retry(
         return answer(dead_letters.summary(found, done, "retried"))
 
     return await once(request, work)
+
+
+class Removal(Asked):
+    """Whose people are to be removed: of a broadcast that ended at `ended_at`, or whenever it did."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ended_at": 1795276900}]})
+
+    ended_at: int | None = Field(
+        default=None, description="Its `finished_at` in the archive: not if it was sent on since."
+    )
+
+
+@router.post(
+    "/v1/broadcasts/{id}/remove",
+    operation_id="remove_broadcast_people",
+    response_model=Broadcast,
+    responses=_CONFLICT,
+    **_WRITE,
+)
+async def remove(
+    request: Request, broadcast: BroadcastId, asked: Annotated[Removal | None, Body()] = None
+) -> Any:
+    """Remove an ended broadcast's people before their time: messages, texts, variables; its counts stay."""
+    ended_at = asked.ended_at if asked else None
+    view = await removals.remove(
+        parts_of(request).store, caller_of(request).actor, broadcast, ended_at=ended_at
+    )
+    return view.summary()
 
 
 @router.delete(

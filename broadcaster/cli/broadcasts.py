@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from broadcaster.cli.archiving import archive
 from broadcaster.cli.connect import at_hand, told, with_home
 from broadcaster.cli.exporting import export, output_options, save
 from broadcaster.cli.home import live_workers
@@ -51,7 +52,7 @@ _ACTS: Final[Mapping[str, Callable[..., Awaitable[BroadcastView]]]] = {
 
 @click.group()
 def broadcasts() -> None:
-    """List, show, watch, start, pause, resume, cancel, retry, export, delete broadcasts."""
+    """List, show, watch, start, pause, resume, cancel, retry, export, archive, delete broadcasts."""
 
 
 @broadcasts.command("list")
@@ -199,6 +200,9 @@ def export_(
         save(download, "message", how=how, output=output, as_json=as_json)
 
     at_hand(env_file, work, there)
+
+
+broadcasts.add_command(archive)
 
 
 @broadcasts.command()

@@ -14,6 +14,7 @@ from broadcaster.cli.output import PAGE, print_json, print_table, say, when
 from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.record import State
 from broadcaster.operations.errors import NotFound
+from broadcaster.operations.removals import check_kept
 from broadcaster.reporting.messages import find_number, list_messages, read_message
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
     async def here(store: Store) -> dict[str, Any]:
         found = await read_message(store, message)
         if found is None:
+            await check_kept(store, message)
             raise NotFound("message", message)
         view, attempts = found
         return view.summary() | {"history": [attempt.summary() for attempt in attempts]}
@@ -124,7 +126,8 @@ def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
             click.echo(f"{name}: {when(value) if name.endswith('_at') else value}")
     for attempt in summary["history"]:
         began, ended, evidence = attempt["began_at"], attempt["ended_at"], attempt["evidence"]
-        code = f" {attempt['code']}: {attempt['meaning'] or ''}" if attempt["code"] else ""
+        about = f" [{attempt['class']}]" if attempt.get("class") else ""
+        code = f" {attempt['code']}: {attempt['meaning'] or ''}{about}" if attempt["code"] else ""
         seen = f" ({_WORDS.get(evidence, evidence)})" if evidence else ""
         later = f", {ended - began:,} s later" if began and ended > began else ""
         click.echo(f"attempt {attempt['attempt']}, {when(began)}{later}: {attempt['state']}{code}{seen}")

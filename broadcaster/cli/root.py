@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "Run a simulated campaign and show it; needs no account."),
     "doctor": ("doctor", "doctor", "Check account, senders, Redis and clock; say what to do."),
     "messages": ("messages", "messages", "Find what became of single messages."),
+    "recipients": ("people", "recipients", "Show all that is known of one person."),
+    "forget": ("people", "forget", "Forget a person everywhere, down to Redis' files."),
     "dead-letters": (
         "dead_letters",
         "dead_letters",

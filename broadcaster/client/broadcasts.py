@@ -159,6 +159,19 @@ class BroadcastCalls(Asking):
         """Yield a broadcast's messages as a file, `csv` or `ndjson`."""
         return self.stream(f"{_at(broadcast)}/export", format=how)
 
+    def archive_broadcast(self, broadcast: str) -> Iterator[bytes]:
+        """Yield an ended broadcast whole, as gzip of NDJSON: itself, then a line a message.
+
+        Raises `ApiError` 404, or 409 where it is open, or removed.
+        """
+        return self.stream(f"{_at(broadcast)}/archive")
+
+    def remove_people(self, broadcast: str, *, ended_at: int | None = None) -> Broadcast:
+        """Remove an ended broadcast's people; its counts stay. `ended_at`: only if it ended then."""
+        path = f"{_at(broadcast)}/remove"
+        asked = given(ended_at=ended_at)
+        return self.one(Broadcast.of, "POST", path, json=asked, idempotency_key=new_key(), timeout=_UPLOAD)
+
     def rejects(self, broadcast: str) -> Iterator[bytes]:
         """Yield the rows that were not taken, as CSV with their line and the reason."""
         return self.stream(f"{_at(broadcast)}/rejects")

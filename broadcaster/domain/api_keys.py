@@ -37,6 +37,8 @@ class Scope(enum.StrEnum):
     OPT_OUTS_WRITE = "opt-outs:write"
     REPLIES_READ = "replies:read"
     REPLIES_WRITE = "replies:write"
+    PEOPLE_READ = "people:read"
+    PEOPLE_WRITE = "people:write"
     DEAD_LETTERS_READ = "dead-letters:read"
     DEAD_LETTERS_WRITE = "dead-letters:write"
     EVENTS_READ = "events:read"
@@ -58,6 +60,8 @@ SCOPE_WORDS: Final = {
     Scope.OPT_OUTS_WRITE: "Add and remove opt-outs",
     Scope.REPLIES_READ: "Read what people wrote back",
     Scope.REPLIES_WRITE: "Make opt-outs of replies, and mark them done",
+    Scope.PEOPLE_READ: "See all that is known of one person",
+    Scope.PEOPLE_WRITE: "Forget a person",
     Scope.DEAD_LETTERS_READ: "See dead letters",
     Scope.DEAD_LETTERS_WRITE: "Replay and discard dead letters",
     Scope.EVENTS_READ: "See event endpoints and their deliveries",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.intake.addressing import Seen
-from broadcaster.intake.rejects import pack_block, unpack_block
+from broadcaster.intake.rejects import names_person, pack_block, unpack_block
 from broadcaster.store.swapping import swap
 
 if TYPE_CHECKING:
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 _LISTS_AT_ONCE: Final = 200
 _BLOCKS_AT_ONCE: Final = 8
-_NO_DIGITS: Final = re.compile(r"\D+")
-#: Fewer digits at a number's end name too many others.
-_TELLING: Final = 8
 _FORGOTTEN: Final = "the person was forgotten"
 
 
@@ -54,7 +50,7 @@ async def _in_rejects(store: Store, broadcast: str, number: str) -> int:
         for index, raw in enumerate(blocks, start):
             columns, rows = unpack_block(raw)
             new = [
-                (line, _FORGOTTEN, [""] * len(values)) if _about(number, (reason, *values)) else row
+                (line, _FORGOTTEN, [""] * len(values)) if names_person(number, (reason, *values)) else row
                 for row in rows
                 for line, reason, values in (row,)
             ]
@@ -63,18 +59,6 @@ async def _in_rejects(store: Store, broadcast: str, number: str) -> int:
                 changed += await store.run(swap(name, index, raw, pack_block(columns, new)))
         start += len(blocks)
     return changed
-
-
-def _about(number: str, texts: Sequence[str]) -> bool:
-    digits = number.removeprefix("+")
-    for text in texts:
-        found = _NO_DIGITS.sub("", text)
-        if digits in found:
-            return True
-        tail = found.lstrip("0")
-        if len(tail) >= _TELLING and digits.endswith(tail):
-            return True
-    return False
 
 
 async def _in_seen(store: Store, broadcast: str, addresses: Sequence[str]) -> int:

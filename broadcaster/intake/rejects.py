@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,9 @@ BYTES_KEPT: Final = 32 * 1024 * 1024
 _BLOCK_ROWS: Final = 500
 _BLOCK_BYTES: Final = 256 * 1024
 _BLOCKS_AT_ONCE: Final = 8
+_NO_DIGITS: Final = re.compile(r"\D+")
+#: Fewer digits at a number's end mean too many others.
+_TELLING: Final = 8
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(tuple[tuple[str, ...], list[tuple[int, str, list[str]]]])
 
@@ -33,6 +37,16 @@ def pack_block(columns: Sequence[str], rows: Sequence[tuple[int, str, Sequence[s
 def unpack_block(raw: bytes) -> tuple[tuple[str, ...], list[tuple[int, str, list[str]]]]:
     """Unpack what `pack_block` made."""
     return _decoder.decode(zlib.decompress(raw))
+
+
+def names_person(number: str, texts: Sequence[str]) -> bool:
+    """Whether one of these may mean a number, however it is written: by its digits, or its last ones."""
+    digits = number.removeprefix("+")
+    for text in texts:
+        found = _NO_DIGITS.sub("", text)
+        if digits in found or (len(tail := found.lstrip("0")) >= _TELLING and digits.endswith(tail)):
+            return True
+    return False
 
 
 class StoredRejects:
@@ -84,15 +98,24 @@ async def store_rejects(store: Store, broadcast: str, blocks: Sequence[bytes]) -
 
 async def read_rejects(store: Store, broadcast: str) -> AsyncIterator[tuple[str, ...] | list[str]]:
     """Yield the header, then every row that is kept: line, reason, and the list's own columns."""
-    key, start, header = store.keys.broadcast(broadcast, ":rejects"), 0, False
+    header = False
+    async for columns, (line, reason, values) in read_reject_rows(store, broadcast):
+        if not header:
+            header = True
+            yield ("line", "reason", *columns)
+        yield [str(line), reason, *values]
+    if not header:
+        yield ("line", "reason")
+
+
+async def read_reject_rows(
+    store: Store, broadcast: str
+) -> AsyncIterator[tuple[tuple[str, ...], tuple[int, str, list[str]]]]:
+    """Yield every row that is kept, with its block's columns: line, reason, values."""
+    key, start = store.keys.broadcast(broadcast, ":rejects"), 0
     while blocks := await store.redis.lrange(key, start, start + _BLOCKS_AT_ONCE - 1):
         start += len(blocks)
         for raw in blocks:
             columns, rows = unpack_block(raw)
-            if not header:
-                header = True
-                yield ("line", "reason", *columns)
-            for line, reason, values in rows:
-                yield [str(line), reason, *values]
-    if not header:
-        yield ("line", "reason")
+            for row in rows:
+                yield columns, row

@@ -107,5 +107,6 @@ async def remove_marked(store: Store, broadcast: str) -> int:
         flows = [keys.flow(broadcast, lane, part) for lane in lanes for part in ("", ":back", ":retry")]
         await store.redis.unlink(*flows, *(keys.broadcast(broadcast, part) for part in _PARTS))
         await store.redis.srem(keys.plain("doubtful"), broadcast)
+        await store.redis.zrem(keys.plain("polls"), broadcast)
     await store.redis.srem(keys.plain("removing"), broadcast)
     return went

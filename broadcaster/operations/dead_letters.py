@@ -19,6 +19,7 @@ from broadcaster.ledger.replaying import (
 )
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, Fault, Invalid, NotFound
+from broadcaster.operations.removals import check_kept
 from broadcaster.reporting.dead_letters import broadcasts_with_dead_letters
 
 if TYPE_CHECKING:
@@ -102,10 +103,13 @@ async def find(store: Store, wanted: Wanted) -> Found:
     if wanted.names:
         groups, unknown = await letters_named(store, wanted.names, wanted.states)
         if unknown:
+            await check_kept(store, unknown[0])
             raise NotFound("message", unknown[0])
         return Found(wanted, groups)
     if wanted.broadcast and not await store.redis.exists(store.keys.broadcast(wanted.broadcast)):
         raise NotFound("broadcast", wanted.broadcast)
+    if wanted.broadcast:
+        await check_kept(store, wanted.broadcast)
     ids = [wanted.broadcast] if wanted.broadcast else await broadcasts_with_dead_letters(store, limit=None)
     found = Found(wanted, [])
     for broadcast in ids:
@@ -180,6 +184,7 @@ def refusal(broadcast: str, verdict: str) -> str:
     why = {
         "canceled": "was canceled",
         "expired": "has expired",
+        "removed": "knows its people no more",
         "gone": "is gone",
     }.get(verdict, f"is {verdict}")
     return f"broadcast {broadcast} {why}: its messages are not sent again"

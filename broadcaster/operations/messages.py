@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from broadcaster.lanes.control import cancel_message
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.removals import check_kept
 from broadcaster.reporting.messages import read_message
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ async def cancel(store: Store, actor: Actor, message: str) -> tuple[MessageView,
     """End an unsent message, by its id. Raises NotFound, or Conflict where it may have left."""
     found = await read_message(store, message)
     if found is None:
+        await check_kept(store, message)
         raise NotFound("message", message)
     view, _ = found
     done = await store.run(cancel_message(view.broadcast, view.sender, view.batch, view.index))

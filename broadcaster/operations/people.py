@@ -12,8 +12,8 @@ What may hold a number, a variable, a text or a reply of theirs, and what become
 - `audit` and logs hold masked numbers only; `led:`, `hist:` SIDs, states and times, no person
 - `bc:ID` holds a broadcast's content, which is everybody's: it goes by age (operations/retention.py)
 
-Then Redis' files are written anew, as they hold what was. Backups, replicas' files and Twilio's own records are
-out of reach: they are named.
+Then Redis' files are written anew, as they hold what was. Backups, replicas' files and Twilio's own records
+are out of reach: they are named.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Outcome:
         why = list(self.files.left)
         if self.batches.sending:
             why.append(
-                f"{self.batches.sending} of their messages were being sent at that moment: what is told of them "
-                "then may name the person, so run this again in a minute"
+                f"{self.batches.sending} of their messages were being sent at that moment, and what Twilio "
+                "answers may make an opt-out of them: run this again in a minute"
             )
         if self.importing:
             why.append("a list is being imported, in which they may be: run this again once it has ended")

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
+import msgspec
 
+from broadcaster.domain.purpose import CONSENT_GIVEN, Consent
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.codes import meaning
+from broadcaster.twilio.codes import class_of, meaning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from broadcaster.store.connection import Store
 
@@ -39,6 +41,7 @@ class MessageView:
     sender: str
     record: Record
     variables: dict[str, str] = field(default_factory=dict)
+    consent: str | None = None
 
     @property
     def id(self) -> str:
@@ -57,12 +60,14 @@ class MessageView:
             "state": record.state.label,
             "code": record.code or None,
             "meaning": meaning(record.code) or None,
+            "class": class_of(record.code),
             "sid": record.sid,
             "attempts": record.attempt,
             "segments": record.segments,
             "evidence": record.evidence.label or ("answer" if record.sid else None),
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
+            "consent": self.consent,
         }
 
 
@@ -85,6 +90,7 @@ class Attempt:
             "state": self.state.label,
             "code": self.code or None,
             "meaning": meaning(self.code) or None,
+            "class": class_of(self.code),
             "sid": self.sid,
             "began_at": self.began,
             "ended_at": self.ended,
@@ -100,7 +106,7 @@ async def list_messages(
     wanted = frozenset(states)
     if wanted and wanted <= {State.DEAD, State.IN_DOUBT}:
         marked = await _marked_batches(store, broadcast, wanted)
-    async for lane, batches in _batches(store, broadcast):
+    async for lane, batches in batches_of(store, broadcast):
         names = [name for name in batches if marked is None or name in marked]
         for start in range(0, len(names), _BATCHES_AT_ONCE):
             some = [(broadcast, lane, name) for name in names[start : start + _BATCHES_AT_ONCE]]
@@ -144,13 +150,18 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
         return None
     lane = lanes[int(parts[1])].decode()
     async for view in _read(store, [(broadcast, lane, batch)], only=index):
-        return view, await _history(store, view)
+        return view, await read_history(store, view)
     return None
 
 
-async def _history(store: Store, view: MessageView) -> list[Attempt]:
-    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
+async def read_history(store: Store, view: MessageView) -> list[Attempt]:
+    """Return a message's attempts, oldest first. Raises redis' errors."""
     raw = await store.redis.lrange(store.keys.history(view.broadcast, view.batch, view.index), 0, -1)
+    return attempts_of(view, raw)
+
+
+def attempts_of(view: MessageView, raw: Sequence[bytes]) -> list[Attempt]:
+    """Return what is written of its attempts; of most only the record tells, of the one that there was."""
     lines = [_attempt(msgpack.unpackb(line, raw=True), view.record) for line in raw]
     record = view.record
     if record.attempt and not (lines and lines[-1].state is record.state):
@@ -178,7 +189,7 @@ def _attempt(line: Sequence[Any], record: Record) -> Attempt:
     )
 
 
-async def _batches(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def batches_of(store: Store, broadcast: str) -> AsyncIterator[tuple[str, list[str]]]:
     """Yield each lane of a broadcast with the names of its batches."""
     keys = store.keys
     for number, raw in enumerate(await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)):
@@ -215,6 +226,7 @@ async def _read(
     raws = await store.redis.mget(
         [key(broadcast, name) for broadcast, _, name in batches for key in (keys.batch, keys.ledger)]
     )
+    terms = await _terms(store, {broadcast for broadcast, _, _ in batches})
     for (broadcast, lane, name), packed, ledger in zip(batches, raws[::2], raws[1::2], strict=True):
         if packed is None or ledger is None:
             continue
@@ -223,8 +235,31 @@ async def _read(
             reference = recipients.references[index] if recipients.references else None
             record = Record.unpack(ledger, index * RECORD_BYTES)
             variables = recipients.variables(index) if recipients.columns else {}
+            consent = terms[broadcast].of(variables)
+            variables.pop(CONSENT_GIVEN, None)
             to = recipients.to[index]
-            yield MessageView(broadcast, name, index, to, reference, lane, record, variables)
+            yield MessageView(broadcast, name, index, to, reference, lane, record, variables, consent)
+
+
+class _Terms(msgspec.Struct, frozen=True):
+    """What a broadcast's spec says of its recipients' consent."""
+
+    consent: Consent | None = None
+    consent_column: str | None = None
+
+    def of(self, variables: Mapping[str, str]) -> str | None:
+        """Return the consent of who has these variables."""
+        own = variables.get(self.consent_column) if self.consent_column else None
+        return own or (None if self.consent is None else str(self.consent))
+
+
+async def _terms(store: Store, broadcasts: Collection[str]) -> dict[str, _Terms]:
+    async with store.redis.pipeline(transaction=False) as pipe:
+        for broadcast in broadcasts:
+            pipe.hget(store.keys.broadcast(broadcast), "spec")
+        specs = await pipe.execute()
+    read = msgspec.msgpack.decode
+    return {b: read(raw, type=_Terms) if raw else _Terms() for b, raw in zip(broadcasts, specs, strict=True)}
 
 
 def _chosen(to: list[str], only: str | int | None) -> Sequence[int]:

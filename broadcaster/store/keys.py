@@ -18,21 +18,24 @@ windowed                  set        broadcasts that may send at certain hours o
 polls                     zset       broadcasts and streams that await final states, by the second they are
                                      asked for next; a member leaves when there is nothing to ask for
 settling, polling         string     who settles doubt, who polls final states (PX)
-bc:ID                     hash       state, counts `n0`..`n11`, spec; until deleted
+removing                  set        broadcasts whose people's data are being removed, until they are
+bc:ID                     hash       state, counts `n0`..`n11`, spec (without content once its people are
+                                     `removed`, `retention_days` after its end); until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
-bc:ID:rejects             list       rows that a list was taken without; with their broadcast
+bc:ID:rejects             list       rows that a list was taken without; with its people
 bc:ID:seen                list       addresses of a draft's parts; until it starts
 bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
 bc:ID:unasked             set        messages that Twilio doesn't have any more, `batch:row`; as long (EX)
-bc:ID:chunks              hash       answers to a draft's parts; with their broadcast
+bc:ID:chunks              hash       answers to a draft's parts; with its people
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
 append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
 once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
-bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`
-hist:ID:B:I               list       only messages with a second try or doubt; capped; with their broadcast
-flow:ID:LANE[:back|:retry] hash|list|zset  with their broadcast
+bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`; until its
+                                     people are removed (a stream's: a day after its last change)
+hist:ID:B:I               list       only messages with a second try or doubt; capped; with them
+flow:ID:LANE[:back|:retry] hash|list|zset  with them
 lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit

@@ -1,4 +1,4 @@
-"""A person is forgotten everywhere, down to the bytes of Redis' files; nothing more is sent, counts add up."""
+"""A person is forgotten everywhere, down to the bytes of Redis' files; nothing is sent, counts add up."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ end
 
 -- Opt-outs and doubt that nothing settled are no failures of the campaign; a failure after the acceptance counts when
 -- it is heard of, and its message was counted as an outcome before.
-local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] = true, [63014] = true}
+local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] = true, [63014] = true, [63033] = true, [63050] = true}
 local function judge(bid, from, new, code, told_flags)
   if new < ACCEPTED or new == SKIPPED then return end
   -- final states that were asked for come by the thousand, long after their acceptances: failures among them are to be

@@ -1,0 +1,46 @@
+"""What was said to each recipient of a broadcast: rendered again from its content and their variables."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from broadcaster.domain.content import Rendered, RenderError, compile_content
+from broadcaster.domain.forgotten import FORGOTTEN
+
+if TYPE_CHECKING:
+    from broadcaster.domain.broadcast import BroadcastSpec
+    from broadcaster.domain.content import Renderer
+    from broadcaster.reporting.messages import MessageView
+
+_NOTHING: Final = Rendered(None, None)
+
+
+class Said:
+    """What a broadcast said to each: its texts, rendered again."""
+
+    def __init__(self, spec: BroadcastSpec | None) -> None:
+        self._spec = spec
+        self._renderer: Renderer | None = None
+        if spec is not None and (spec.content.body or spec.content.content_sid or spec.content.media_urls):
+            self._renderer = compile_content(spec.content)
+
+    def whole(self, view: MessageView) -> dict[str, Any]:
+        """Return a message with its variables, texts and consent, in JSON's types."""
+        spec, said = self._spec, _NOTHING
+        if self._renderer is not None and view.to != FORGOTTEN:
+            with contextlib.suppress(RenderError):  # a row whose text can't be made was never sent
+                said = self._renderer.render(view.variables)
+        column = spec.consent_column if spec else None
+        consent = (
+            view.variables.get(column) if column else str(spec.consent) if spec and spec.consent else None
+        )
+        return view.summary() | {
+            "variables": view.variables,
+            "body": said.body,
+            "content_sid": spec.content.content_sid if spec else None,
+            "content_variables": said.content_variables,
+            "media_urls": list(spec.content.media_urls) if spec else [],
+            "purpose": str(spec.purpose) if spec else None,
+            "consent": consent or None,
+        }
