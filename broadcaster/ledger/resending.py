@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import RECORD_BYTES, Record
@@ -28,21 +29,36 @@ if TYPE_CHECKING:
 #: When people may be written to who said nothing else: 08:00 to 21:00 where they are (47 CFR 64.1200(c)(1)).
 DAY_BEGINS, DAY_ENDS = 8 * 60, 21 * 60
 _AT_ONCE: Final = 100
+log = structlog.get_logger("resending")
 
 
 class Failed(Protocol):
     """A delivery that failed: which message (`batch` is `LANE.BATCH`), which attempt, why."""
 
     @property
-    def broadcast(self) -> str: ...
+    def broadcast(self) -> str:
+        """Whose message."""
+        ...
+
     @property
-    def batch(self) -> str: ...
+    def batch(self) -> str:
+        """Its batch."""
+        ...
+
     @property
-    def row(self) -> int: ...
+    def row(self) -> int:
+        """Its place in the batch."""
+        ...
+
     @property
-    def attempt(self) -> int: ...
+    def attempt(self) -> int:
+        """The attempt that failed."""
+        ...
+
     @property
-    def code(self) -> int: ...
+    def code(self) -> int:
+        """Twilio's code."""
+        ...
 
 
 class Resender:
@@ -69,9 +85,8 @@ class Resender:
                 at = one.row * RECORD_BYTES
                 pipe.getrange(keys.ledger(one.broadcast, one.batch), at, at + RECORD_BYTES - 1)
             raws = await pipe.execute()
-        there = [
-            (one, Record.unpack(raw)) for one, raw in zip(failed, raws, strict=True) if len(raw) == RECORD_BYTES
-        ]
+        read = zip(failed, raws, strict=True)
+        there = [(one, Record.unpack(raw)) for one, raw in read if len(raw) == RECORD_BYTES]
         quiet = await self._windows([one for one, _ in there if one.code in QUIET])
         groups: dict[tuple[str, str], list[tuple[int, int, int, int, int]]] = {}
         for one, record in there:
@@ -84,7 +99,10 @@ class Resender:
         if groups:
             listed = [(*at, letters) for at, letters in groups.items()]
             call = Call("resend", (self._how.max_attempts, packed(listed)), int, lasting=True)
-            self.waiting += await self._store.run(call)
+            waiting = await self._store.run(call)
+            self.waiting += waiting
+            if waiting:
+                log.info("deliveries.wait", count=waiting, codes=sorted({one.code for one, _ in there}))
 
     def _at(self, record: Record, windows: Sequence[SendWindow] | None, code: int) -> int | None:
         """Return the second from which a failure may go again; None if never."""

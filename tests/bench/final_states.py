@@ -41,8 +41,12 @@ def main() -> int:
             )
         )
         gets = ended.answers.get("GET 200", 0)
-        said = ", ".join(f"{n} {state} {code or ''}".strip() for (state, code), n in sorted(ended.ours.items()))
-        print(f"{mode:9}  {ended.sent_seconds:9.1f}  {ended.ended_seconds:13.1f}  {gets:5}  {said}", flush=True)
+        said = ", ".join(
+            f"{n} {state} {code or ''}".strip() for (state, code), n in sorted(ended.ours.items())
+        )
+        print(
+            f"{mode:9}  {ended.sent_seconds:9.1f}  {ended.ended_seconds:13.1f}  {gets:5}  {said}", flush=True
+        )
         if not ended.right:
             broken = True
             print(f"FAILED: the truth is {sorted(ended.truth.items())}; logs: {folder}", flush=True)

@@ -32,7 +32,9 @@ HOUR = 3600.0
 
 def test_the_codes_that_pass_are_those_of_the_table() -> None:
     passing = {
-        code for code, one in CODES.items() if one.delivery and one.remedy in (Remedy.RETRY, Remedy.QUEUE_FULL)
+        code
+        for code, one in CODES.items()
+        if one.delivery and one.remedy in (Remedy.RETRY, Remedy.QUEUE_FULL)
     }
     assert passing == PASSING | QUIET
     assert PROVIDER_TIMED_OUT in CODES
