@@ -35,6 +35,7 @@ _WORDS: Final = {
     "lease": "its worker was lost",
     "late": "known only after a newer attempt had left: a duplicate",
     "replay": "sent again by request",
+    "resend": "goes again by itself",
     "discard": "laid down by request",
 }
 
