@@ -79,6 +79,7 @@ FLAGS: Final = (
         "wrong number",
     ),
     *("do not text", "dont text", "do not message", "dont message", "do not contact", "dont contact", "spam"),
+    *("unsubcribe", "unsuscribe", "unsubsribe", "unsubscribed", "stpo", "sotp", "stop2end", "stoptexting"),
     *(
         "wrong number",
         "me borre",

@@ -101,13 +101,14 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
 def understood(words: Words, reply: Reply) -> tuple[Reply, str]:
     """Return a reply with its meaning, and why a person should look at it, "" if nobody need.
 
-    A button's payload is its maker's word for it, where its text means nothing to us.
+    A button's payload is its maker's word for it, where its text means nothing to us; but to come in again
+    somebody has to say so.
     """
     kind = reply.sender_kind
     read = words.read(reply.body, kind, opt_out_type=reply.opt_out_type)
     if read.meaning is Meaning.OTHER and reply.button is not None:
         pressed = words.read(reply.button.payload, kind)
-        read = pressed if pressed.meaning is not Meaning.OTHER or not read.flag else read
+        read = pressed if pressed.meaning is Meaning.OPT_OUT else read
     flag = read.flag
     if read.meaning is Meaning.OPT_OUT and not reply.has_number:
         flag = _NO_NUMBER

@@ -182,6 +182,14 @@ async def test_a_flagged_reply_becomes_an_opt_out_once(store: Store) -> None:
     assert entry.new == {"scopes": [SERVICE, "+1415•••0199"], "changed": 2}
 
 
+async def test_who_is_left_alone_already_is_nobodys_work(store: Store) -> None:
+    await write(store, "STOP", to=SHORT_CODE)
+    await write(store, "I said stop it!", to=SHORT_CODE)
+    assert await newest(store, flagged=True) == []
+    await write(store, "I said stop it!", to=LONG_CODE)
+    assert [view.reply.sender for view in await newest(store, flagged=True)] == [LONG_CODE]
+
+
 async def test_acts_on_what_is_not_there_are_refused(store: Store) -> None:
     for act in (acts.opt_out_of, acts.mark_done):
         with pytest.raises(NotFound, match="no reply SM9"):
@@ -196,7 +204,7 @@ async def test_acts_on_what_is_not_there_are_refused(store: Store) -> None:
     ("to", "body", "more", "expected"),
     [
         (SHORT_CODE, "STOP", {}, "stop"), (SHORT_CODE, "help", {}, "help"),
-        (SHORT_CODE, "START", {}, "start"), (WHATSAPP, "STOP", {}, "stop"), (LONG_CODE, "STOP", {}, ""),
+        (SHORT_CODE, "START", {}, ""), (WHATSAPP, "STOP", {}, "stop"), (LONG_CODE, "STOP", {}, ""),
         (TOLL_FREE, "HELP", {}, ""),
         (LONG_CODE, "BAJA", {}, "stop"), (LONG_CODE, "hello", {}, "auto"), (WHATSAPP, "hello", {}, "auto"),
         (SHORT_CODE, "STOP", {"OptOutType": "STOP"}, ""), (LONG_CODE, "hello", {"OptOutType": "HELP"}, ""),
@@ -227,6 +235,8 @@ async def test_robots_that_answer_each_other_come_to_an_end(store: Store) -> Non
     assert await write(store, "hello", RULES, to=SHORT_CODE) == ANSWERS["auto"]
     said = [await write(store, body, RULES, to=SHORT_CODE) for body in ("STOP", "STOP", "hello", "HELP")]
     assert said == [ANSWERS["stop"], "", "", ""]
+    said = [await write(store, body, RULES, to=SHORT_CODE) for body in ("START", "YES", "START")]
+    assert said == [ANSWERS["start"], "", ""], "a yes to whatever was asked is none to us"
 
 
 # -- events

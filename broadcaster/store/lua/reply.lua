@@ -30,11 +30,13 @@ if #all > 0 then
 end
 local flag = ARGV[11]
 if verb == 'remove' and out then flag = ARGV[12] end
+-- who asks to be left alone and is: nothing is left for a person to do
+if verb == '' and out then flag = '' end
 
 -- A robot that answers robots must not go on for ever (Twilio's 14107), and who said no hears nothing but that it was heard.
 local answer, day = ARGV[13], P .. 'answered:' .. sender
 if answer == 'auto' and out then answer = '' end
-if (answer == 'stop' and changed == 0) or (answer == 'start' and out) then answer = '' end
+if (answer == 'stop' or answer == 'start') and (changed == 0 or (verb == 'remove' and out)) then answer = '' end
 if answer ~= '' then
   local member = answer .. ':' .. person
   local last = redis.call('ZSCORE', day, member)
