@@ -76,7 +76,6 @@ FLAGS: Final = (
         "take me off",
         "leave me alone",
         "no more",
-        "wrong number",
     ),
     *("do not text", "dont text", "do not message", "dont message", "do not contact", "dont contact", "spam"),
     *("unsubcribe", "unsuscribe", "unsubsribe", "unsubscribed", "stpo", "sotp", "stop2end", "stoptexting"),

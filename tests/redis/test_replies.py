@@ -76,9 +76,11 @@ async def test_stop_is_of_the_sender_and_its_service(
 async def test_what_twilio_tells_again_is_taken_once(store: Store) -> None:
     await asking(store, "reply.received", "opt_out.changed")
     first = form("STOP", to=SHORT_CODE)
-    answer = await receive(store, RULES, first)
+    heard: list[str] = []
+    answer = await receive(store, RULES, first, heard.append)
     before = await everything(store)
-    assert await receive(store, RULES, first) == answer
+    assert await receive(store, RULES, first, heard.append) == answer
+    assert heard == ["opt_out"]
     assert await everything(store) == before
     await write(store, "START", RULES, to=SHORT_CODE)
     assert await receive(store, RULES, first) == answer, "what was lost is said again"
@@ -188,6 +190,18 @@ async def test_who_is_left_alone_already_is_nobodys_work(store: Store) -> None:
     assert await newest(store, flagged=True) == []
     await write(store, "I said stop it!", to=LONG_CODE)
     assert [view.reply.sender for view in await newest(store, flagged=True)] == [LONG_CODE]
+
+
+async def test_a_word_ends_what_its_writer_asked_for_before(store: Store) -> None:
+    for sid, to in (("SM1", SHORT_CODE), ("SM2", SHORT_CODE), ("SM3", LONG_CODE)):
+        await write(store, "please stop", sid=sid, to=to)
+    await write(store, "please stop", sid="SM4", to=SHORT_CODE, person=number(5))
+    await acts.mark_done(store, TESTER, "SM1")
+    await write(store, "STOP", sid="SM5", to=SHORT_CODE)
+    assert {view.reply.id for view in await newest(store, flagged=True)} == {"SM3", "SM4"}
+    ended = await acts.read(store, "SM2")
+    assert (ended.done, ended.done_by) == ("opt-out", "reply:SM5")
+    assert (await acts.read(store, "SM1")).done_by == "person:test"
 
 
 async def test_acts_on_what_is_not_there_are_refused(store: Store) -> None:
