@@ -152,6 +152,12 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._replies = Counter(
+            "broadcaster_replies",
+            "Replies by what they mean: opt_out, opt_in, help, other, flagged (a person should look at it)",
+            ["meaning"],
+            registry=registry,
+        )
         self._callbacks = Counter(
             "broadcaster_callbacks",
             "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), "
@@ -232,6 +238,10 @@ class Metrics:
     def webhooks_tried(self, result: str, count: int) -> None:
         """Count tries to deliver events: `delivered`, `failed` (it goes again), `parked`."""
         self._webhooks.labels(result).inc(count)
+
+    def replied(self, meaning: str) -> None:
+        """Count a reply by one of the words that the metric's meaning names."""
+        self._replies.labels(meaning).inc()
 
     def callbacks_ended(self, result: str, count: int) -> None:
         """Count status callbacks by their `result`, one of those that the metric's meaning names."""
