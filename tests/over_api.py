@@ -32,6 +32,9 @@ def acted(desk: Desk, other: Desk, apart: Apart) -> list[tuple[int, str, str]]:
     Every other answer is asked for in JSON.
     """
     bid = draft(other)["id"]
+    other.write(
+        "opt_outs.csv", "address,sender,purpose,since", "+14155559210,54321,marketing,1700000000", "12,,,"
+    )
     other.write("numbers.txt", "+14155559200", "", " +1 415 555 9201", "+14155559200")
     failed = apart.ended([0, 30003, 30003, 21211, 9])
     letter = other.json("dead-letters", "list", "--broadcast", failed)[0]["id"]
@@ -59,6 +62,20 @@ def acted(desk: Desk, other: Desk, apart: Apart) -> list[tuple[int, str, str]]:
                 ["opt-outs", "remove", "+14155559100", "+14155559101", "+14155559102", "--sender", "54321"],
                 ["opt-outs", "import", "numbers.txt"],
                 ["opt-outs", "import", "missing.txt"],
+                ["opt-outs", "import", "opt_outs.csv", "--rejects", "rejects.csv"],
+                ["opt-outs", "import", "opt_outs.csv"],
+                ["opt-outs", "remove", "+14155559210", "--sender", "54321", "--purpose", "marketing"],
+                ["opt-outs", "add", "+14155559300", "--service", f"MG{'1' * 32}", "--purpose", "marketing"],
+                ["opt-outs", "add", "+14155559300", "--service", "12345"],
+                [
+                    "opt-outs",
+                    "remove",
+                    "+14155559300",
+                    "--service",
+                    f"MG{'1' * 32}",
+                    "--purpose",
+                    "marketing",
+                ],
                 ["opt-outs", "remove", "+14155559200", "+14155559201"],
                 ["pause", "--reason", "wrong list"],
                 ["pause", "--reason", "another"],

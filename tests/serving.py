@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from broadcaster.store.connection import Store
 
+#: For BROADCASTER_PUBLIC_URL.
+ITSELF = "itself"
 TESTER = Actor("person:tester@here", "test")
 
 
@@ -70,10 +72,16 @@ async def serving(
     options: Iterable[str] = (),
     key: str = "",
     log: Any = subprocess.DEVNULL,
+    port: Any = 0,
     **variables: str,
 ) -> AsyncIterator[Api]:
-    """Run `python -m broadcaster.api` against the store until the block ends."""
-    port = free_port()
+    """Run `python -m broadcaster.api` against the store until the block ends.
+
+    `BROADCASTER_PUBLIC_URL=ITSELF`: Twilio calls it where it listens.
+    """
+    port = port or free_port()
+    if variables.get("BROADCASTER_PUBLIC_URL") == ITSELF:
+        variables["BROADCASTER_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     ours = ("TWILIO_", "BROADCASTER_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment = {

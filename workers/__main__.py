@@ -36,6 +36,7 @@ from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
+from workers.following import Follower
 from workers.lease import Limits
 from workers.polling import Poller, Polling
 from workers.settling import Settler, Settling
@@ -122,6 +123,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         settler=settler,
                         poller=Poller(store, twilio, _polling(settings), metrics),
                         courier=courier,
+                        follower=Follower(store, metrics),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
                     )

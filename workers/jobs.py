@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
+    from workers.following import Follower
     from workers.polling import Poller
     from workers.settling import Settler
 
@@ -189,6 +190,13 @@ async def deliver_events(ctx: dict[str, Any]) -> None:
         await courier.round()
 
 
+async def follow_callbacks(ctx: dict[str, Any]) -> None:
+    """See to what follows from failed deliveries, and look for the messages of strays."""
+    follower: Follower | None = ctx.get("follower")
+    if follower is not None:
+        await follower.round()
+
+
 async def without_arq(store: Store, courier: Courier | None = None) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
@@ -220,6 +228,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
     return [
         _at(EVERY_SECOND, rewind_lost, REWIND_SECONDS),
         *(_at(EVERY_SECOND, job, 120) for job in (sweep_leases, start_due, end_expired, deliver_events)),
+        _at(EVERY_SECOND, follow_callbacks, 120),
         _at(settling, settle_doubt, 120),
         _at(EVERY_FIVE_SECONDS, poll_states, POLL_SECONDS),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from broadcaster.lanes import control
-from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import Stop
 from broadcaster.twilio.codes import meaning
 
@@ -44,4 +44,4 @@ def _reaction(signal: Signal) -> Call[Any] | None:
             log.warning("lane.hold", lane=lane, seconds=decision.stop_seconds, reason=reason)
             return control.hold_lane(lane, decision.stop_seconds, reason)
         case Stop.NOTHING:
-            return opt_out([signal.address], f"twilio:{decision.code}", lane) if decision.opts_out else None
+            return refused_by(lane, signal.address, decision.code) if decision.opts_out else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
     from workers.dispatcher import Dispatcher
+    from workers.following import Follower
     from workers.polling import Poller
     from workers.settling import Settler
 
@@ -52,6 +53,7 @@ async def serve(
     settler: Settler | None = None,
     poller: Poller | None = None,
     courier: Courier | None = None,
+    follower: Follower | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
     retention_days: int = RETENTION_DAYS,
@@ -59,13 +61,14 @@ async def serve(
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
     Without a `settler` what is in doubt stays so, without a `poller` nobody asks for final states; without a
-    `courier` no endpoint is told of events.
+    `courier` no endpoint is told of events, without a `follower` nothing follows from failed deliveries.
     """
     context = {
         "store": store,
         "settler": settler,
         "poller": poller,
         "courier": courier,
+        "follower": follower,
         "messages_kept_seconds": messages_kept_seconds,
         "retention_days": retention_days,
     }

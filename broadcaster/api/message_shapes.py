@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from broadcaster.api.shapes import MESSAGE, Message
+from broadcaster.operations.order_form import ConsentForm  # noqa: TC001 - pydantic reads it
 
 _STRICT = ConfigDict(extra="forbid", populate_by_name=True)
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -67,6 +68,10 @@ class MessageRequest(BaseModel):
         | None
     ) = Field(default=None, description="Skip it if it has not left after so many seconds, or 90m, 2h.")
     on_doubt: Literal["resend", "hold"] | None = None
+    purpose: Literal["emergency", "utility", "marketing", "authentication"] = Field(
+        default="utility", description="Why people are written to; marketing needs `consent`."
+    )
+    consent: ConsentForm | None = Field(default=None, description="Where and when they agreed to it.")
     region: Annotated[str, StringConstraints(pattern="^[A-Za-z]{2}$")] | None = None
     options: dict[str, Text] = Field(
         default_factory=dict, description="Further parameters of Create Message, by Twilio's names."
@@ -126,6 +131,7 @@ class MessageAttempt(BaseModel):
     state: str
     code: int | None = None
     meaning: str | None = None
+    class_: str | None = Field(default=None, alias="class", description="What its code is about.")
     sid: str | None = None
     began_at: int
     ended_at: int
@@ -137,6 +143,7 @@ _ATTEMPT: Final[dict[str, Any]] = {
     "state": "dead",
     "code": 21211,
     "meaning": "the number is not valid",
+    "class": "recipient",
     "sid": None,
     "began_at": 1795276800,
     "ended_at": 1795276801,

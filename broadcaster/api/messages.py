@@ -18,7 +18,8 @@ from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
-from broadcaster.domain.times import parse_duration
+from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
+from broadcaster.domain.times import TimeError, parse_duration
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Fault, Invalid, NotFound
@@ -87,7 +88,18 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
         expires_in_seconds=expires,
         region=body.region.upper() if body.region else None,
         nonce=nonce,
+        purpose=Purpose(body.purpose),
+        consent=_consent(body),
     )
+
+
+def _consent(body: MessageRequest) -> Consent | None:
+    if body.consent is None:
+        return None
+    try:
+        return Consent(body.consent.source, read_consent_time(body.consent.at))
+    except TimeError as error:
+        raise Invalid(Fault(str(error), "/consent/at")) from None
 
 
 def _pointer(pointer: str, *, alone: bool) -> str:

@@ -87,6 +87,9 @@ _BROADCAST: Final[dict[str, Any]] = {
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
+    "purpose": "utility",
+    "consent": None,
+    "warnings": [],
     "send_window": "09:00-20:00 America/Lima",
     "schedule_at": None,
     "started_at": 1795276805,
@@ -118,6 +121,9 @@ class Broadcast(BaseModel):
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
+    purpose: str = Field(description="Why people are written to.")
+    consent: str | None = Field(description="Where and when all of them agreed: `SOURCE,TIME`.")
+    warnings: list[str] = Field(description="What you should know, though it stops nothing.")
     send_window: str | None = Field(description="The daily hours outside which it waits.")
     schedule_at: int | None = Field(description="When it is to start, if a time was named.")
     started_at: int | None
@@ -140,12 +146,14 @@ MESSAGE: Final[dict[str, Any]] = {
     "state": "dead",
     "code": 21211,
     "meaning": "the number is not valid",
+    "class": "recipient",
     "sid": None,
     "attempts": 1,
     "segments": 1,
     "evidence": None,
     "attempted_at": 1795276800,
     "changed_at": 1795276801,
+    "consent": None,
 }
 
 
@@ -162,12 +170,18 @@ class Message(BaseModel):
     state: str = Field(examples=["accepted"])
     code: int | None
     meaning: str | None
+    class_: str | None = Field(
+        alias="class",
+        description="What its code is about: recipient, opt_out, retry, slow_account, queue_full, sender, "
+        "account, content or unknown.",
+    )
     sid: str | None = Field(description="Twilio's.")
     attempts: int
     segments: int
     evidence: str | None = Field(description="What its state is known by.")
     attempted_at: int | None
     changed_at: int | None
+    consent: str | None = Field(description="Where and when this person agreed to be written to.")
 
 
 class MessagePage(Page[Message]):

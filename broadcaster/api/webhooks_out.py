@@ -17,6 +17,7 @@ _MESSAGE: Final = {
     "state": _TEXT,
     "code": _WHOLE_OR_NULL,
     "meaning": _TEXT_OR_NULL,
+    "class": _TEXT_OR_NULL,
     "sid": _TEXT_OR_NULL,
     "attempts": _WHOLE,
 }

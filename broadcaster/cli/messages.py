@@ -130,7 +130,8 @@ def show(message: str, *, as_json: bool, env_file: Path | None) -> None:
             click.echo(f"{name}: {when(value) if name.endswith('_at') else value}")
     for attempt in summary["history"]:
         began, ended, evidence = attempt["began_at"], attempt["ended_at"], attempt["evidence"]
-        code = f" {attempt['code']}: {attempt['meaning'] or ''}" if attempt["code"] else ""
+        about = f" [{attempt['class']}]" if attempt.get("class") else ""
+        code = f" {attempt['code']}: {attempt['meaning'] or ''}{about}" if attempt["code"] else ""
         seen = f" ({_WORDS.get(evidence, evidence)})" if evidence else ""
         later = f", {ended - began:,} s later" if began and ended > began else ""
         click.echo(f"attempt {attempt['attempt']}, {when(began)}{later}: {attempt['state']}{code}{seen}")

@@ -10,6 +10,7 @@ import click
 from broadcaster.cli.exits import BAD_INPUT
 from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
+from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import format_rate
 from broadcaster.operations.trying import forecast
 
@@ -67,6 +68,8 @@ def _show(report: DryRun, options: SendOptions) -> None:
     for fault in report.faults:
         column = f", {fault.column}" if fault.column else ""
         click.echo(f"  {report.position} {fault.line}{column}: {fault.value!r} {fault.reason}")
+    for warning in report.warnings:
+        say(f"Warning: {warning}")
     if report.refused:
         say("Error: the list would be refused for its faulty rows; --rejects FILE sends the others.")
     elif report.rejected:
@@ -108,4 +111,5 @@ def outline(summary: Summary, submission: Submission) -> str:
             or f"template {submission.content.content_sid}"
         )
         lines.append(f"  first message, to {message.to}: {text}")
+    lines += [f"  warning: {text}" for text in warnings_about(submission.purpose, submission.content)]
     return "\n".join(lines)

@@ -189,6 +189,7 @@ def _outline(report: DryRun, options: SendOptions) -> str:
     for message in report.messages[:1]:
         text = message.body or message.content_variables or f"template {options.content.content_sid}"
         lines.append(f"  first message, to {message.to}: {text}")
+    lines += [f"  warning: {text}" for text in report.warnings]
     return "\n".join(lines)
 
 

@@ -24,6 +24,9 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
     reason = f" ({now['state_reason']})" if now["state_reason"] else ""
     click.echo(f"{now['id']}  {now['name']}: {now['state']}{reason}")
     click.echo(f"{now['total']:,} recipients, by {', '.join(now['senders'])}; {_times(now)}")
+    if now["purpose"] != "utility" or now["consent"]:
+        agreed = f", with consent: {now['consent']}" if now["consent"] else ""
+        click.echo(f"purpose: {now['purpose']}{agreed}")
     rows: list[tuple[object, ...]] = []
     for state, count in now["counts"].items():
         if count:
@@ -43,6 +46,8 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
         click.echo(f"{now['rate']:.1f} a second{left}")
     if waits(now):
         click.echo(f"waits for: {waits(now)}")
+    for warning in now["warnings"]:
+        click.echo(f"warning: {warning}")
 
 
 def _show_open(now: Mapping[str, Any]) -> None:

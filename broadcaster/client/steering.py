@@ -47,9 +47,11 @@ class SteeringCalls(Asking):
 
     # --- opt-outs
 
-    def opt_outs(self, *, address: str | None = None, sender: str | None = None) -> Iterator[OptOut]:
-        """Yield opt-outs by channel, number and sender; of one `address` or from one `sender`, if given."""
-        wanted = given(address=address, sender=sender, limit=None if address else 500)
+    def opt_outs(
+        self, *, address: str | None = None, sender: str | None = None, purpose: str | None = None
+    ) -> Iterator[OptOut]:
+        """Yield opt-outs by channel, number and sender; of one `address`, `sender` or `purpose`, if given."""
+        wanted = given(address=address, sender=sender, purpose=purpose, limit=None if address else 500)
         yield from self.every("/v1/opt-outs", OptOut.of, **wanted)
 
     def opt_out(
@@ -57,18 +59,29 @@ class SteeringCalls(Asking):
         addresses: str | Sequence[str],
         *,
         sender: str | None = None,
+        service: str | None = None,
+        purpose: str | None = None,
         source: str | None = None,
     ) -> dict[str, int]:
-        """Write to up to 1,000 numbers no more; return how many are new (`changed`) of how many."""
+        """Write to up to 1,000 numbers no more; return how many are new (`changed`) of how many.
+
+        Only from this sender or Messaging Service, only for this purpose, if they are named.
+        """
         named = [addresses] if isinstance(addresses, str) else list(addresses)
-        body = {"addresses": named, **given(sender=sender, source=source)}
+        body = {"addresses": named, **given(sender=sender, service=service, purpose=purpose, source=source)}
         result: dict[str, int] = self.json("POST", "/v1/opt-outs", json=body, idempotency_key=new_key())
         return result
 
-    def opt_in(self, address: str, *, sender: str | None = None) -> bool:
+    def import_opt_outs(self, opt_outs: Sequence[dict[str, Any]]) -> dict[str, int]:
+        """Add up to 1,000 opt-outs as an export has them: `address`, and the rest where it is wanted."""
+        body = {"opt_outs": list(opt_outs)}
+        result: dict[str, int] = self.json("POST", "/v1/opt-outs", json=body, idempotency_key=new_key())
+        return result
+
+    def opt_in(self, address: str, *, sender: str | None = None, purpose: str | None = None) -> bool:
         """Forget an opt-out; tell whether there was one. Twilio keeps its own list."""
         try:
-            self.ask("DELETE", f"/v1/opt-outs/{_part(address)}", params=given(sender=sender))
+            self.ask("DELETE", f"/v1/opt-outs/{_part(address)}", params=given(sender=sender, purpose=purpose))
         except ApiError as error:
             if error.status == _GONE:
                 return False

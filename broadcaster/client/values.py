@@ -56,7 +56,10 @@ class Broadcast:
 
 @dataclass(frozen=True)
 class Message:
-    """One recipient's send. `code` is why it failed or waits; `history` its attempts, where asked for."""
+    """One recipient's send. `code` is why it failed or waits; `history` its attempts, where asked for.
+
+    `about` is what the code is about: `recipient`, `sender`, `content`, ….
+    """
 
     id: str
     to: str
@@ -65,6 +68,7 @@ class Message:
     sender: str | None = None
     code: int | None = None
     meaning: str | None = None
+    about: str | None = None
     sid: str | None = None
     attempts: int = 0
     history: tuple[dict[str, Any], ...] = ()
@@ -81,6 +85,7 @@ class Message:
             sender=raw.get("sender"),
             code=raw.get("code"),
             meaning=raw.get("meaning"),
+            about=raw.get("class"),
             sid=raw.get("sid"),
             attempts=raw.get("attempts", 0),
             history=tuple(raw.get("history", ())),
@@ -124,10 +129,14 @@ class Sender:
 
 @dataclass(frozen=True)
 class OptOut:
-    """Somebody who must not be written to; `sender` is `*` for every sender, `since` a unix time."""
+    """Somebody who must not be written to; `sender` is `*` for every sender, `since` a unix time.
+
+    `purpose` is None where it is about every one.
+    """
 
     address: str
     sender: str
+    purpose: str | None
     since: int | None
     source: str | None
     raw: dict[str, Any] = field(repr=False, compare=False)
@@ -135,7 +144,9 @@ class OptOut:
     @classmethod
     def of(cls, raw: dict[str, Any]) -> OptOut:
         """Read the API's object."""
-        return cls(raw["address"], raw["sender"], raw.get("since"), raw.get("source"), raw)
+        return cls(
+            raw["address"], raw["sender"], raw.get("purpose"), raw.get("since"), raw.get("source"), raw
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,10 @@ class Purpose(enum.StrEnum):
     UTILITY = "utility"
     MARKETING = "marketing"
     AUTHENTICATION = "authentication"
+
+
+#: The column that holds the consent of single messages; no variable of a text is called so.
+CONSENT_GIVEN: Final = "consent given"
 
 
 class Consent(msgspec.Struct, frozen=True):

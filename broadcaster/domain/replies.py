@@ -86,7 +86,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Twilio's own list is the service's where a number is in one; who wrote STOP to a number must not hear
         from it as a plain sender either.
         """
-        return (self.service, self.sender) if self.service else (self.sender,)
+        return tuple(filter(None, (self.service, self.sender)))
 
     @property
     def sender_kind(self) -> SenderKind | None:

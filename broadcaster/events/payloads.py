@@ -17,7 +17,7 @@ from broadcaster.domain.record import State
 from broadcaster.domain.replies import Reply
 from broadcaster.events.stream import BroadcastChange, MessageChange, ReplyCame
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.codes import explain_reason, meaning
+from broadcaster.twilio.codes import class_of, explain_reason, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -139,6 +139,7 @@ def _message(message: str, change: MessageChange, known: Known) -> dict[str, Any
         "state": State(change.state).label,
         "code": change.code or None,
         "meaning": meaning(change.code) or None,
+        "class": class_of(change.code),
         "sid": ("MM" if change.flags & 1 else "SM") + change.sid.hex() if change.sid else None,
         "attempts": change.attempt,
     }

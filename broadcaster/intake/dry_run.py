@@ -54,7 +54,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `refused`: rows are faulty and would stop the list, since no rejects file is given. `faults` are the
     first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
-    `ucs2` count text messages by encoding. `seconds` is the slowest sender's.
+    `ucs2` count text messages by encoding. `seconds` is the slowest sender's. `warnings` stop nothing.
     """
 
     list_name: str
@@ -73,6 +73,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     senders: tuple[LaneForecast, ...]
     seconds: float
     messages: tuple[FirstMessage, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def dry_run(
@@ -84,13 +85,20 @@ def dry_run(
     opt_outs: OptOuts | None = None,
     faults: FaultList | None = None,
     with_rejects: bool = False,
+    consent_column: str | None = None,
 ) -> DryRun:
     """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
 
     Raises what `Preparation` raises, but for `ListRefusedError`: faults are what a dry run is for.
     """
     preparation = Preparation(
-        reader, renderer=renderer, senders=senders, region=region, opt_outs=opt_outs, faults=faults
+        reader,
+        renderer=renderer,
+        senders=senders,
+        region=region,
+        opt_outs=opt_outs,
+        faults=faults,
+        consent_column=consent_column,
     )
     refused = False
     try:

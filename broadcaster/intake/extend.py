@@ -107,6 +107,7 @@ class Part:
             opt_outs=opt_outs or None,
             service=draft.spec.messaging_service_sid,
             purpose=draft.spec.purpose,
+            consent_column=draft.spec.consent_column,
             rejects=self._rejects,
             seen=self._seen,
         )

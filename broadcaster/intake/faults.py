@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: How many faults are kept in memory and shown; every one is in the file, if a file was asked for.
 SHOWN_FAULTS: Final = 100
 _SHOWN_CHARACTERS: Final = 40
+_GO_ON: Final = {"queued": "send", "added": "add"}
 _LOOKS_LIKE_A_NUMBER: Final = re.compile(r"(?:[0-9][^0-9A-Za-z,;|\n]{0,3}){7,}")
 
 
@@ -49,7 +50,14 @@ class ListRefusedError(ListError):
     """Rows are faulty and no rejects file takes them; `shown` holds the first hundred of `total` faults."""
 
     def __init__(
-        self, *, name: str, total: int, rows: int, shown: tuple[Fault, ...], path: Path | None
+        self,
+        *,
+        name: str,
+        total: int,
+        rows: int,
+        shown: tuple[Fault, ...],
+        path: Path | None,
+        verb: str = "queued",
     ) -> None:
         self.name = name
         self.total = total
@@ -58,8 +66,8 @@ class ListRefusedError(ListError):
         self.path = path
         where = f"; every fault is in {path}" if path is not None else ""
         super().__init__(
-            f"{name}: {total:,} of {rows:,} rows have a fault, so nothing was queued{where}. "
-            "Correct them, or send the good rows with --rejects FILE."
+            f"{name}: {total:,} of {rows:,} rows have a fault, so nothing was {verb}{where}. "
+            f"Correct them, or {_GO_ON.get(verb, verb)} the good rows with --rejects FILE."
         )
 
 
@@ -120,10 +128,12 @@ class FaultList:
         self._files.close()
         self._file = None
 
-    def refusal(self, name: str, rows: int) -> ListRefusedError:
-        """Return the error that refuses list `name` of `rows` rows for these faults."""
+    def refusal(self, name: str, rows: int, *, verb: str = "queued") -> ListRefusedError:
+        """Return the error that refuses list `name` of `rows` rows for these faults: none was `verb`."""
         path = self.path if self.total else None
-        return ListRefusedError(name=name, total=self.total, rows=rows, shown=tuple(self.shown), path=path)
+        return ListRefusedError(
+            name=name, total=self.total, rows=rows, shown=tuple(self.shown), path=path, verb=verb
+        )
 
 
 class Rejects(Protocol):

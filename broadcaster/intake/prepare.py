@@ -13,10 +13,10 @@ from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
 from broadcaster.intake.batches import BatchRows, LaneRows
-from broadcaster.intake.faults import EmptyListError, Fault, FaultList, shown_value
+from broadcaster.intake.faults import ColumnError, EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.rendering import RowRenderer
 from broadcaster.intake.summary import LaneTotals, Summary
-from broadcaster.intake.table import BadRow
+from broadcaster.intake.table import BadRow, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _DUPLICATE: Final = int(Reason.DUPLICATE)
 _OPTED_OUT: Final = int(Reason.OPTED_OUT)
 _QUEUED: Final = int(State.QUEUED)
+_NO_CONSENT: Final = "nothing says where and when this person agreed to be written to"
 _SKIPPED: Final = int(State.SKIPPED)
 
 
@@ -42,7 +43,8 @@ class Preparation:
     Duplicates and opted-out recipients get rows in state skipped. Batches hold the columns that the
     content uses, or with `keep_unused_columns` all but the recipient and the reference. `seen` are the
     addresses that count as duplicates from the beginning; the list's are added. Opt-outs are looked for by
-    `service`, which the broadcast names beside its senders, and `purpose`.
+    `service`, which the broadcast names beside its senders, and `purpose`. With a `consent_column` batches
+    hold that, too, and a row with nothing in it has a fault.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Preparation:
         faults: FaultList | None = None,
         keep_unused_columns: bool = False,
         seen: Seen | None = None,
+        consent_column: str | None = None,
     ) -> None:
         self.summary = Summary(lanes={name: LaneTotals() for name, _ in senders})
         self.faults = faults if faults is not None else FaultList()
@@ -74,6 +77,10 @@ class Preparation:
         self._renderer = RowRenderer(renderer, self.summary, self._names)
         self._keep_unused = keep_unused_columns
         self._variables = tuple(sorted(renderer.variables))
+        self._kept = self._variables
+        self._consent = consent_column
+        if consent_column is not None and consent_column not in self._variables:
+            self._kept += (consent_column,)
 
     def __iter__(self) -> Iterator[BatchRows]:
         """Yield the batches, a lane's in the list's order."""
@@ -102,6 +109,10 @@ class Preparation:
         """Carry one chunk through all steps; return the batches that are full."""
         if not self.summary.rows and len(chunk):
             self._renderer.check_columns(chunk.columns)
+            if self._consent is not None and self._consent not in chunk.columns:
+                raise ColumnError(
+                    f"{self._reader.name} has no column {self._consent!r}. {listed(chunk.columns)}"
+                )
         self.summary.rows += len(chunk) + len(chunk.bad)
         texts = chunk.values[chunk.to]
         to_column = chunk.columns[chunk.to]
@@ -109,6 +120,7 @@ class Preparation:
         addresses, problems = (texts, {}) if channel else parse_column(texts, to_column, self._region)
         lanes, unfit = self._picker.lanes(addresses, channel)
         problems.update({index: (to_column, reason) for index, reason in unfit.items()})
+        problems.update(self._without_consent(chunk, problems))
         codes = self._codes(addresses, lanes, channel, problems)
         segments = self._render(chunk, addresses, lanes, problems, codes)
         if problems or chunk.bad:
@@ -125,6 +137,18 @@ class Preparation:
         for lane, indexes in groups.items():
             full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))
         return full
+
+    def _without_consent(self, chunk: Chunk, problems: Problems) -> Problems:
+        """Return the rows in which nothing says when this person agreed to be written to."""
+        wanted = self._consent
+        if wanted is None:
+            return {}
+        there = dict(zip(chunk.columns, chunk.values, strict=True)).get(wanted) or [""] * len(chunk)
+        return {
+            index: (wanted, _NO_CONSENT)
+            for index, text in enumerate(there)
+            if index not in problems and not text.strip()
+        }
 
     def _codes(
         self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None, problems: Problems
@@ -234,7 +258,7 @@ class Preparation:
                 indexes.insert(0, chunk.to)
             return tuple(chunk.columns[i] for i in indexes), [chunk.values[i] for i in indexes]
         there = dict(zip(chunk.columns, chunk.values, strict=True))
-        return self._variables, [there.get(name) or [""] * len(chunk) for name in self._variables]
+        return self._kept, [there.get(name) or [""] * len(chunk) for name in self._kept]
 
 
 def _by_lane(lanes: Sequence[int], kept: Sequence[int]) -> dict[int, Sequence[int]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from broadcaster.domain.addresses import AddressError, channel_of, parse_address
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import ContentError
+from broadcaster.domain.purpose import CONSENT_GIVEN, Consent, Purpose
 from broadcaster.domain.record import Reason
 from broadcaster.domain.senders import NoSenderError
 from broadcaster.intake.group_commit import GroupCommit, Waiting
@@ -40,6 +41,7 @@ __all__ = ["Accepted", "Person", "RefusedError", "RequestFault", "SingleMessages
 MAX_RECIPIENTS: Final = 100
 _STREAMS_KEPT: Final = 5000
 _ENDLESS: Final = 10.0**9
+_NO_CONSENT: Final = "marketing goes only to people who agreed to it: say where and when"
 _NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -80,6 +82,8 @@ class SingleRequest(NamedTuple):
     region: str | None = None
     nonce: str = ""
     literal: bool = False
+    purpose: Purpose = Purpose.UTILITY
+    consent: Consent | None = None
 
 
 class SingleMessages:
@@ -105,6 +109,8 @@ class SingleMessages:
         for name, value in (("expires_in", request.expires_in_seconds), ("rate", request.rate)):
             if value is not None and not 0 < value < _ENDLESS:
                 faults.append(RequestFault(f"/{name}", "must be above 0, and end some day"))
+        if request.purpose is Purpose.MARKETING and request.consent is None:
+            faults.append(RequestFault("/consent", _NO_CONSENT))
         chosen = await self._chosen(request, addresses, faults)
         if chosen is None or faults:
             raise RefusedError(faults)
@@ -120,7 +126,12 @@ class SingleMessages:
         stream = self._stream(request, shape, chosen, now)
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
         memo = _memo(request.key_id, request.nonce) if request.nonce else ""
-        self._commit.add(Waiting(stream, shape.columns, rows, memo, answer))
+        columns = shape.columns
+        if request.consent is not None:
+            columns += (CONSENT_GIVEN,)
+            agreed = (str(request.consent),)
+            rows = [row._replace(values=row.values + agreed) for row in rows]
+        self._commit.add(Waiting(stream, columns, rows, memo, answer))
         return await answer
 
     async def close(self) -> None:
@@ -204,6 +215,8 @@ class SingleMessages:
             request.rate,
             None if expires is None else expiry(now, expires),
             int(now // HOUR_SECONDS),
+            request.purpose,
+            request.consent is not None,
         )
         stream = self._streams.get(key)
         if stream is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.purpose import CONSENT_GIVEN, Purpose
 from broadcaster.domain.record import RECORD_BYTES, Record
 from broadcaster.intake.load import CLASS_OF, new_broadcast_id
 from broadcaster.ledger.people import forget
@@ -35,6 +36,7 @@ class StreamKey(NamedTuple):
     """What makes two messages of one hour belong to one stream; `shape` names the content's shape.
 
     `lanes` are (name, segments a second), of which the rate doesn't count: it is what a new lane begins with.
+    `agreed`: each message holds its recipient's consent.
     """
 
     key_id: str
@@ -46,6 +48,8 @@ class StreamKey(NamedTuple):
     rate: float | None
     expires_at: float | None
     hour: int
+    purpose: Purpose = Purpose.UTILITY
+    agreed: bool = False
 
 
 def expiry(now: float, expires_in_seconds: float) -> float:
@@ -77,6 +81,8 @@ class Stream:
             on_doubt=key.on_doubt,
             expires_at=key.expires_at,
             rate=key.rate,
+            purpose=key.purpose,
+            consent_column=CONSENT_GIVEN if key.agreed else None,
         )
         whole = msgspec.json.encode([*key._replace(lanes=()), names])
         facts = (

@@ -129,6 +129,7 @@ async def submit(
             opt_outs=opt_outs or None,
             service=spec.messaging_service_sid,
             purpose=spec.purpose,
+            consent_column=spec.consent_column,
             rejects=rejects,
             faults=faults,
         )

@@ -10,96 +10,39 @@ its epoch is old. The log also says which sender is in the pool of which service
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
-
-from pyroaring import BitMap64
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from broadcaster.domain.addresses import Channel, channel_of, digits_of
 from broadcaster.domain.opt_out_scopes import EVERYWHERE, scopes_concerning
-from broadcaster.ledger.people_key import HASHED, digest, digest_in, hashed, people_key
+from broadcaster.domain.purpose import Purpose
+from broadcaster.ledger.opt_out_sets import Known, replay
+from broadcaster.ledger.people_key import HASHED, digest, hashed, people_key
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pyroaring import BitMap64
+
     from broadcaster.store.connection import Store
 
-__all__ = ["EVERYWHERE", "OptOuts", "hash_opt_outs", "opt_in", "opt_out"]
+__all__ = [
+    "EVERYWHERE",
+    "OptOut",
+    "OptOuts",
+    "hash_opt_outs",
+    "opt_in",
+    "opt_out",
+    "opt_out_each",
+    "refused_by",
+]
 
 _READ_AT_ONCE: Final = 5000
 #: So many answers of `scopes` are remembered; about 100 bytes each.
 _ANSWERS_KEPT: Final = 20_000
 _NOBODY: Final[set[bytes]] = set()
-
-
-class Known:
-    """What is known under one epoch.
-
-    `sets` holds digits by (scope, channel), `hashes` what is left of forgotten people by scope, `pools` the
-    service of each sender that is in one. `moved`: scopes or pools have come or gone since it was False.
-    """
-
-    __slots__ = ("hashes", "members", "moved", "pools", "sets")
-
-    def __init__(self) -> None:
-        self.sets: dict[tuple[str, str], BitMap64] = {}
-        self.hashes: dict[str, set[bytes]] = {}
-        self.pools: dict[str, str] = {}
-        self.members: dict[str, set[str]] = {}
-        self.moved = True
-
-    def add(self, scope: str, address: str) -> None:
-        """Add an opt-out; `address` may be hashed."""
-        if address[0] == HASHED:
-            self.moved = self.moved or scope not in self.hashes
-            self.hashes.setdefault(scope, set()).add(digest_in(address))
-            return
-        key = (scope, channel_of(address))
-        known = self.sets.get(key)
-        if known is None:
-            known = self.sets[key] = BitMap64()
-            self.moved = True
-        known.add(digits_of(address))
-
-    def add_all(self, entries: Iterable[bytes]) -> None:
-        """Add opt-outs as Redis has them, `SCOPE|ADDRESS`: a million at a third of the time."""
-        plain: dict[bytes, list[bytes]] = {}
-        for entry in entries:
-            scope, _, address = entry.rpartition(b"|")
-            if address[:1] == b"+":
-                plain.setdefault(scope, []).append(address)
-            else:
-                self.add(scope.decode(), address.decode())
-        for scope, addresses in plain.items():
-            self.add(scope.decode(), addresses[0].decode())
-            self.sets[scope.decode(), Channel.SMS].update(map(int, addresses))
-
-    def remove(self, scope: str, address: str) -> None:
-        """Take out what `add` put in. What is empty then costs nobody a look."""
-        if address[0] == HASHED:
-            some = self.hashes.get(scope)
-            if some is not None:
-                some.discard(digest_in(address))
-                if not some:
-                    del self.hashes[scope]
-                    self.moved = True
-            return
-        key = (scope, channel_of(address))
-        known = self.sets.get(key)
-        if known is not None:
-            known.discard(digits_of(address))
-            if not known:
-                del self.sets[key]
-                self.moved = True
-
-    def move(self, sender: str, service: str) -> None:
-        """Note the service whose pool a sender is in; "" for none."""
-        before = self.pools.pop(sender, "")
-        self.members.get(before, set()).discard(sender)
-        self.moved = True
-        if service:
-            self.pools[sender] = service
-            self.members.setdefault(service, set()).add(sender)
+#: Codes that are about one purpose only (Meta's preferences: 63033, 63050).
+_PURPOSE_OF: Final = {63033: Purpose.MARKETING.value, 63050: Purpose.MARKETING.value}
 
 
 class OptOuts:
@@ -220,7 +163,7 @@ class OptOuts:
             elif any(_hashes(line) for line in lines) and not self._key:
                 self._key = await people_key(store)
             for line in lines:
-                _replay(self._known, line)
+                replay(self._known, line)
             if self._known.moved:
                 self._known.moved, self._scopes = False, {}
             self.epoch = epoch
@@ -245,17 +188,6 @@ def _hashes(line: str) -> bool:
     return f"|{HASHED}" in line
 
 
-def _replay(known: Known, line: str) -> None:
-    """Do what a line of the log says: `EPOCH|+SCOPE|ADDRESS`, `-…`, or `EPOCH|=SENDER|SERVICE`."""
-    _, change, about = line.split("|", 2)
-    if change[0] == "+":
-        known.add(change[1:], about)
-    elif change[0] == "-":
-        known.remove(change[1:], about)
-    elif change[0] == "=":
-        known.move(change[1:], about)
-
-
 def _tail(epoch: str) -> Call[tuple[str, bool, list[str]]]:
     return Call("optout_tail", (epoch,), _read_tail)
 
@@ -265,15 +197,35 @@ def _read_tail(reply: list[Any]) -> tuple[str, bool, list[str]]:
     return epoch.decode(), bool(whole), [line.decode() for line in lines]
 
 
-def opt_out(
-    addresses: Iterable[str], source: str, scope: str = EVERYWHERE, *, since: int = 0, key: bytes = b""
-) -> Call[int]:
-    """Remember opt-outs (E.164 or `whatsapp:` addresses, or hashed ones); answers how many are new.
+class OptOut(NamedTuple):
+    """One opt-out as it is added. `since` is in unix seconds, 0 for now; the address may be hashed."""
 
-    Who is there keeps the first source and time. `since` is in unix seconds, 0 for now. With the people's
-    `key` nobody is added again who is there as a forgotten person.
+    address: str
+    scope: str = EVERYWHERE
+    source: str = ""
+    since: int = 0
+
+
+def opt_out(addresses: Iterable[str], source: str, scope: str = EVERYWHERE, *, key: bytes = b"") -> Call[int]:
+    """Remember opt-outs (E.164 or `whatsapp:` addresses); answers how many are new. See `opt_out_each`."""
+    return opt_out_each((OptOut(address, scope, source) for address in addresses), key)
+
+
+def opt_out_each(entries: Iterable[OptOut], key: bytes = b"") -> Call[int]:
+    """Remember opt-outs; answers how many are new. Who is there keeps the first source and time.
+
+    With the people's `key` nobody is added again who is there as a forgotten person.
     """
-    return _change("add", [[f"{scope}|{a}", source, since, _hash(scope, a, key)] for a in addresses])
+    return _change("add", [[f"{s}|{a}", source, at, _hash(s, a, key)] for a, s, source, at in entries])
+
+
+def refused_by(lane: str, address: str, code: int) -> Call[int]:
+    """Remember what Twilio's error `code` says: this person takes no messages from `lane`, or no marketing.
+
+    The opt-out is from the service whose pool the lane's number is in, as Twilio's own; else from the lane.
+    """
+    purpose = _PURPOSE_OF.get(code, "")
+    return _change("refuse", [[lane, address, f"twilio:{code}", purpose]])
 
 
 def opt_in(addresses: Iterable[str], scope: str = EVERYWHERE, *, key: bytes = b"") -> Call[int]:

@@ -32,6 +32,13 @@ async def people_key(store: Store) -> bytes:
     return hashlib.blake2b(store.people_secret.encode(), digest_size=_KEY_BYTES).digest()
 
 
+async def key_in_use(store: Store) -> bytes:
+    """Return the key if anybody can be known by it, else b"". Writes nothing. Raises redis' errors."""
+    if not store.people_secret and not await store.redis.exists(store.keys.plain("people:key")):
+        return b""
+    return await people_key(store)
+
+
 def digest(key: bytes, address: str) -> bytes:
     """Return the keyed BLAKE2b of an address, 16 bytes."""
     return hashlib.blake2b(address.encode(), key=key, digest_size=_HASH_BYTES).digest()

@@ -47,20 +47,23 @@ class Spot(NamedTuple):
     id: str
 
 
-def take(reply: Reply, *, flag: str, answer: str, key: bytes) -> Call[Taken]:
+def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Taken]:
     """Take a reply with what it means; told again it changes nothing and answers the same.
 
     `flag` says why a person should look at it, "" if nobody need; `answer`: "stop", "start", "help" or
     "auto", what we would say to it, if nothing speaks against it. An opt-in takes back what an opt-out by
-    reply would have written, never an opt-out from everywhere: somebody else knew why. `key` is the people's:
-    who was forgotten may want messages again.
+    reply would have written, never an opt-out from everywhere: somebody else knew why. `key` is the people's
+    (`key_in_use`): who was forgotten may want messages again.
     """
     verb = ""
     if reply.has_number:
         verb = {Meaning.OPT_OUT: "add", Meaning.OPT_IN: "remove"}.get(reply.meaning, "")
-    names = (reply.person, hashed(key, reply.person)) if reply.has_number else ()
-    fields = [[f"{scope}|{name}" for name in names] for scope in reply.scopes] if names else []
-    standing = [f"{scope}|{name}" for scope in (EVERYWHERE, *reply.scopes) for name in names]
+    hidden = hashed(key, reply.person) if key else ""
+    fields = (
+        [[f"{s}|{reply.person}", f"{s}|{hidden}" if hidden else ""] for s in reply.scopes] if verb else []
+    )
+    names = filter(None, (reply.person, hidden)) if reply.has_number else ()
+    standing = [f"{scope}|{name}" for name in names for scope in (EVERYWHERE, *reply.scopes)]
     arguments = (
         *(reply.id, reply.digest, reply.sender, msgspec.json.encode(reply)),
         *(verb, packed(fields), source_of(reply.id), packed(standing)),

@@ -1,11 +1,15 @@
-"""Opt-outs: added, and forgotten, with what the audit says of it."""
+"""Opt-outs: added, imported, and forgotten, with what the audit says of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from broadcaster.ledger.optouts import EVERYWHERE, opt_in, opt_out
+from broadcaster.domain.opt_out_scopes import EVERYWHERE, scope_for
+from broadcaster.domain.senders import SenderKind, parse_sender
+from broadcaster.ledger.optouts import OptOut, opt_in, opt_out_each
+from broadcaster.ledger.people_key import people_key
 from broadcaster.operations import audit
+from broadcaster.operations.errors import Fault, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +22,22 @@ AT_ONCE: Final = 1000
 _NAMED: Final = 20
 
 
+def scope_named(sender: str | None, service: str | None = None, purpose: str | None = None) -> str:
+    """Return the scope that is named: of a sender or service, else of all; of a purpose, else of every one.
+
+    Raises `Invalid` where both are named or the service is none, AddressError for a sender that is none.
+    """
+    if sender and service:
+        invalid([Fault("name a sender or a service, not both", "/service")])
+    if service:
+        named = parse_sender(service)
+        if named.kind is not SenderKind.SERVICE:
+            invalid([Fault(f"{service!r} is no Messaging Service: MG and 32 hexadecimal digits", "/service")])
+        return scope_for(named.name, purpose)
+    name = parse_sender(sender).name if sender and sender != EVERYWHERE else EVERYWHERE
+    return scope_for(name, purpose)
+
+
 async def add(
     store: Store,
     actor: Actor,
@@ -25,34 +45,42 @@ async def add(
     *,
     scope: str = EVERYWHERE,
     source: str = "",
-    what: str = "opt_out.add",
 ) -> int:
     """Write to these addresses (as `parse_address` gives them) no more; return how many are new.
 
-    `scope` is a sender's name, or `*` for all of them; `source` is kept with each, for whoever asks
-    how we know.
+    `source` is kept with each, for whoever asks how we know.
     """
-    changed = 0
-    for some in _parts(addresses):
-        changed += await store.run(opt_out(some, source or actor.where, scope))
+    told = source or actor.where
+    return await add_each(store, actor, [OptOut(one, scope, told) for one in addresses], what="opt_out.add")
+
+
+async def add_each(
+    store: Store, actor: Actor, entries: Sequence[OptOut], *, what: str = "opt_out.import"
+) -> int:
+    """Add opt-outs that say for themselves where, since when and how we know; return how many are new.
+
+    Who is there keeps the first source and time, so that it may be done again from wherever it broke off.
+    """
+    changed, key = 0, await people_key(store)
+    for start in range(0, len(entries), AT_ONCE):
+        changed += await store.run(opt_out_each(entries[start : start + AT_ONCE], key))
     if changed:
-        await audit.record(store, actor, what, _target(addresses), new=_told(addresses, scope, changed))
+        addresses = [entry.address for entry in entries]
+        scopes = sorted({entry.scope for entry in entries})
+        told = _told(addresses, scopes[0] if len(scopes) == 1 else f"{len(scopes)} scopes", changed)
+        await audit.record(store, actor, what, _target(addresses), new=told)
     return changed
 
 
 async def remove(store: Store, actor: Actor, addresses: Sequence[str], *, scope: str = EVERYWHERE) -> int:
     """Forget opt-outs; return how many there were. Twilio keeps its own list, which START changes."""
-    changed = 0
-    for some in _parts(addresses):
-        changed += await store.run(opt_in(some, scope))
+    changed, key = 0, await people_key(store)
+    for start in range(0, len(addresses), AT_ONCE):
+        changed += await store.run(opt_in(addresses[start : start + AT_ONCE], scope, key=key))
     if changed:
         old = _told(addresses, scope, changed)
         await audit.record(store, actor, "opt_out.remove", _target(addresses), old=old)
     return changed
-
-
-def _parts(addresses: Sequence[str]) -> list[Sequence[str]]:
-    return [addresses[start : start + AT_ONCE] for start in range(0, len(addresses), AT_ONCE)]
 
 
 def _target(addresses: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
 from broadcaster.domain.words import Meaning, Words, twilio_takes, words_of
 from broadcaster.ledger.optouts import opt_out
-from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.people_key import key_in_use
 from broadcaster.ledger.replies import done, source_of, take
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
@@ -40,7 +40,10 @@ log = structlog.get_logger("replies")
 NO_ANSWER: Final = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 #: How long looking for the message that a reply answers may hold up the reply itself.
 _LOOK_SECONDS: Final = 0.5
+#: So many of a person's messages are looked at for the one that a reply names; for the last one, the newest
+#: few broadcasts' are enough: what was made first may have left last.
 _LOOKED_AT: Final = 50
+_COMPARED: Final = 5
 _NEVER_LEFT: Final = frozenset({State.QUEUED, State.SKIPPED})
 _KINDS: Final = {Meaning.OPT_OUT: "stop", Meaning.OPT_IN: "start", Meaning.HELP: "help"}
 _NO_NUMBER: Final = "it asks to be left alone, and Twilio tells no number of whoever wrote"
@@ -74,13 +77,14 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
     """Take a reply as Twilio told it (the form of a webhook whose signature is good); return TwiML.
 
     What Twilio tells again is taken once, and answered as before. When this returns, an opt-out stands: no
-    gate lets a message to that person pass any more. Raises `StoreError`: then it may have been taken.
+    gate lets a message to that person pass any more. Raises `StoreError` or redis' errors: then it may have
+    been taken.
     """
     reply = read_form(fields)
     reply, flag = understood(rules.words, reply)
     answer = _answer(rules, reply, flag)
     message = await _answered_message(store, reply)
-    key = await people_key(store)
+    key = await key_in_use(store)
     taken = await store.run(take(replace(reply, message=message), flag=flag, answer=answer, key=key))
     if taken.new:
         log.info(
@@ -127,27 +131,26 @@ def twiml(text: str) -> str:
 
 
 async def _answered_message(store: Store, reply: Reply) -> str:
-    """Return the id of the message that a reply most likely answers: what it names, or the newest that left.
+    """Return the id of the message that a reply most likely answers: what it names, or what left last.
 
     "" where there is none, or looking took too long: the reply matters more.
     """
     if not reply.has_number:
         return ""
-    newest: MessageView | None = None
-    looked = 0
+    left: list[MessageView] = []
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             async for view in find_number(store, None, reply.person):
-                looked += 1
-                if view.sender in reply.scopes and view.record.state not in _NEVER_LEFT and view.record.began:
-                    if reply.replied_to and view.record.sid == reply.replied_to:
-                        return view.id
-                    newest = newest or view
-                if (newest is not None and not reply.replied_to) or looked >= _LOOKED_AT:
+                if view.sender not in reply.scopes or view.record.state in _NEVER_LEFT:
+                    continue
+                if reply.replied_to and view.record.sid == reply.replied_to:
+                    return view.id
+                left.append(view)
+                if len(left) >= (_LOOKED_AT if reply.replied_to else _COMPARED):
                     break
     except (TimeoutError, RedisError, OSError, StoreError):
         log.warning("reply.message_not_found", reply=reply.id)
-    return newest.id if newest is not None else ""
+    return max(left, key=lambda view: view.record.began).id if left else ""
 
 
 # --- what people do
@@ -178,8 +181,9 @@ async def opt_out_of(store: Store, actor: Actor, reply_id: str) -> ReplyView:
     reply = view.reply
     if not reply.has_number:
         raise Conflict("Twilio told no number of whoever wrote this: find it out, and add it to the opt-outs")
-    source = source_of(reply_id)
-    changed = sum(await store.run_all([opt_out([reply.person], source, scope) for scope in reply.scopes]))
+    source, key = source_of(reply_id), await key_in_use(store)
+    calls = [opt_out([reply.person], source, scope, key=key) for scope in reply.scopes]
+    changed = sum(await store.run_all(calls))
     await _end(store, actor, view, "opt-out", {"scopes": list(reply.scopes), "changed": changed})
     return await read(store, reply_id)
 

@@ -11,6 +11,7 @@ from msgspec import structs
 from broadcaster.domain.addresses import channel_of, parse_address
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.failures import Kind
+from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import NoSenderError, parse_sender
 from broadcaster.intake.dry_run import dry_run
 from broadcaster.intake.faults import EmptyListError
@@ -75,10 +76,13 @@ def forecast(order: Order, reader: Peeked, settings: Settings) -> Forecast:
         senders=[(lane.name, lane.rate) for lane in lanes],
         region=order.region,
         with_rejects=order.skips_faults,
+        consent_column=order.consent_column,
     )
     origins = {lane.name: lane.origin for lane in lanes}
     told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)
-    return Forecast(structs.replace(report, senders=told), lanes)
+    return Forecast(
+        structs.replace(report, senders=told, warnings=warnings_about(order.purpose, order.content)), lanes
+    )
 
 
 async def send_first(

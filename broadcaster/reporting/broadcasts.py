@@ -11,6 +11,7 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.openings import closed_words, ends_by, opens_at, read_openings
+from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.record import State
 from broadcaster.reporting.awaiting import Awaiting, read_awaiting
 from broadcaster.reporting.doubt import SearchState, read_search
@@ -102,6 +103,9 @@ class BroadcastView:
             "rate": None if self.rate is None else round(self.rate, 2),
             "eta": None if self.eta_seconds is None else round(self.eta_seconds),
             "created_at": self.created_at,
+            "purpose": self.spec.purpose.value,
+            "consent": None if self.spec.consent is None else str(self.spec.consent),
+            "warnings": list(warnings_about(self.spec.purpose, self.spec.content)),
             "send_window": None if self.spec.send_window is None else str(self.spec.send_window),
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
             "started_at": self.started_at,

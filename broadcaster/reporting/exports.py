@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: What every row says, in this order; the list's own columns follow.
 COLUMNS: Final = (
     "to", "reference", "code", "meaning", "state", "sid", "attempts", "sender", "changed_at",
-    "broadcast", "message",
+    "broadcast", "message", "consent",
 )  # fmt: skip
 _PIECE: Final = 32 * 1024
 #: The last four are full-width, which some spreadsheets take for the first four.
@@ -143,6 +143,7 @@ def _row(view: MessageView) -> dict[str, Any]:
         "changed_at": record.changed or None,
         "broadcast": view.broadcast,
         "message": view.id,
+        "consent": view.consent,
     }
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
+import msgspec
 
+from broadcaster.domain.purpose import CONSENT_GIVEN, Consent
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.codes import meaning
+from broadcaster.twilio.codes import class_of, meaning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from broadcaster.store.connection import Store
 
@@ -39,6 +41,7 @@ class MessageView:
     sender: str
     record: Record
     variables: dict[str, str] = field(default_factory=dict)
+    consent: str | None = None
 
     @property
     def id(self) -> str:
@@ -57,12 +60,14 @@ class MessageView:
             "state": record.state.label,
             "code": record.code or None,
             "meaning": meaning(record.code) or None,
+            "class": class_of(record.code),
             "sid": record.sid,
             "attempts": record.attempt,
             "segments": record.segments,
             "evidence": record.evidence.label or ("answer" if record.sid else None),
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
+            "consent": self.consent,
         }
 
 
@@ -85,6 +90,7 @@ class Attempt:
             "state": self.state.label,
             "code": self.code or None,
             "meaning": meaning(self.code) or None,
+            "class": class_of(self.code),
             "sid": self.sid,
             "began_at": self.began,
             "ended_at": self.ended,
@@ -220,6 +226,7 @@ async def _read(
     raws = await store.redis.mget(
         [key(broadcast, name) for broadcast, _, name in batches for key in (keys.batch, keys.ledger)]
     )
+    terms = await _terms(store, {broadcast for broadcast, _, _ in batches})
     for (broadcast, lane, name), packed, ledger in zip(batches, raws[::2], raws[1::2], strict=True):
         if packed is None or ledger is None:
             continue
@@ -228,8 +235,31 @@ async def _read(
             reference = recipients.references[index] if recipients.references else None
             record = Record.unpack(ledger, index * RECORD_BYTES)
             variables = recipients.variables(index) if recipients.columns else {}
+            consent = terms[broadcast].of(variables)
+            variables.pop(CONSENT_GIVEN, None)
             to = recipients.to[index]
-            yield MessageView(broadcast, name, index, to, reference, lane, record, variables)
+            yield MessageView(broadcast, name, index, to, reference, lane, record, variables, consent)
+
+
+class _Terms(msgspec.Struct, frozen=True):
+    """What a broadcast's spec says of its recipients' consent."""
+
+    consent: Consent | None = None
+    consent_column: str | None = None
+
+    def of(self, variables: Mapping[str, str]) -> str | None:
+        """Return the consent of who has these variables."""
+        own = variables.get(self.consent_column) if self.consent_column else None
+        return own or (None if self.consent is None else str(self.consent))
+
+
+async def _terms(store: Store, broadcasts: Collection[str]) -> dict[str, _Terms]:
+    async with store.redis.pipeline(transaction=False) as pipe:
+        for broadcast in broadcasts:
+            pipe.hget(store.keys.broadcast(broadcast), "spec")
+        specs = await pipe.execute()
+    read = msgspec.msgpack.decode
+    return {b: read(raw, type=_Terms) if raw else _Terms() for b, raw in zip(broadcasts, specs, strict=True)}
 
 
 def _chosen(to: list[str], only: str | int | None) -> Sequence[int]:

@@ -161,7 +161,7 @@ class Callbacks:
         config = self._world.config
         if config.callback_lost and draw(config.seed, message.to, step.status, "lost") < config.callback_lost:
             self.counts["lost"] += 1
-            self._done(message, told, place, copy)
+            self._done(message, told, place, 1)
             return
         self._send(message, told, place, copy)
 

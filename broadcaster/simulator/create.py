@@ -88,7 +88,8 @@ def accept(
     callback = _callback(fields, config)
     early = bool(callback) and not scheduled and _drawn(config.callback_early, config, to, "early")
     if early:  # it leaves at once, so that there is something to tell
-        chosen = starts = leaves = now
+        starts = leaves = now
+        chosen = now if service else 0.0
     ends = leaves + config.delivery_seconds
     whatsapp = to.startswith("whatsapp:")
     message = Message(

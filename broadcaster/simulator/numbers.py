@@ -91,6 +91,7 @@ def _owned(config: SimulatorConfig) -> list[str]:
 def _number(config: SimulatorConfig, account: str, number: str) -> dict[str, object]:
     own = config.numbers.get(number, _UNSET)
     sid = f"PN{number[1:]:0>32}"
+    uri = f"/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{sid}"
     return {
         **_NOTHING,
         **_ALWAYS,
@@ -103,7 +104,8 @@ def _number(config: SimulatorConfig, account: str, number: str) -> dict[str, obj
         "sms_url": own.sms_url or config.inbound_url,
         "sms_method": own.sms_method,
         "status_callback": own.status_callback,
-        "uri": f"/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{sid}.json",
+        "uri": f"{uri}.json",
+        "subresource_uris": {"assigned_add_ons": f"{uri}/AssignedAddOns.json"},
     }
 
 

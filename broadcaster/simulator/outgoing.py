@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -218,8 +218,8 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Belong to the pool from now on."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  TCP or TLS, nothing else
-        self.transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
         self._pool.lines.add(self)
 
     def take(self, post: Post) -> None:

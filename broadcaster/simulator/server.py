@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -184,8 +184,7 @@ class _Slammed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Reset it."""
-        if isinstance(transport, asyncio.Transport):
-            reset(transport)
+        reset(cast("asyncio.Transport", transport))  # uvloop's transports are no subclass of asyncio's
 
 
 class Simulator:

@@ -8,12 +8,15 @@ sorted by name)).
 from __future__ import annotations
 
 import hmac
+import re
 from binascii import b2a_base64
-from typing import TYPE_CHECKING
-from urllib.parse import quote_plus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9+._-]*")
 
 
 def signature(token: str, url: str, params: Mapping[str, str]) -> bytes:
@@ -24,9 +27,7 @@ def signature(token: str, url: str, params: Mapping[str, str]) -> bytes:
 
 def encoded(params: Mapping[str, str]) -> bytes:
     """Return the parameters as a form body; empty values stay."""
-    # Most values are sids and words, which need no quoting: asking costs a tenth of quoting.
-    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in params.items()]).encode()
-
-
-def _quoted(text: str) -> str:
-    return text if text.isascii() and text.isalnum() else quote_plus(text)
+    # Mostly sids, words and numbers: one look at all of them costs a tenth of quoting each.
+    if _PLAIN.fullmatch("".join(params) + "".join(params.values())):
+        return "&".join([f"{name}={value}" for name, value in params.items()]).replace("+", "%2B").encode()
+    return urlencode(params).encode()

@@ -60,12 +60,13 @@ def webhook(
     Raises ValueError where the URL names no host.
     """
     address, _, fragment = url.partition("#")
-    if method == "GET":
-        address += ("&" if "?" in address else "?") + encoded(params).decode()
     scheme, _, rest = address.partition("://")
     ends = min(place for place in (rest.find("/"), rest.find("?"), len(rest)) if place >= 0)
     origin = _origin(scheme, rest[:ends])
     path = rest[ends:] if rest[ends:].startswith("/") else f"/{rest[ends:]}"
+    if method == "GET":
+        path += ("&" if "?" in path else "?") + encoded(params).decode()
+    address = f"{scheme}://{rest[:ends]}{path}"
     if not path.isascii() or " " in path:
         path = quote(path, safe="/?&=%+:;,@!$'()*~")
     signed = signature(token, address, {} if method == "GET" else params)

@@ -38,6 +38,20 @@ _OWN: Final[dict[Reason, str]] = {
     Reason.SCHEDULED_CANCELED: "canceled at Twilio before its time: not sent",
 }
 
+#: The recipient takes no marketing messages, and all others (docs: api/errors/63033, 63050).
+MARKETING_OPT_OUTS: Final = frozenset({63033, 63050})
+#: What our own reasons are about, where they are more than our own decisions.
+_OWN_CLASS: Final[dict[Reason, Remedy]] = {
+    Reason.OPTED_OUT: Remedy.OPT_OUT,
+    Reason.LEASE_LOST: Remedy.UNKNOWN,
+    Reason.NO_ANSWER: Remedy.UNKNOWN,
+    Reason.NOT_SENT: Remedy.RETRY,
+    Reason.BUDGET_SPENT: Remedy.RETRY,
+    Reason.UNKNOWN: Remedy.UNKNOWN,
+    Reason.RENDERING: Remedy.CONTENT,
+    Reason.REWOUND: Remedy.UNKNOWN,
+}
+
 
 class Code(msgspec.Struct, frozen=True):
     """One code: Twilio's (1000 and up), an HTTP status (100 to 999), or a `Reason` of ours (below 100).
@@ -83,6 +97,16 @@ def lookup(code: int, http_status: int = 0) -> Code:
 def meaning(code: int) -> str:
     """Return one line for people about any code a record can hold; empty for 0."""
     return lookup(code).meaning
+
+
+def class_of(code: int) -> str | None:
+    """Return what a code is about in one word (a `Remedy`); None for 0 and for what we decided ourselves."""
+    if code in MARKETING_OPT_OUTS:
+        return Remedy.OPT_OUT.value
+    if code >= _FIRST_HTTP_STATUS:
+        return lookup(code).remedy.value
+    own = _OWN_CLASS.get(Reason(code)) if code in Reason._value2member_map_ else None
+    return own.value if own else None
 
 
 def explain_reason(reason: str) -> str:

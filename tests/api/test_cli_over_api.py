@@ -51,6 +51,7 @@ def test_everything_that_reads_shows_the_same(here: Desk, there: Desk, apart: Ap
     there.json("senders", "set", SENDER, "--rate", "1/3s")
     there.json("senders", "pause", "whatsapp:+15550000009", "--reason", "quota")
     there.json("opt-outs", "add", "+14155559000", "whatsapp:+14155559001", "--sender", SENDER)
+    there.json("opt-outs", "add", "+14155559000", "--purpose", "marketing")
     scheduled = there.json(
         "send", "people.csv", "--body", "Hi", "--at", "2099-01-01T00:00Z", "--name", "later"
     )
@@ -74,6 +75,8 @@ def test_everything_that_reads_shows_the_same(here: Desk, there: Desk, apart: Ap
         ["dead-letters", "list", "--by-code", "--broadcast", bid, "--code", "30003"],
         ["senders", "list"],
         ["opt-outs", "list"],
+        ["opt-outs", "list", "--sender", SENDER],
+        ["opt-outs", "list", "--purpose", "marketing"],
         ["audit", "list", "--limit", "3"],
         ["audit", "list", "--what", "lane"],
         ["events", "endpoints", "list"],

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_api import api_here
 
-from broadcaster.ledger.optouts import opt_in, opt_out
+from broadcaster.ledger.optouts import OptOut, hash_opt_outs, opt_in, opt_out, opt_out_each
+from broadcaster.ledger.people_key import hashed, people_key
 from broadcaster.operations.audit import page
 
 if TYPE_CHECKING:
@@ -129,3 +130,64 @@ async def test_an_export_is_safe_and_audited(store: Store) -> None:
         assert (await client.get("/v1/opt-outs/export?format=xls")).status_code == 422
         assert (await client.put("/v1/opt-outs/export")).headers["allow"] == "GET"
     assert [entry.what for entry in await page(store)][:2] == ["opt_out.export", "opt_out.export"]
+
+
+async def test_they_may_be_of_a_service_and_of_one_purpose(store: Store) -> None:
+    service = "MG" + "1" * 32
+    async with api_here(store) as (client, _):
+        asked = {"address": number(1), "service": service, "purpose": "marketing", "source": "a form"}
+        assert (await client.post("/v1/opt-outs", json=asked)).json()["changed"] == 1
+        assert (await client.post("/v1/opt-outs", json=asked | {"source": "another"})).json()["changed"] == 0
+        assert (await client.post("/v1/opt-outs", json={"address": number(1)})).json()["changed"] == 1
+        found = (await client.get("/v1/opt-outs")).json()["data"]
+        assert [(one["sender"], one["purpose"]) for one in found] == [("*", None), (service, "marketing")]
+        assert found[1]["source"] == "a form"
+        for query, count in (("purpose=marketing", 1), (f"sender={service}", 1), ("sender=*", 1)):
+            for more in ("", f"&address={number(1)}"):
+                shown = (await client.get(f"/v1/opt-outs?{query}{more}")).json()["data"]
+                assert len(shown) == count, query + more
+        gone = await client.delete(f"/v1/opt-outs/{number(1)}?sender={service}")
+        assert gone.status_code == 404  # that is the one for every purpose
+        gone = await client.delete(f"/v1/opt-outs/{number(1)}?sender={service}&purpose=marketing")
+        assert gone.status_code == 204
+        both = {"address": number(1), "service": service, "sender": "12345"}
+        assert (await client.post("/v1/opt-outs", json=both)).status_code == 422
+        for wrong in ({"service": "12345"}, {"purpose": "spam"}, {"sender": "+"}):
+            answer = await client.post("/v1/opt-outs", json={"address": number(1)} | wrong)
+            assert answer.status_code == 422
+
+
+async def test_what_was_exported_is_taken_back_as_it_was(store: Store) -> None:
+    key = await people_key(store)
+    entries = [
+        OptOut(number(1), "*", "reply:SM1", 1_700_000_000),
+        OptOut(number(1), "*#marketing", "=1+1", 1_700_000_001),
+        OptOut(f"whatsapp:{number(2)}", "12345", "twilio:21610", 1_700_000_002),
+        OptOut(number(3), "*", "a call", 1_700_000_003),
+    ]
+    await store.run(opt_out_each(entries))
+    await store.run(hash_opt_outs(key, [number(3)]))
+    held = await store.redis.hgetall(store.keys.plain("optouts"))
+    async with api_here(store) as (client, _):
+        rows = [
+            json.loads(x) for x in (await client.get("/v1/opt-outs/export?format=ndjson")).text.splitlines()
+        ]
+        assert [row["address"] for row in rows] == [
+            number(1), number(1), f"whatsapp:{number(2)}", hashed(key, number(3)),
+        ]  # fmt: skip
+        assert await turn_pages(client, limit=1) == [[(row["address"], row["sender"])] for row in rows]
+        found = (await client.get(f"/v1/opt-outs?address={number(3)}")).json()["data"]
+        assert [one["address"] for one in found] == [hashed(key, number(3))]
+        await store.redis.delete(store.keys.plain("optouts"))
+        given = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        assert (await client.post("/v1/opt-outs", json={"opt_outs": given})).json() == {
+            "changed": 4,
+            "given": 4,
+        }
+        assert await store.redis.hgetall(store.keys.plain("optouts")) == held
+        faulty = [{"address": number(5)}, {"address": "12"}, {"address": number(6), "sender": "+"}]
+        answer = await client.post("/v1/opt-outs", json={"opt_outs": faulty})
+        assert [error["pointer"] for error in answer.json()["errors"]] == [
+            "/opt_outs/1/address", "/opt_outs/2/sender",
+        ]  # fmt: skip
+        assert await store.redis.hgetall(store.keys.plain("optouts")) == held

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_api import api_here
 from commanding import Desk
+from hosting import hosting
 from replying import LONG_CODE, PERSON, SERVICE, opted_out, write
-from serving import bearer, key_for, serving
+from serving import bearer, key_for
 
 from broadcaster.client import Client
 from broadcaster.domain.api_keys import Scope
@@ -83,9 +84,9 @@ async def test_the_command_and_the_client_are_the_same_everywhere(store: Store, 
     await write(store, "hello", sid="SM3", person=OTHER, Latitude="1", Longitude="2")
     prefix = store.keys.prefix.rstrip(":")
     here = Desk(tmp_path, "", {"REDIS_URL": store.url, "BROADCASTER_KEY_PREFIX": prefix})
-    async with serving(store) as api:
-        key = await key_for(store)
-        there = Desk(tmp_path, "", {"BROADCASTER_API_URL": api.url, "BROADCASTER_API_KEY": key})
+    async with hosting(store) as api:
+        key, url = await key_for(store), f"http://127.0.0.1:{api.port}"
+        there = Desk(tmp_path, "", {"BROADCASTER_API_URL": url, "BROADCASTER_API_KEY": key})
 
         async def call(desk: Desk, *command: str) -> tuple[int, str, str]:
             return await asyncio.to_thread(desk.call, "replies", *command)
@@ -113,7 +114,7 @@ async def test_the_command_and_the_client_are_the_same_everywhere(store: Store, 
             acts.append([TIMES.sub("", str(one).replace(name, "SM")) for one in done])
         assert acts[0] == acts[1]
         assert f"{PERSON} is opted out of {LONG_CODE}" in acts[0][0]
-        with Client(api.url, key) as client:
+        with Client(url, key) as client:
             found = await asyncio.to_thread(lambda: list(client.replies(from_=PERSON, limit=1)))
             assert [(one.id, one.flagged, one.media[0][0]) for one in found] == [
                 (f"SM{i}", False, "https://api.twilio.com/x") for i in (2, 1, 0)

@@ -154,7 +154,7 @@ async def test_what_leads_nowhere_is_answered_and_counted(store: Store) -> None:
         beyond = await call(api.client, STATUS, status_form(SID, "sent"), query=query(bid, 7))
         assert (gone.status_code, beyond.status_code, await metric(api, "dropped")) == (204, 204, 2)
         for form in (
-            status_form(SID, "levitating", Strange="yes", Empty=""),
+            status_form(SID, "levitating") | {"Strange": "yes", "Empty": ""},
             status_form("SMnonsense", "sent"),
             {"Body": "hello"},
         ):
@@ -169,9 +169,8 @@ async def test_what_leads_nowhere_is_answered_and_counted(store: Store) -> None:
 async def test_unknown_parameters_are_signed_all_the_same(store: Store) -> None:
     bid = await sending(store)
     async with served(store) as api:
-        form = status_form(
-            SID, "sent", **{"Bande À Part": "ça & là=+", "Empty": "", "ExternalUserId": "US.1"}
-        )
+        strange = {"Bande À Part": "ça & là=+", "Empty": "", "ExternalUserId": "US.1"}
+        form = status_form(SID, "sent") | strange
         assert (await call(api.client, STATUS, form, query=query(bid))).status_code == 204
         assert await counts(store, bid) == {State.SENT: 1}
 

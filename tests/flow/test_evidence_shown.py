@@ -216,11 +216,18 @@ OTHERS = {"account_sid", "token", "api_keys", "test_account_sid", "test_token", 
           "any_sender", "magic_numbers", "seed", "faults", "recipients", "sender_faults", "connection_faults",
           "refuse_every_seconds", "refuse_for_seconds", "delivery_failures", "concurrency_limit",
           "retry_after_seconds", "keep_alive_seconds", "latency_ms", "latency_jitter_ms",
-          "slow_body_seconds", "accept_delay_seconds", "delivery_seconds", "tells_concurrency"}  # fmt: skip
-OF_A_SERVICE = {"senders", "friendly_name", "smart_encoding", "link_domain", "validity_period"}
+          "slow_body_seconds", "accept_delay_seconds", "delivery_seconds", "tells_concurrency",
+          # what is told of a message, and what people write, is no part of how the list shows it
+          "callbacks", "callback_concurrency", "callback_delay_ms", "callback_jitter_ms", "callback_shuffle",
+          "callback_sending", "callback_duplicates", "callback_early", "callback_lost", "callback_extras",
+          "no_receipts", "reads", "read_seconds", "numbers", "inbound_url", "reply_share", "stop_share",
+          "reply_seconds"}  # fmt: skip
+OF_A_SERVICE = {"senders", "friendly_name", "smart_encoding", "link_domain", "validity_period",
+                "status_callback", "inbound_request_url", "use_inbound_webhook_on_number",
+                "advanced_opt_out"}  # fmt: skip
 OF_A_TEMPLATE = {"body", "variables", "media"}
 PARAMETERS = {"Body", "ContentSid", "ContentVariables", "MessagingServiceSid", "ShortenUrls", "SmartEncoded",
-              "To", "From", "ValidityPeriod"}  # fmt: skip
+              "To", "From", "ValidityPeriod", "StatusCallback"}  # fmt: skip
 
 CONTENTS: dict[str, tuple[dict[str, Any], str]] = {
     "plain": ({"body": "hello"}, LANE),

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from loading import number
 
 from broadcaster.domain.opt_out_scopes import parts_of_scope, scope_for, scopes_concerning
-from broadcaster.ledger.optouts import OptOuts, hash_opt_outs, opt_in, opt_out
+from broadcaster.ledger.optouts import (
+    OptOut,
+    OptOuts,
+    hash_opt_outs,
+    opt_in,
+    opt_out,
+    opt_out_each,
+    refused_by,
+)
 from broadcaster.ledger.people_key import hashed, is_hashed, people_key
 from broadcaster.ledger.pools import keep_pool, share_pool
 
@@ -100,6 +108,22 @@ async def test_a_pool_that_changes_is_learned_of_before_the_next_message(store: 
         assert one.scopes(TWO, None, "utility") == (SERVICE,)
 
 
+async def test_what_twilio_refuses_is_of_the_service_and_of_marketing_only_where_it_says_so(
+    store: Store,
+) -> None:
+    await store.run(keep_pool(SERVICE, [ONE]))
+    told = [(ONE, 21610), (TWO, 30630), (SERVICE, 21610), (ONE, 63050), ("whatsapp:" + TWO, 63033)]
+    for lane, code in told:
+        await store.run(refused_by(lane, PEOPLE[0], code))
+    found = await store.redis.hgetall(store.keys.plain("optouts"))
+    assert {name.decode(): value.decode().rpartition("|")[0] for name, value in found.items()} == {
+        f"{SERVICE}|{PEOPLE[0]}": "twilio:21610",
+        f"{TWO}|{PEOPLE[0]}": "twilio:30630",
+        f"{SERVICE}#marketing|{PEOPLE[0]}": "twilio:63050",
+        f"whatsapp:{TWO}#marketing|{PEOPLE[0]}": "twilio:63033",
+    }
+
+
 async def test_only_the_missed_lines_are_read(store: Store) -> None:
     known = OptOuts()
     await known.refresh(store)
@@ -116,7 +140,7 @@ async def test_a_forgotten_person_stays_opted_out_and_is_named_nowhere(store: St
     key = await people_key(store)
     assert key == await people_key(store)
     before, behind = OptOuts(), OptOuts()
-    await store.run(opt_out(PEOPLE, "reply", scope="*#marketing", since=1_700_000_000))
+    await store.run(opt_out_each([OptOut(one, "*#marketing", "reply", 1_700_000_000) for one in PEOPLE]))
     await behind.refresh(store)
     await store.run(opt_out(PEOPLE[:1], "reply", scope=ONE))
     await before.refresh(store)

@@ -7,12 +7,13 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from driving import LANE, ask, everything, join, result, take, tell
+import pytest
+from driving import LANE, OTHER, ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
 from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.record import Evidence, Reason, State
-from broadcaster.lanes import claims
+from broadcaster.lanes import claims, control
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.simulator.config import SimulatorConfig
 from broadcaster.simulator.server import running_simulator
@@ -45,9 +46,12 @@ class Scene:
         self._http = http
         self.rest = rest
 
-    async def accepted(self, count: int, *, batch: int = 500, first: int = 0, **more: Any) -> str:
-        """A broadcast all of whose messages Twilio has taken."""
-        bid = await load(self.store, {LANE: count}, rates={LANE: 1e6}, batch=batch, first=first, **more)
+    async def accepted(self, count: int, *, batch: int = 500, first: int = 0, more: int = 0) -> str:
+        """A broadcast of whose messages Twilio has taken so many; `more` of another sender are queued."""
+        lanes = {LANE: count} | ({OTHER: more} if more else {})
+        bid = await load(self.store, lanes, rates=dict.fromkeys(lanes, 1e6), batch=batch, first=first)
+        if more:
+            await self.store.run(control.pause_lane(OTHER, "a test"))
         await join(self.store)
         left = count
         while left:
@@ -124,6 +128,21 @@ async def test_counts_end_as_twilio_has_them_one_by_one_or_from_the_list(store: 
             assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"completed"
         gone = {name: await store.redis.zscore(store.keys.plain("polls"), name) for name in (bid,)}
         assert gone[bid] is not None, "some are only sent: they are asked for again"
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.1, b"running"), (0.4, b"paused")])
+async def test_failures_that_are_heard_of_together_stop_a_campaign_by_their_share(
+    store: Store, share: float, state: bytes
+) -> None:
+    """They come long after the acceptances, and after as many deliveries."""
+    await store.run(control.set_stop_rule(0.2, after=20, window=50))
+    async with scene(store, delivery_failures={"30003": share}) as it:
+        bid = await it.accepted(300, more=1)
+        for _ in range(2):  # of one that is still sending the first only notes it
+            await it.round(many=10)
+        found = await counts(store, bid)
+        assert abs(found[State.UNDELIVERED] / 300 - share) < 0.06
+        assert await store.redis.hget(store.keys.broadcast(bid), "state") == state
 
 
 async def test_a_second_round_changes_nothing(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -23,7 +25,8 @@ from replying import (
 )
 
 from broadcaster.domain.replies import digest_of
-from broadcaster.events.stream import OptOutChange, ReplyCame
+from broadcaster.events.payloads import events_of, look_up
+from broadcaster.events.stream import Entry, OptOutChange, ReplyCame
 from broadcaster.ledger.optouts import hash_opt_outs, opt_out
 from broadcaster.ledger.people_key import people_key
 from broadcaster.ledger.replies import last_inbound, remove_older, remove_replies, replies_of
@@ -127,6 +130,38 @@ async def test_a_stop_needs_no_free_memory(store: Store) -> None:
     assert list(await opted_out(store)) == [f"{LONG_CODE}|{PERSON}"]
 
 
+async def test_any_form_is_taken(store: Store) -> None:
+    chance = random.Random(5)
+    names = [
+        *form(""),
+        "MessagingServiceSid",
+        "OptOutType",
+        "MediaUrl0",
+        "Latitude",
+        "Longitude",
+        "ButtonText",
+    ]
+    values = [
+        "",
+        "STOP",
+        "start",
+        PERSON,
+        "\ud800",
+        "\x00|#*\n",
+        "x" * 30_000,
+        "whatsapp:",
+        SERVICE,
+        "\u202e9",
+    ]
+    for _ in range(60):
+        fields = {name: chance.choice(values) for name in chance.sample(names, chance.randrange(len(names)))}
+        first = await receive(store, RULES, fields)
+        assert await receive(store, RULES, fields) == first
+    for view in await newest(store):
+        assert view.summary()["from"] == view.reply.person
+    assert all(field.endswith(f"|{PERSON}") for field in await opted_out(store))
+
+
 # -- flagged ones
 
 
@@ -194,6 +229,29 @@ async def test_robots_that_answer_each_other_come_to_an_end(store: Store) -> Non
     assert said == [ANSWERS["stop"], "", "", ""]
 
 
+# -- events
+
+
+async def test_an_endpoint_is_told_the_text_unless_it_is_gone(store: Store) -> None:
+    await asking(store, "reply.received")
+    await write(store, "hello <you>", sid="SM1")
+    raw = await store.redis.xrange(store.keys.plain("events"))
+    assert b"hello" not in raw[0][1][b"e"]
+    assert PERSON[1:].encode() not in raw[0][1][b"e"], "what is kept until it is sent names nobody"
+    entries = [Entry("1-0", 1, tuple(await told(store)))]
+
+    async def data() -> dict[str, Any]:
+        known = await look_up(store, entries, ("reply.received",))
+        (event,) = events_of(entries, known, ("reply.received",))
+        found: dict[str, Any] = json.loads(event.body)["data"]
+        return found
+
+    found = await data()
+    assert (found["id"], found["from"], found["body"]) == ("SM1", PERSON, "hello <you>")
+    await remove_replies(store, ["SM1"])
+    assert await data() == {"id": "SM1"}
+
+
 # -- what is kept
 
 
@@ -220,14 +278,23 @@ async def test_the_message_that_it_most_likely_answers_is_found(store: Store) ->
     bid = await load(store, {LANE: 3})
     assert await send_all(store) == 3
     unsent = await load(store, {LANE: 3}, begin=False)
+    # the older one's message left last: a retry, say
+    key = store.keys.ledger(other, "0.0")
+    late = await store.redis.getrange(key, 32 * 1, 32 * 2 - 1)
+    began = int.from_bytes(late[24:28], "big") + 60
+    await store.redis.setrange(key, 32 + 24, began.to_bytes(4, "big"))
     for person, lane, expected in (
         (number(1), LANE, f"{bid}.0.0.1"),
+        (number(2), LANE, f"{other}.0.0.1"),
         (number(3), LANE, f"{other}.0.0.2"),
         (number(1), SHORT_CODE, ""),
         (number(9), LANE, ""),
     ):
         await write(store, "hello", person=person, to=lane)
         assert (await newest(store))[0].reply.message == expected
+    await store.redis.setrange(store.keys.ledger(bid, "0.0"), 32 * 2 + 8, b"\xaa" * 16)
+    await write(store, "this", person=number(2), to=LANE, OriginalRepliedMessageSid="SM" + "aa" * 16)
+    assert (await newest(store))[0].reply.message == f"{bid}.0.0.2", "it says which"
     shown = (await newest(store, person=number(3)))[0].summary()
     assert shown["broadcast"] == other != unsent
 

@@ -30,7 +30,7 @@ class Twilio:
 
 
 class Forms:
-    def form(self, row: int) -> bytes:
+    def form(self, row: int, _attempt: int) -> bytes:
         return bytes([row])
 
 

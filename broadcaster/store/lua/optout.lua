@@ -2,9 +2,10 @@
 -- optout: add or remove opt-outs, or keep only a hash of whom they are about; and move the epoch that the gate compares,
 -- so that every worker learns of it first.
 --
--- ARGV[3] 'add' | 'remove' | 'hash'
+-- ARGV[3] 'add' | 'remove' | 'hash' | 'refuse'
 -- ARGV[4] msgpack: list of ['scope|address', source, since (unix second, 0: now), 'scope|~hash' or '']; for 'hash' of
---   [address, '~hash']. The hash is what a forgotten person is known by: who is there under it is not added again, and
+--   [address, '~hash']; for 'refuse' of [lane, address, source, purpose or '']: from the service whose pool the lane is
+--   in, else from the lane. The hash is what a forgotten person is known by: who is there under it is not added again, and
 --   is removed with it.
 -- Returns [changed, epoch].
 -- A line of the log about somebody who is then forgotten goes, with all before it: who has missed it reads everything.
@@ -54,7 +55,14 @@ end
 
 local list = cmsgpack.unpack(ARGV[4])
 gather_scopes()
-if verb == 'hash' then hash(list) else
+if verb == 'hash' then hash(list)
+elseif verb == 'refuse' then
+  for _, e in ipairs(list) do
+    local scope = redis.call('HGET', P .. 'pools', e[1]) or e[1]
+    if e[4] ~= '' then scope = scope .. '#' .. e[4] end
+    changed = changed + add_opt_out(scope .. '|' .. e[2], '', e[3], now_s)
+  end
+else
   for _, e in ipairs(list) do
     local since_s = e[3] > 0 and math.min(e[3], now_s) or now_s
     changed = changed + (verb == 'add' and add_opt_out(e[1], e[4], e[2], since_s) or verb == 'remove' and remove_opt_out(e[1], e[4]) or 0)
