@@ -19,7 +19,7 @@ from broadcaster.operations.removals import check_kept
 from broadcaster.reporting.messages import find_number, list_messages, read_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from broadcaster.client import Client
@@ -90,20 +90,23 @@ def list_(
     found, removed = at_hand(env_file, here, there)
     if removed:
         say(f"The messages of {broadcast} are removed since {when(removed)}: only its counts are left.")
-    more, found = len(found) > limit, found[:limit]
+    _show(found[:limit], as_json=as_json)
+    if len(found) > limit:
+        say(f"There are more than {limit:,}; --limit shows more.")
+
+
+def _show(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
-    else:
-        print_table(
-            ("message", "to", "state", "code", "meaning", "sid", "changed"),
-            [
-                (v["id"], v["to"], v["state"], str(v["code"] or ""), v["meaning"], v["sid"],
-                 when(v["changed_at"]))
-                for v in found
-            ],
-        )  # fmt: skip
-    if more:
-        say(f"There are more than {limit:,}; --limit shows more.")
+        return
+    print_table(
+        ("message", "to", "state", "code", "meaning", "sid", "changed"),
+        [
+            (v["id"], v["to"], v["state"], str(v["code"] or ""), v["meaning"], v["sid"],
+             when(v["changed_at"]))
+            for v in found
+        ],
+    )  # fmt: skip
 
 
 @messages.command()

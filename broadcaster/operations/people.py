@@ -77,8 +77,7 @@ class Outcome:
     def remains(self) -> list[str]:
         """What may still hold the person, and what to do about it."""
         told = [
-            "backups of Redis and copies of its files from before now: let them expire, and if you restore one, "
-            "forget the person again"
+            "backups of Redis from before now: let them expire; after restoring one, forget the person again"
         ]
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
         told.append("lists, exports and archives that were written to files, and this shell's history")

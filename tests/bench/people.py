@@ -102,9 +102,7 @@ async def measure(store: Store, people: int, folder: Path) -> int:
     longest = slow[-1] if slow else (0.0, b"none above 10 ms")
     left = await memory(store) - empty
     print(f"removed: {people / took:,.0f}/s in {took:.1f} s, Redis busy with scripts {busy:.1f} s of it")
-    print(
-        f"slowest of {asked:,} answers meanwhile: {slowest * 1000:.1f} ms; longest command {longest[0]:.1f} ms"
-    )
+    print(f"slowest of {asked:,} answers: {slowest * 1000:.1f} ms; longest command {longest[0]:.1f} ms")
     print(f"the longest: {longest[1]!r}, of {len(slow)} above 10 ms")
     print(f"memory: {full - empty:,} bytes before, {left:,} after")
     if slowest * 1000 > SLOWEST_MS:
