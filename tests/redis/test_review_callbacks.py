@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from driving import LANE, SID, join, send_all
 from loading import counts, load, number
@@ -24,6 +24,10 @@ from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.strays import Stray
 from broadcaster.operations.retention import remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.twilio.resources import Message
+from broadcaster.twilio.rest import TwilioError
+from workers.poll_ledgers import Awaited
+from workers.poll_twilio import Asking
 
 if TYPE_CHECKING:
     import pytest
@@ -146,3 +150,48 @@ async def test_strays_of_people_in_many_broadcasts_are_looked_for_a_few_ledgers_
     assert (found[oldest].broadcast, found[oldest].row) == (bids[0], 0)
     assert max(read) <= 8
     assert sum(read) == 40, "each once"
+
+
+class OneBroken:
+    """A Twilio that can't answer for one message, and has no list."""
+
+    def __init__(self, broken: set[str]) -> None:
+        self.broken = broken
+        self.asked: list[str] = []
+
+    async def fetch(self, sid: str) -> Message:
+        self.asked.append(sid)
+        if sid in self.broken:
+            raise TwilioError(500, 20500)
+        return Message(sid=sid, status="delivered")
+
+
+def awaited(count: int) -> list[Awaited]:
+    return [Awaited("b", "0.0", row, 1, State.SENT, 0, f"SM{row:032x}") for row in range(count)]
+
+
+async def test_one_message_that_twilio_fails_to_tell_does_not_keep_the_others_from_being_asked() -> None:
+    told: list[int] = []
+
+    async def tell(one: Awaited, message: Message | None) -> None:
+        told.append(one.row)
+
+    some = awaited(40)
+    twilio = OneBroken({some[3].sid})
+    asking = Asking(cast("Any", twilio), tell, rate=1e5, at_once=2)
+    await asking.one_by_one(some)
+    assert sorted(told) == [row for row in range(40) if row != 3]
+    assert asking.refused is None
+    assert len(twilio.asked) <= 42
+
+
+async def test_a_twilio_that_is_down_is_left_alone() -> None:
+    async def tell(one: Awaited, message: Message | None) -> None:
+        raise AssertionError("it tells nothing")
+
+    some = awaited(400)
+    twilio = OneBroken({one.sid for one in some})
+    asking = Asking(cast("Any", twilio), tell, rate=1e5, at_once=2)
+    await asking.one_by_one(some)
+    assert isinstance(asking.refused, TwilioError)
+    assert len(twilio.asked) < 20
