@@ -268,3 +268,24 @@ def test_a_rule_keeps_a_text_or_says_what_it_must_be(text: str) -> None:
 def test_the_rest_of_the_program_does_not_need_settings_to_start() -> None:
     code = "import sys, broadcaster, broadcaster.cli; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("https://a.example/", "https://a.example"),
+        ("HTTPS://User:Pass@A.Example:8443/Sub/", "https://User:Pass@a.example:8443/Sub"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("https://a.example/?x=1", None),
+        ("https://a.example?", None),
+        ("https://a.example#rc=5", None),
+        ("https://a example", None),
+        ("ftp://a.example", None),
+    ],
+)
+def test_where_twilio_calls_us_takes_paths_behind_it(given: str, taken: str | None) -> None:
+    if taken is None:
+        with pytest.raises(SettingsError, match="PUBLIC_URL"):
+            load_settings(None, public_url=given)
+    else:
+        assert load_settings(None, public_url=given).public_url == taken
