@@ -99,7 +99,9 @@ def public_url(value: str) -> str:
     """
     usable = url("https", "http")(value)
     if "?" in usable or "#" in usable or any(c.isspace() for c in usable):
-        raise ValueError("must be an address without ?, # and spaces, like https://sms.example.com: paths follow")
+        raise ValueError(
+            "must be an address without ?, # and spaces, like https://sms.example.com: paths follow"
+        )
     parts = urlsplit(usable)
     user, at, host = parts.netloc.rpartition("@")
     return f"{parts.scheme}://{user}{at}{host.lower()}{parts.path}"

@@ -36,6 +36,7 @@ class Scene:
         self.store = store
         self.world = world
         self.metrics = Metrics()
+        self.rest = rest
         self.recaller = Recaller(store, rest, self.metrics)
         self._http = http
 
