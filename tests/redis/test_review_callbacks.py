@@ -34,6 +34,7 @@ from broadcaster.twilio.rest import TwilioError
 from workers.poll_ledgers import Awaited
 from workers.poll_twilio import Asking
 from workers.recalling import Recaller
+from workers.redis_clock import look_at_clock
 
 if TYPE_CHECKING:
     import pytest
@@ -240,3 +241,19 @@ async def test_a_password_in_the_public_url_is_not_told(store: Store) -> None:
     hint = webhook_parts(settings, store, Metrics(), ["k" * 32]).hint
     assert "secret" not in hint
     assert "a.example/sub" in hint
+
+
+async def test_a_clock_that_was_moved_back_keeps_nobody_from_work(store: Store) -> None:
+    """Who died holding such a key left it until an hour of the old clock; what was to be polled is, too."""
+    redis, keys, hour = store.redis, store.keys, 3600
+    now, _ = await redis.time()
+    for name in ("settling", "polling", "following", "recalling"):
+        await redis.set(keys.plain(name), "dead", ex=hour)
+    await redis.zadd(keys.plain("polls"), {"b": now + hour + 30})
+    await redis.hset(keys.plain("clock"), "last", str((now + hour) * 1_000_000))
+    await store.run(look_at_clock())
+    for name in ("settling", "polling", "following", "recalling"):
+        assert not await redis.exists(keys.plain(name)), name
+    assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
+    await store.run(look_at_clock())
+    assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
