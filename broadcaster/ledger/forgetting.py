@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from broadcaster.domain.forgotten import FORGOTTEN
+from broadcaster.domain.record import RECORD_BYTES, State
 from broadcaster.ledger.people import find_places
 from broadcaster.store.batches import Recipients, pack_batch, unpack_batch
 from broadcaster.store.errors import StoreError
@@ -43,12 +44,14 @@ class Forgotten:
     """Messages whose person was replaced; of them `skipped` unsent, `dead` in doubt.
 
     `sending` were on their way at that moment: their outcome will be recorded, and nothing sent again.
+    `scheduled` wait at Twilio for their hour: it will send them unless they are canceled there.
     """
 
     messages: int = 0
     skipped: int = 0
     dead: int = 0
     sending: int = 0
+    scheduled: int = 0
 
 
 def replace(place: Place, seen: bytes, new: Recipients, rows: Sequence[int]) -> Call[Replaced]:
@@ -97,9 +100,19 @@ async def _replace_in(store: Store, place: Place, addresses: Collection[str], do
             done.skipped += told.skipped
             done.dead += told.dead
             done.sending += told.sending
+            done.scheduled += await _scheduled(store, place, rows)
         if told.verdict != "changed":
             return
     raise StoreError(f"batch {place.broadcast}.{place.batch} keeps changing: try again")
+
+
+async def _scheduled(store: Store, place: Place, rows: Collection[int]) -> int:
+    """Return how many of these Twilio keeps back until their hour."""
+    if await store.redis.zscore(store.keys.plain("handed"), place.broadcast) is None:
+        return 0
+    ledger = await store.redis.get(store.keys.ledger(place.broadcast, place.batch)) or b""
+    heads = [ledger[row * RECORD_BYTES] & 15 for row in rows if row * RECORD_BYTES < len(ledger)]
+    return heads.count(State.ACCEPTED)
 
 
 def tombstoned(recipients: Recipients, rows: Collection[int]) -> Recipients:

@@ -80,6 +80,11 @@ class Outcome:
             "backups of Redis from before now: let them expire; after restoring one, forget the person again"
         ]
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
+        if self.batches.scheduled and self.at_twilio is None:
+            told.append(
+                f"{self.batches.scheduled} messages that Twilio keeps back until their hour and will send then: "
+                "--at-twilio cancels them, a later STOP does not, as nobody knows any more whose they are"
+            )
         told.append("lists, exports and archives that were written to files, and this shell's history")
         if self.at_twilio is None:
             told.append("Twilio's own records of the messages: --at-twilio empties their bodies")
