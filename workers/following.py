@@ -13,18 +13,17 @@ import msgpack
 import structlog
 
 from broadcaster.domain.failures import Remedy
-from broadcaster.domain.opt_out_scopes import scope_for
-from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.opt_out_scopes import MARKETING_OPT_OUTS
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
 from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import write_statuses
-from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import QUEUE_FULL_SECONDS
 from broadcaster.ledger.people_key import people_key
 from broadcaster.reporting.completed import say_completed
 from broadcaster.store.batches import unpack_batch
-from broadcaster.twilio.codes import MARKETING_OPT_OUTS, lookup, meaning
+from broadcaster.twilio.codes import lookup, meaning
 from workers.alone import alone_with
 
 if TYPE_CHECKING:
@@ -135,9 +134,7 @@ class Follower:
         for one in refusing:
             to = people.get((one.broadcast, one.batch), [])[one.row : one.row + 1]
             if to and to[0].startswith(("+", "whatsapp:+")):  # else the person was forgotten meanwhile
-                marketing = one.code in MARKETING_OPT_OUTS
-                scope = scope_for(one.lane, Purpose.MARKETING if marketing else None)
-                calls.append(opt_out(to, f"twilio:{one.code}", scope, key=key))
+                calls.append(refused_by(one.lane, to[0], one.code, key=key))
         log.info("opt_outs.delivery", count=len(calls))
         return calls
 
