@@ -72,14 +72,14 @@ async def serving(
     options: Iterable[str] = (),
     key: str = "",
     log: Any = subprocess.DEVNULL,
-    at_port: str = "",
+    port: Any = 0,
     **variables: str,
 ) -> AsyncIterator[Api]:
     """Run `python -m broadcaster.api` against the store until the block ends.
 
     `BROADCASTER_PUBLIC_URL=ITSELF`: Twilio calls it where it listens.
     """
-    port = int(at_port or free_port())
+    port = port or free_port()
     if variables.get("BROADCASTER_PUBLIC_URL") == ITSELF:
         variables["BROADCASTER_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     ours = ("TWILIO_", "BROADCASTER_")
