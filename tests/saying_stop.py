@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: A short code: Twilio itself does nothing there, so whatever we post to somebody is accepted, and seen.
 SENDER: Final = "12345"
+ANSWER: Final = "You are out & get nothing more <3"
 WORDS: Final = ("STOP", "stop!", "Unsubscribe", "BAJA", "S T O P", "arr\u00eat")
 _UNSENT: Final = frozenset({State.QUEUED, State.SENDING, State.RETRY})
 
@@ -42,7 +43,10 @@ class Stopped:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was seen; `longest_answer_seconds`: from saying STOP to the webhook's answer, at most."""
+    """What was seen; `longest_answer_seconds`: from saying STOP to the webhook's answer, at most.
+
+    `unanswered`: whose STOP was not confirmed, once, by the text that is set.
+    """
 
     stopped: list[Stopped]
     accepted: int = 0
@@ -70,7 +74,11 @@ async def campaign(
     """Send a campaign; every so often those say STOP whose turn is so many messages `ahead`."""
     async with deployment(folder, workers=0, senders={SENDER: 10_000.0}) as run:
         ours = {k: v for k, v in run.environment.items() if k.startswith(("TWILIO_", "BROADCASTER_"))}
-        ours |= {"TWILIO_PHONE_NUMBER": SENDER, "BROADCASTER_PUBLIC_URL": ITSELF}
+        ours |= {
+            "TWILIO_PHONE_NUMBER": SENDER,
+            "BROADCASTER_PUBLIC_URL": ITSELF,
+            "BROADCASTER_STOP_ANSWER": ANSWER,
+        }
         async with serving(run.store, **ours) as api:
             await run.simulator.configure(inbound_url=f"{api.url}/webhooks/twilio/inbound#rc=5&rp=all")
             run.start_worker(**({"BROADCASTER_PUBLIC_URL": api.url} if callbacks else {}))
@@ -105,7 +113,8 @@ async def _say(
         *(run.simulator.http.post("/_simulator/inbound", json=one, timeout=30) for one in written)
     )
     now = time.time()
-    outcome.unanswered += [answer.json() for answer in answers if answer.json().get("status") != 200]
+    rows = [answer.json() for answer in answers]
+    outcome.unanswered += [row for row in rows if [reply["body"] for reply in row["replies"]] != [ANSWER]]
     outcome.longest_answer_seconds = max(outcome.longest_answer_seconds, now - began)
     return [Stopped(who, k, began, now) for who, k in zip(some, ahead, strict=True)]
 

@@ -41,6 +41,7 @@ from workers.exhausted import on_loop_error
 from workers.following import Follower
 from workers.lease import Limits
 from workers.polling import Poller, Polling
+from workers.recalling import Recaller
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
@@ -124,6 +125,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         stop,
                         settler=settler,
                         poller=Poller(store, twilio, _polling(settings), metrics),
+                        recaller=Recaller(store, twilio, metrics),
                         courier=courier,
                         follower=Follower(store, metrics, Resender(store, _resending(settings))),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,

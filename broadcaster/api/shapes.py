@@ -188,3 +188,9 @@ class Message(BaseModel):
 
 class MessagePage(Page[Message]):
     """A page of messages; it may be short, even empty, and still have a `next` one."""
+
+
+class BroadcastMessagePage(MessagePage):
+    """A page of a broadcast's messages."""
+
+    removed_at: int | None = Field(description="Since when they are removed, and only the counts are left.")

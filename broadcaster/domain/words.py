@@ -76,9 +76,9 @@ FLAGS: Final = (
         "take me off",
         "leave me alone",
         "no more",
-        "wrong number",
     ),
     *("do not text", "dont text", "do not message", "dont message", "do not contact", "dont contact", "spam"),
+    *("unsubcribe", "unsuscribe", "unsubsribe", "unsubscribed", "stpo", "sotp", "stop2end", "stoptexting"),
     *(
         "wrong number",
         "me borre",

@@ -33,11 +33,15 @@ _STILL_OUT: Final = "it asks for messages again, but the number is opted out els
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a reply: whether it was new, what we answer (a key of the texts), opt-outs changed."""
+    """What became of a reply: whether it was new, what we answer (a key of the texts), opt-outs changed.
+
+    `flagged`: a new one waits for a person.
+    """
 
     new: bool
     answer: str
     changed: int
+    flagged: bool
 
 
 class Spot(NamedTuple):
@@ -78,7 +82,7 @@ def source_of(reply_id: str) -> str:
 
 
 def _taken(told: list[bytes]) -> Taken:
-    return Taken(bool(int(told[0])), told[1].decode(), int(told[2]))
+    return Taken(bool(int(told[0])), told[1].decode(), int(told[2]), bool(told[3]))
 
 
 def done(reply_id: str, how: str, who: str) -> Call[int]:

@@ -26,7 +26,7 @@ from broadcaster.reporting.replies import ReplyView, read_reply
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from broadcaster.domain.replies import Reply
     from broadcaster.operations.actor import Actor
@@ -73,12 +73,17 @@ def rules_of(settings: Settings) -> ReplyRules:
     return ReplyRules(words_of(stop, start, helping), told)
 
 
-async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) -> str:
+async def receive(
+    store: Store,
+    rules: ReplyRules,
+    fields: Mapping[str, str],
+    heard: Callable[[str], object] | None = None,
+) -> str:
     """Take a reply as Twilio told it (the form of a webhook whose signature is good); return TwiML.
 
     What Twilio tells again is taken once, and answered as before. When this returns, an opt-out stands: no
     gate lets a message to that person pass any more. Raises `StoreError` or redis' errors: then it may have
-    been taken.
+    been taken. `heard` is told what each new one means, or that it is "flagged".
     """
     reply = read_form(fields)
     reply, flag = understood(rules.words, reply)
@@ -87,12 +92,14 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
     key = await key_in_use(store)
     taken = await store.run(take(replace(reply, message=message), flag=flag, answer=answer, key=key))
     if taken.new:
+        if heard is not None:
+            heard("flagged" if taken.flagged else reply.meaning.value)
         log.info(
             "reply.received",
             reply=reply.id,
             sender=mask(reply.sender),
             meaning=reply.meaning.value,
-            flagged=bool(flag),
+            flagged=taken.flagged,
             opt_outs_changed=taken.changed,
         )
     return twiml(rules.answers.get(taken.answer, ""))
@@ -101,13 +108,14 @@ async def receive(store: Store, rules: ReplyRules, fields: Mapping[str, str]) ->
 def understood(words: Words, reply: Reply) -> tuple[Reply, str]:
     """Return a reply with its meaning, and why a person should look at it, "" if nobody need.
 
-    A button's payload is its maker's word for it, where its text means nothing to us.
+    A button's payload is its maker's word for it, where its text means nothing to us; but to come in again
+    somebody has to say so.
     """
     kind = reply.sender_kind
     read = words.read(reply.body, kind, opt_out_type=reply.opt_out_type)
     if read.meaning is Meaning.OTHER and reply.button is not None:
         pressed = words.read(reply.button.payload, kind)
-        read = pressed if pressed.meaning is not Meaning.OTHER or not read.flag else read
+        read = pressed if pressed.meaning is Meaning.OPT_OUT else read
     flag = read.flag
     if read.meaning is Meaning.OPT_OUT and not reply.has_number:
         flag = _NO_NUMBER

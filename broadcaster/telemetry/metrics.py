@@ -122,6 +122,12 @@ class Metrics:
             ["how"],
             registry=registry,
         )
+        self._recalled = Counter(
+            "broadcaster_recalled",
+            "Scheduled messages that were to be canceled at Twilio, by how that went: canceled, too_late",
+            ["result"],
+            registry=registry,
+        )
         self._polled = Counter(
             "broadcaster_polled",
             "Messages that Twilio was asked for, by what it told: final, moved, unchanged, gone",
@@ -144,6 +150,12 @@ class Metrics:
             "broadcaster_webhook_deliveries",
             "Tries to deliver an event to an endpoint, by how they ended: delivered, failed, parked",
             ["result"],
+            registry=registry,
+        )
+        self._replies = Counter(
+            "broadcaster_replies",
+            "Replies by what they mean: opt_out, opt_in, help, other, flagged (a person should look at it)",
+            ["meaning"],
             registry=registry,
         )
         self._callbacks = Counter(
@@ -207,6 +219,10 @@ class Metrics:
         if count:
             self._doubts.labels(how).inc(count)
 
+    def recalled(self, result: str) -> None:
+        """Count a scheduled message that was to be canceled."""
+        self._recalled.labels(result).inc()
+
     def polled(self, result: str) -> None:
         """Count an answer about a message whose final state was awaited."""
         self._polled.labels(result).inc()
@@ -222,6 +238,10 @@ class Metrics:
     def webhooks_tried(self, result: str, count: int) -> None:
         """Count tries to deliver events: `delivered`, `failed` (it goes again), `parked`."""
         self._webhooks.labels(result).inc(count)
+
+    def replied(self, meaning: str) -> None:
+        """Count a reply by one of the words that the metric's meaning names."""
+        self._replies.labels(meaning).inc()
 
     def callbacks_ended(self, result: str, count: int) -> None:
         """Count status callbacks by their `result`, one of those that the metric's meaning names."""

@@ -76,9 +76,11 @@ async def test_stop_is_of_the_sender_and_its_service(
 async def test_what_twilio_tells_again_is_taken_once(store: Store) -> None:
     await asking(store, "reply.received", "opt_out.changed")
     first = form("STOP", to=SHORT_CODE)
-    answer = await receive(store, RULES, first)
+    heard: list[str] = []
+    answer = await receive(store, RULES, first, heard.append)
     before = await everything(store)
-    assert await receive(store, RULES, first) == answer
+    assert await receive(store, RULES, first, heard.append) == answer
+    assert heard == ["opt_out"]
     assert await everything(store) == before
     await write(store, "START", RULES, to=SHORT_CODE)
     assert await receive(store, RULES, first) == answer, "what was lost is said again"
@@ -182,6 +184,26 @@ async def test_a_flagged_reply_becomes_an_opt_out_once(store: Store) -> None:
     assert entry.new == {"scopes": [SERVICE, "+1415•••0199"], "changed": 2}
 
 
+async def test_who_is_left_alone_already_is_nobodys_work(store: Store) -> None:
+    await write(store, "STOP", to=SHORT_CODE)
+    await write(store, "I said stop it!", to=SHORT_CODE)
+    assert await newest(store, flagged=True) == []
+    await write(store, "I said stop it!", to=LONG_CODE)
+    assert [view.reply.sender for view in await newest(store, flagged=True)] == [LONG_CODE]
+
+
+async def test_a_word_ends_what_its_writer_asked_for_before(store: Store) -> None:
+    for sid, to in (("SM1", SHORT_CODE), ("SM2", SHORT_CODE), ("SM3", LONG_CODE)):
+        await write(store, "please stop", sid=sid, to=to)
+    await write(store, "please stop", sid="SM4", to=SHORT_CODE, person=number(5))
+    await acts.mark_done(store, TESTER, "SM1")
+    await write(store, "STOP", sid="SM5", to=SHORT_CODE)
+    assert {view.reply.id for view in await newest(store, flagged=True)} == {"SM3", "SM4"}
+    ended = await acts.read(store, "SM2")
+    assert (ended.done, ended.done_by) == ("opt-out", "reply:SM5")
+    assert (await acts.read(store, "SM1")).done_by == "person:test"
+
+
 async def test_acts_on_what_is_not_there_are_refused(store: Store) -> None:
     for act in (acts.opt_out_of, acts.mark_done):
         with pytest.raises(NotFound, match="no reply SM9"):
@@ -196,7 +218,7 @@ async def test_acts_on_what_is_not_there_are_refused(store: Store) -> None:
     ("to", "body", "more", "expected"),
     [
         (SHORT_CODE, "STOP", {}, "stop"), (SHORT_CODE, "help", {}, "help"),
-        (SHORT_CODE, "START", {}, "start"), (WHATSAPP, "STOP", {}, "stop"), (LONG_CODE, "STOP", {}, ""),
+        (SHORT_CODE, "START", {}, ""), (WHATSAPP, "STOP", {}, "stop"), (LONG_CODE, "STOP", {}, ""),
         (TOLL_FREE, "HELP", {}, ""),
         (LONG_CODE, "BAJA", {}, "stop"), (LONG_CODE, "hello", {}, "auto"), (WHATSAPP, "hello", {}, "auto"),
         (SHORT_CODE, "STOP", {"OptOutType": "STOP"}, ""), (LONG_CODE, "hello", {"OptOutType": "HELP"}, ""),
@@ -227,6 +249,8 @@ async def test_robots_that_answer_each_other_come_to_an_end(store: Store) -> Non
     assert await write(store, "hello", RULES, to=SHORT_CODE) == ANSWERS["auto"]
     said = [await write(store, body, RULES, to=SHORT_CODE) for body in ("STOP", "STOP", "hello", "HELP")]
     assert said == [ANSWERS["stop"], "", "", ""]
+    said = [await write(store, body, RULES, to=SHORT_CODE) for body in ("START", "YES", "START")]
+    assert said == [ANSWERS["start"], "", ""], "a yes to whatever was asked is none to us"
 
 
 # -- events

@@ -75,6 +75,8 @@ def test_a_digest_has_no_digit_of_the_number_and_is_nobody_elses() -> None:
 def test_a_buttons_payload_counts_where_its_text_is_none_of_our_words() -> None:
     pressed, flag = understood(words_of(), read_reply({**WHATSAPP, "Body": "No more"}))
     assert (pressed.meaning, flag) == (Meaning.OPT_OUT, "")
+    yes = {**WHATSAPP, "Body": "Yes, I come", "ButtonPayload": "YES"}
+    assert understood(WORDS, read_reply(yes))[0].meaning is Meaning.OTHER
     other, flag = understood(
         words_of(), read_reply({**WHATSAPP, "Body": "Stop offers", "ButtonPayload": "x"})
     )

@@ -56,7 +56,7 @@ def test_a_word_is_a_word_only_alone(body: str, expected: Meaning) -> None:
         "quit it", "por favor, baja", "me quiero dar de baja", "bitte abmelden", "veuillez arr\u00eater",
         "\U0001f6d1",
         "\u8bf7\u9000\u8ba2", "\u914d\u4fe1\u505c\u6b62\u3057\u3066\u304f\u3060\u3055\u3044",
-        "no more messages",
+        "no more messages", "UNSUBCRIBE",
         "\u043f\u043e\u0436\u0430\u043b\u0443\u0439\u0441\u0442\u0430, \u0441\u0442\u043e\u043f",
     ],
 )  # fmt: skip

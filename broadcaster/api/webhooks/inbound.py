@@ -20,7 +20,7 @@ async def take_inbound(parts: Parts, request: Request) -> Answer:
     }
     if "MessageStatus" in fields:
         return await take_status(parts, request)
-    return _twiml(await receive(parts.store, parts.webhooks.rules, fields))
+    return _twiml(await receive(parts.store, parts.webhooks.rules, fields, parts.metrics.replied))
 
 
 def _twiml(text: str) -> Answer:

@@ -7,12 +7,13 @@
 -- ARGV[11] why a person should look at it, or ''  ARGV[12] the same, if an opt-in leaves the person opted out
 -- ARGV[13] what we would answer: 'stop' | 'start' | 'help' | 'auto' | ''
 -- ARGV[14] seconds until the next answer of that kind by this sender to this person
--- Returns [1 if it is new, what we answer, opt-outs changed]; the same answer whenever it is told again.
+-- Returns [1 if it is new, what we answer, opt-outs changed, 1 if it is flagged]; the same answer whenever it is told again.
 
+local EARLIER = 50
 local id, person, sender, verb = ARGV[3], ARGV[4], ARGV[5], ARGV[7]
 local key = P .. 'reply:' .. id
 local known = redis.call('HGET', key, 'answer')
-if known then return {0, known, 0} end
+if known then return {0, known, 0, 0} end
 
 local changed = 0
 if verb ~= '' then
@@ -30,11 +31,21 @@ if #all > 0 then
 end
 local flag = ARGV[11]
 if verb == 'remove' and out then flag = ARGV[12] end
+-- who asks to be left alone and is: nothing is left for a person to do, of what was asked before either
+if verb == '' and out then flag = '' end
+if verb == 'add' then
+  for _, before in ipairs(redis.call('ZREVRANGE', P .. 'replies:of:' .. person, 0, EARLIER - 1)) do
+    local asked = P .. 'reply:' .. before
+    if redis.call('HGET', asked, 'sender') == sender and redis.call('ZREM', P .. 'replies:flagged', before) == 1 then
+      redis.call('HSETNX', asked, 'done', 'opt-out|reply:' .. id .. '|' .. now_s)
+    end
+  end
+end
 
 -- A robot that answers robots must not go on for ever (Twilio's 14107), and who said no hears nothing but that it was heard.
 local answer, day = ARGV[13], P .. 'answered:' .. sender
 if answer == 'auto' and out then answer = '' end
-if (answer == 'stop' and changed == 0) or (answer == 'start' and out) then answer = '' end
+if (answer == 'stop' or answer == 'start') and (changed == 0 or (verb == 'remove' and out)) then answer = '' end
 if answer ~= '' then
   local member = answer .. ':' .. person
   local last = redis.call('ZSCORE', day, member)
@@ -60,4 +71,4 @@ redis.call('EXPIRE', last, 86400)
 
 if asks_for('reply.received') then happened[#happened + 1] = {'reply.received', id} end
 publish()
-return {1, answer, changed}
+return {1, answer, changed, flag ~= '' and 1 or 0}
