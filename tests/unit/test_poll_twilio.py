@@ -43,8 +43,11 @@ class Twilio:
         self.fetched.append(sid)
         return Message(sid=sid, status="delivered")
 
-    async def message_pages(self, *, page_size: int = 0, **days: str) -> AsyncIterator[MessagePage]:
+    async def message_pages(
+        self, *, sent_after: str | None = None, sent_before: str | None = None, page_size: int = 0
+    ) -> AsyncIterator[MessagePage]:
         assert page_size == PAGE_SIZE
+        days = {k: v for k, v in (("sent_after", sent_after), ("sent_before", sent_before)) if v}
         # what is asked for by days leaves the newer ones out
         for _ in range(0 if days else self.strangers):
             self.pages.append(days)
