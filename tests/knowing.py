@@ -12,6 +12,7 @@ from broadcaster.domain.record import State
 from broadcaster.domain.replies import Reply
 from broadcaster.events import payloads, queue, stream
 from broadcaster.lanes import claims
+from broadcaster.ledger import strays
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.people_key import people_key
 from broadcaster.ledger.replies import take as take_reply
@@ -61,6 +62,7 @@ async def know(api: Hosted, store: Store, others: int = 3, *, opted_out: bool = 
     await _send(store, made["sent"])
     await _tell(store, endpoint)
     await told(store, PERSON)
+    await strays.park(store, [strays.Stray(PERSON, "SM" + "8" * 32, "delivered", 0)])
     if opted_out:
         await store.run(opt_out([PERSON], "test", SENDER))
     return made

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
 from broadcaster.domain.content import Content
+from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Record, State
 from broadcaster.intake.batches import BatchRows
 from broadcaster.intake.load import Loader, new_broadcast_id, reserve
@@ -39,6 +40,7 @@ async def load(
     content: Content | None = None,
     on_doubt: OnDoubt = OnDoubt.RESEND,
     send_window: SendWindow | None = None,
+    purpose: Purpose = Purpose.UTILITY,
 ) -> str:
     """Load a broadcast with so many recipients for each lane; start it unless told not to, or when."""
     spec = BroadcastSpec(
@@ -51,6 +53,7 @@ async def load(
         expires_at=expires_at,
         rate=rate,
         send_window=send_window,
+        purpose=purpose,
     )
     bid = new_broadcast_id()
     assert (await store.run(reserve(bid, spec))).verdict == "new"

@@ -16,10 +16,12 @@ import uvloop
 
 from broadcaster.domain.evidence import Patience
 from broadcaster.domain.polling import PollTimes
+from broadcaster.domain.resending import Resending
 from broadcaster.events.courier import Courier
 from broadcaster.events.serving import Pace
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
+from broadcaster.ledger.resending import Resender
 from broadcaster.runtime import (
     callback_urls,
     message_sender,
@@ -39,6 +41,7 @@ from workers.exhausted import on_loop_error
 from workers.following import Follower
 from workers.lease import Limits
 from workers.polling import Poller, Polling
+from workers.recalling import Recaller
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
@@ -122,8 +125,9 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         stop,
                         settler=settler,
                         poller=Poller(store, twilio, _polling(settings), metrics),
+                        recaller=Recaller(store, twilio, metrics),
                         courier=courier,
-                        follower=Follower(store, metrics),
+                        follower=Follower(store, metrics, Resender(store, _resending(settings))),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
                     )
@@ -162,6 +166,10 @@ def _settling(settings: Settings) -> Settling:
 def _polling(settings: Settings) -> Polling:
     times = PollTimes(settings.poll_after(settings.public_url), settings.poll_until_hours * 3600.0)
     return Polling(times, rate=settings.poll_rate)
+
+
+def _resending(settings: Settings) -> Resending:
+    return Resending(settings.resent_codes, settings.max_attempts)
 
 
 def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | None:

@@ -13,18 +13,17 @@ import msgpack
 import structlog
 
 from broadcaster.domain.failures import Remedy
-from broadcaster.domain.opt_out_scopes import scope_for
-from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.opt_out_scopes import MARKETING_OPT_OUTS
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
 from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import write_statuses
-from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import QUEUE_FULL_SECONDS
 from broadcaster.ledger.people_key import people_key
 from broadcaster.reporting.completed import say_completed
 from broadcaster.store.batches import unpack_batch
-from broadcaster.twilio.codes import MARKETING_OPT_OUTS, lookup, meaning
+from broadcaster.twilio.codes import lookup, meaning
 from workers.alone import alone_with
 
 if TYPE_CHECKING:
@@ -36,9 +35,9 @@ log = structlog.get_logger("following")
 
 KEY: Final = "failures"
 AT_ONCE: Final = 500
-#: Codes that say that the sender can deliver to nobody. The other codes about senders depend on the recipient's
-#: country or carrier too (30023 and 30027 are daily limits of one carrier), and a Messaging Service has others
-#: to send from: of those the rule that stops a failing campaign takes care.
+#: Codes that say that the sender can deliver to nobody. Others about senders depend on the recipient's
+#: country or carrier, too (30023 and 30027 are daily limits of one carrier), and a Messaging Service has other
+#: senders: of those the rule takes care that stops a failing campaign.
 STOPS_LANE: Final = frozenset({30032, 30033, 30035, 63001, 63002, 63008, 63020, 63026, 63051, 63059})
 #: How long a sender waits that sends faster than what is behind it takes.
 HOLDS_LANE: Final[dict[int, float]] = {30001: QUEUE_FULL_SECONDS, 30022: 60.0, 63018: 60.0}
@@ -135,9 +134,7 @@ class Follower:
         for one in refusing:
             to = people.get((one.broadcast, one.batch), [])[one.row : one.row + 1]
             if to and to[0].startswith(("+", "whatsapp:+")):  # else the person was forgotten meanwhile
-                marketing = one.code in MARKETING_OPT_OUTS
-                scope = scope_for(one.lane, Purpose.MARKETING if marketing else None)
-                calls.append(opt_out(to, f"twilio:{one.code}", scope, key=key))
+                calls.append(refused_by(one.lane, to[0], one.code, key=key))
         log.info("opt_outs.delivery", count=len(calls))
         return calls
 

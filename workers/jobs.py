@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from workers.following import Follower
     from workers.polling import Poller
+    from workers.recalling import Recaller
     from workers.settling import Settler
 
     Job = Callable[[dict[str, Any]], Awaitable[None]]
@@ -183,6 +184,13 @@ async def poll_states(ctx: dict[str, Any]) -> None:
         await poller.round()
 
 
+async def recall_handed(ctx: dict[str, Any]) -> None:
+    """Cancel at Twilio what waits there for its hour, where people opted out or a broadcast was canceled."""
+    recaller: Recaller | None = ctx.get("recaller")
+    if recaller is not None:
+        await recaller.round()
+
+
 async def deliver_events(ctx: dict[str, Any]) -> None:
     """Let endpoints of events out be served that have something due."""
     courier: Courier | None = ctx.get("courier")
@@ -231,6 +239,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(EVERY_SECOND, follow_callbacks, 120),
         _at(settling, settle_doubt, 120),
         _at(EVERY_FIVE_SECONDS, poll_states, POLL_SECONDS),
+        _at(EVERY_FIVE_SECONDS, recall_handed, POLL_SECONDS),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
         _at({0}, remove_old_people, 3400, minute=37),

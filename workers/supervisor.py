@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from workers.dispatcher import Dispatcher
     from workers.following import Follower
     from workers.polling import Poller
+    from workers.recalling import Recaller
     from workers.settling import Settler
 
 log = structlog.get_logger("supervisor")
@@ -52,6 +53,7 @@ async def serve(
     *,
     settler: Settler | None = None,
     poller: Poller | None = None,
+    recaller: Recaller | None = None,
     courier: Courier | None = None,
     follower: Follower | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
@@ -67,6 +69,7 @@ async def serve(
         "store": store,
         "settler": settler,
         "poller": poller,
+        "recaller": recaller,
         "courier": courier,
         "follower": follower,
         "messages_kept_seconds": messages_kept_seconds,

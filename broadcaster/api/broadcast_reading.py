@@ -12,7 +12,7 @@ from broadcaster.api.broadcast_shapes import CSV, GZIP, described, downloads
 from broadcaster.api.pages import USUAL, Cursor, How, Limit, begin, export, exported, page
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
-from broadcaster.api.shapes import Broadcast, BroadcastId, BroadcastPage, MessagePage, answer
+from broadcaster.api.shapes import Broadcast, BroadcastId, BroadcastMessagePage, BroadcastPage, answer
 from broadcaster.domain.addresses import AddressError, parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.broadcast import BroadcastState  # noqa: TC001 - FastAPI reads the signature
@@ -74,7 +74,7 @@ async def get_broadcast(broadcast: BroadcastId, parts: TheParts) -> Response:
 @router.get(
     "/v1/broadcasts/{id}/messages",
     operation_id="list_broadcast_messages",
-    response_model=MessagePage,
+    response_model=BroadcastMessagePage,
     **described(Scope.BROADCASTS_READ, "invalid", "not-found"),
 )
 async def list_messages(
@@ -99,9 +99,10 @@ async def list_messages(
     )
     kind = f"messages {broadcast}"
     after = begin(request, kind, cursor)
-    await existing(parts.store, broadcast)
+    view = await existing(parts.store, broadcast)
     found = await page_of_messages(parts.store, broadcast, wanted, after=after, limit=limit)
-    return page(request, response, kind, [view.summary() for view in found.items], found.next)
+    shown = page(request, response, kind, [one.summary() for one in found.items], found.next)
+    return shown | {"removed_at": view.removed_at}
 
 
 @router.get(

@@ -153,6 +153,7 @@ MESSAGE: Final[dict[str, Any]] = {
     "evidence": None,
     "attempted_at": 1795276800,
     "changed_at": 1795276801,
+    "retry_at": None,
     "consent": None,
 }
 
@@ -181,8 +182,15 @@ class Message(BaseModel):
     evidence: str | None = Field(description="What its state is known by.")
     attempted_at: int | None
     changed_at: int | None
+    retry_at: int | None = Field(description="From when it may go again, while it waits for another try.")
     consent: str | None = Field(description="Where and when this person agreed to be written to.")
 
 
 class MessagePage(Page[Message]):
     """A page of messages; it may be short, even empty, and still have a `next` one."""
+
+
+class BroadcastMessagePage(MessagePage):
+    """A page of a broadcast's messages."""
+
+    removed_at: int | None = Field(description="Since when they are removed, and only the counts are left.")

@@ -13,12 +13,13 @@ from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import PAGE, print_json, print_table, say, when
 from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.record import State
+from broadcaster.ledger.removing import removed_at
 from broadcaster.operations.errors import NotFound
 from broadcaster.operations.removals import check_kept
 from broadcaster.reporting.messages import find_number, list_messages, read_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from broadcaster.client import Client
@@ -35,6 +36,7 @@ _WORDS: Final = {
     "lease": "its worker was lost",
     "late": "known only after a newer attempt had left: a duplicate",
     "replay": "sent again by request",
+    "resend": "goes again by itself",
     "discard": "laid down by request",
 }
 
@@ -65,7 +67,7 @@ def list_(
         raise InputError("name what to look for: --broadcast ID, --to NUMBER, or both")
     states = [s for s in State if s.label == state]
 
-    async def here(store: Store) -> list[dict[str, Any]]:
+    async def here(store: Store) -> tuple[list[dict[str, Any]], int | None]:
         address = parse_address(with_plus(to), settings_from(env_file).region) if to else None
         if broadcast and not await store.redis.exists(store.keys.broadcast(broadcast)):
             raise NotFound("broadcast", broadcast)
@@ -74,32 +76,38 @@ def list_(
             found.append(view.summary())
             if len(found) > limit:
                 break
-        return found
+        return found, None if found or not broadcast else await removed_at(store, broadcast)
 
-    def there(client: Client) -> list[dict[str, Any]]:
+    def there(client: Client) -> tuple[list[dict[str, Any]], int | None]:
         page = min(limit + 1, PAGE)
         if broadcast:
             found = client.broadcast_messages(broadcast, to=to, state=state, limit=page)
         else:
             everywhere = client.messages(to or "", limit=page)
             found = (message for message in everywhere if state in (None, message.state))
-        return [message.raw for message in islice(found, limit + 1)]
+        listed = [message.raw for message in islice(found, limit + 1)]
+        return listed, None if listed or not broadcast else client.broadcast(broadcast).removed_at
 
-    found = at_hand(env_file, here, there)
-    more, found = len(found) > limit, found[:limit]
+    found, removed = at_hand(env_file, here, there)
+    if removed:
+        say(f"The messages of {broadcast} are removed since {when(removed)}: only its counts are left.")
+    _show(found[:limit], as_json=as_json)
+    if len(found) > limit:
+        say(f"There are more than {limit:,}; --limit shows more.")
+
+
+def _show(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
-    else:
-        print_table(
-            ("message", "to", "state", "code", "meaning", "sid", "changed"),
-            [
-                (v["id"], v["to"], v["state"], str(v["code"] or ""), v["meaning"], v["sid"],
-                 when(v["changed_at"]))
-                for v in found
-            ],
-        )  # fmt: skip
-    if more:
-        say(f"There are more than {limit:,}; --limit shows more.")
+        return
+    print_table(
+        ("message", "to", "state", "code", "meaning", "sid", "changed"),
+        [
+            (v["id"], v["to"], v["state"], str(v["code"] or ""), v["meaning"], v["sid"],
+             when(v["changed_at"]))
+            for v in found
+        ],
+    )  # fmt: skip
 
 
 @messages.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from datetime import datetime
 
 import msgspec
 
@@ -67,3 +68,12 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     consent_column: str | None = None
     send_window: SendWindow | None = None
     retention_days: int | None = None
+
+    @property
+    def send_at(self) -> float:
+        """Until when Twilio keeps its messages back (`SendAt`), in unix seconds; 0.0: it sends at once."""
+        text = self.content.options.get("SendAt", "")
+        try:
+            return datetime.fromisoformat(text).timestamp() if text else 0.0
+        except ValueError:
+            return 0.0

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 EVERYWHERE: Final = "*"
 _PURPOSE: Final = "#"
+#: Twilio's codes for somebody who takes no marketing, and all the rest (docs: api/errors/63033, 63050).
+MARKETING_OPT_OUTS: Final = frozenset({63033, 63050})
 
 
 def scope_for(sender: str = EVERYWHERE, purpose: str | None = None) -> str:

@@ -214,6 +214,8 @@ class Loader:
             self.codes,
             facts,
         )
+        if spec.send_at:  # before anything of it can leave (workers/recalling.py)
+            await self.store.redis.zadd(self.store.keys.plain("handed"), {self.broadcast: spec.send_at})
         scheduled = spec.schedule_at is not None
         call: Call[str] = Call(
             "seal",

@@ -92,6 +92,7 @@ class Stream:
             "" if key.expires_at is None else repr(key.expires_at),
             "" if spec.rate is None else repr(spec.rate),
             [(name, repr(rate)) for name, rate in key.lanes],
+            repr(spec.send_at) if spec.send_at else "",
         )
         print_ = hashlib.sha256(whole).hexdigest()[:24]
         return cls(key, print_, spec, new_broadcast_id(), packed(facts))

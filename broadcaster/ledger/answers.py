@@ -1,13 +1,14 @@
-"""Answers that are kept for requests with an Idempotency-Key: one that names a forgotten person goes.
+"""A person forgotten in what is kept of requests for a while: answers to them, callbacks not found yet.
 
-What was asked for stays, so the same request is carried out again under the same nonce, which changes nothing
-and answers with a tombstone.
+An answer that is kept for an Idempotency-Key goes if it names the person. What was asked for stays, so the
+same request is carried out again under the same nonce, which changes nothing and answers with a tombstone.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.ledger.strays import KEY
 from broadcaster.store.swapping import swap
 
 if TYPE_CHECKING:
@@ -27,4 +28,14 @@ async def forget_in_answers(store: Store, number: str) -> int:
         if answer is not None and digits in answer:
             name = key.decode().removeprefix(prefix)
             removed += await store.run(swap(name, "answer", answer, b""))
+    return removed
+
+
+async def forget_in_strays(store: Store, number: str) -> int:
+    """Remove callbacks about a number that wait for their message; answers how many. It may be done again."""
+    key, digits = store.keys.plain(KEY), number.removeprefix("+").encode()
+    found = [raw async for raw, _ in store.redis.zscan_iter(key, count=_AT_ONCE) if digits in raw]
+    removed = 0
+    for start in range(0, len(found), _AT_ONCE):
+        removed += await store.redis.zrem(key, *found[start : start + _AT_ONCE])
     return removed

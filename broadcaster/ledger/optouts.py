@@ -13,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from broadcaster.domain.addresses import Channel, channel_of, digits_of
-from broadcaster.domain.opt_out_scopes import EVERYWHERE, scopes_concerning
+from broadcaster.domain.opt_out_scopes import EVERYWHERE, MARKETING_OPT_OUTS, scopes_concerning
 from broadcaster.domain.purpose import Purpose
 from broadcaster.ledger.opt_out_sets import Known, replay
 from broadcaster.ledger.people_key import HASHED, digest, hashed, people_key
@@ -41,8 +41,6 @@ _READ_AT_ONCE: Final = 5000
 #: So many answers of `scopes` are remembered; about 100 bytes each.
 _ANSWERS_KEPT: Final = 20_000
 _NOBODY: Final[set[bytes]] = set()
-#: Codes that are about one purpose only (Meta's preferences: 63033, 63050).
-_PURPOSE_OF: Final = {63033: Purpose.MARKETING.value, 63050: Purpose.MARKETING.value}
 
 
 class OptOuts:
@@ -155,7 +153,7 @@ class OptOuts:
         find half a set under an epoch that the gate takes for current. Raises redis' errors and `StoreError`.
         """
         async with self._refreshing:
-            epoch, whole, lines = await store.run(_tail(self.epoch))
+            epoch, whole, lines = await store.run(tail(self.epoch))
             if epoch == self.epoch:
                 return
             if whole:
@@ -188,7 +186,8 @@ def _hashes(line: str) -> bool:
     return f"|{HASHED}" in line
 
 
-def _tail(epoch: str) -> Call[tuple[str, bool, list[str]]]:
+def tail(epoch: str) -> Call[tuple[str, bool, list[str]]]:
+    """Read (epoch of now, whether all has to be read, else the log's lines since `epoch`)."""
     return Call("optout_tail", (epoch,), _read_tail)
 
 
@@ -219,13 +218,14 @@ def opt_out_each(entries: Iterable[OptOut], key: bytes = b"") -> Call[int]:
     return _change("add", [[f"{s}|{a}", source, at, _hash(s, a, key)] for a, s, source, at in entries])
 
 
-def refused_by(lane: str, address: str, code: int) -> Call[int]:
+def refused_by(lane: str, address: str, code: int, *, key: bytes = b"") -> Call[int]:
     """Remember what Twilio's error `code` says: this person takes no messages from `lane`, or no marketing.
 
     The opt-out is from the service whose pool the lane's number is in, as Twilio's own; else from the lane.
     """
-    purpose = _PURPOSE_OF.get(code, "")
-    return _change("refuse", [[lane, address, f"twilio:{code}", purpose]])
+    purpose = Purpose.MARKETING.value if code in MARKETING_OPT_OUTS else ""
+    known = hashed(key, address) if key else ""
+    return _change("refuse", [[lane, address, f"twilio:{code}", purpose, known]])
 
 
 def opt_in(addresses: Iterable[str], scope: str = EVERYWHERE, *, key: bytes = b"") -> Call[int]:

@@ -18,8 +18,8 @@ from broadcaster.store.scripts import Call, packed
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
-#: Redis is busy with so many batches for about a millisecond.
-_BATCHES_AT_ONCE: Final = 4
+#: Redis is busy with so many batches for about a millisecond, mostly with names of histories.
+_BATCHES_AT_ONCE: Final = 2
 #: What goes with the batches; counts by state and code (`:codes`) and the senders (`:lanes`) stay.
 _PARTS: Final = (
     ":rejects",

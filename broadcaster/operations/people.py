@@ -5,7 +5,7 @@ What may hold a number, a variable, a text or a reply of theirs, and what become
 - `bat:ID:B`: address, reference and variables of recipients; a tombstone takes their place
 - `who:NNN`: 25 bits of a checksum of each address; the person's entries go
 - `bc:ID:rejects`, `bc:ID:seen`: rejected rows, addresses of drafts; emptied, taken out
-- `once:KEY:NONCE`: answers to requests; those that name the person go
+- `once:KEY:NONCE`, `parked`: answers to requests, callbacks not found yet; those that name the person go
 - `reply:SID`, `replies…`, `inbound:SENDER`: what they wrote; goes
 - `endpoint:ID:bodies`, `events`: events on their way; a tombstone
 - `optouts`, `optouts:log`: a keyed hash takes their place, so that they are never written to again
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.events.forgetting import forget_in_events
 from broadcaster.intake.forgetting import forget_in_lists
-from broadcaster.ledger.answers import forget_in_answers
+from broadcaster.ledger.answers import forget_in_answers, forget_in_strays
 from broadcaster.ledger.forgetting import Forgotten, forget_in_batches
 from broadcaster.ledger.optouts import hash_opt_outs
 from broadcaster.ledger.people_key import people_key
@@ -76,7 +76,9 @@ class Outcome:
     @property
     def remains(self) -> list[str]:
         """What may still hold the person, and what to do about it."""
-        told = ["backups of Redis and copies of its files from before now: delete them, or let them expire"]
+        told = [
+            "backups of Redis from before now: let them expire; after restoring one, forget the person again"
+        ]
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
         told.append("lists, exports and archives that were written to files, and this shell's history")
         if self.at_twilio is None:
@@ -123,7 +125,7 @@ async def forget(
     replies = 0
     for address in addresses:
         replies += await remove_replies(store, await replies_of(store, address))
-    answers = await forget_in_answers(store, addresses[0])
+    answers = await forget_in_answers(store, addresses[0]) + await forget_in_strays(store, addresses[0])
     events = await forget_in_events(store, addresses)
     importing = await store.redis.scard(store.keys.plain("importing"))
     at_twilio = None if twilio is None else await redact_person(twilio, addresses)

@@ -15,6 +15,7 @@ import msgspec
 from broadcaster.domain.purpose import CONSENT_GIVEN, Consent
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
+from broadcaster.reporting.due import retry_times
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.codes import class_of, meaning
 
@@ -31,7 +32,10 @@ _FLAGS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """One recipient of one broadcast: who, and what became of it."""
+    """One recipient of one broadcast: who, and what became of it.
+
+    `retry_at` is the unix second from which one that waits for another try may go.
+    """
 
     broadcast: str
     batch: str
@@ -42,6 +46,7 @@ class MessageView:
     record: Record
     variables: dict[str, str] = field(default_factory=dict)
     consent: str | None = None
+    retry_at: int | None = None
 
     @property
     def id(self) -> str:
@@ -67,6 +72,7 @@ class MessageView:
             "evidence": record.evidence.label or ("answer" if record.sid else None),
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
+            "retry_at": self.retry_at,
             "consent": self.consent,
         }
 
@@ -231,6 +237,7 @@ async def _read(
         if packed is None or ledger is None:
             continue
         recipients: Recipients = unpack_batch(packed)
+        due = await retry_times(store, broadcast, lane, name, ledger)
         for index in _chosen(recipients.to, only):
             reference = recipients.references[index] if recipients.references else None
             record = Record.unpack(ledger, index * RECORD_BYTES)
@@ -238,7 +245,8 @@ async def _read(
             consent = terms[broadcast].of(variables)
             variables.pop(CONSENT_GIVEN, None)
             to = recipients.to[index]
-            yield MessageView(broadcast, name, index, to, reference, lane, record, variables, consent)
+            about = (variables, consent, due.get(index))
+            yield MessageView(broadcast, name, index, to, reference, lane, record, *about)
 
 
 class _Terms(msgspec.Struct, frozen=True):

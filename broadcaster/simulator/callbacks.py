@@ -13,12 +13,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.simulator.faults import draw
+from broadcaster.simulator.outgoing import Result
 from broadcaster.simulator.statuses import Step, callback_form, steps
 from broadcaster.simulator.webhook import webhook
 
 if TYPE_CHECKING:
     from broadcaster.simulator.messages import Message
-    from broadcaster.simulator.outgoing import Outgoing, Result
+    from broadcaster.simulator.outgoing import Outgoing
     from broadcaster.simulator.world import World
 
 AT_ONCE: Final = 200
@@ -27,6 +28,17 @@ LOOK_AGAIN_SECONDS: Final = 0.1
 EARLY_MOST_SECONDS: Final = 5.0
 _WAKE: Final = -1
 """In place of a step: a scheduled message's time has come."""
+
+
+class _Telling:
+    """A message's statuses while they are told: how many are left, whether each waits for the one before."""
+
+    __slots__ = ("in_order", "left", "told")
+
+    def __init__(self, told: list[Step], *, in_order: bool) -> None:
+        self.told = told
+        self.left = len(told)
+        self.in_order = in_order
 
 
 class Callbacks:
@@ -45,7 +57,7 @@ class Callbacks:
         """Begin anew: nothing is due."""
         self._generation = object()
         self._due: list[tuple[float, int, int, int]] = []  # when, message, step, which copy
-        self._left: dict[int, int] = {}
+        self._telling: dict[int, _Telling] = {}
         for waiting in self._early.values():
             if not waiting.done():
                 waiting.set_result(None)
@@ -93,10 +105,11 @@ class Callbacks:
 
     def _begin(self, message: Message) -> None:
         config = self._world.config
-        told = self._steps(message)
+        told = steps(message, with_sending=config.callback_sending)
         self.pending += len(told)
-        self._left[message.number] = len(told)
-        if not config.callback_shuffle or message.early:
+        in_order = not config.callback_shuffle or message.early
+        self._telling[message.number] = _Telling(told, in_order=in_order)
+        if in_order:
             self._plan(message, told, 0)
             return
         # In any order, and none before all of it is true.
@@ -109,11 +122,12 @@ class Callbacks:
     def _plan(self, message: Message, told: list[Step], place: int) -> None:
         """Set when the next callback of a message is due: not before its status, nor before the last one."""
         config, step = self._world.config, told[place]
-        late = 0.0
-        if not (message.early and step.at <= message.created):
-            late = config.callback_delay_ms
-            if config.callback_jitter_ms:
-                late += config.callback_jitter_ms * draw(config.seed, message.to, step.status, "late")
+        if message.early and step.at <= message.created:
+            self._take(message, place, 0)  # past all that waits: somebody's 201 waits for it
+            return
+        late = config.callback_delay_ms
+        if config.callback_jitter_ms:
+            late += config.callback_jitter_ms * draw(config.seed, message.to, step.status, "late")
         self._push(step.at + late / 1000, message.number, place)
 
     def _push(self, at: float, number: int, place: int, copy: int = 0) -> None:
@@ -128,9 +142,6 @@ class Callbacks:
         if self._timer is None and self._due:
             self._wakes_at = 0.0
             self._timer = asyncio.get_running_loop().call_soon(self._work)
-
-    def _steps(self, message: Message) -> list[Step]:
-        return steps(message, with_sending=self._world.config.callback_sending)
 
     # -- what is due --------------------------------------------------------------------------------
 
@@ -156,47 +167,51 @@ class Callbacks:
                 self.asleep -= 1
                 self._begin(message)
             return
-        told = self._steps(message)
-        step = told[place]
-        config = self._world.config
-        if config.callback_lost and draw(config.seed, message.to, step.status, "lost") < config.callback_lost:
+        config, status = self._world.config, self._telling[message.number].told[place].status
+        if config.callback_lost and draw(config.seed, message.to, status, "lost") < config.callback_lost:
             self.counts["lost"] += 1
-            self._done(message, told, place, 1)
+            self._done(message, place, 1)
             return
-        self._send(message, told, place, copy)
+        self._send(message, place, copy)
 
-    def _send(self, message: Message, told: list[Step], place: int, copy: int) -> None:
-        generation, step, config = self._generation, told[place], self._world.config
+    def _send(self, message: Message, place: int, copy: int) -> None:
+        generation, config = self._generation, self._world.config
+        step = self._telling[message.number].told[place]
 
         def done(result: Result) -> None:
             if self._generation is generation:
                 self.counts["answered" if result.good else "failed"] += 1
                 self.by_status[step.status] += 1
-                self._done(message, told, place, copy)
+                self._done(message, place, copy)
 
-        ready = webhook(
-            message.callback,
-            callback_form(message, step, config),
-            token=config.token,
-            idempotency=_idempotency(message, place, copy),
-        )
-        self._outgoing.send(ready, done)
+        form = callback_form(message, step, config)
+        mark = _idempotency(message, place, copy)
+        try:
+            ready = webhook(message.callback, form, token=config.token, idempotency=mark)
+        except ValueError:  # a URL that Twilio takes and then can't use, say with port 99999
+            done(Result(0, b"", "ct", 1))
+        else:
+            self._outgoing.send(ready, done)
 
-    def _done(self, message: Message, told: list[Step], place: int, copy: int) -> None:
+    def _done(self, message: Message, place: int, copy: int) -> None:
         """One callback is over: its copy comes, or the message's next one, or nothing."""
-        config, status = self._world.config, told[place].status
+        telling, config = self._telling[message.number], self._world.config
+        told, status = telling.told, telling.told[place].status
         share = config.callback_duplicates
         if not copy and share and draw(config.seed, message.to, status, "twice") < share:
             self.counts["duplicates"] += 1
+            if message.early:
+                self._take(message, place, 1)
+                return
             late = config.callback_jitter_ms * draw(config.seed, message.to, status, "again") / 1000
-            at = self._world.now() + (late if config.callback_shuffle else 0.0)
+            at = self._world.now() + (0.0 if telling.in_order else late)
             self._push(at, message.number, place, 1)
             return
         self.pending -= 1
-        self._left[message.number] -= 1
-        if not self._left[message.number]:
-            del self._left[message.number]
-        elif not config.callback_shuffle or message.early:
+        telling.left -= 1
+        if not telling.left:
+            del self._telling[message.number]
+        elif telling.in_order:
             self._plan(message, told, place + 1)
         early = self._early.get(message.number)
         if early and not early.done() and (place + 1 == len(told) or told[place + 1].at > message.created):

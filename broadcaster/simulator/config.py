@@ -13,6 +13,16 @@ ACCOUNT_SID: Final = "AC00000000000000000000000000000001"
 TEST_ACCOUNT_SID: Final = "AC00000000000000000000000000000002"
 SERVICE_SID: Final = "MG00000000000000000000000000000001"
 TEMPLATE_SID: Final = "HX00000000000000000000000000000001"
+_SHARES: Final = (
+    "callback_duplicates",
+    "callback_early",
+    "callback_extras",
+    "callback_lost",
+    "no_receipts",
+    "reads",
+    "reply_share",
+    "stop_share",
+)
 
 
 class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,6 +175,9 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         """Check what would break arithmetic; raises ValueError."""
+        wrong = [name for name in _SHARES if not 0 <= getattr(self, name) <= 1]
+        if wrong or self.reply_share + self.stop_share > 1:
+            raise ValueError(f"shares are from 0 to 1: {', '.join(wrong or ('reply_share + stop_share',))}")
         if self.callback_concurrency < 1:
             raise ValueError("callback_concurrency must be 1 or more")
         slow = [name for name, rate in self.senders.items() if rate <= 0]

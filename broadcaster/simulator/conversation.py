@@ -42,6 +42,8 @@ class Heard(msgspec.Struct, kw_only=True):
     error: int = 0
     opt_out_type: str = ""
     answered_by_twilio: bool = False
+    answered_ms: float = 0.0
+    """When the webhook was answered or given up, on the clock of `received_ms` and `arrived_ms`."""
     replies: list[int] = msgspec.field(default_factory=list)
 
 

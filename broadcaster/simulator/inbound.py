@@ -6,6 +6,7 @@ Source: Twilio's pages on webhook requests for messages and on opt-out keywords.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,7 +81,8 @@ async def receive(world: World, written: Written) -> dict[str, Any]:
     if url:
         heard.url = url
         result = await _ask(world, url, method, inbound_form(world, message, written, heard.opt_out_type))
-        _take(world, message, heard, result)
+        if world.conversation is conversation:  # else all was forgotten meanwhile
+            _take(world, message, heard, result)
     return conversation.row(heard, world.now())
 
 
@@ -114,6 +116,7 @@ async def _ask(world: World, url: str, method: str, form: dict[str, str]) -> Res
 def _take(world: World, message: Message, heard: Heard, result: Result) -> None:
     """Keep the customer's answer and send back what it asks for."""
     heard.status, heard.failure, heard.tries = result.status, result.failure, result.tries
+    heard.answered_ms = time.monotonic() * 1000
     heard.twiml = result.body.decode("utf-8", "replace")
     if not result.good:
         return

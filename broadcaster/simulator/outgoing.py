@@ -166,7 +166,7 @@ class _Pool:
                 _, line = await loop.create_connection(
                     lambda: _Line(self), origin.host, origin.port, ssl=self._tls
                 )
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, UnicodeError):  # the last: a name that no host can have
             self.outgoing.ended(post, 0, b"", "ct")
             loop.call_soon(self.pump)  # when this task no longer counts as a connection
             return

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _PLAIN: Final = re.compile(r"[A-Za-z0-9+._-]*")
 
 
-def signature(token: str, url: str, params: Mapping[str, str]) -> bytes:
+def signature(token: str, url: str, params: Mapping[str, str]) -> str:
     """Sign a form POST to `url`, which is without its fragment; for a GET the parameters stand in the URL."""
     text = url + "".join([name + params[name] for name in sorted(params)])
-    return b2a_base64(hmac.digest(token.encode(), text.encode(), "sha1"), newline=False)
+    return b2a_base64(hmac.digest(token.encode(), text.encode(), "sha1"), newline=False).decode()
 
 
 def encoded(params: Mapping[str, str]) -> bytes:

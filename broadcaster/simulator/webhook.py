@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
 POLICIES: Final = frozenset({"4xx", "5xx", "ct", "rt"})
 MOST_RETRIES: Final = 5
-_HEAD: Final = (
-    b"%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: TwilioProxy/1.1\r\nAccept: */*\r\n"
-    b"X-Twilio-Signature: %s\r\nI-Twilio-Idempotency-Token: %s\r\nX-Home-Region: us1\r\n%s"
-)
-_FORM: Final = b"Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\nContent-Length: %d\r\n\r\n"
+_HEAD: Final = "User-Agent: TwilioProxy/1.1\r\nAccept: */*\r\nX-Home-Region: us1\r\n"
+_FORM: Final = "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\nContent-Length: "
 
 
 class Overrides(NamedTuple):
@@ -35,13 +32,12 @@ class Overrides(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Whom to connect to. `authorization` is a header line for `user:password@` in a URL."""
+    """Whom to connect to, and the header lines that all requests to it share."""
 
     tls: bool
     host: str
     port: int
-    netloc: bytes
-    authorization: bytes
+    head: str
 
 
 class Webhook(NamedTuple):
@@ -61,26 +57,23 @@ def webhook(
     """
     address, _, fragment = url.partition("#")
     scheme, _, rest = address.partition("://")
-    ends = min(place for place in (rest.find("/"), rest.find("?"), len(rest)) if place >= 0)
-    origin = _origin(scheme, rest[:ends])
-    path = rest[ends:] if rest[ends:].startswith("/") else f"/{rest[ends:]}"
-    if method == "GET":
-        path += ("&" if "?" in path else "?") + encoded(params).decode()
-    address = f"{scheme}://{rest[:ends]}{path}"
+    netloc, _, path = rest.partition("/")
+    if "?" in netloc:  # a query and no path
+        netloc, _, query = rest.partition("?")
+        path = f"?{query}"
+    origin = _origin(scheme, netloc)
     if not path.isascii() or " " in path:
         path = quote(path, safe="/?&=%+:;,@!$'()*~")
-    signed = signature(token, address, {} if method == "GET" else params)
-    body = b"" if method == "GET" else encoded(params)
-    head = _HEAD % (
-        method.encode(),
-        path.encode(),
-        origin.netloc,
-        signed,
-        idempotency.encode(),
-        origin.authorization,
+    body = encoded(params)
+    if method == "GET":
+        path, body, params = f"{path}{'&' if '?' in path else '?'}{body.decode()}", b"", {}
+    signed = signature(token, f"{scheme}://{netloc}/{path}", params)
+    head = (
+        f"{method} /{path} HTTP/1.1\r\nX-Twilio-Signature: {signed}\r\n"
+        f"I-Twilio-Idempotency-Token: {idempotency}\r\n{origin.head}"
     )
-    head += b"\r\n" if method == "GET" else _FORM % len(body)
-    return Webhook(origin, overrides(fragment), head + body)
+    head += "\r\n" if method == "GET" else f"{_FORM}{len(body)}\r\n\r\n"
+    return Webhook(origin, overrides(fragment), head.encode() + body)
 
 
 @lru_cache(maxsize=256)
@@ -89,11 +82,11 @@ def _origin(scheme: str, netloc: str) -> Origin:
     if scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{scheme}://{netloc} is no address to send a webhook to")
     tls = scheme == "https"
-    who = netloc.rpartition("@")
-    # Header injection is not possible: a URL with a line break was refused when it was given.
-    login = b64encode(unquote(who[0]).encode())
-    authorization = b"Authorization: Basic %s\r\n" % login if who[1] else b""
-    return Origin(tls, parts.hostname, parts.port or (443 if tls else 80), who[2].encode(), authorization)
+    login, _, host = netloc.rpartition("@")
+    head = f"Host: {host}\r\n{_HEAD}"
+    if login:  # no line can be added this way: a URL with a break in it was refused when it was given
+        head += f"Authorization: Basic {b64encode(unquote(login).encode()).decode()}\r\n"
+    return Origin(tls, parts.hostname, parts.port or (443 if tls else 80), head)
 
 
 @lru_cache(maxsize=256)

@@ -51,6 +51,9 @@ wake                      list       capped at 32 tokens
 optouts                   hash       source and time by `SCOPE|ADDRESS`, or `SCOPE|~HASH` of a forgotten
                                      person; as long as the installation, like the next three
 optouts:epoch|scopes|log  string|set|list  what workers compare, scopes there ever were, changes (capped)
+handed                    zset       broadcasts and streams that Twilio keeps back, by the second it sends
+                                     them; until five minutes after it
+handed:cursor             string     the epoch of opt-outs up to which those were recalled; as they
 pools                     hash       the Messaging Service of each sender that is in the pool of one
 people:key                string     what forgotten people's hashes are made with, where no key is set
 reply:SID                 hash       one reply; until it is removed (retention, `forget`)

@@ -122,6 +122,12 @@ class Metrics:
             ["how"],
             registry=registry,
         )
+        self._recalled = Counter(
+            "broadcaster_recalled",
+            "Scheduled messages that were to be canceled at Twilio, by how that went: canceled, too_late",
+            ["result"],
+            registry=registry,
+        )
         self._polled = Counter(
             "broadcaster_polled",
             "Messages that Twilio was asked for, by what it told: final, moved, unchanged, gone",
@@ -212,6 +218,10 @@ class Metrics:
         """Count doubts that ended: `list` (found there), `accepted`, `retried`, `dead`, `skipped`."""
         if count:
             self._doubts.labels(how).inc(count)
+
+    def recalled(self, result: str) -> None:
+        """Count a scheduled message that was to be canceled."""
+        self._recalled.labels(result).inc()
 
     def polled(self, result: str) -> None:
         """Count an answer about a message whose final state was awaited."""

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from broadcaster.domain.failures import Remedy
+from broadcaster.domain.opt_out_scopes import MARKETING_OPT_OUTS
 from broadcaster.domain.record import Reason
 
 _FIRST_HTTP_STATUS: Final = 100
@@ -38,8 +39,6 @@ _OWN: Final[dict[Reason, str]] = {
     Reason.SCHEDULED_CANCELED: "canceled at Twilio before its time: not sent",
 }
 
-#: The recipient takes no marketing messages, and all others (docs: api/errors/63033, 63050).
-MARKETING_OPT_OUTS: Final = frozenset({63033, 63050})
 #: What our own reasons are about, where they are more than our own decisions.
 _OWN_CLASS: Final[dict[Reason, Remedy]] = {
     Reason.OPTED_OUT: Remedy.OPT_OUT,

@@ -1,8 +1,8 @@
 """How many status callbacks a second the simulator plays from one core, to a bare ASGI receiver on another.
 
 Run: `python tests/bench/callbacks_out.py [--messages 100000]`. Two callbacks a message. Prints its own CPU
-time beside the receiver's (uvicorn with a bare ASGI application), since a shared machine has slow hours. Exits
-1 where not all were answered, or where one costs more than `MOST` times what receiving it costs.
+time beside the receiver's (uvicorn with a bare ASGI application), since a shared machine has slow hours.
+Exits 1 where not all were answered, or where one costs more than `MOST` times what receiving it costs.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ from knowing import NAME, ORDER, PERSON, SENDER, TEXT, WORDS, WRITTEN, know, oth
 from loading import counts, load, number, records
 from traces import PLAIN, needles, seen_by_drafts, traces
 
+from broadcaster.domain.content import Content, RenderError, compile_content
 from broadcaster.domain.forgotten import FORGOTTEN, addresses_of
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake import streams
 from broadcaster.lanes import claims
-from broadcaster.ledger.forgetting import forget_in_batches
+from broadcaster.ledger.forgetting import forget_in_batches, tombstoned
 from broadcaster.ledger.optouts import OptOuts, opt_out
 from broadcaster.ledger.people import find_places
 from broadcaster.ledger.replaying import carry_out, find_letters
@@ -25,9 +26,15 @@ from broadcaster.operations.people import forget
 from broadcaster.operations.retention import DAY_SECONDS, remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import find_number, list_messages, read_message
+from broadcaster.store.batches import Recipients
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.rewriting import rewrite_files
+from broadcaster.telemetry.metrics import Metrics
+from broadcaster.twilio.forms import FormTemplate
+from broadcaster.twilio.rest import TwilioRest
+from workers.contents import Batch
+from workers.settling import Settler, Settling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,7 +84,7 @@ async def test_nothing_of_a_forgotten_person_is_left_in_the_files(on_disk: Store
     assert done.files.done == ("aof", "rdb")
     assert (done.again, done.batches.messages, done.replies, done.opt_outs) == ([], 5, 1, 1)
     assert done.lists == 2
-    assert done.answers == 1
+    assert done.answers == 2
     assert done.events >= 2
     assert traces(tmp_path, wanted) == []
     assert not await seen_by_drafts(store, PERSON)
@@ -118,6 +125,7 @@ async def test_nothing_is_left_in_the_files_when_time_is_up(on_disk: Store, tmp_
     before = await add_up(store)
     assert traces(tmp_path, [NAME.encode()])
     assert traces(tmp_path, [TEXT.encode()])
+    await store.redis.delete(store.keys.plain("parked"))  # ten minutes (strays.py)
     await streams._remove(store, made.pop("stream"))  # a day after its last change (test_append.py)
     for key in await store.redis.keys(store.keys.plain("once:*")):  # for a day
         assert 0 < await store.redis.ttl(key) <= DAY_SECONDS
@@ -209,6 +217,29 @@ async def test_a_lost_worker_s_message_is_given_up(store: Store) -> None:
     assert (await records(store, bid))["0.0", 0].code == Reason.FORGOTTEN
 
 
+async def test_no_list_is_asked_for_a_person_without_a_number(store: Store) -> None:
+    bid = await load(store, {LANE: 2}, body="hello")
+    await join(store)
+    (held,) = await take(store)
+    await ask(store, held)
+    await forget_in_batches(store, [number(0)])
+    await overdue(store, "w1")
+    for _ in range(2):
+        await store.run(claims.sweep(0.0))
+    async with TwilioRest("AC0", ("AC0", "x"), "http://127.0.0.1:9") as rest:
+        await Settler(store, rest, Settling(), Metrics()).round()
+    states = [record.state for record in (await records(store, bid)).values()]
+    assert states == [State.DEAD, State.IN_DOUBT]
+
+
+def test_nothing_is_made_for_a_tombstone() -> None:
+    recipients = tombstoned(Recipients(["+14155550100"], ["order-7"], ("name",), [["Ann"]]), [0])
+    content = compile_content(Content(body="hello"))
+    batch = Batch(recipients, content.over_rows(("name",)), FormTemplate([("From", LANE)]))
+    with pytest.raises(RenderError):
+        batch.form(0, 1)
+
+
 async def test_forgetting_that_died_half_way_is_ended_by_the_next(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +257,7 @@ async def test_forgetting_that_died_half_way_is_ended_by_the_next(
             raise KeyboardInterrupt
         return await run(self, call)
 
-    for steps in range(1, 9):
+    for steps in (1, 2, 3, 5, 7):
         left = steps
         with monkeypatch.context() as patch:
             patch.setattr(type(store), "run", dying)

@@ -162,6 +162,10 @@ async def test_a_forgotten_person_stays_opted_out_and_is_named_nowhere(store: St
 
 async def test_who_is_forgotten_is_not_added_again_and_may_come_back(store: Store) -> None:
     key = await people_key(store)
+    await store.run(opt_out(PEOPLE[2:], "reply", ONE))
+    await store.run(hash_opt_outs(key, PEOPLE[2:]))
+    assert await store.run(refused_by(ONE, PEOPLE[2], 21610, key=key)) == 0
+    await store.run(opt_in(PEOPLE[2:], ONE, key=key))
     known = OptOuts()
     await store.run(opt_out(PEOPLE[:1], "reply"))
     await known.refresh(store)

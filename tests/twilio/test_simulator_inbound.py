@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -40,7 +41,9 @@ async def test_a_text_is_received_told_and_answered() -> None:
     second = b"<Message><Body>and</Body><Media>u</Media></Message>"
     twiml = b"<Response><Message>thanks</Message>" + second + b"</Response>"
     async with receiving(body=twiml) as receiver, api_of(inbound_url=f"{receiver.url}/in") as api:
+        before = time.monotonic() * 1000
         found = await writes(api, "hello & \u00e9")
+        assert before < found["answered_ms"] < time.monotonic() * 1000
         (hook,) = receiver.hooks
         assert (hook.method, hook.target, hook.valid) == ("POST", "/in", True)
         told = hook.params

@@ -37,7 +37,7 @@ def test_who_has_no_key_makes_none() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda text: "",
+        lambda text: text[:0],
         lambda text: text[:-1],
         lambda text: text + "A",
         lambda text: text[:-1] + ("A" if text[-1] != "A" else "B"),

@@ -3,7 +3,7 @@
 --
 -- ARGV[3] print: what all messages of the stream have in common  ARGV[4] id of the stream, if one has to begin
 -- ARGV[5] msgpack [spec (msgpack), class u|n|b, name, expires (unix second) or '', rate (segments a second) or '',
---   lanes: list of [name, rate]]
+--   lanes: list of [name, rate], until when Twilio keeps them back (unix second) or '']
 -- ARGV[6] opt-out epoch that the caller has seen
 -- ARGV[7] msgpack: list of items [memo, number, seconds, batches]: the answer is kept for so long under the name `memo`.
 --   The same number gets the same answer again and changes nothing; a lower one comes late, over a connection that its
@@ -18,7 +18,7 @@
 -- workers may remember with what was in them, and which must never be given again.
 
 local PRINT_KEPT_S = 7200
-local spec, cls, name, expires, rate, lanes = unpack(cmsgpack.unpack(ARGV[5]))
+local spec, cls, name, expires, rate, lanes, send_at = unpack(cmsgpack.unpack(ARGV[5]))
 local bid, state, serial, refused
 local total, states, codes, queued = 0, {}, {}, {}
 
@@ -28,6 +28,7 @@ local function begin(run, loss)
              'cls', cls, 'name', name, 'idem', '', 'total', 0, 'kind', 'stream', 'serial', serial, 'run', run,
              'after', loss, 'at', '', 'expires', expires, 'rate', rate, 'print', '')
   redis.call('ZADD', P .. 'streams', now, bid)
+  if send_at ~= '' then redis.call('ZADD', P .. 'handed', send_at, bid) end
   redis.call('SADD', P .. 'active', bid)
   for i, lane in ipairs(lanes) do
     redis.call('RPUSH', bc_key(bid) .. ':lanes', lane[1])

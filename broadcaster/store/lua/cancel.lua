@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- cancel: nothing of this broadcast leaves any more. Its unsent records are skipped by skip.lua, batch by batch.
+-- cancel: nothing of this broadcast leaves any more. Its unsent records are skipped by skip.lua, batch by batch; those
+-- that Twilio keeps back until their hour are canceled there (workers/recalling.py).
 --
 -- ARGV[3] broadcast  ARGV[4] reason a person can read
 -- Returns 'ok', or the state that forbids it ('gone' if unknown).
@@ -9,7 +10,10 @@ local key = bc_key(bid)
 local v = redis.call('HMGET', key, 'state', 'cls')
 local state = v[1]
 if not state then return 'gone' end
-if state ~= 'running' and state ~= 'paused' and state ~= 'draft' and state ~= 'scheduled' then return state end
+-- all of it is with Twilio, which keeps it back
+local handed = redis.call('ZSCORE', P .. 'handed', bid)
+local waits = state == 'completed' and handed and tonumber(handed) > now_s
+if not waits and state ~= 'running' and state ~= 'paused' and state ~= 'draft' and state ~= 'scheduled' then return state end
 redis.call('HSET', key, 'state', 'canceled', 'reason', ARGV[4], 'finished', now_s)
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
   redis.call('ZREM', class_key(lane, v[2]), bid)

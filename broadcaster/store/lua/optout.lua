@@ -4,7 +4,7 @@
 --
 -- ARGV[3] 'add' | 'remove' | 'hash' | 'refuse'
 -- ARGV[4] msgpack: list of ['scope|address', source, since (unix second, 0: now), 'scope|~hash' or '']; for 'hash' of
---   [address, '~hash']; for 'refuse' of [lane, address, source, purpose or '']: from the service whose pool the lane is
+--   [address, '~hash']; for 'refuse' of [lane, address, source, purpose or '', '~hash' or '']: from the service whose pool the lane is
 --   in, else from the lane. The hash is what a forgotten person is known by: who is there under it is not added again, and
 --   is removed with it.
 -- Returns [changed, epoch].
@@ -60,7 +60,7 @@ elseif verb == 'refuse' then
   for _, e in ipairs(list) do
     local scope = redis.call('HGET', P .. 'pools', e[1]) or e[1]
     if e[4] ~= '' then scope = scope .. '#' .. e[4] end
-    changed = changed + add_opt_out(scope .. '|' .. e[2], '', e[3], now_s)
+    changed = changed + add_opt_out(scope .. '|' .. e[2], e[5] ~= '' and scope .. '|' .. e[5] or '', e[3], now_s)
   end
 else
   for _, e in ipairs(list) do

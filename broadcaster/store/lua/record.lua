@@ -35,7 +35,7 @@ end
 local function replayed(bid, batch, index, attempt)
   for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
     local e = cmsgpack.unpack(raw)
-    if e[8] == 'replay' and e[1] == attempt and e[6] ~= '' then return true end
+    if (e[8] == 'replay' or e[8] == 'resend') and e[1] == attempt and e[6] ~= '' then return true end
   end
   return false
 end

@@ -1,0 +1,60 @@
+"""The whole way round: our messages, simulated Twilio's callbacks, the API that takes them, our ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from deployment import deployment
+from loading import counts, load, records
+from serving import free_port, serving
+
+from broadcaster.domain.record import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+LANE = "+15550000001"
+#: As Twilio's list words them.
+ENDS = {
+    "undelivered": State.UNDELIVERED,
+    "failed": State.FAILED,
+    "delivered": State.DELIVERED,
+    "sent": State.SENT,
+}
+
+
+async def test_the_ledger_ends_as_twilio_says(tmp_path: Path) -> None:
+    total = 300
+    port = free_port()
+    config: dict[str, Any] = {
+        "senders": {LANE: 1000.0},
+        "callback_shuffle": True,
+        "callback_jitter_ms": 100.0,
+        "callback_duplicates": 0.2,
+        "callback_early": 0.05,
+        "callback_extras": 0.1,
+        "delivery_failures": {"30003": 0.05, "30005": 0.03, "30007": 0.02},
+        "no_receipts": 0.1,
+        "delivery_seconds": 0.2,
+    }
+    async with deployment(tmp_path, workers=0, **config) as run:
+        public = {"BROADCASTER_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        ours = {n: v for n, v in run.environment.items() if n.startswith(("TWILIO_", "BROADCASTER_"))}
+        async with serving(run.store, options=["--only", "webhooks"], port=port, **ours, **public) as api:
+            run.start_worker(**public)
+            bid = await load(run.store, {LANE: total}, batch=64)
+            await run.settled(bid, 30)
+
+            told = (await run.simulator.http.get("/_simulator/callbacks?wait=40", timeout=60)).json()
+            assert (told["pending"], told["failed"], api.process.poll()) == (0, 0, None)
+            assert told["duplicates"] > 0
+            assert told["early"] > 0
+            finals = await run.simulator.lines("finals")
+            assert len(finals) == total
+            ends = Counter(ENDS[line["final"]] for line in finals)
+            assert await counts(run.store, bid) == ends
+            ledger = (await records(run.store, bid)).values()
+            assert Counter(one.state for one in ledger) == ends
+            assert {(one.sid, one.code) for one in ledger} == {(f["sid"], f["code"] or 0) for f in finals}

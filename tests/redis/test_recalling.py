@@ -1,0 +1,187 @@
+"""What waits at Twilio for its hour is canceled there when its people opt out, against the simulator."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from driving import ask, everything, join, result, take, tell
+from loading import counts, load, number, records
+
+from broadcaster.domain.content import Content
+from broadcaster.domain.record import Reason, State
+from broadcaster.lanes import claims, control
+from broadcaster.ledger.optouts import opt_out
+from broadcaster.simulator.config import SimulatorConfig
+from broadcaster.simulator.server import running_simulator
+from broadcaster.telemetry.metrics import Metrics
+from broadcaster.twilio.rest import TwilioRest
+from workers.recalling import Recaller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from broadcaster.simulator.world import World
+    from broadcaster.store.connection import Store
+
+SERVICE = next(iter(SimulatorConfig().services))
+
+
+class Scene:
+    """A simulator that keeps messages back, and rounds that recall them."""
+
+    def __init__(self, store: Store, world: World, http: httpx.AsyncClient, rest: TwilioRest) -> None:
+        self.store = store
+        self.world = world
+        self.metrics = Metrics()
+        self.recaller = Recaller(store, rest, self.metrics)
+        self._http = http
+
+    async def handed(self, count: int, *, first: int = 0, minutes: float = 60, leave: int = 0) -> str:
+        """A broadcast that Twilio has taken for later; the last `leave` are still on their way."""
+        at = datetime.now(UTC) + timedelta(minutes=minutes)
+        content = Content(body="hello", options={"ScheduleType": "fixed", "SendAt": at.isoformat()})
+        bid = await load(self.store, {SERVICE: count}, first=first, content=content)
+        await join(self.store)
+        left = count
+        while left:
+            for held in await take(self.store, horizon_seconds=5):
+                assert set((await ask(self.store, held, optout_epoch=await self.epoch())).yes) == {"1"}
+                base = first + 50 * int(held.batch.split(".")[1])
+                rows = [item.row for item in held.items if item.row < count - leave]
+                sids = [await self.post(number(base + row), content.options) for row in rows]
+                ends = [
+                    result(row, 1, State.ACCEPTED, sid=bytes.fromhex(sid[2:]))
+                    for row, sid in zip(rows, sids, strict=True)
+                ]
+                if ends:
+                    await tell(self.store, held, ends)
+                if not leave:
+                    await self.store.run(claims.release("w1", [held.claim]))
+                left -= len(held.items)
+        return bid
+
+    async def epoch(self) -> str:
+        return (await self.store.redis.get(self.store.keys.plain("optouts:epoch")) or b"0").decode()
+
+    async def post(self, to: str, options: dict[str, str]) -> str:
+        path = f"/2010-04-01/Accounts/{self.world.config.account_sid}/Messages.json"
+        form = {"To": to, "MessagingServiceSid": SERVICE, "Body": "hello", **options}
+        answer = await self._http.post(path, data=form)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["sid"])
+
+    def canceled(self) -> list[str]:
+        """To whom messages were canceled at Twilio."""
+        return sorted(message.to for message in self.world.messages if message.canceled)
+
+    async def cursor(self) -> bytes | None:
+        found: bytes | None = await self.store.redis.get(self.store.keys.plain("handed:cursor"))
+        return found
+
+
+@asynccontextmanager
+async def scene(store: Store, **config: Any) -> AsyncIterator[Scene]:
+    made = SimulatorConfig(**({"delivery_seconds": 0} | config))
+    auth = (made.account_sid, made.token)
+    async with (
+        running_simulator(made) as simulator,
+        httpx.AsyncClient(base_url=simulator.url, auth=auth, trust_env=False) as http,
+        TwilioRest(made.account_sid, auth, simulator.url) as rest,
+    ):
+        yield Scene(store, simulator.world, http, rest)
+
+
+async def test_who_opts_out_is_recalled_and_nobody_else(store: Store) -> None:
+    await store.run(opt_out([number(99)], "before"))
+    async with scene(store) as it:
+        await it.recaller.round()
+        assert await it.cursor() == b"1"
+        bid = await it.handed(5)
+        await store.run(opt_out([number(1)], "reply", SERVICE))
+        await store.run(opt_out([number(2)], "reply", "12345"))  # from another sender
+        await store.run(opt_out([number(3)], "reply", "*#marketing"))
+        await it.recaller.round()
+        assert it.canceled() == [number(1)]
+        found = await records(store, bid)
+        assert (found["0.0", 1].state, found["0.0", 1].code) == (State.SKIPPED, Reason.SCHEDULED_CANCELED)
+        assert await counts(store, bid) == {State.ACCEPTED: 4, State.SKIPPED: 1}
+        assert await it.cursor() == b"4"
+        before, asked = await everything(store), it.world.requests
+        await it.recaller.round()
+        assert await everything(store) == before
+        assert it.world.requests == asked
+
+
+async def test_one_that_never_looked_looks_at_everything(store: Store) -> None:
+    """As one whose log of opt-outs doesn't reach back."""
+    async with scene(store) as it:
+        await it.handed(3)
+        await store.run(opt_out([number(0)], "reply"))
+        assert await it.cursor() is None
+        await it.recaller.round()
+        assert it.canceled() == [number(0)]
+        assert await it.cursor() == b"1"
+
+
+async def test_who_is_on_the_way_is_looked_at_again(store: Store) -> None:
+    async with scene(store) as it:
+        await it.recaller.round()
+        await it.handed(2, leave=1)
+        await store.run(opt_out([number(0), number(1)], "reply"))
+        await it.recaller.round()
+        assert (it.canceled(), await it.cursor()) == ([number(0)], b"0")
+
+
+async def test_too_late_is_told_and_what_was_canceled_before_is_noted(store: Store) -> None:
+    async with scene(store) as it:
+        await it.recaller.round()
+        bid = await it.handed(3)
+        late, known, _ = sorted(it.world.messages, key=lambda message: message.to)
+        late.scheduled_at = 0.0
+        known.canceled = True  # by a process that died before it could say so
+        await store.run(opt_out([number(0), number(1)], "reply"))
+        await it.recaller.round()
+        found = await records(store, bid)
+        assert found["0.0", 0].state >= State.ACCEPTED
+        assert found["0.0", 1].code == Reason.SCHEDULED_CANCELED
+        told = it.metrics.registry.get_sample_value
+        assert told("broadcaster_recalled_total", {"result": "too_late"}) == 1
+        assert told("broadcaster_recalled_total", {"result": "canceled"}) == 1
+        assert await it.cursor() == b"2"
+
+
+async def test_where_twilio_refuses_it_is_tried_again(store: Store) -> None:
+    async with scene(store) as it:
+        await it.recaller.round()
+        await it.handed(2)
+        await store.run(opt_out([number(0)], "reply"))
+        broken = Recaller(store, TwilioRest("AC" + "0" * 32, ("x", "y"), "http://127.0.0.1:9"), it.metrics)
+        await broken.round()
+        assert (it.canceled(), await it.cursor()) == ([], b"0")
+        await it.recaller.round()
+        assert (it.canceled(), await it.cursor()) == ([number(0)], b"1")
+
+
+async def test_a_canceled_broadcast_is_recalled_whole(store: Store) -> None:
+    async with scene(store) as it:
+        bid, other = await it.handed(120), await it.handed(2, first=500)
+        assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"completed"
+        assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        await it.recaller.round()
+        assert it.canceled() == [number(i) for i in range(120)]
+        assert await counts(store, bid) == {State.SKIPPED: 120}
+        assert await store.redis.zrange(store.keys.plain("handed"), 0, -1) == [other.encode()]
+
+
+async def test_what_has_left_is_over(store: Store) -> None:
+    bid = await load(
+        store, {SERVICE: 0}, content=Content(body="x", options={"SendAt": "2020-01-01T00:00:00Z"})
+    )
+    assert await store.redis.zscore(store.keys.plain("handed"), bid) == 1577836800
+    async with scene(store) as it:
+        await it.recaller.round()
+    assert await store.redis.zcard(store.keys.plain("handed")) == 0
+    assert await store.run(control.cancel(bid, "by hand")) == "completed"
