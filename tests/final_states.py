@@ -67,7 +67,7 @@ async def campaign(
         run = await stack.enter_async_context(deployment(folder, workers=0, **(fields | config)))
         if callbacks != "off":
             shared = {k: v for k, v in run.environment.items() if k.startswith(_OURS)}
-            await stack.enter_async_context(serving(run.store, at_port=f"{port}", **(shared | ours)))
+            await stack.enter_async_context(serving(run.store, port=port, **(shared | ours)))
         run.start_worker(**ours)
         began = time.monotonic()
         bid = await load(run.store, {LANE: recipients}, rates={LANE: 20_000.0}, batch=500)
