@@ -69,7 +69,7 @@ class Settings(
         host = urlsplit(self.public_url or "").hostname or ""
         if self.public_url and self.twilio_api_base_url is None and (is_private(host) or "_" in host):
             raise ValueError(
-                f"{PREFIX}PUBLIC_URL is {self.public_url}, which Twilio can't reach, so that it would refuse each "
+                f"{PREFIX}PUBLIC_URL is {self.public_url}, which Twilio can't reach: it would refuse each "
                 "message (21609): give the name that the internet knows, without underscores, or leave it out"
             )
         return self
