@@ -41,7 +41,7 @@ _WORKER_SECONDS: Final = 30.0
 _URGENT_AFTER_SECONDS: Final = 4.0
 _PREFIX: Final = "broadcaster:"
 #: Callbacks still to come when all is sent are waited for so long.
-_CALLBACK_SECONDS: Final = 10
+_CALLBACK_SECONDS: Final = 30
 #: Lists up to this long are counted by sender while they go: the simulator looks at every arrival for it.
 _COUNTED_LIVE: Final = 50_000
 _ENDED_BY_CTRL_C: Final = 130
@@ -154,8 +154,15 @@ class _Run:
             await self._told()
             glimpse = await look(store, self.broadcasts)
             truth = await asyncio.to_thread(self.stage.ask_simulator, "counts")
+            ends = await asyncio.to_thread(self.stage.ask_simulator, "outcomes")
             return demo_summary.Verdict(
-                self.campaign.rows, self.rejected, glimpse.views, truth, await self._senders(), seconds
+                rows=self.campaign.rows,
+                rejected=self.rejected,
+                views=glimpse.views,
+                twilio=truth,
+                ends=ends["final"],
+                senders=await self._senders(),
+                seconds=seconds,
             )
         finally:
             await store.close()

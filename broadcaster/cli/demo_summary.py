@@ -27,6 +27,8 @@ _TAKEN: Final = {
     State.UNDELIVERED: "",
     State.FAILED: "",
 }
+#: How messages end, which Twilio's callbacks have told.
+_ENDS: Final = (State.SENT, State.DELIVERED, State.READ, State.UNDELIVERED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,18 @@ class SenderTruth:
     fullest_second: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The demo in numbers: `twilio` is the simulator's `counts`, `rejected` the rows that got no record."""
+    """The demo in numbers: `twilio` is the simulator's `counts`, `rejected` the rows that got no record.
+
+    `ends` are the simulator's messages by the status in which they ended.
+    """
 
     rows: int
     rejected: int
     views: tuple[BroadcastView, ...]
     twilio: Mapping[str, Any]
+    ends: Mapping[str, int]
     senders: tuple[SenderTruth, ...]
     seconds: float
 
@@ -96,6 +102,10 @@ class Verdict:
         least, has = self.accepted, self.twilio["distinct"]
         if not least <= has <= least + self.count(State.IN_DOUBT):
             found.append(f"we count {least:,} accepted messages, Twilio has {has:,}")
+        for state in _ENDS:
+            if self.count(state) != self.ends.get(state.label, 0):
+                ended = self.ends.get(state.label, 0)
+                found.append(f"we count {self.count(state):,} {state.label} messages, Twilio {ended:,}")
         return found
 
     def as_json(self) -> dict[str, Any]:

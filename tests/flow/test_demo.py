@@ -67,6 +67,8 @@ async def test_a_campaign_adds_up_and_nobody_is_messaged_twice(tmp_path: Path) -
     assert sum(told["counts"].values()) == told["total"]
     assert told["twilio"]["duplicates"] == 0
     assert told["accepted"] <= told["twilio"]["distinct"] <= told["accepted"] + told["in_doubt"]
+    assert told["counts"]["accepted"] == 0, "of each message Twilio has told the end"
+    assert min(told["counts"][state] for state in ("sent", "delivered", "read", "undelivered")) > 0
     assert {entry["code"] for entry in told["failed"]} >= {21211, 21614, 21610, 21408}
     assert {entry["meaning"] for entry in told["failed"]}.isdisjoint({""})
     assert (
@@ -160,7 +162,7 @@ def view(**changes: Any) -> BroadcastView:
         state="completed",
         state_reason="",
         total=10,
-        counts={State.ACCEPTED: 8, State.IN_DOUBT: 2},
+        counts={State.DELIVERED: 8, State.IN_DOUBT: 2},
         codes=(),
         senders=("72975",),
         spec=BroadcastSpec(name="B", senders=("72975",), content=Content(body="x")),
@@ -177,9 +179,16 @@ def view(**changes: Any) -> BroadcastView:
     [
         ({}, 0, 9, 1, ""),
         ({"total": 11}, 0, 9, 0, "its states add up to 10, its total is 11"),
-        ({"counts": {State.ACCEPTED: 8, State.RETRY: 2}}, 0, 8, 1, "2 recipients still wait"),
+        ({"counts": {State.DELIVERED: 8, State.RETRY: 2}}, 0, 8, 1, "2 recipients still wait"),
         ({}, 0, 9, 2, "are not 11 rows"),
         ({}, 1, 9, 1, "1 messages twice"),
+        (
+            {"counts": {State.DELIVERED: 7, State.UNDELIVERED: 1, State.IN_DOUBT: 2}},
+            0,
+            9,
+            1,
+            "we count 7 delivered messages, Twilio 8; we count 1 undelivered messages, Twilio 0",
+        ),
         ({}, 0, 7, 1, "we count 8 accepted messages, Twilio has 7"),
         ({}, 0, 11, 1, "we count 8 accepted messages, Twilio has 11"),
     ],
@@ -188,7 +197,10 @@ def test_a_verdict_names_whatever_does_not_add_up(
     changed: dict[str, Any], copies: int, distinct: int, rejected: int, fault: str
 ) -> None:
     twilio = {"requests": 10, "accepted": distinct, "distinct": distinct, "copies": copies}
-    verdict = Verdict(11, rejected, (view(**changed),), twilio, (), 1.0)
+    verdict = Verdict(
+        rows=11, rejected=rejected, views=(view(**changed),), twilio=twilio, ends={"delivered": 8},
+        senders=(), seconds=1.0,
+    )  # fmt: skip
     assert "; ".join(verdict.faults()).endswith(fault)
     assert bool(verdict.faults()) is bool(fault)
     assert verdict.as_json()["ok"] is not bool(fault)
