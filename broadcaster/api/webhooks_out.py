@@ -34,7 +34,7 @@ _OPT_OUT: Final = {
     "address": _TEXT,
     "scope": {
         **_TEXT,
-        "description": "`*`, or the sender or Messaging Service that it is about; behind `#` the one purpose.",
+        "description": "`*`, or the sender or service that it is about; behind `#` the one purpose.",
     },
     "change": {**_TEXT, "enum": ["added", "removed"]},
     "source": _TEXT_OR_NULL,
