@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from driving import ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
@@ -14,6 +15,9 @@ from broadcaster.domain.content import Content
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.operations.broadcasts import delete
+from broadcaster.operations.errors import Conflict
 from broadcaster.simulator.config import SimulatorConfig
 from broadcaster.simulator.server import running_simulator
 from broadcaster.telemetry.metrics import Metrics
@@ -169,11 +173,16 @@ async def test_a_canceled_broadcast_is_recalled_whole(store: Store) -> None:
     async with scene(store) as it:
         bid, other = await it.handed(120), await it.handed(2, first=500)
         assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"completed"
+        with pytest.raises(Conflict, match="on their way"):
+            await delete(store, at_the_shell(), bid)
         assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        with pytest.raises(Conflict, match="on their way"):
+            await delete(store, at_the_shell(), bid)
         await it.recaller.round()
         assert it.canceled() == [number(i) for i in range(120)]
         assert await counts(store, bid) == {State.SKIPPED: 120}
         assert await store.redis.zrange(store.keys.plain("handed"), 0, -1) == [other.encode()]
+        await delete(store, at_the_shell(), bid)
 
 
 async def test_what_has_left_is_over(store: Store) -> None:
