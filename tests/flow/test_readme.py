@@ -149,6 +149,21 @@ def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> N
         assert re.search(r"\d+(?:/\d+)? tests collected", shown), shown
 
 
+def test_the_first_message_of_the_page_about_twilio(checkout: Path, twilio: str) -> None:
+    page = (ROOT / "deploy/twilio.md").read_text(encoding="utf-8")
+    (first, *others) = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    before = len(accepted(twilio))
+    with start(checkout, f"set -e\n{first}") as process:
+        shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert "Ready to send" in shown
+    assert len(accepted(twilio)) == before + 1, shown
+    for command in others:
+        with start(checkout, f"set -e\n{command}".replace("HX…", "HX" + "0" * 32)) as process:
+            shown, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, shown
+
+
 def test_what_is_looked_after_elsewhere_is_in_the_readme() -> None:
     assert set(ELSEWHERE) <= set(commands())
     assert len(RUN) >= 14
