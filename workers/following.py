@@ -36,7 +36,7 @@ log = structlog.get_logger("following")
 KEY: Final = "failures"
 AT_ONCE: Final = 500
 #: Codes that say that the sender can deliver to nobody. Others about senders depend on the recipient's
-#: country or carrier, too (30023 and 30027 are daily limits of one carrier), and a Messaging Service has other
+#: country or carrier, too (30023, 30027: daily limits of one carrier), and a Messaging Service has other
 #: senders: of those the rule takes care that stops a failing campaign.
 STOPS_LANE: Final = frozenset({30032, 30033, 30035, 63001, 63002, 63008, 63020, 63026, 63051, 63059})
 #: How long a sender waits that sends faster than what is behind it takes.

@@ -242,10 +242,20 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(EVERY_FIVE_SECONDS, recall_handed, POLL_SECONDS),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
-        _at({0}, remove_old_people, 3400, minute=37),
+        _at({0}, remove_old_people, 3400, minute=37, at_startup=True),
     ]
 
 
-def _at(seconds: set[int], job: Job, timeout: int, *, minute: int | None = None) -> CronJob:
+def _at(
+    seconds: set[int], job: Job, timeout: int, *, minute: int | None = None, at_startup: bool = False
+) -> CronJob:
     run = cast("WorkerCoroutine", _again_soon(job))
-    return cron(run, second=seconds, minute=minute, keep_result=0, max_tries=1, timeout=timeout)
+    return cron(
+        run,
+        second=seconds,
+        minute=minute,
+        keep_result=0,
+        max_tries=1,
+        timeout=timeout,
+        run_at_startup=at_startup,
+    )

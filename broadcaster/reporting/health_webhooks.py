@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
+from broadcaster.domain.public_names import is_private
 from broadcaster.domain.senders import SenderKind, parse_sender
 from broadcaster.reporting.health import Check, fail, ok, warn
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
@@ -31,7 +31,7 @@ def check_public_url(public_url: str | None, *, has_token: bool) -> list[Check]:
         advice = "Set TWILIO_AUTH_TOKEN: Twilio signs with it, also where an API key is used to send."
         checks.append(fail("webhook signatures", "can't be checked: every webhook is refused", advice))
     parts, shown = urlsplit(public_url), _shown(public_url)
-    if _is_private(parts.hostname or ""):
+    if is_private(parts.hostname or ""):
         advice = "Give it a public name (a reverse proxy, a tunnel)."
         checks.append(warn(name, f"{shown} can't be reached from the internet", advice))
     elif parts.scheme != "https":
@@ -123,12 +123,3 @@ def _port_of(parts: SplitResult) -> int | None:
         return parts.port
     except ValueError:
         return None
-
-
-def _is_private(host: str) -> bool:
-    if host == "localhost" or host.endswith((".local", ".internal", ".localhost")):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." not in host

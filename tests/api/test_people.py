@@ -114,6 +114,7 @@ def test_a_broadcast_goes_into_a_file_and_then_out_of_redis(desk: Desk, apart: A
         ["broadcasts", "retry", bid, "--yes"],
         ["dead-letters", "replay", f"{bid}.0.1.10", "--yes"],
         ["messages", "show", f"{bid}.0.0.0"],
+        ["broadcasts", "export", bid],
     ):
         code, _, err = desk.call(*command)
         assert (code, f"the messages of broadcast {bid} are removed since" in err) == (1, True), (

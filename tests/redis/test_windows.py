@@ -6,13 +6,20 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
 from driving import LANE, OTHER, SID, ask, everything, join, result, send_all, take, tell
 from loading import counts, load
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from broadcaster.cli.waiting import settled, stop_reason
+from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.content import Content
 from broadcaster.domain.openings import openings_text, opens_at
 from broadcaster.domain.record import State
 from broadcaster.domain.send_window import SendWindow
+from broadcaster.intake.refusals import WindowMissedError
+from broadcaster.intake.submit import check_hours
 from broadcaster.lanes import claims, control
 from broadcaster.lanes.windows import keep, keep_ahead
 from broadcaster.ledger.replaying import find_letters, replay
@@ -151,6 +158,22 @@ async def test_a_replayed_one_has_its_window_kept_again(store: Store) -> None:
     assert await send_all(store) == 1
 
 
+def test_what_would_surely_expire_before_it_opens_is_refused() -> None:
+    now = time.time()
+    spec = BroadcastSpec(
+        name="x", senders=(LANE,), content=Content(body="x"), send_window=CLOSED, expires_at=now + 3600
+    )
+    with pytest.raises(WindowMissedError, match="all of it would expire unsent: outside its send window"):
+        check_hours(spec, now)
+    for fine in (
+        replace(spec, expires_at=now + 6 * 3600),
+        replace(spec, expires_at=None),
+        replace(spec, schedule_at=now + 7 * 3600, expires_at=now + 8 * 3600),
+        replace(spec, send_window=OPEN),
+    ):
+        check_hours(fine, now)
+
+
 async def test_it_is_shown_why_it_waits_and_when_it_is_done(store: Store) -> None:
     bid = await load(store, {LANE: 10}, rates={LANE: 1.0}, send_window=CLOSED)
     await join(store)
@@ -160,6 +183,7 @@ async def test_it_is_shown_why_it_waits_and_when_it_is_done(store: Store) -> Non
     assert now["state_reason"].startswith("outside its send window ")
     assert now["waits_for"] == {LANE: now["state_reason"]}
     assert now["send_window"] == str(CLOSED)
+    assert (stop_reason(now), settled(now)) == ("", False), "it goes on by itself: who waits for it stays"
     opens = opens_at(CLOSED, time.time())
     assert opens is not None
     assert abs(opens + 10 - time.time() - now["eta"]) < 5, "ten seconds after it opens"

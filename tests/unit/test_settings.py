@@ -268,3 +268,25 @@ def test_a_rule_keeps_a_text_or_says_what_it_must_be(text: str) -> None:
 def test_the_rest_of_the_program_does_not_need_settings_to_start() -> None:
     code = "import sys, broadcaster, broadcaster.cli; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8080",
+        "http://api:8080",
+        "https://10.1.2.3",
+        "https://[fd00::1]",
+        "https://sms_1.example.com",
+    ],
+)
+def test_an_address_that_twilio_cannot_reach_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"PUBLIC_URL is .*, which Twilio can't reach"):
+        load_settings(None, public_url=url)
+    assert load_settings(None, public_url=url, twilio_api_base_url="http://127.0.0.1:9000").public_url == url
+
+
+def test_an_address_that_it_can_reach_is_taken() -> None:
+    assert (
+        load_settings(None, public_url="https://sms.example.com/x/").public_url == "https://sms.example.com/x"
+    )

@@ -24,7 +24,8 @@ async def take_status(parts: Parts, request: Request) -> Answer:
     fields = dict(request.fields)
     sid = _text(fields.get(b"MessageSid") or fields.get(b"SmsSid", b""))
     word = _text(fields.get(b"MessageStatus") or fields.get(b"SmsStatus", b""))
-    code = code_of(_text(fields.get(b"ErrorCode", b"")))
+    said = fields.get(b"ErrorCode")
+    code = code_of(_text(said)) if said else 0
     if word not in STATES or not is_sid(sid):
         parts.metrics.callbacks_ended("ignored", 1)
         return _DONE
