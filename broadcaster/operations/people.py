@@ -67,6 +67,11 @@ class Outcome:
                 f"{self.batches.sending} of their messages were being sent at that moment, and what Twilio "
                 "answers may make an opt-out of them: run this again in a minute"
             )
+        if self.batches.handed and self.at_twilio is None:
+            why.append(
+                f"{self.batches.handed} of their messages wait at Twilio, which will send them: run this again "
+                "with --at-twilio, which cancels them"
+            )
         if self.importing:
             why.append("a list is being imported, in which they may be: run this again once it has ended")
         if self.at_twilio is not None and self.at_twilio.failed:
@@ -96,6 +101,7 @@ class Outcome:
             "skipped": self.batches.skipped,
             "dead": self.batches.dead,
             "sending": self.batches.sending,
+            "handed": self.batches.handed,
             "lists": self.lists,
             "answers": self.answers,
             "replies": self.replies,

@@ -13,7 +13,7 @@ if v[2] ~= 'stream' then return 'no stream' end
 if v[1] == 'removing' then return 'ok' end
 if v[1] ~= 'completed' and v[1] ~= 'canceled' then return v[1] end
 for i = 4, 7 do if tonumber(v[i] or 0) > 0 then return 'open' end end
-if redis.call('ZSCORE', P .. 'handed', ARGV[3]) then return 'handed' end
+if tonumber(redis.call('ZSCORE', P .. 'handed', ARGV[3]) or 0) > now_s then return 'handed' end
 if tonumber(v[3] or now_s) > now_s - tonumber(ARGV[4]) then return 'kept' end
 redis.call('HSET', key, 'state', 'removing')
 return 'ok'
