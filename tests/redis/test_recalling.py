@@ -228,4 +228,4 @@ async def test_what_waits_at_twilio_is_known_until_its_hour(store: Store) -> Non
         await it.recaller.round()
         assert it.canceled() == [number(1)]
         await store.redis.zadd(store.keys.plain("handed"), {bid: now - 1})
-        assert (await remove_old(store, 30, now + 33 * 86_400)).broadcasts == 1
+        assert (await remove_old(store, 30, now + 65 * 86_400)).broadcasts == 1

@@ -96,7 +96,7 @@ async def test_people_whose_messages_wait_at_twilio_are_known_until_they_are_sen
     assert (await remove_old(store, 2, now + 5 * 86_400)).broadcasts == 0
     view = await read_broadcast(store, bid)
     assert view is not None
-    assert (await store.run(mark(bid, view.spec))).verdict == "open", "nor by request"
+    assert (await store.run(mark(bid, view.spec))).verdict == "handed", "nor by request"
     assert (await remove_old(store, 2, now + 11 * 86_400)).broadcasts == 0
     await store.redis.zrem(store.keys.plain("handed"), bid)  # as five minutes after its hour
     assert (await remove_old(store, 2, now + 11 * 86_400)).broadcasts == 0, "two days after they were sent"
