@@ -179,10 +179,10 @@ async def test_a_canceled_broadcast_is_recalled_whole(store: Store) -> None:
     async with scene(store) as it:
         bid, other = await it.handed(120), await it.handed(2, first=500)
         assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"completed"
-        with pytest.raises(Conflict, match="on their way"):
+        with pytest.raises(Conflict, match="wait at Twilio"):
             await delete(store, TESTER, bid)
         assert await store.run(control.cancel(bid, "by hand")) == "ok"
-        with pytest.raises(Conflict, match="on their way"):
+        with pytest.raises(Conflict, match="wait at Twilio"):
             await delete(store, TESTER, bid)
         await it.recaller.round()
         assert it.canceled() == [number(i) for i in range(120)]
@@ -216,7 +216,7 @@ async def test_a_forgotten_person_s_waiting_messages_are_told_and_canceled_at_tw
 
 
 async def test_what_waits_at_twilio_is_known_until_its_hour(store: Store) -> None:
-    """Whoever opts out meanwhile is found by the broadcast's own list: neither age nor an archive takes it."""
+    """Who opts out meanwhile is found by the broadcast's own list: neither age nor an archive takes it."""
     async with scene(store) as it:
         bid = await it.handed(2, minutes=34 * 24 * 60)
         now, _ = await store.redis.time()

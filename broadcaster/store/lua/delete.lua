@@ -4,7 +4,8 @@
 --
 -- ARGV[3] broadcast
 -- Returns [verdict, state before]: 'ok', also when it is being deleted already; 'gone'; 'open' while a message of it is
---   on its way (Twilio may keep it back until its hour) or in doubt, whose outcome would be lost; or the state that forbids it.
+--   on its way or in doubt, whose outcome would be lost; 'handed' while Twilio keeps one back until its hour; or the
+--   state that forbids it.
 
 local bid = ARGV[3]
 local key = bc_key(bid)
@@ -16,7 +17,7 @@ if state ~= 'completed' and state ~= 'canceled' and state ~= 'failed' and state 
 if tonumber(b[4] or 0) + tonumber(b[5] or 0) > 0 then return {'open', state} end
 -- nobody could cancel any more what Twilio keeps back until its hour
 local handed = redis.call('ZSCORE', P .. 'handed', bid)
-if handed and tonumber(handed) > now_s and tonumber(b[6] or 0) > 0 then return {'open', state} end
+if handed and tonumber(handed) > now_s and tonumber(b[6] or 0) > 0 then return {'handed', state} end
 redis.call('HSET', key, 'state', 'deleting', 'reason', '')
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
   redis.call('ZREM', class_key(lane, b[2]), bid)
