@@ -21,16 +21,20 @@ from replying import (
     write,
 )
 
+from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.replies import digest_of
 from broadcaster.events.stream import OptOutChange, ReplyCame
-from broadcaster.ledger.optouts import hash_opt_outs, opt_out
+from broadcaster.ledger.optouts import OptOuts, hash_opt_outs, opt_out
 from broadcaster.ledger.people_key import people_key
 from broadcaster.operations import replies as acts
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.audit import page as audited
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.people import forget
 from broadcaster.operations.replies import ReplyRules, receive
 from broadcaster.reporting.replies import ReplyView, page
+from broadcaster.store.connection import open_store
+from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -108,6 +112,27 @@ async def test_a_forgotten_person_stays_out_and_can_come_in_again(store: Store) 
     assert await opted_out(store) == {hashed: "reply:" + (await newest(store))[-1].reply.id}
     await write(store, "START", to=SHORT_CODE)
     assert await opted_out(store) == {}
+
+
+async def test_a_forgotten_person_is_never_let_through_by_another_key(store: Store) -> None:
+    """Set later, or in one process only, it would make strangers of all who are known by a hash."""
+    await store.run(opt_out([PERSON], "test"))
+    await forget(store, TESTER, addresses_of(PERSON))
+    other = await open_store(store.url, store.keys.prefix)
+    other.people_secret = "another key of at least that many characters"
+    known = OptOuts()
+    with pytest.raises(StoreError, match="BROADCASTER_PEOPLE_KEY"):
+        await known.refresh(other)
+    assert known.epoch == "", "the gate refuses what was decided by that"
+    with pytest.raises(StoreError, match="BROADCASTER_PEOPLE_KEY"):
+        await forget(other, TESTER, addresses_of(PERSON))
+    await write(other, "STOP", person="+14155550177")
+    await other.close()
+    await known.refresh(store)
+    assert known.blocks(PERSON, known.scopes(LONG_CODE, None, "utility"))
+    assert known.blocks("+14155550177", known.scopes(LONG_CODE, None, "utility")), (
+        "a STOP stands all the same"
+    )
 
 
 async def test_whose_number_is_not_told_is_for_a_person(store: Store) -> None:
