@@ -46,6 +46,7 @@ class Scene:
         self.world = world
         self.rest = rest
         self.metrics = Metrics()
+        self.rest = rest
         self.recaller = Recaller(store, rest, self.metrics)
         self._http = http
 
