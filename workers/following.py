@@ -20,7 +20,7 @@ from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import write_statuses
 from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import QUEUE_FULL_SECONDS
-from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.people_key import key_in_use
 from broadcaster.reporting.completed import say_completed
 from broadcaster.store.batches import unpack_batch
 from broadcaster.twilio.codes import lookup, meaning
@@ -36,7 +36,7 @@ log = structlog.get_logger("following")
 KEY: Final = "failures"
 AT_ONCE: Final = 500
 #: Codes that say that the sender can deliver to nobody. Others about senders depend on the recipient's
-#: country or carrier, too (30023 and 30027 are daily limits of one carrier), and a Messaging Service has other
+#: country or carrier, too (30023, 30027: daily limits of one carrier), and a Messaging Service has other
 #: senders: of those the rule takes care that stops a failing campaign.
 STOPS_LANE: Final = frozenset({30032, 30033, 30035, 63001, 63002, 63008, 63020, 63026, 63051, 63059})
 #: How long a sender waits that sends faster than what is behind it takes.
@@ -129,7 +129,7 @@ class Follower:
         batches = sorted({(one.broadcast, one.batch) for one in refusing})
         raws = await self._store.redis.mget([self._store.keys.batch(*at) for at in batches])
         people = {at: unpack_batch(raw).to for at, raw in zip(batches, raws, strict=True) if raw is not None}
-        key = await people_key(self._store)
+        key = await key_in_use(self._store)
         calls = []
         for one in refusing:
             to = people.get((one.broadcast, one.batch), [])[one.row : one.row + 1]

@@ -49,7 +49,7 @@ EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 #: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
 REWIND_SECONDS: Final = 600
 #: Some hundred thousand from Twilio's list, or what it does not show one by one, at a pace.
-POLL_SECONDS: Final = 6 * 3600
+POLL_SECONDS: Final = 3600
 #: How long single messages are kept after the last change of any in their stream.
 MESSAGES_KEPT_SECONDS: Final = 86_400
 #: How long people of a broadcast are known after its end.
@@ -242,10 +242,20 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(EVERY_FIVE_SECONDS, recall_handed, POLL_SECONDS),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
-        _at({0}, remove_old_people, 3400, minute=37),
+        _at({0}, remove_old_people, 3400, minute=37, at_startup=True),
     ]
 
 
-def _at(seconds: set[int], job: Job, timeout: int, *, minute: int | None = None) -> CronJob:
+def _at(
+    seconds: set[int], job: Job, timeout: int, *, minute: int | None = None, at_startup: bool = False
+) -> CronJob:
     run = cast("WorkerCoroutine", _again_soon(job))
-    return cron(run, second=seconds, minute=minute, keep_result=0, max_tries=1, timeout=timeout)
+    return cron(
+        run,
+        second=seconds,
+        minute=minute,
+        keep_result=0,
+        max_tries=1,
+        timeout=timeout,
+        run_at_startup=at_startup,
+    )

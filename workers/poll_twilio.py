@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from broadcaster.store.ending import end
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ class Asking:
                 self._interval = max(self._fastest, self._interval * 0.98)
                 await self._tell(one, message)
 
-        await asyncio.gather(*(runner() for _ in range(self._at_once)))
+        runners = [asyncio.create_task(runner()) for _ in range(self._at_once)]
+        try:
+            await asyncio.gather(*runners)
+        finally:
+            await end(runners)
 
     async def from_list(self, awaited: Sequence[Awaited], many: int) -> list[Awaited]:
         """Read the account's list for as long as it brings some of them; return those that it did not show.

@@ -21,7 +21,7 @@ from broadcaster.intake.rejects import read_rejects
 from broadcaster.operations import audit
 from broadcaster.operations.broadcasts import existing
 from broadcaster.operations.order_faults import as_fields
-from broadcaster.operations.removals import removable
+from broadcaster.operations.removals import kept, removable
 from broadcaster.reporting.archive import archive
 from broadcaster.reporting.exports import Format, csv_line, list_columns, messages_as_text, whole
 from broadcaster.reporting.pages import MessageFilter, page_of_broadcasts, page_of_messages
@@ -109,7 +109,7 @@ async def list_messages(
     "/v1/broadcasts/{id}/export",
     operation_id="export_broadcast",
     response_class=StreamingResponse,
-    **described(Scope.BROADCASTS_READ, "invalid", "not-found", more=exported("Every message")),
+    **described(Scope.BROADCASTS_READ, "invalid", "not-found", "conflict", more=exported("Every message")),
 )
 async def export_broadcast(
     broadcast: BroadcastId,
@@ -121,7 +121,7 @@ async def export_broadcast(
 
     Cells of a CSV that a spreadsheet would take for formulas begin with an apostrophe.
     """
-    view = await existing(parts.store, broadcast)
+    view = await kept(parts.store, broadcast)
     store = parts.store
     await audit.record(
         store, caller_of(request).actor, "broadcast.export", broadcast, new={"format": str(how)}
@@ -156,7 +156,7 @@ async def archive_broadcast(request: Request, broadcast: BroadcastId, parts: The
     "/v1/broadcasts/{id}/rejects",
     operation_id="list_rejects",
     response_class=StreamingResponse,
-    **described(Scope.BROADCASTS_READ, "not-found", more=downloads(CSV)),
+    **described(Scope.BROADCASTS_READ, "not-found", "conflict", more=downloads(CSV)),
 )
 async def list_rejects(request: Request, broadcast: BroadcastId, parts: TheParts) -> Response:
     """Download the faulty rows that `on_invalid: skip` left out: line, reason, and the list's own columns.
@@ -164,7 +164,7 @@ async def list_rejects(request: Request, broadcast: BroadcastId, parts: TheParts
     At most 100,000 rows are kept; the broadcast's `rejected` says how many there were. Corrected, the file
     can be sent as a list itself.
     """
-    view = await existing(parts.store, broadcast)
+    view = await kept(parts.store, broadcast)
     await audit.record(parts.store, caller_of(request).actor, "broadcast.export", broadcast, new="rejects")
     return export(_as_csv(read_rejects(parts.store, broadcast)), Format.CSV, f"rejects-{view.id}")
 

@@ -57,7 +57,8 @@ class PersonsOptOut(BaseModel):
     """Somebody who must not be written to."""
 
     address: str
-    sender: str = Field(description="Its scope: a sender, a service, `*` for all.")
+    sender: str = Field(description="Only by this sender or Messaging Service; `*`: by none.")
+    purpose: str | None = Field(description="Only for this purpose; null: for none.")
     since: int
     source: str
     forgotten: bool = Field(description="Only a hash of the number is kept.")
@@ -106,6 +107,7 @@ _FORGOTTEN: Final[dict[str, Any]] = {
     "skipped": 1,
     "dead": 0,
     "sending": 0,
+    "handed": 0,
     "lists": 0,
     "answers": 1,
     "replies": 0,
@@ -127,6 +129,7 @@ class Gone(BaseModel):
     skipped: int = Field(description="Of them unsent: they will not be sent.")
     dead: int = Field(description="Of them in doubt: dead letters now, which are never sent again.")
     sending: int = Field(description="Of them being sent at that moment.")
+    handed: int = Field(description="Of them waiting at Twilio for their hour: `at_twilio` cancels those.")
     lists: int = Field(description="Rejected rows and drafts' addresses that changed.")
     answers: int = Field(description="Kept answers to requests that went.")
     replies: int

@@ -30,6 +30,7 @@ from broadcaster.operations import audit
 from broadcaster.operations import broadcasts as acts
 from broadcaster.operations.actor import at_the_shell
 from broadcaster.operations.dead_letters import failures_of
+from broadcaster.operations.removals import kept
 from broadcaster.reporting.broadcasts import list_broadcasts
 from broadcaster.reporting.exports import whole
 
@@ -191,7 +192,7 @@ def export_(
     """Write every message of a broadcast as CSV or NDJSON: a valid list for `send`."""
 
     async def work(store: Store) -> None:
-        await acts.existing(store, broadcast)
+        await kept(store, broadcast)
         await audit.record(store, at_the_shell(), "broadcast.export", broadcast)
         await export(store, whole(store, broadcast), [broadcast], how=how, output=output, as_json=as_json)
 

@@ -144,7 +144,7 @@ def _moment(text: str) -> float:
     except TimeError:
         pass
     try:
-        return parse_moment(text, "UTC").timestamp()
+        return parse_moment(text, None).timestamp()
     except TimeError as error:
         raise InputError(f"--since: {error}, or a span of time like 2h") from None
 

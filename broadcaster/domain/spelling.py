@@ -11,6 +11,8 @@ _POINTS: Final = range(10, 37)
 _ACCENTS: Final = range(200, 241)
 #: Letters that no decomposition makes alike: dotless i, Polish l, Scandinavian o; and Arabic's stretch.
 _ALIKE: Final = str.maketrans({"\u0131": "i", "\u0142": "l", "\u00f8": "o", "\u0111": "d", "\u0640": None})
+#: What makes a picture of the sign before it (emoji end in U+FE0F): no letter of a word.
+_PICTURED: Final = re.compile("[\ufe00-\ufe0f\u20dd-\u20e4\U000e0100-\U000e01ef]")
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("'\u2019\u2018\u02bc`"))
 #: No reply is longer (WhatsApp takes 4,096); a body is somebody else's, and may be anything.
 _LOOKED_AT: Final = 5000
@@ -18,7 +20,7 @@ _LOOKED_AT: Final = 5000
 
 def words_in(text: str) -> list[str]:
     """Return the words of `text` as they are compared: one case and width, no accents, no punctuation."""
-    spelled = text[:_LOOKED_AT].translate(_APOSTROPHES)
+    spelled = _PICTURED.sub("", text[:_LOOKED_AT]).translate(_APOSTROPHES)
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", spelled).casefold())
     folded = folded.translate(_ALIKE)
     # invisible marks and joiners part no word; punctuation, signs and space do

@@ -72,7 +72,7 @@ FLAGS: Final = (
         "opt out",
         "stop all",
         "unsub",
-        "remove me",
+        "remove",
         "take me off",
         "leave me alone",
         "no more",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from broadcaster.domain.forgotten import FORGOTTEN
-from broadcaster.domain.record import RECORD_BYTES, State
+from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
 from broadcaster.store.batches import Recipients, pack_batch, unpack_batch
 from broadcaster.store.errors import StoreError
@@ -44,14 +44,14 @@ class Forgotten:
     """Messages whose person was replaced; of them `skipped` unsent, `dead` in doubt.
 
     `sending` were on their way at that moment: their outcome will be recorded, and nothing sent again.
-    `scheduled` wait at Twilio for their hour: it will send them unless they are canceled there.
+    `handed` wait at Twilio for their hour, and nobody here can tell any more whose they are.
     """
 
     messages: int = 0
+    handed: int = 0
     skipped: int = 0
     dead: int = 0
     sending: int = 0
-    scheduled: int = 0
 
 
 def replace(place: Place, seen: bytes, new: Recipients, rows: Sequence[int]) -> Call[Replaced]:
@@ -75,8 +75,9 @@ async def forget_in_batches(store: Store, addresses: Collection[str]) -> Forgott
     """Replace a person in all batches. Raises redis' errors and `StoreError`; it may be done again."""
     done = Forgotten()
     places = await find_places(store, addresses)
+    handed = await _handed(store)
     for place in dict.fromkeys(place for some in places.values() for place in some):
-        await _replace_in(store, place, addresses, done)
+        await _replace_in(store, place, addresses, done, handed=place.broadcast in handed)
     for address, some in places.items():
         for place in some:
             if not await _still_there(store, place, address):
@@ -85,7 +86,22 @@ async def forget_in_batches(store: Store, addresses: Collection[str]) -> Forgott
     return done
 
 
-async def _replace_in(store: Store, place: Place, addresses: Collection[str], done: Forgotten) -> None:
+async def _handed(store: Store) -> set[str]:
+    """Return the broadcasts and streams that Twilio keeps back until later than now."""
+    now, _ = await store.redis.time()
+    return {raw.decode() for raw in await store.redis.zrangebyscore(store.keys.plain("handed"), now, "inf")}
+
+
+async def _accepted(store: Store, place: Place, rows: Sequence[int]) -> int:
+    """Return how many of these messages Twilio has taken."""
+    ledger = await store.redis.get(store.keys.ledger(place.broadcast, place.batch)) or b""
+    there = (row for row in rows if (row + 1) * RECORD_BYTES <= len(ledger))
+    return sum(Record.unpack(ledger, row * RECORD_BYTES).state is State.ACCEPTED for row in there)
+
+
+async def _replace_in(
+    store: Store, place: Place, addresses: Collection[str], done: Forgotten, *, handed: bool
+) -> None:
     for _ in range(_TRIES):
         raw = await store.redis.get(store.keys.batch(place.broadcast, place.batch))
         if raw is None:
@@ -100,19 +116,11 @@ async def _replace_in(store: Store, place: Place, addresses: Collection[str], do
             done.skipped += told.skipped
             done.dead += told.dead
             done.sending += told.sending
-            done.scheduled += await _scheduled(store, place, rows)
+            if handed:
+                done.handed += await _accepted(store, place, rows)
         if told.verdict != "changed":
             return
     raise StoreError(f"batch {place.broadcast}.{place.batch} keeps changing: try again")
-
-
-async def _scheduled(store: Store, place: Place, rows: Collection[int]) -> int:
-    """Return how many of these Twilio keeps back until their hour."""
-    if await store.redis.zscore(store.keys.plain("handed"), place.broadcast) is None:
-        return 0
-    ledger = await store.redis.get(store.keys.ledger(place.broadcast, place.batch)) or b""
-    heads = [ledger[row * RECORD_BYTES] & 15 for row in rows if row * RECORD_BYTES < len(ledger)]
-    return heads.count(State.ACCEPTED)
 
 
 def tombstoned(recipients: Recipients, rows: Collection[int]) -> Recipients:

@@ -26,7 +26,7 @@ from broadcaster.intake.forgetting import forget_in_lists
 from broadcaster.ledger.answers import forget_in_answers, forget_in_strays
 from broadcaster.ledger.forgetting import Forgotten, forget_in_batches
 from broadcaster.ledger.optouts import hash_opt_outs
-from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.people_key import key_to_forget_with
 from broadcaster.ledger.replies import remove_replies, replies_of
 from broadcaster.operations import audit
 from broadcaster.operations.at_twilio import redact_person
@@ -67,6 +67,11 @@ class Outcome:
                 f"{self.batches.sending} of their messages were being sent at that moment, and what Twilio "
                 "answers may make an opt-out of them: run this again in a minute"
             )
+        if self.batches.handed and self.at_twilio is None:
+            why.append(
+                f"{self.batches.handed} of their messages wait at Twilio, which will send them: run this "
+                "again with --at-twilio, which cancels them"
+            )
         if self.importing:
             why.append("a list is being imported, in which they may be: run this again once it has ended")
         if self.at_twilio is not None and self.at_twilio.failed:
@@ -80,11 +85,6 @@ class Outcome:
             "backups of Redis from before now: let them expire; after restoring one, forget the person again"
         ]
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
-        if self.batches.scheduled and self.at_twilio is None:
-            told.append(
-                f"{self.batches.scheduled} messages that Twilio keeps back until their hour and will send then: "
-                "--at-twilio cancels them, a later STOP does not, as nobody knows any more whose they are"
-            )
         told.append("lists, exports and archives that were written to files, and this shell's history")
         if self.at_twilio is None:
             told.append("Twilio's own records of the messages: --at-twilio empties their bodies")
@@ -101,6 +101,7 @@ class Outcome:
             "skipped": self.batches.skipped,
             "dead": self.batches.dead,
             "sending": self.batches.sending,
+            "handed": self.batches.handed,
             "lists": self.lists,
             "answers": self.answers,
             "replies": self.replies,
@@ -121,7 +122,7 @@ async def forget(
     Raises redis' errors and `StoreError`: what was done until then stays done, and doing it again does the
     rest. Twilio's refusals are told in the outcome.
     """
-    key = await people_key(store)
+    key = await key_to_forget_with(store)
     hashed = await store.run(
         hash_opt_outs(key, addresses)
     )  # first: from here on they are nobody's to write to

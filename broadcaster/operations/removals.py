@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 _ENDED: Final = ("completed", "canceled", "failed")
 
 
+async def kept(store: Store, broadcast: str) -> BroadcastView:
+    """Read one whose messages are there. Raises NotFound, or Conflict where they are removed."""
+    view = await existing(store, broadcast)
+    if view.removed_at is not None:
+        raise removed_conflict(broadcast, view.removed_at)
+    return view
+
+
 async def removable(store: Store, broadcast: str) -> BroadcastView:
     """Read one whose people can be removed: it has ended, and nothing of it is open.
 
     Raises NotFound, or Conflict, also where they are removed already.
     """
-    view = await existing(store, broadcast)
-    if view.removed_at is not None:
-        raise removed_conflict(broadcast, view.removed_at)
+    view = await kept(store, broadcast)
     if view.state not in _ENDED:
         raise _not_removable(broadcast, view.state)
     if view.unsent + view.counts.get(State.SENDING, 0) + view.in_doubt:
@@ -66,6 +72,12 @@ def _not_removable(broadcast: str, why: str) -> Conflict:
     if why == "changed":
         text = f"broadcast {broadcast} was sent on since: archive it again"
         return Conflict(text, state="changed")
+    if why == "handed":
+        text = (
+            f"messages of broadcast {broadcast} wait at Twilio for their hour: who opts out until then could "
+            "not be found any more"
+        )
+        return Conflict(text, state="handed")
     if why == "open":
         text = f"messages of broadcast {broadcast} are unsent, on their way, in doubt or kept back by Twilio"
         return Conflict(text, state="open", retry_after_seconds=60)

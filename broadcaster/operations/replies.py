@@ -44,7 +44,7 @@ _LOOK_SECONDS: Final = 0.5
 #: few broadcasts' are enough: what was made first may have left last.
 _LOOKED_AT: Final = 50
 _COMPARED: Final = 5
-_NEVER_LEFT: Final = frozenset({State.QUEUED, State.SKIPPED})
+_NEVER_LEFT: Final = frozenset({State.QUEUED, State.RETRY, State.DEAD, State.SKIPPED})
 _KINDS: Final = {Meaning.OPT_OUT: "stop", Meaning.OPT_IN: "start", Meaning.HELP: "help"}
 _NO_NUMBER: Final = "it asks to be left alone, and Twilio tells no number of whoever wrote"
 
@@ -134,7 +134,9 @@ def twiml(text: str) -> str:
     """Return TwiML (`text/xml`) that answers with a text, or says nothing without one."""
     if not text:
         return NO_ANSWER
-    said = "".join(c for c in text if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff"))
+    said = "".join(
+        c for c in text if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
+    )
     return f'<?xml version="1.0" encoding="UTF-8"?><Response><Message>{escape(said)}</Message></Response>'
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from broadcaster.domain.public_names import is_private
 from broadcaster.domain.senders import SenderKind, parse_sender
 from broadcaster.reporting.health import Check, fail, ok, warn
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
@@ -30,14 +30,14 @@ def check_public_url(public_url: str | None, *, has_token: bool) -> list[Check]:
     if not has_token:
         advice = "Set TWILIO_AUTH_TOKEN: Twilio signs with it, also where an API key is used to send."
         checks.append(fail("webhook signatures", "can't be checked: every webhook is refused", advice))
-    parts = urlsplit(public_url)
-    if _is_private(parts.hostname or ""):
+    parts, shown = urlsplit(public_url), _shown(public_url)
+    if is_private(parts.hostname or ""):
         advice = "Give it a public name (a reverse proxy, a tunnel)."
-        checks.append(warn(name, f"{public_url} can't be reached from the internet", advice))
+        checks.append(warn(name, f"{shown} can't be reached from the internet", advice))
     elif parts.scheme != "https":
-        checks.append(warn(name, f"{public_url} is not encrypted", "Serve it over https://."))
+        checks.append(warn(name, f"{shown} is not encrypted", "Serve it over https://."))
     else:
-        checks.append(ok(name, public_url))
+        checks.append(ok(name, shown))
     return checks
 
 
@@ -56,7 +56,7 @@ async def check_inbound(rest: TwilioRest, senders: Mapping[str, str], public_url
 
 async def _inbound(rest: TwilioRest, name: str, public_url: str) -> Check:
     label, kind = f"replies to {name}", parse_sender(name).kind
-    wanted = public_url + INBOUND_PATHS[0]
+    wanted = _shown(public_url + INBOUND_PATHS[0])
     if kind is SenderKind.SERVICE:
         return await _of_service(rest, name, public_url)
     if kind is SenderKind.ALPHANUMERIC:
@@ -70,31 +70,56 @@ async def _inbound(rest: TwilioRest, name: str, public_url: str) -> Check:
     if number.sms_application_sid:
         advice = f"See in Twilio's console that the application has {wanted}."
         return warn(label, "go to a TwiML application", advice)
-    return _compared(label, number.sms_url, public_url, "Twilio's console, Phone Numbers, Messaging")
+    place = "Twilio's console, Phone Numbers, Messaging"
+    return _compared(label, number.sms_url, number.sms_method, public_url, place)
 
 
 async def _of_service(rest: TwilioRest, name: str, public_url: str) -> Check:
     service = await rest.service(name)
     if service.use_inbound_webhook_on_number:
-        advice = f"See that each has {public_url + INBOUND_PATHS[0]}, or let the service have it."
+        advice = f"See that each has {_shown(public_url + INBOUND_PATHS[0])}, or let the service have it."
         return warn(f"replies to {name}", "each number of its pool has an address of its own", advice)
     place = "Twilio's console, Messaging Services, Integration"
-    return _compared(f"replies to {name}", service.inbound_request_url, public_url, place)
+    url, method = service.inbound_request_url, service.inbound_method
+    return _compared(f"replies to {name}", url, method, public_url, place)
 
 
-def _compared(label: str, url: str | None, public_url: str, place: str) -> Check:
-    advice = f"Set it to {public_url + INBOUND_PATHS[0]} ({place})."
+def _compared(label: str, url: str | None, method: str | None, public_url: str, place: str) -> Check:
+    """Compare what Twilio calls, by what it sends there, with what is served: the path to the letter."""
+    advice = f"Set it to {_shown(public_url + INBOUND_PATHS[0])}, HTTP POST ({place})."
     if not url:
         return warn(label, "no address is set for incoming messages: they are lost", advice)
-    if url.partition("#")[0].rstrip("/") in {public_url + path for path in INBOUND_PATHS}:
-        return ok(label, "arrive here")
-    return warn(label, f"go to {url}", advice)
+    if _place_of(url) not in {_place_of(public_url + path) for path in INBOUND_PATHS}:
+        return warn(label, f"go to {_shown(url)}", advice)
+    if (method or "POST").upper() != "POST":
+        return warn(label, f"arrive here by HTTP {method}, which is refused", advice)
+    return ok(label, "arrive here")
 
 
-def _is_private(host: str) -> bool:
-    if host == "localhost" or host.endswith((".local", ".internal", ".localhost")):
-        return True
+def _place_of(url: str) -> tuple[str, str, int | None, str]:
+    """Return what decides where a request arrives: not the query, which is signed as it is."""
+    parts = _split(url)
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", _port_of(parts) or default, parts.path
+
+
+def _shown(url: str) -> str:
+    """Return an address without what may be secret in it: a password, a query."""
+    parts = _split(url)
+    port = _port_of(parts)
+    host = f"{parts.hostname or ''}:{port}" if port else parts.hostname or ""
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _split(url: str) -> SplitResult:
     try:
-        return not ipaddress.ip_address(host).is_global
+        return urlsplit(url.strip())
+    except ValueError:  # half a bracket, say
+        return urlsplit("")
+
+
+def _port_of(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
     except ValueError:
-        return "." not in host
+        return None

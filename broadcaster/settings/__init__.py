@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasGenerator, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from broadcaster.domain import settings_rules as rules
+from broadcaster.domain.public_names import is_private
 from broadcaster.domain.sentinel_url import under_sentinel
 from broadcaster.settings.following import FollowingSettings
 from broadcaster.settings.naming import PREFIX, SettingsError, holds_secret, variable_of
@@ -64,6 +66,12 @@ class Settings(
             raise ValueError(f"TWILIO_API_{have} is set but TWILIO_API_{lack} is not: set both or neither")
         if self.backoff_cap_seconds < self.backoff_base_seconds:
             raise ValueError(f"{PREFIX}BACKOFF_CAP_SECONDS is below {PREFIX}BACKOFF_BASE_SECONDS: raise it")
+        host = urlsplit(self.public_url or "").hostname or ""
+        if self.public_url and self.twilio_api_base_url is None and (is_private(host) or "_" in host):
+            raise ValueError(
+                f"{PREFIX}PUBLIC_URL is {self.public_url}, which Twilio can't reach: it would refuse each "
+                "message (21609): give the name that the internet knows, without underscores, or leave it out"
+            )
         return self
 
     @property

@@ -15,7 +15,7 @@ class PeopleSettings(BaseSettings):
     """What is set about the people at the other end."""
 
     send_window: Annotated[str | None, text(rules.send_window)] = None
-    """When broadcasts may be sent, if they name no window themselves: 09:00-20:00 America/Lima."""
+    """When broadcasts may be sent that name no window (not single messages): 09:00-20:00 America/Lima."""
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     """Days that the people of a broadcast are known after its end; counts stay."""
     messages_kept_hours: Annotated[int, Field(ge=1, le=8760)] = 24

@@ -15,7 +15,7 @@ class ReplySettings(BaseSettings):
     """What is set about people's replies."""
 
     stop_words: ReplyWords = None
-    """More words that opt out, by language: es:BAJA,ALTO;de:STOPP. Those of 22 languages are built in."""
+    """More words that opt out, by language: es:BAJA,ALTO;de:STOPP. Many are built in."""
     start_words: ReplyWords = None
     """More words that opt in again, in the same way; built in are Twilio's START, YES and UNSTOP."""
     help_words: ReplyWords = None

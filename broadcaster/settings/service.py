@@ -43,7 +43,7 @@ class ServiceSettings(BaseSettings):
     events_retry_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Stretches the waits of an event that can't be delivered (5 s, 5 min, 30 min, 2, 5, 10, 14 h)."""
     public_url: PublicUrl = None
-    """Where Twilio reaches the API, for status callbacks."""
+    """Where Twilio reaches the API, as https://…: for status callbacks and replies."""
     secret_key: Annotated[SecretStr | None, secret(rules.signing_keys)] = None
     """Signs references and cursors; the same on every host; NEW,OLD while it is being changed."""
     data_dir: Path = Path(".broadcaster")

@@ -41,6 +41,8 @@ class Store:
         self.replicas = replicas
         #: BROADCASTER_PEOPLE_KEY, else the installation's own once it was read (ledger/people_key.py).
         self.people_secret = ""
+        #: Whether it is the one that people were forgotten with.
+        self.people_known = False
         self._scripts = Scripts(redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading)
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
 

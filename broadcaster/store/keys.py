@@ -57,6 +57,7 @@ handed                    zset       broadcasts and streams that Twilio keeps ba
 handed:cursor             string     the epoch of opt-outs up to which those were recalled; as they
 pools                     hash       the Messaging Service of each sender that is in the pool of one
 people:key                string     what forgotten people's hashes are made with, where no key is set
+people:mark               string     tells the key that people were forgotten with from others; as they
 reply:SID                 hash       one reply; until it is removed (retention, `forget`)
 replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
 replies:of:DIGEST         zset       one person's, by a digest of the address; with their last

@@ -86,6 +86,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     status_callback: str | None = None
     use_inbound_webhook_on_number: bool = False
     inbound_request_url: str | None = None
+    inbound_method: str | None = None
 
 
 class IncomingNumber(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ async def test_the_command_and_the_client_are_the_same_everywhere(store: Store, 
         for command in (
             ["list", "--json"],
             ["list", "--flagged", "--from", "+1 415 555 0100", "--since", "1h", "--json"],
-            ["list", "--since", "2099-01-01T00:00"],
+            ["list", "--since", "2099-01-01T00:00Z"],
             ["show", "SM0"],
             ["list", "--since", "soon"],
             ["show", "SM9"],

@@ -348,6 +348,10 @@ async def test_a_stream_that_is_over_is_removed_whole(store: Store) -> None:
     assert await send_all(store) == 3
     await aged(store, into.id, 4000)
     assert await remove_streams(store, 5000) == 0, "too young still"
+    now, _ = await store.redis.time()
+    await store.redis.zadd(store.keys.plain("handed"), {into.id: now + 60})
+    assert await remove_streams(store, 3600) == 0, "Twilio keeps it back: who opts out must be found"
+    await store.redis.zrem(store.keys.plain("handed"), into.id)
     await remove_old_streams({"store": store, "messages_kept_seconds": 3600})
     passing = (store.keys.plain("append:"), store.keys.plain("stream:"))
     left = {key: held for key, held in (await everything(store)).items() if not key.startswith(passing)}

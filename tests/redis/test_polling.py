@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from driving import LANE, OTHER, ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
+from broadcaster.api.shapes import Broadcast
+from broadcaster.domain.content import Content
 from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.record import Evidence, Reason, State
 from broadcaster.lanes import claims, control
@@ -46,10 +49,14 @@ class Scene:
         self._http = http
         self.rest = rest
 
-    async def accepted(self, count: int, *, batch: int = 500, first: int = 0, more: int = 0) -> str:
+    async def accepted(
+        self, count: int, *, batch: int = 500, first: int = 0, more: int = 0, **other: Any
+    ) -> str:
         """A broadcast of whose messages Twilio has taken so many; `more` of another sender are queued."""
         lanes = {LANE: count} | ({OTHER: more} if more else {})
-        bid = await load(self.store, lanes, rates=dict.fromkeys(lanes, 1e6), batch=batch, first=first)
+        bid = await load(
+            self.store, lanes, rates=dict.fromkeys(lanes, 1e6), batch=batch, first=first, **other
+        )
         if more:
             await self.store.run(control.pause_lane(OTHER, "a test"))
         await join(self.store)
@@ -168,6 +175,7 @@ async def test_nobody_is_asked_for_before_their_time_and_it_is_shown(store: Stor
         assert abs((view.awaiting.next_at or 0) - time.time() - 60) < 5
         assert "3 await their final state; Twilio is asked next at 20" in view.awaiting.words()
         assert view.summary()["awaiting"]["count"] == 3
+        assert Broadcast.model_validate(view.summary()).awaiting is not None
         await it.round(times)
         assert it.answers("GET 200") == 0, "nor by a second process"
 
@@ -261,3 +269,47 @@ async def test_one_process_asks_and_streams_are_asked_for_too(store: Store) -> N
         assert not await store.redis.exists(keys.plain("polling"))
         await it.round()
         assert await store.redis.zcard(keys.plain("polls")) == 0, "nothing is left to ask for"
+
+
+class Dying:
+    """Twilio's client in a process that dies after so many answers."""
+
+    def __init__(self, rest: TwilioRest, answers: int) -> None:
+        self._rest = rest
+        self._left = answers
+
+    async def fetch(self, sid: str) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise MemoryError
+        return await self._rest.fetch(sid)
+
+    def message_pages(self, **_: Any) -> Any:
+        raise MemoryError
+
+
+async def test_a_process_that_dies_in_between_leaves_no_more_than_asking_again(store: Store) -> None:
+    async with scene(store, delivery_failures={"30003": 0.3}) as it:
+        bid = await it.accepted(30, batch=10)
+        for answers in (0, 7, 12):
+            how = Polling(ALWAYS, rate=1e5)
+            with pytest.raises(MemoryError):
+                await Poller(store, Dying(it.rest, answers), how, it.metrics).round()
+        await it.round()
+        assert await counts(store, bid) == it.truth(everybody(30))
+        assert (
+            await store.redis.llen(store.keys.plain("failures")) == it.truth(everybody(30))[State.UNDELIVERED]
+        )
+
+
+async def test_what_twilio_is_to_send_later_is_not_asked_for_before(store: Store) -> None:
+    async with scene(store) as it:
+        later = datetime.fromtimestamp(time.time() + 86_400, UTC).isoformat()
+        content = Content(body="hello", options={"SendAt": later})
+        bid = await it.accepted(1, content=content)
+        await it.round()
+        assert it.answers("GET 200") == 0
+        view = await read_broadcast(store, bid)
+        assert view is not None
+        assert view.awaiting is not None
+        assert abs((view.awaiting.next_at or 0) - time.time() - 86_400) < 5

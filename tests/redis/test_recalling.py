@@ -7,13 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from driving import ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
 from broadcaster.domain.content import Content
+from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.operations.actor import Actor
+from broadcaster.operations.broadcasts import delete
+from broadcaster.operations.errors import Conflict
+from broadcaster.operations.people import forget
+from broadcaster.operations.removals import remove
+from broadcaster.operations.retention import remove_old
 from broadcaster.simulator.config import SimulatorConfig
 from broadcaster.simulator.server import running_simulator
 from broadcaster.telemetry.metrics import Metrics
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from broadcaster.simulator.world import World
     from broadcaster.store.connection import Store
 
+TESTER = Actor("person:tester@here", "test")
 SERVICE = next(iter(SimulatorConfig().services))
 
 
@@ -35,6 +44,7 @@ class Scene:
     def __init__(self, store: Store, world: World, http: httpx.AsyncClient, rest: TwilioRest) -> None:
         self.store = store
         self.world = world
+        self.rest = rest
         self.metrics = Metrics()
         self.rest = rest
         self.recaller = Recaller(store, rest, self.metrics)
@@ -170,11 +180,16 @@ async def test_a_canceled_broadcast_is_recalled_whole(store: Store) -> None:
     async with scene(store) as it:
         bid, other = await it.handed(120), await it.handed(2, first=500)
         assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"completed"
+        with pytest.raises(Conflict, match="wait at Twilio"):
+            await delete(store, TESTER, bid)
         assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        with pytest.raises(Conflict, match="wait at Twilio"):
+            await delete(store, TESTER, bid)
         await it.recaller.round()
         assert it.canceled() == [number(i) for i in range(120)]
         assert await counts(store, bid) == {State.SKIPPED: 120}
         assert await store.redis.zrange(store.keys.plain("handed"), 0, -1) == [other.encode()]
+        await delete(store, TESTER, bid)
 
 
 async def test_what_has_left_is_over(store: Store) -> None:
@@ -186,3 +201,36 @@ async def test_what_has_left_is_over(store: Store) -> None:
         await it.recaller.round()
     assert await store.redis.zcard(store.keys.plain("handed")) == 0
     assert await store.run(control.cancel(bid, "by hand")) == "completed"
+
+
+async def test_a_forgotten_person_s_waiting_messages_are_told_and_canceled_at_twilio(store: Store) -> None:
+    async with scene(store) as it:
+        await it.handed(3)
+        only_here = await forget(store, TESTER, addresses_of(number(1)))
+        assert only_here.batches.handed == 1
+        assert any("wait at Twilio" in why and "--at-twilio" in why for why in only_here.again)
+        there = await forget(store, TESTER, addresses_of(number(1)), twilio=it.rest)
+        assert (it.canceled(), there.again) == ([number(1)], [])
+        past = await it.handed(1, first=50, minutes=20)
+        await store.redis.zadd(store.keys.plain("handed"), {past: 1})
+        assert (await forget(store, TESTER, addresses_of(number(50)))).again == []
+
+
+async def test_what_waits_at_twilio_is_known_until_its_hour(store: Store) -> None:
+<<<<<<< HEAD
+    """Who opts out meanwhile is found by the broadcast's own list: neither age nor an archive takes it."""
+=======
+    """Who opts out meanwhile is found by the list of the broadcast: neither age nor an archive takes it."""
+>>>>>>> rev2
+    async with scene(store) as it:
+        bid = await it.handed(2, minutes=34 * 24 * 60)
+        now, _ = await store.redis.time()
+        assert (await remove_old(store, 30, now + 33 * 86_400)).broadcasts == 0
+        with pytest.raises(Conflict, match="wait at Twilio") as refused:
+            await remove(store, TESTER, bid)
+        assert refused.value.state == "handed"
+        await store.run(opt_out([number(1)], "reply"))
+        await it.recaller.round()
+        assert it.canceled() == [number(1)]
+        await store.redis.zadd(store.keys.plain("handed"), {bid: now - 1})
+        assert (await remove_old(store, 30, now + 65 * 86_400)).broadcasts == 1

@@ -25,8 +25,6 @@ from broadcaster.ledger.removing import mark
 from broadcaster.ledger.resending import Resender
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.strays import Stray
-from broadcaster.operations.actor import Actor
-from broadcaster.operations.people import forget
 from broadcaster.operations.retention import remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.settings import load_settings
@@ -106,7 +104,7 @@ async def test_people_whose_messages_wait_at_twilio_are_known_until_they_are_sen
     assert (await remove_old(store, 2, now + 5 * 86_400)).broadcasts == 0
     view = await read_broadcast(store, bid)
     assert view is not None
-    assert (await store.run(mark(bid, view.spec))).verdict == "open", "nor by request"
+    assert (await store.run(mark(bid, view.spec))).verdict == "handed", "nor by request"
     assert (await remove_old(store, 2, now + 11 * 86_400)).broadcasts == 0
     await store.redis.zrem(store.keys.plain("handed"), bid)  # as five minutes after its hour
     assert (await remove_old(store, 2, now + 11 * 86_400)).broadcasts == 0, "two days after they were sent"
@@ -259,12 +257,3 @@ async def test_a_clock_that_was_moved_back_keeps_nobody_from_work(store: Store) 
     assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
     await store.run(look_at_clock())
     assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
-
-
-async def test_who_is_forgotten_while_a_message_waits_at_twilio_is_told_of_it(store: Store) -> None:
-    await due_at_twilio(store)
-    actor = Actor("somebody", "cli")
-    outcome = await forget(store, actor, [number(0)])
-    assert outcome.batches.scheduled == 1
-    assert any("--at-twilio cancels them" in line for line in outcome.remains)
-    assert (await forget(store, actor, [number(0)])).batches.scheduled == 0, "nobody is found any more"

@@ -9,7 +9,7 @@ import pytest
 
 from broadcaster.domain.failures import Remedy
 from broadcaster.domain.record import Reason
-from broadcaster.twilio.codes import CODES, lookup, meaning
+from broadcaster.twilio.codes import CODES, class_of, lookup, meaning
 
 #: Codes that can answer a Create Message call, as documented by Twilio (error dictionary, 2026).
 REQUEST = """
@@ -60,6 +60,31 @@ def test_every_reason_of_ours_has_words(reason: Reason) -> None:
     assert bool(meaning(reason)) is (reason is not Reason.NONE)
     assert lookup(reason).code == reason
     assert "_" not in meaning(reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "about"),
+    [
+        (0, None),
+        (30003, "retry"),
+        (30005, "recipient"),
+        (30007, "content"),
+        (30032, "sender"),
+        (30410, "unknown"),
+        (30630, "opt_out"),
+        (63033, "opt_out"),
+        (63050, "opt_out"),
+        (21211, "recipient"),
+        (503, "unknown"),
+        (Reason.OPTED_OUT, "opt_out"),
+        (Reason.RENDERING, "content"),
+        (Reason.CANCELED, None),
+        (Reason.SCHEDULED_CANCELED, None),
+        (99, None),
+    ],
+)
+def test_a_code_is_about_something(code: int, about: str | None) -> None:
+    assert class_of(code) == about
 
 
 def test_every_number_has_an_answer() -> None:

@@ -51,7 +51,8 @@ def test_a_message_is_told_without_its_text_or_variables() -> None:
     assert one(failed()) == {
         "id": "b1.1.0.0", "broadcast": "b1", "to": "+14155550100", "reference": "r-0",
         "sender": "whatsapp:+14155550199", "state": "dead", "code": 30003,
-        "meaning": one(failed())["meaning"], "sid": None, "attempts": 2,
+        "meaning": one(failed())["meaning"], "class": "retry",
+        "sid": None, "attempts": 2,
     }  # fmt: skip
     assert "handset" in str(one(failed())["meaning"]).lower()
     accepted = failed(1, state=int(State.ACCEPTED), code=0, sid=SID, flags=Evidence.LIST.flag | 1)

@@ -38,7 +38,8 @@ def flagged(body: str, words: object = None) -> bool:
         ("Stop!!", OUT), (" stop.\r\n", OUT), ("S.T.O.P", OUT), ("opt-out", OUT), ("Opt out", OUT),
         ("\uff33\uff34\uff2f\uff30", OUT), ("STOP\u200b", OUT), ("\u201cSTOP\u201d", OUT), ("*STOP*", OUT),
         ("arret", OUT), ("ARRE\u0302T", OUT), ("no mas", OUT), ("iptal", OUT), ("IPTAL", OUT),
-        ("STOP \U0001f6d1", OUT), ("yes!", IN), ("Ayuda", HELPED),
+        ("STOP \U0001f6d1", OUT), ("STOP \u26d4\ufe0f", OUT), ("\u2764\ufe0f stop\ufe0f", OUT),
+        ("STOP\u20e3", OUT), ("yes!", IN), ("Ayuda", HELPED),
         ("", OTHER), ("?", OTHER), ("please stop", OTHER), ("STOP!! now", OTHER), ("stop it", OTHER),
         ("yes please", OTHER), ("help me", OTHER), ("no", OTHER), ("y", OTHER), ("stopp" + "p" * 9000, OTHER),
     ],
@@ -52,7 +53,7 @@ def test_a_word_is_a_word_only_alone(body: str, expected: Meaning) -> None:
     "body",
     [
         "please stop", "STOP!! now", "stoppp", "plz STOP texting me", "Unsubscribe me!", "I want to opt out",
-        "don\u2019t text me again", "Do not contact me", "remove me from your list", "wrong number",
+        "don\u2019t text me again", "Do not contact me", "remove me from your list", "Remove", "wrong number",
         "quit it", "por favor, baja", "me quiero dar de baja", "bitte abmelden", "veuillez arr\u00eater",
         "\U0001f6d1",
         "\u8bf7\u9000\u8ba2", "\u914d\u4fe1\u505c\u6b62\u3057\u3066\u304f\u3060\u3055\u3044",

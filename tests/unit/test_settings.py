@@ -271,11 +271,33 @@ def test_the_rest_of_the_program_does_not_need_settings_to_start() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8080",
+        "http://api:8080",
+        "https://10.1.2.3",
+        "https://[fd00::1]",
+        "https://sms_1.example.com",
+    ],
+)
+def test_an_address_that_twilio_cannot_reach_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"PUBLIC_URL is .*, which Twilio can't reach"):
+        load_settings(None, public_url=url)
+    assert load_settings(None, public_url=url, twilio_api_base_url="http://127.0.0.1:9000").public_url == url
+
+
+def test_an_address_that_it_can_reach_is_taken() -> None:
+    assert (
+        load_settings(None, public_url="https://sms.example.com/x/").public_url == "https://sms.example.com/x"
+    )
+
+
+@pytest.mark.parametrize(
     ("given", "taken"),
     [
         ("https://a.example/", "https://a.example"),
         ("HTTPS://User:Pass@A.Example:8443/Sub/", "https://User:Pass@a.example:8443/Sub"),
-        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("https://[2600:1F14::1]:8443", "https://[2600:1f14::1]:8443"),
         ("https://a.example/?x=1", None),
         ("https://a.example?", None),
         ("https://a.example#rc=5", None),

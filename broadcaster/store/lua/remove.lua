@@ -6,9 +6,9 @@
 --   ended, or been made where it is a draft that nobody started, '' for any end and no draft
 -- ARGV[6] second at which it must have ended, '' for any  ARGV[7] why, for a draft that is canceled by this
 -- Returns [verdict, second]: 'ok' and since when; 'removed' and since when, if it was marked before; else 'kept' while it is
---   too early, 'changed' if it ended at another second, 'open' while a message of it is unsent, on its way, in doubt or kept
---   back by Twilio until its hour (whoever opts out before that is found by these data: workers/recalling.py), or the
---   state that forbids it ('gone' if there is none, 'stream': those are removed as a whole).
+--   too early, 'changed' if it ended at another second, 'open' while a message of it is unsent, on its way or in doubt, 'handed'
+--   while Twilio keeps messages back until their hour (who opts out meanwhile is found by it), or the state that forbids it
+--   ('gone' if there is none, 'stream': those are removed as a whole).
 
 local bid = ARGV[3]
 local key = bc_key(bid)
@@ -23,7 +23,7 @@ elseif state ~= 'completed' and state ~= 'canceled' and state ~= 'failed' then r
 if ARGV[5] ~= '' and ended > tonumber(ARGV[5]) then return {'kept', 0} end
 if ARGV[6] ~= '' and ended ~= tonumber(ARGV[6]) then return {'changed', 0} end
 for i = draft and 7 or 6, 9 do if tonumber(v[i] or 0) > 0 then return {'open', 0} end end
-if not draft and tonumber(redis.call('ZSCORE', P .. 'handed', bid) or 0) > now_s then return {'open', 0} end
+if not draft and tonumber(redis.call('ZSCORE', P .. 'handed', bid) or 0) > now_s then return {'handed', 0} end
 redis.call('HSET', key, 'spec', ARGV[4], 'removed', now_s)
 redis.call('HDEL', key, 'open', 'window', 'clean', 'early')
 redis.call('SADD', P .. 'removing', bid)

@@ -2,8 +2,9 @@
 -- retire: let a stream that is over take nothing any more, so that it can be removed.
 --
 -- ARGV[3] stream  ARGV[4] seconds that it must have been completed for
--- Returns 'ok' (also when asked again), or what forbids it: 'kept' while it is too early or Twilio keeps its messages back
---   (workers/recalling.py looks for them), 'open' while messages of a canceled one are under way or still to be skipped, 'no stream', its state, 'gone'.
+-- Returns 'ok' (also when asked again), or what forbids it: 'kept' while it is too early, 'open' while messages of a
+--   canceled one are under way or still to be skipped, 'handed' while Twilio keeps its messages back (who opts out
+--   meanwhile is found by it), 'no stream', its state, 'gone'.
 
 local key = bc_key(ARGV[3])
 local v = redis.call('HMGET', key, 'state', 'kind', 'finished', 'n0', 'n1', 'n2', 'n3')
@@ -12,7 +13,7 @@ if v[2] ~= 'stream' then return 'no stream' end
 if v[1] == 'removing' then return 'ok' end
 if v[1] ~= 'completed' and v[1] ~= 'canceled' then return v[1] end
 for i = 4, 7 do if tonumber(v[i] or 0) > 0 then return 'open' end end
+if tonumber(redis.call('ZSCORE', P .. 'handed', ARGV[3]) or 0) > now_s then return 'handed' end
 if tonumber(v[3] or now_s) > now_s - tonumber(ARGV[4]) then return 'kept' end
-if tonumber(redis.call('ZSCORE', P .. 'handed', ARGV[3]) or 0) > now_s then return 'kept' end
 redis.call('HSET', key, 'state', 'removing')
 return 'ok'
