@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from driving import LANE, SID, join, send_all
+from driving import LANE, SID, ask, join, result, send_all, take, tell
 from loading import counts, load, number, records
 from test_recalling import SERVICE, scene
-from test_rewinding import lost
+from test_rewinding import lost, settled
 
 from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.domain.broadcast import OnDoubt, Priority
@@ -18,6 +18,7 @@ from broadcaster.domain.record import State
 from broadcaster.domain.resending import Resending
 from broadcaster.intake.single_rows import Row, stream_batch
 from broadcaster.intake.streams import Item, Stream, StreamKey, remove_streams
+from broadcaster.lanes import claims
 from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import Status, write_statuses
 from broadcaster.ledger.optouts import opt_out
@@ -31,6 +32,7 @@ from broadcaster.settings import load_settings
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.resources import Message
 from broadcaster.twilio.rest import TwilioError
+from workers.following import Follower
 from workers.poll_ledgers import Awaited
 from workers.poll_twilio import Asking
 from workers.recalling import Recaller
@@ -257,3 +259,30 @@ async def test_a_clock_that_was_moved_back_keeps_nobody_from_work(store: Store) 
     assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
     await store.run(look_at_clock())
     assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
+
+
+async def test_who_refuses_an_attempt_that_a_newer_one_has_followed_is_heard(store: Store) -> None:
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    (held,) = await take(store)
+    await ask(store, held)
+    await tell(store, held, [result(0, 1, State.IN_DOUBT, code=6, spend=1)])
+    await settled(store, bid)
+    await store.run(claims.release("w1", [held.claim]))
+    (held,) = await take(store, horizon_seconds=5.0)
+    assert (await ask(store, held)).yes == "1"
+    for _ in range(2):
+        await store.run(write_statuses([status(bid, 0, "undelivered", code=30630)]))
+    assert await store.redis.llen(store.keys.plain("failures")) == 1
+    await Follower(store, Metrics()).round()
+    assert list(await store.redis.hgetall(store.keys.plain("optouts"))) == [f"{LANE}|{number(0)}".encode()]
+    assert await counts(store, bid) == {State.SENDING: 1}
+
+
+async def test_a_code_that_no_record_can_hold_is_none(store: Store) -> None:
+    bid = await load(store, {LANE: 2})
+    await join(store)
+    await send_all(store)
+    told = [status(bid, 0, "failed", code=1 << 24), status(bid, 1, "failed", code=-1)]
+    assert (await store.run(write_statuses(told))).changed == 2
+    assert await codes(store, bid) == {"9:0": 2}
