@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import pytest
 from driving import LANE, SID, ask, join, result, send_all, take, tell
 from loading import counts, load, number, records
 from test_recalling import SERVICE, scene
@@ -20,7 +21,7 @@ from broadcaster.intake.single_rows import Row, stream_batch
 from broadcaster.intake.streams import Item, Stream, StreamKey, remove_streams
 from broadcaster.lanes import claims
 from broadcaster.ledger import strays
-from broadcaster.ledger.callbacks import Status, write_statuses
+from broadcaster.ledger.callbacks import STATES, Status, write_statuses
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.removing import mark
 from broadcaster.ledger.resending import Resender
@@ -39,8 +40,6 @@ from workers.recalling import Recaller
 from workers.redis_clock import look_at_clock
 
 if TYPE_CHECKING:
-    import pytest
-
     from broadcaster.store.connection import Store
     from broadcaster.twilio.rest import TwilioRest
 
@@ -286,3 +285,25 @@ async def test_a_code_that_no_record_can_hold_is_none(store: Store) -> None:
     told = [status(bid, 0, "failed", code=1 << 24), status(bid, 1, "failed", code=-1)]
     assert (await store.run(write_statuses(told))).changed == 2
     assert await codes(store, bid) == {"9:0": 2}
+
+
+@pytest.mark.parametrize("word", ["sent", "delivered", "undelivered"])
+async def test_what_went_again_is_known_by_evidence_where_a_loss_has_undone_it(
+    store: Store, word: str
+) -> None:
+    """A restored backup, say: the ledger has the first attempt's failure, and Twilio the second message."""
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    await send_all(store)
+    await store.run(write_statuses([status(bid, 0, "undelivered", code=30001)]))
+    second = Status(bid, "0.0", 0, 2, "SM" + "b" * 32, word, 30005 if word == "undelivered" else 0)
+    assert (await store.run(write_statuses([second]))).changed == 1
+    one = (await records(store, bid))["0.0", 0]
+    assert (one.attempt, one.sid, one.state) == (2, second.sid, STATES[word])
+    assert await codes(store, bid) == ({"8:30005": 1} if word == "undelivered" else {})
+    assert (await store.run(write_statuses([second]))).changed == 0
+    old = await store.run(write_statuses([status(bid, 0, "undelivered", code=30001)]))
+    assert (old.changed, old.caused) == (0, 0), "old news is no duplicate"
+    resender = Resender(store, Resending(frozenset({30001})))
+    await resender([Failed(bid, "0.0", 0, 1, 30001)])
+    assert resender.waiting == 0, "nobody sends it a third time for the first one's failure"

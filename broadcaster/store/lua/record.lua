@@ -208,8 +208,13 @@ local function apply(lane, bid, batch, o, broadcast)
   end
   if attempt < o[2] then
     -- Redis has lost this attempt's intent (guard.lua); it may have lost more attempts behind it
-    if state >= ACCEPTED and state ~= DEAD and not (state == SKIPPED and new >= ACCEPTED and new < DEAD) then return end
+    -- what had failed on its way went again: that this one is with Twilio is news
+    local ended = state == SKIPPED or state == UNDELIVERED or state == FAILED
+    if state >= ACCEPTED and state ~= DEAD and not (ended and new >= ACCEPTED and new < DEAD) then return end
     if new < ACCEPTED then new, code = IN_DOUBT, REWOUND end
+    if state == UNDELIVERED or state == FAILED then
+      remember(bid, batch, index, {attempt, RETRY, known, struct.unpack('>I4', raw, 25), now_s, sid, '', 'replay'})
+    end
     attempt = o[2]
   elseif not may_follow(state, new, known, code) then return end
   -- it goes again because it failed on its way: only that it did arrive would be news
