@@ -20,7 +20,7 @@ from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import write_statuses
 from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import QUEUE_FULL_SECONDS
-from broadcaster.ledger.people_key import people_key
+from broadcaster.ledger.people_key import key_in_use
 from broadcaster.reporting.completed import say_completed
 from broadcaster.store.batches import unpack_batch
 from broadcaster.twilio.codes import lookup, meaning
@@ -129,7 +129,7 @@ class Follower:
         batches = sorted({(one.broadcast, one.batch) for one in refusing})
         raws = await self._store.redis.mget([self._store.keys.batch(*at) for at in batches])
         people = {at: unpack_batch(raw).to for at, raw in zip(batches, raws, strict=True) if raw is not None}
-        key = await people_key(self._store)
+        key = await key_in_use(self._store)
         calls = []
         for one in refusing:
             to = people.get((one.broadcast, one.batch), [])[one.row : one.row + 1]

@@ -13,7 +13,7 @@ from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.shapes import LONGEST_NAME, Asked, answer
 from broadcaster.domain.addresses import AddressError, parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
-from broadcaster.domain.senders import parse_sender
+from broadcaster.domain.opt_out_scopes import sender_of_scope
 from broadcaster.intake.opt_out_list import LONGEST_SOURCE
 from broadcaster.ledger import optouts
 from broadcaster.ledger.optouts import EVERYWHERE
@@ -109,6 +109,9 @@ class NewOptOuts(Named):
     def _one_of_them(self) -> NewOptOuts:
         if sum(given is not None for given in (self.address, self.addresses, self.opt_outs)) != 1:
             raise ValueError("give `address`, `addresses` or `opt_outs`")
+        beside = self.model_fields_set.intersection(Named.model_fields) if self.opt_outs else set()
+        if beside:  # passed over, they would make an opt-out from everything of one from one sender
+            raise ValueError(f"each of `opt_outs` says its own {', '.join(sorted(beside))}")
         return self
 
 
@@ -236,4 +239,4 @@ async def remove(
 
 
 def _sender(sender: str) -> str:
-    return EVERYWHERE if sender == EVERYWHERE else parse_sender(with_plus(sender)).name
+    return EVERYWHERE if sender == EVERYWHERE else sender_of_scope(with_plus(sender))

@@ -57,7 +57,8 @@ class PersonsOptOut(BaseModel):
     """Somebody who must not be written to."""
 
     address: str
-    sender: str = Field(description="Its scope: a sender, a service, `*` for all.")
+    sender: str = Field(description="Only by this sender or Messaging Service; `*`: by none.")
+    purpose: str | None = Field(description="Only for this purpose; null: for none.")
     since: int
     source: str
     forgotten: bool = Field(description="Only a hash of the number is kept.")

@@ -17,7 +17,7 @@ from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.opt_out_scopes import parts_of_scope
 from broadcaster.domain.purpose import Purpose
 from broadcaster.intake.faults import RejectsFile
-from broadcaster.intake.opt_out_list import read_opt_outs
+from broadcaster.intake.opt_out_list import LONGEST_SOURCE, read_opt_outs
 from broadcaster.ledger.optouts import OptOut, OptOuts
 from broadcaster.operations import audit
 from broadcaster.operations import opt_outs as acts
@@ -49,6 +49,13 @@ def _about(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def _source(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Take what an export of it can be imported with. Raises InputError."""
+    if value is not None and len(value) > LONGEST_SOURCE:
+        raise InputError(f"--source has {len(value)} characters: at most {LONGEST_SOURCE}")
+    return value
 
 
 @opt_outs.command("list")
@@ -83,7 +90,7 @@ def list_(*, sender: str | None, purpose: str | None, as_json: bool, env_file: P
 @opt_outs.command()
 @click.argument("addresses", nargs=-1, required=True, metavar="NUMBER…")
 @_about
-@click.option("--source", help="How you know; kept with it.")
+@click.option("--source", callback=_source, help="How you know; kept with it.")
 @json_option
 @env_file_option
 def add(
@@ -127,7 +134,11 @@ def remove(addresses: Sequence[str], *, as_json: bool, env_file: Path | None, **
 @click.argument("file", metavar="FILE|-")
 @_about
 @click.option(
-    "--source", default="import", show_default=True, help="How you know, where a row has no source."
+    "--source",
+    default="import",
+    show_default=True,
+    callback=_source,
+    help="How you know, where a row has no source.",
 )
 @click.option(
     "--rejects", type=click.Path(dir_okay=False, path_type=Path), help="Write bad rows here, add the rest."

@@ -105,8 +105,11 @@ def show(number: str, *, as_json: bool, env_file: Path | None) -> None:
         click.echo(f"{when(reply['received_at'])}  {reply['id']}, to {reply['to']}: {reply['body']}")
     if known["opt_outs"]:
         print_table(
-            ("opted out of", "since", "source"),
-            [(one["sender"], when(one["since"]), one["source"]) for one in known["opt_outs"]],
+            ("opted out of", "purpose", "since", "source"),
+            [
+                (one["sender"], one["purpose"] or "all", when(one["since"]), one["source"])
+                for one in known["opt_outs"]
+            ],
         )
     for row in known["rejected"]:
         click.echo(f"{row['broadcast']}, line {row['line']} was not taken: {row['reason']}")

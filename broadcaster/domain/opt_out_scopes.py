@@ -1,18 +1,23 @@
 """What an opt-out is about: everything, one sender or one Messaging Service; of all purposes or of one.
 
-A scope is text: `*`, a sender's name (`+1555…`, `whatsapp:+…`, a short code), or a service (`MG…`). Behind
+A scope is text: `*`, a sender's name (`+1555…`, `whatsapp:+…`, a short code, `rcs:…`), or a service (`MG…`). Behind
 a `#` stands the purpose that it is limited to: `*#marketing`. No sender's name has a `#` or a `|` in it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.senders import parse_sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 EVERYWHERE: Final = "*"
 _PURPOSE: Final = "#"
+#: An RCS agent: we don't send from one by name, but people write STOP to it (Twilio's RCS pages).
+_AGENT: Final = re.compile(r"rcs:[A-Za-z0-9_.-]{1,90}")
 #: Twilio's codes for somebody who takes no marketing, and all the rest (docs: api/errors/63033, 63050).
 MARKETING_OPT_OUTS: Final = frozenset({63033, 63050})
 
@@ -20,6 +25,15 @@ MARKETING_OPT_OUTS: Final = frozenset({63033, 63050})
 def scope_for(sender: str = EVERYWHERE, purpose: str | None = None) -> str:
     """Return the scope of a sender or service (`*`: all of them), and of one purpose if it is named."""
     return f"{sender}{_PURPOSE}{purpose}" if purpose else sender
+
+
+def sender_of_scope(text: str) -> str:
+    """Return whom an opt-out may be from: a sender or service as `parse_sender` names it, or an RCS agent.
+
+    Raises AddressError for anything else.
+    """
+    name = text.strip()
+    return name if _AGENT.fullmatch(name) else parse_sender(name).name
 
 
 def parts_of_scope(scope: str) -> tuple[str, str | None]:

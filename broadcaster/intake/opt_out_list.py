@@ -11,9 +11,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import AddressError, parse_address
-from broadcaster.domain.opt_out_scopes import EVERYWHERE, parts_of_scope, scope_for
+from broadcaster.domain.opt_out_scopes import EVERYWHERE, parts_of_scope, scope_for, sender_of_scope
 from broadcaster.domain.purpose import Purpose
-from broadcaster.domain.senders import parse_sender
 from broadcaster.domain.times import TimeError, parse_moment
 from broadcaster.intake.detect import decode_sample
 from broadcaster.intake.faults import EmptyListError, Fault, FaultList, shown_value
@@ -124,7 +123,7 @@ class _Rows:
     def _scope(self, sender: str, purpose: str) -> str:
         name, of_scope = parts_of_scope(sender)
         try:
-            found = parse_sender(name).name if name not in ("", EVERYWHERE) else name
+            found = sender_of_scope(name) if name not in ("", EVERYWHERE) else name
         except AddressError as error:
             raise _CellError("sender", sender, str(error)) from None
         wanted = purpose or of_scope or ("" if sender else self._purpose or "")

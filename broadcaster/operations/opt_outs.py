@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from broadcaster.domain.opt_out_scopes import EVERYWHERE, scope_for
+from broadcaster.domain.opt_out_scopes import EVERYWHERE, scope_for, sender_of_scope
 from broadcaster.domain.senders import SenderKind, parse_sender
 from broadcaster.ledger.optouts import OptOut, opt_in, opt_out_each
 from broadcaster.ledger.people_key import people_key
@@ -34,7 +34,7 @@ def scope_named(sender: str | None, service: str | None = None, purpose: str | N
         if named.kind is not SenderKind.SERVICE:
             invalid([Fault(f"{service!r} is no Messaging Service: MG and 32 hexadecimal digits", "/service")])
         return scope_for(named.name, purpose)
-    name = parse_sender(sender).name if sender and sender != EVERYWHERE else EVERYWHERE
+    name = sender_of_scope(sender) if sender and sender != EVERYWHERE else EVERYWHERE
     return scope_for(name, purpose)
 
 

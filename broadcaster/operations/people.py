@@ -69,8 +69,8 @@ class Outcome:
             )
         if self.batches.handed and self.at_twilio is None:
             why.append(
-                f"{self.batches.handed} of their messages wait at Twilio, which will send them: run this again "
-                "with --at-twilio, which cancels them"
+                f"{self.batches.handed} of their messages wait at Twilio, which will send them: run this "
+                "again with --at-twilio, which cancels them"
             )
         if self.importing:
             why.append("a list is being imported, in which they may be: run this again once it has ended")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from broadcaster.domain.opt_out_scopes import parts_of_scope
 from broadcaster.intake.rejects import names_person, read_reject_rows
 from broadcaster.ledger.people_key import hashed, people_key
 from broadcaster.operations import audit
@@ -67,9 +68,10 @@ async def _opt_outs(store: Store, addresses: Sequence[str]) -> list[dict[str, An
                 value = await store.redis.hget(store.keys.plain("optouts"), f"{scope}|{name}")
                 if value is not None:
                     source, _, since = value.decode().rpartition("|")
+                    sender, purpose = parts_of_scope(scope)
                     found.append(
-                        {"address": address, "sender": scope, "since": int(since or 0), "source": source,
-                         "forgotten": known}
+                        {"address": address, "sender": sender, "purpose": purpose, "since": int(since or 0),
+                         "source": source, "forgotten": known}
                     )  # fmt: skip
     return found
 

@@ -73,6 +73,10 @@ async def test_every_fault_is_told_and_nothing_is_done(store: Store) -> None:
         assert (await client.post("/v1/opt-outs", json={})).status_code == 422
         both = {"address": number(1), "addresses": [number(2)]}
         assert (await client.post("/v1/opt-outs", json=both)).status_code == 422
+        for beside in ({"purpose": "marketing"}, {"sender": "12345"}, {"source": "a call"}):
+            mixed = {"opt_outs": [{"address": number(1)}]} | beside
+            answer = await client.post("/v1/opt-outs", json=mixed)
+            assert (answer.status_code, next(iter(beside)) in answer.text) == (422, True)
         assert (await client.post("/v1/opt-outs", json={"addresses": many[:1000]})).json()["changed"] == 1000
         assert (await page(store, what="opt_out"))[0].target == "1,000 numbers"
 

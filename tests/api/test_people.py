@@ -64,13 +64,16 @@ def test_all_that_is_known_of_a_person_is_shown_and_forgotten(desk: Desk, apart:
     assert code == 0
     assert "Hi P" in out
     desk.json("opt-outs", "add", who)
+    desk.json("opt-outs", "add", who, "--purpose", "marketing")
+    known = desk.json("recipients", "show", who)
+    assert [(one["sender"], one["purpose"]) for one in known["opt_outs"]] == [("*", None), ("*", "marketing")]
     done = desk.json("forget", who)
-    assert (done["skipped"], done["replies"], done["opt_outs"], done["again"]) == (done["messages"], 1, 1, [])
+    assert (done["skipped"], done["replies"], done["opt_outs"], done["again"]) == (done["messages"], 1, 2, [])
     assert done["files"] == ["aof"]
     assert any("backups" in one for one in done["remains"])
     known = desk.json("recipients", "show", who)
     assert (known["messages"], known["replies"]) == ([], [])
-    assert [(one["sender"], one["forgotten"]) for one in known["opt_outs"]] == [("*", True)]
+    assert [(one["sender"], one["forgotten"]) for one in known["opt_outs"]] == [("*", True)] * 2
     code, out, _ = desk.call("forget", who)
     assert code == 0
     assert out.startswith("Forgotten in 0 messages")

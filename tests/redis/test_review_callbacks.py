@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from driving import LANE, SID, join, send_all
-from loading import counts, load, number
+from loading import counts, load, number, records
+from test_recalling import SERVICE, scene
 from test_rewinding import lost
 
+from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.domain.broadcast import OnDoubt, Priority
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import State
@@ -18,21 +20,26 @@ from broadcaster.intake.single_rows import Row, stream_batch
 from broadcaster.intake.streams import Item, Stream, StreamKey, remove_streams
 from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import Status, write_statuses
+from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.removing import mark
 from broadcaster.ledger.resending import Resender
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.strays import Stray
 from broadcaster.operations.retention import remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.settings import load_settings
+from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.resources import Message
 from broadcaster.twilio.rest import TwilioError
 from workers.poll_ledgers import Awaited
 from workers.poll_twilio import Asking
+from workers.recalling import Recaller
 
 if TYPE_CHECKING:
     import pytest
 
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.rest import TwilioRest
 
 
 def status(bid: str, row: int, word: str, *, attempt: int = 1, code: int = 0) -> Status:
@@ -195,3 +202,41 @@ async def test_a_twilio_that_is_down_is_left_alone() -> None:
     await asking.one_by_one(some)
     assert isinstance(asking.refused, TwilioError)
     assert len(twilio.asked) < 20
+
+
+class Stubborn:
+    """Twilio, which refuses to cancel some messages for a reason of its own."""
+
+    def __init__(self, rest: TwilioRest, sids: set[str]) -> None:
+        self._rest = rest
+        self._sids = sids
+
+    async def cancel(self, sid: str) -> Message:
+        if sid in self._sids:
+            raise TwilioError(400, 20001)
+        return await self._rest.cancel(sid)
+
+    async def fetch(self, sid: str) -> Message:
+        return await self._rest.fetch(sid)
+
+
+async def test_what_twilio_refuses_to_cancel_keeps_nothing_else_from_being_canceled(
+    store: Store,
+) -> None:
+    async with scene(store) as it:
+        bid = await it.handed(12)
+        await store.run(opt_out([number(row) for row in range(12)], "reply", SERVICE))
+        found = await records(store, bid)
+        stubborn = {found["0.0", row].sid or "" for row in range(5)}
+        recaller = Recaller(store, Stubborn(it.rest, stubborn), it.metrics)
+        await recaller.round()
+        assert it.canceled() == [number(row) for row in range(5, 12)]
+        assert await it.cursor() is None, "it is tried again"
+
+
+async def test_a_password_in_the_public_url_is_not_told(store: Store) -> None:
+    url = "https://proxy:secret@a.example/sub"
+    settings = load_settings(None, twilio_auth_token="t" * 32, public_url=url)
+    hint = webhook_parts(settings, store, Metrics(), ["k" * 32]).hint
+    assert "secret" not in hint
+    assert "a.example/sub" in hint

@@ -37,13 +37,15 @@ THIRD = f"{FORGOTTEN},12345,,2023-11-14T22:13:20Z,'=1+1"
                 OptOut(FORGOTTEN, "12345", "=1+1", 1_700_000_000),
             ],
         ),
+        ("address,sender\n+14155550100,rcs:brand_7_agent\n",
+         [OptOut("+14155550100", "rcs:brand_7_agent", "file")]),  # as a STOP to an RCS agent is exported
         ("Address,Scope\n+14155550100,*#marketing\n", [OptOut("+14155550100", "*#marketing", "file")]),
         (
             '{"address":"+14155550100","sender":"*","purpose":null,"since":1700000000,"source":"api"}\n',
             [OptOut("+14155550100", "*", "api", 1_700_000_000)],
         ),
     ],
-    ids=["numbers", "another-table", "export", "scope", "ndjson"],
+    ids=["numbers", "another-table", "export", "rcs", "scope", "ndjson"],
 )  # fmt: skip
 def test_what_a_file_says(tmp_path: Path, text: str, expected: list[OptOut]) -> None:
     (tmp_path / "list").write_text(text, encoding="utf-8")
