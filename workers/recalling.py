@@ -48,7 +48,7 @@ TELLER: Final = "recaller"
 #: Twilio's code for a message that isn't scheduled any more.
 TOO_LATE: Final = 30409
 NOT_FOUND: Final = 20404
-#: What Twilio won't cancel, whatever its reason, must not keep the rest from it; so many can't be about messages.
+#: What Twilio won't cancel, whatever its reason, must not keep the rest from it; so many are about more.
 PUT_OFF_MOST: Final = 20
 _OF_ALL: Final = frozenset((401, 403, 429))
 #: Twilio's clock and ours may differ, and its scheduler be late.

@@ -111,7 +111,7 @@ async def find(store: Store, strays: Sequence[Stray]) -> dict[Stray, Status]:
                 row = None if stray in found else _row_of(raw, bytes.fromhex(stray.sid[2:]))
                 if row is not None:
                     attempt = Record.unpack(raw, row * RECORD_BYTES).attempt
-                    found[stray] = Status(*at, row, attempt, *stray[1:])
+                    found[stray] = Status(*at, row, attempt, stray.sid, stray.status, stray.code)
     return found
 
 

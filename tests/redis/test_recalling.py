@@ -217,11 +217,7 @@ async def test_a_forgotten_person_s_waiting_messages_are_told_and_canceled_at_tw
 
 
 async def test_what_waits_at_twilio_is_known_until_its_hour(store: Store) -> None:
-<<<<<<< HEAD
-    """Who opts out meanwhile is found by the broadcast's own list: neither age nor an archive takes it."""
-=======
     """Who opts out meanwhile is found by the list of the broadcast: neither age nor an archive takes it."""
->>>>>>> rev2
     async with scene(store) as it:
         bid = await it.handed(2, minutes=34 * 24 * 60)
         now, _ = await store.redis.time()

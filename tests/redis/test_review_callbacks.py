@@ -180,7 +180,7 @@ def awaited(count: int) -> list[Awaited]:
 async def test_one_message_that_twilio_fails_to_tell_does_not_keep_the_others_from_being_asked() -> None:
     told: list[int] = []
 
-    async def tell(one: Awaited, message: Message | None) -> None:
+    async def tell(one: Awaited, _message: Message | None) -> None:
         told.append(one.row)
 
     some = awaited(40)
@@ -193,7 +193,7 @@ async def test_one_message_that_twilio_fails_to_tell_does_not_keep_the_others_fr
 
 
 async def test_a_twilio_that_is_down_is_left_alone() -> None:
-    async def tell(one: Awaited, message: Message | None) -> None:
+    async def tell(_one: Awaited, _message: Message | None) -> None:
         raise AssertionError("it tells nothing")
 
     some = awaited(400)
