@@ -86,7 +86,7 @@ def write_statuses(
             raise ValueError("a status needs the SID of its message")
         code = follow = 0
         if state in _FAILED:
-            code = status.code
+            code = status.code if 0 <= status.code < 1 << _CODE_BITS else 0
             follow = int(code > 0)
         elif state is State.SKIPPED:
             code = Reason.SCHEDULED_CANCELED

@@ -17,7 +17,8 @@ scheduled                 zset       broadcasts by the second they start
 windowed                  set        broadcasts that may send at certain hours only, until they have ended
 polls                     zset       broadcasts and streams that await final states, by the second they are
                                      asked for next; a member leaves when there is nothing to ask for
-settling, polling         string     who settles doubt, who polls final states (PX)
+settling, polling         string     who settles doubt, who polls final states (PX); likewise `following`, who
+                                     sees to failed deliveries, and `recalling`
 removing                  set        broadcasts whose people's data are being removed, until they are
 bc:ID                     hash       state, counts `n0`..`n11`, spec (without content once its people are
                                      `removed`, `retention_days` after its end); until deleted
@@ -25,7 +26,7 @@ bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
 bc:ID:rejects             list       rows that a list was taken without; with its people
 bc:ID:seen                list       addresses of a draft's parts; until it starts
 bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
-bc:ID:unasked             set        messages that Twilio doesn't have any more, `batch:row`; as long (EX)
+bc:ID:unasked             set        messages that Twilio doesn't have any more, their SIDs; as long (EX)
 bc:ID:chunks              hash       answers to a draft's parts; with its people
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted

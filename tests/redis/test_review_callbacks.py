@@ -6,10 +6,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from driving import LANE, SID, join, send_all
+import pytest
+from driving import LANE, SID, ask, join, result, send_all, take, tell
 from loading import counts, load, number, records
 from test_recalling import SERVICE, scene
-from test_rewinding import lost
+from test_rewinding import lost, settled
 
 from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.domain.broadcast import OnDoubt, Priority
@@ -18,8 +19,9 @@ from broadcaster.domain.record import State
 from broadcaster.domain.resending import Resending
 from broadcaster.intake.single_rows import Row, stream_batch
 from broadcaster.intake.streams import Item, Stream, StreamKey, remove_streams
+from broadcaster.lanes import claims
 from broadcaster.ledger import strays
-from broadcaster.ledger.callbacks import Status, write_statuses
+from broadcaster.ledger.callbacks import STATES, Status, write_statuses
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.removing import mark
 from broadcaster.ledger.resending import Resender
@@ -31,13 +33,13 @@ from broadcaster.settings import load_settings
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.resources import Message
 from broadcaster.twilio.rest import TwilioError
+from workers.following import Follower
 from workers.poll_ledgers import Awaited
 from workers.poll_twilio import Asking
 from workers.recalling import Recaller
+from workers.redis_clock import look_at_clock
 
 if TYPE_CHECKING:
-    import pytest
-
     from broadcaster.store.connection import Store
     from broadcaster.twilio.rest import TwilioRest
 
@@ -240,3 +242,68 @@ async def test_a_password_in_the_public_url_is_not_told(store: Store) -> None:
     hint = webhook_parts(settings, store, Metrics(), ["k" * 32]).hint
     assert "secret" not in hint
     assert "a.example/sub" in hint
+
+
+async def test_a_clock_that_was_moved_back_keeps_nobody_from_work(store: Store) -> None:
+    """Who died holding such a key left it until an hour of the old clock; what was to be polled is, too."""
+    redis, keys, hour = store.redis, store.keys, 3600
+    now, _ = await redis.time()
+    for name in ("settling", "polling", "following", "recalling"):
+        await redis.set(keys.plain(name), "dead", ex=hour)
+    await redis.zadd(keys.plain("polls"), {"b": now + hour + 30})
+    await redis.hset(keys.plain("clock"), "last", str((now + hour) * 1_000_000))
+    await store.run(look_at_clock())
+    for name in ("settling", "polling", "following", "recalling"):
+        assert not await redis.exists(keys.plain(name)), name
+    assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
+    await store.run(look_at_clock())
+    assert 0 <= await redis.zscore(keys.plain("polls"), "b") - now < 60
+
+
+async def test_who_refuses_an_attempt_that_a_newer_one_has_followed_is_heard(store: Store) -> None:
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    (held,) = await take(store)
+    await ask(store, held)
+    await tell(store, held, [result(0, 1, State.IN_DOUBT, code=6, spend=1)])
+    await settled(store, bid)
+    await store.run(claims.release("w1", [held.claim]))
+    (held,) = await take(store, horizon_seconds=5.0)
+    assert (await ask(store, held)).yes == "1"
+    for _ in range(2):
+        await store.run(write_statuses([status(bid, 0, "undelivered", code=30630)]))
+    assert await store.redis.llen(store.keys.plain("failures")) == 1
+    await Follower(store, Metrics()).round()
+    assert list(await store.redis.hgetall(store.keys.plain("optouts"))) == [f"{LANE}|{number(0)}".encode()]
+    assert await counts(store, bid) == {State.SENDING: 1}
+
+
+async def test_a_code_that_no_record_can_hold_is_none(store: Store) -> None:
+    bid = await load(store, {LANE: 2})
+    await join(store)
+    await send_all(store)
+    told = [status(bid, 0, "failed", code=1 << 24), status(bid, 1, "failed", code=-1)]
+    assert (await store.run(write_statuses(told))).changed == 2
+    assert await codes(store, bid) == {"9:0": 2}
+
+
+@pytest.mark.parametrize("word", ["sent", "delivered", "undelivered"])
+async def test_what_went_again_is_known_by_evidence_where_a_loss_has_undone_it(
+    store: Store, word: str
+) -> None:
+    """A restored backup, say: the ledger has the first attempt's failure, and Twilio the second message."""
+    bid = await load(store, {LANE: 1})
+    await join(store)
+    await send_all(store)
+    await store.run(write_statuses([status(bid, 0, "undelivered", code=30001)]))
+    second = Status(bid, "0.0", 0, 2, "SM" + "b" * 32, word, 30005 if word == "undelivered" else 0)
+    assert (await store.run(write_statuses([second]))).changed == 1
+    one = (await records(store, bid))["0.0", 0]
+    assert (one.attempt, one.sid, one.state) == (2, second.sid, STATES[word])
+    assert await codes(store, bid) == ({"8:30005": 1} if word == "undelivered" else {})
+    assert (await store.run(write_statuses([second]))).changed == 0
+    old = await store.run(write_statuses([status(bid, 0, "undelivered", code=30001)]))
+    assert (old.changed, old.caused) == (0, 0), "old news is no duplicate"
+    resender = Resender(store, Resending(frozenset({30001})))
+    await resender([Failed(bid, "0.0", 0, 1, 30001)])
+    assert resender.waiting == 0, "nobody sends it a third time for the first one's failure"

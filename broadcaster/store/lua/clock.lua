@@ -45,7 +45,12 @@ for _, worker in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
     redis.call('HSET', hash, 'seen', math.floor(seen + by / 1000000))
   end
 end
-redis.call('DEL', P .. 'overdue', P .. 'settling', P .. 'polling')
+-- whoever holds one of these takes it anew in seconds: a key's end is a moment of this clock, too
+redis.call('DEL', P .. 'overdue', P .. 'settling', P .. 'polling', P .. 'following', P .. 'recalling')
+-- asked for too early at worst (these are in seconds)
+for _, bid in ipairs(redis.call('ZRANGEBYSCORE', P .. 'polls', '(' .. now_s, '+inf')) do
+  redis.call('ZINCRBY', P .. 'polls', string.format('%.0f', by / 1000000), bid)
+end
 redis.call('HDEL', P .. 'account', 'moved')
 sooner_field(P .. 'account', 'tat')
 sooner_members(P .. 'due')

@@ -5,7 +5,7 @@
 -- ARGV[4] msgpack: list of [lane, broadcast, batch, outcomes], outcomes a list of
 --   [index, attempt, state, code, sid (16 bytes or ''), flags to set, spend (0|1), delay, content (0|1), follow (0|1)]
 --   lane: '' where the caller does not know it. delay: µs until a retry is due. content: a refusal that is the content's
---   fault. follow: if this makes the record undelivered or failed, something follows from it: it is put into the list
+--   fault. follow: if this makes the record undelivered or failed, or is news of an attempt before, something follows: it is put into the list
 --   `failures` in the same step, for a worker to see to (workers/following.py), so that it is done although whoever was told
 --   may die on the way, and not again when they are told twice.
 -- Returns msgpack [changed, caused, paused, completed, missing]: records changed; duplicates we caused (an older attempt turns
@@ -55,6 +55,10 @@ local function remember_late(bid, batch, o)
   if before and RANK[o[3]] <= RANK[before[2]] then return end
   if not before then caused = caused + 1 end
   remember(bid, batch, o[1], {o[2], o[3], o[4], now_s, now_s, o[5], ARGV[3], 'late', o[6]})
+  -- who wants nothing more may say so to any attempt; 0: it left long ago, so it stops no sender (workers/following.py)
+  if o[10] == 1 then
+    redis.call('RPUSH', P .. 'failures', cmsgpack.pack({bid, batch, o[1], o[2], o[3], o[4], o[5], o[6] % 2, 0}))
+  end
 end
 
 -- A campaign that goes wrong stops itself. Of a broadcast's last outcomes only sums are kept: `window`, ten buckets of a
@@ -206,8 +210,13 @@ local function apply(lane, bid, batch, o, broadcast)
   end
   if attempt < o[2] then
     -- Redis has lost this attempt's intent (guard.lua); it may have lost more attempts behind it
-    if state >= ACCEPTED and state ~= DEAD and not (state == SKIPPED and new >= ACCEPTED and new < DEAD) then return end
+    -- what had failed on its way went again: that this one is with Twilio is news
+    local ended = state == SKIPPED or state == UNDELIVERED or state == FAILED
+    if state >= ACCEPTED and state ~= DEAD and not (ended and new >= ACCEPTED and new < DEAD) then return end
     if new < ACCEPTED then new, code = IN_DOUBT, REWOUND end
+    if state == UNDELIVERED or state == FAILED then
+      remember(bid, batch, index, {attempt, RETRY, known, struct.unpack('>I4', raw, 25), now_s, sid, '', 'replay'})
+    end
     attempt = o[2]
   elseif not may_follow(state, new, known, code) then return end
   -- it goes again because it failed on its way: only that it did arrive would be news
