@@ -197,6 +197,8 @@ async def deployment_on(
             # doubt is settled only where that is the subject of a test, which then brings its own times
             "BROADCASTER_SETTLE_SECONDS": "3600",
             "BROADCASTER_SETTLE_ALONE_SECONDS": "3600",
+            # nor is Twilio asked for final states
+            "BROADCASTER_POLL_AFTER_SECONDS": "86400",
         }
         store = await open_store(url, f"{PREFIX}:", replicas=replicas)
         made = Deployment(redis, sim, store, folder, environment)

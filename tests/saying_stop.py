@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deployment import Deployment, deployment
 from loading import counts, load, number
@@ -70,9 +70,11 @@ async def campaign(
     every_seconds: float,
     ahead: Sequence[int],
     callbacks: bool = False,
+    latency_ms: float = 0.0,
 ) -> Outcome:
     """Send a campaign; every so often those say STOP whose turn is so many messages `ahead`."""
-    async with deployment(folder, workers=0, senders={SENDER: 10_000.0}) as run:
+    config: dict[str, Any] = {"senders": {SENDER: 10_000.0}, "latency_ms": latency_ms}
+    async with deployment(folder, workers=0, **config) as run:
         ours = {k: v for k, v in run.environment.items() if k.startswith(("TWILIO_", "BROADCASTER_"))}
         ours |= {
             "TWILIO_PHONE_NUMBER": SENDER,

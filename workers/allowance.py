@@ -35,6 +35,10 @@ REST_MOST_SECONDS: Final = 1.0
 RETRY_AFTER_MOST_SECONDS: Final = 10.0
 #: Who was not asked for so long was stopped itself, and has not read what came meanwhile.
 ASLEEP_SECONDS: Final = 3.0
+#: Who has a yes should leave within so long: it is out of reach of a pause.
+READY_SECONDS: Final = 0.4
+#: How long a request takes is an average of about so many.
+USUAL_OF: Final = 16
 
 
 class Allowance:
@@ -65,12 +69,22 @@ class Allowance:
         self._silent = 0.0
         self._probed = 0
         self._answers_probe = False
+        self._usual = 0.0
 
     # -- what happens to requests
 
     def alone(self, now: float) -> None:
         """Note that a request starts while no other is in flight: silence counts from here."""
         self._heard = now
+
+    def took(self, seconds: float) -> None:
+        """Note how long a request took."""
+        self._usual += (seconds - self._usual) / USUAL_OF
+
+    @property
+    def ready(self) -> int:
+        """How many may wait with a yes: those that leave soon, if requests take as long as they do now."""
+        return max(1, min(max(4, 2 * self.now), int(self.now * READY_SECONDS / max(self._usual, 0.001))))
 
     def admitted(self, in_flight: int, started: float, ended: float) -> None:
         """Note that Twilio processed a request; with it so many had been in flight when it started."""

@@ -25,7 +25,7 @@ from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
 from workers.memory import Memory
 from workers.owner import say_done
-from workers.posting import Poster, Sends
+from workers.posting import Poster
 from workers.reactions import reactions
 from workers.watch import LATE_SECONDS, Watch
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from broadcaster.store.scripts import Call
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.callback_urls import CallbackUrls
+    from workers.outgoing import Sends
     from workers.plan import Held
 
 log = structlog.get_logger("dispatcher")
@@ -171,7 +172,7 @@ class Dispatcher:
                 holding.answered(claimed, answered)
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
-            await self._gate.answered(asked, answers.pop(), late=late, repeated=self._repeated)
+            await self._gate.answered(asked, answers.pop(), asked_at=now, late=late, repeated=self._repeated)
             if not self._gate.confirmed:
                 self._beside(self._watch.until_confirmed(self._gate))
         if results:

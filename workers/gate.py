@@ -12,7 +12,7 @@ from broadcaster.domain.record import Reason
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed
-from workers.outgoing import Message
+from workers.outgoing import YES_SECONDS, Message
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Verdict
@@ -55,8 +55,7 @@ class Gate:
         """Return how many more messages may get a yes; 0 until it is worth a question."""
         if not self.confirmed:
             return 0
-        # a small share sends slowly, and who has a yes is out of reach of a pause
-        most = min(GROUP, max(4, 2 * self._poster.allowed))
+        most = min(GROUP, self._poster.allowance.ready)
         room = most - len(self._poster.ready)
         return room if room * 2 >= most else 0
 
@@ -90,11 +89,18 @@ class Gate:
         return claims.intend(worker, self._optouts.epoch, [_group(held, items) for held, items in asked])
 
     async def answered(
-        self, asked: list[Portion], verdicts: list[Verdict] | StoreError, *, late: bool, repeated: bool
+        self,
+        asked: list[Portion],
+        verdicts: list[Verdict] | StoreError,
+        *,
+        asked_at: float,
+        late: bool,
+        repeated: bool,
     ) -> None:
         """Hand what may go to the poster; a yes that took too long (`late`) is turned back, unsent.
 
-        `repeated` says that the question was put more than once: an earlier yes may have been lost.
+        It was asked at `asked_at`, in monotonic seconds; `repeated` says that the question was put more than
+        once: an earlier yes may have been lost.
         """
         if isinstance(verdicts, Unconfirmed):
             self.confirmed = False
@@ -111,7 +117,7 @@ class Gate:
             else:
                 batch = _batch_of(held)
                 going = [
-                    Message(held, item, batch)
+                    Message(held, item, batch, asked_at + YES_SECONDS)
                     for item, may in zip(items, verdict.yes, strict=True)
                     if may == "1"
                 ]

@@ -49,7 +49,7 @@ EVERY_FIVE_SECONDS: Final = set(range(0, 60, 5))
 #: Three seconds a million unsent, for each worker that is at it; and `rewinding.WORKERS_SECONDS`.
 REWIND_SECONDS: Final = 600
 #: Some hundred thousand from Twilio's list, or what it does not show one by one, at a pace.
-POLL_SECONDS: Final = 6 * 3600
+POLL_SECONDS: Final = 3600
 #: How long single messages are kept after the last change of any in their stream.
 MESSAGES_KEPT_SECONDS: Final = 86_400
 #: How long people of a broadcast are known after its end.

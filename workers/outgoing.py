@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from broadcaster.domain.failures import Outcome
     from broadcaster.lanes.claims import Item
     from broadcaster.ledger.outcomes import Decision
     from workers.contents import Batch
     from workers.plan import Held
 
 
+#: A yes is good for so long, from before it was asked for: a pause, a cancel or a STOP may have come since.
+YES_SECONDS: Final = 0.8
+
+
 class Message(NamedTuple):
-    """A record that says `sending`, on its way out."""
+    """A record that says `sending`, on its way out; not after `good_until`, in monotonic seconds."""
 
     held: Held
     item: Item
     batch: Batch
+    good_until: float = math.inf
+
+
+class Sends(Protocol):
+    """What posts one form: Twilio's client, or a recording one."""
+
+    async def post(self, form: bytes) -> Outcome:
+        """Post; never raises."""
+        ...
 
 
 class Signal(NamedTuple):

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
+import structlog
+
 from broadcaster.store.ending import end
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
@@ -18,11 +20,17 @@ if TYPE_CHECKING:
     from broadcaster.twilio.resources import Message, MessagePage
     from workers.poll_ledgers import Awaited
 
+log = structlog.get_logger("polling")
+
 NOT_FOUND: Final = 20404
 THROTTLED: Final = 429
 #: A 429 that names no time is waited out so long; after so many in a row Twilio is left alone.
 REST_SECONDS: Final = 5.0
 THROTTLED_AT_MOST: Final = 10
+#: What Twilio can't tell of one message must not keep the others from being asked for; so many in a row can't
+#: be about messages.
+FAILED_AT_MOST: Final = 10
+_OF_ALL: Final = frozenset((401, 403, THROTTLED))
 _SLOWEST_SECONDS: Final = 10.0
 #: The list is read until so many pages in a row held nothing of ours.
 BARREN_PAGES: Final = 20
@@ -61,10 +69,10 @@ class Asking:
         self._at_once = at_once
         self._fastest = self._interval = 1.0 / rate
         self._next = 0.0
-        self._throttled = 0
+        self._throttled = self._failed = 0
 
     async def one_by_one(self, awaited: Sequence[Awaited]) -> None:
-        """Fetch each by its SID."""
+        """Fetch each by its SID; one of which Twilio can't tell is left for its next time."""
         waiting = deque(awaited)
 
         async def runner() -> None:
@@ -76,12 +84,14 @@ class Asking:
                 except (TwilioError, TwilioUnreachable) as error:
                     if isinstance(error, TwilioError) and error.code == NOT_FOUND:
                         await self._tell(one, None)
+                    elif self._of_one(error):
+                        log.warning("poll.unanswered", sid=one.sid, error=str(error))
                     elif not self._slower(error):
                         return
                     else:
                         waiting.append(one)
                     continue
-                self._throttled = 0
+                self._throttled = self._failed = 0
                 self._interval = max(self._fastest, self._interval * 0.98)
                 await self._tell(one, message)
 
@@ -139,6 +149,13 @@ class Asking:
         at = max(self._next, monotonic())
         self._next = at + self._interval
         await asyncio.sleep(at - monotonic())
+
+    def _of_one(self, error: TwilioError | TwilioUnreachable) -> bool:
+        """Tell whether an error may be about the message that was asked for, and nothing else."""
+        if not isinstance(error, TwilioError) or error.status in _OF_ALL:
+            return False
+        self._failed += 1
+        return self._failed < FAILED_AT_MOST
 
     def _slower(self, error: TwilioError | TwilioUnreachable) -> bool:
         """Tell whether to go on after an error: slower where Twilio wants it so."""

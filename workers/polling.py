@@ -7,6 +7,7 @@ writes what is new as callbacks do. Doing it twice, or dying in between, changes
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
@@ -41,6 +42,8 @@ BROADCASTS_AT_ONCE: Final = 50
 LOOKED_AT_ONCE: Final = 500
 LOOK_SECONDS: Final = 30.0
 REST_SECONDS: Final = 60.0
+#: One by one is asked for no longer than this in a round; the others' turn is their next moment.
+SINGLY_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,9 @@ class Poller:
         if len(awaited) >= self.how.many:
             awaited = await asking.from_list(awaited, self.how.many)
         if asking.refused is None:
-            await asking.one_by_one(awaited)
+            # a list that leaves so many out has its unsent ones at the end; its next pass may show them
+            most = int(self.how.rate * SINGLY_SECONDS) + 1
+            await asking.one_by_one(random.sample(awaited, most) if len(awaited) > most else awaited)
         await writing.flush()
         if asking.refused is None:
             self._refused = ""
@@ -200,9 +205,7 @@ class _Writing:
         statuses, self._statuses = self._statuses, []
         if statuses:
             told = await self._store.run(write_statuses(statuses, Evidence.LIST, TELLER))
-            if told.caused:
-                self._metrics.duplicate_caused(told.caused)
-                log.error("duplicate.caused", count=told.caused)
+            told.report(self._metrics)
             for broadcast in told.completed:
                 await say_completed(self._store, broadcast)
 

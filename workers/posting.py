@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -19,7 +19,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
-from workers.outgoing import Line, Message, Signal, Tally
+from workers.outgoing import Line, Message, Sends, Signal, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +36,6 @@ REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
-
-
-class Sends(Protocol):
-    """What posts one form: Twilio's client, or a recording one."""
-
-    async def post(self, form: bytes) -> Outcome:
-        """Post; never raises."""
-        ...
 
 
 class Poster:
@@ -83,11 +75,6 @@ class Poster:
     async def stop(self) -> None:
         """End the runners. Call only when nothing is in flight: a canceled POST is a doubt."""
         await end(self._tasks)
-
-    @property
-    def allowed(self) -> int:
-        """How many may be in flight now."""
-        return self.allowance.now
 
     def approve(self, messages: list[Message]) -> None:
         """Take messages that the gate let go; while Twilio is silent none leaves but a probe."""
@@ -187,15 +174,23 @@ class Poster:
         # requests that hang must not keep a probe from leaving
         return self._concurrency if self.allowance.open else self.allowance.now
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready, post, allowance = self.ready, self._sender.post, self.allowance
+    async def _next(self) -> Message:
+        """Wait for a message that may leave; one that has waited too long with its yes is turned back."""
+        ready, allowance = self.ready, self.allowance
         while True:
             while not ready or (self.in_flight >= allowance.now and self.in_flight >= self._most()):
-                waiter = loop.create_future()
+                waiter = asyncio.get_running_loop().create_future()
                 self._idle.append(waiter)
                 await waiter
             message = ready.popleft()
+            if monotonic() <= message.good_until:
+                return message
+            self._settle(message, _NOT_SENT)
+
+    async def _run(self) -> None:
+        post, allowance = self._sender.post, self.allowance
+        while True:
+            message = await self._next()
             self.in_flight += 1
             in_flight = self.in_flight
             line, started = self._line, monotonic()
@@ -226,6 +221,7 @@ class Poster:
         """Note what an outcome says about Twilio as a whole. Returns for how many seconds to rest."""
         ended = monotonic()
         self.tally.latencies.append(ended - started)
+        self.allowance.took(ended - started)
         kind = outcome.kind
         if kind is Kind.NOT_SENT:
             self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)

@@ -48,6 +48,9 @@ TELLER: Final = "recaller"
 #: Twilio's code for a message that isn't scheduled any more.
 TOO_LATE: Final = 30409
 NOT_FOUND: Final = 20404
+#: What Twilio won't cancel, whatever its reason, must not keep the rest from it; so many are about more.
+PUT_OFF_MOST: Final = 20
+_OF_ALL: Final = frozenset((401, 403, 429))
 #: Twilio's clock and ours may differ, and its scheduler be late.
 LATE_SECONDS: Final = 300
 AT_ONCE: Final = 4
@@ -109,6 +112,8 @@ class Recaller:
                 found = Found()
                 async for batch in self._batches([name]):
                     await self._look(batch, found, everybody=True)
+                    if len(found.messages) > ROUND_MOST:
+                        break  # the next round goes on; each holds no more than it cancels
                 if not await self._recall(found):
                     continue
             if state in (b"canceled", b"failed", None):
@@ -125,6 +130,8 @@ class Recaller:
         if whole or any(change[0] == "=" for change, _ in changes):
             async for batch in self._batches(names):
                 await self._look(batch, found)
+                if len(found.messages) > ROUND_MOST:
+                    break
         else:
             people = {who for change, who in changes if change[0] == "+" and who[0] != HASHED}
             places = (await find_places(self._store, people)).values()
@@ -177,20 +184,27 @@ class Recaller:
             some = waiting[start : start + WRITTEN_AT_ONCE]
             ended: list[Status] = []
             answers = iter(some)
+            put_off = 0
 
             async def runner(answers: Any = answers, ended: list[Status] = ended) -> bool:
+                nonlocal put_off
                 for message in answers:
                     try:
                         ended.extend(await self._cancel(message))
                     except (TwilioError, TwilioUnreachable) as error:
-                        log.warning("recall.put_off", error=str(error))
-                        return False
+                        log.warning("recall.put_off", sid=message.sid, error=str(error))
+                        put_off += 1
+                        if not isinstance(error, TwilioError) or error.status in _OF_ALL:
+                            return False
+                        if put_off >= PUT_OFF_MOST:
+                            return False
                 return True
 
             whole = all(await asyncio.gather(*(runner() for _ in range(AT_ONCE))))
             if ended:
                 await self._store.run(write_statuses(ended, Evidence.ANSWER, TELLER))
                 done += len(ended)
+            left = left or put_off > 0
             if not whole:
                 left = True
                 break

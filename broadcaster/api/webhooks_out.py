@@ -32,7 +32,10 @@ _BROADCAST: Final = {
 }
 _OPT_OUT: Final = {
     "address": _TEXT,
-    "scope": {**_TEXT, "description": "`*`, or the sender that it is about."},
+    "scope": {
+        **_TEXT,
+        "description": "`*`, or the sender or service that it is about; behind `#` the one purpose.",
+    },
     "change": {**_TEXT, "enum": ["added", "removed"]},
     "source": _TEXT_OR_NULL,
 }

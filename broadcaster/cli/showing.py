@@ -44,7 +44,7 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
     if now["rate"]:
         left = f", about {span(now['eta'])} left" if now["eta"] else ""
         click.echo(f"{now['rate']:.1f} a second{left}")
-    if waits(now):
+    if waits(now) and waits(now) != now["state_reason"]:
         click.echo(f"waits for: {waits(now)}")
     for warning in now["warnings"]:
         click.echo(f"warning: {warning}")

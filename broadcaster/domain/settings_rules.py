@@ -92,6 +92,21 @@ def url(*schemes: str) -> Callable[[str], str]:
     return rule
 
 
+def public_url(value: str) -> str:
+    """Take the address below which others call us: its scheme and host in small letters, as Twilio signs it.
+
+    Paths are added to it, so a query or a fragment would swallow them.
+    """
+    usable = url("https", "http")(value)
+    if "?" in usable or "#" in usable or any(c.isspace() for c in usable):
+        raise ValueError(
+            "must be an address without ?, # and spaces, like https://sms.example.com: paths follow"
+        )
+    parts = urlsplit(usable)
+    user, at, host = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{user}{at}{host.lower()}{parts.path}"
+
+
 def redis_url(value: str) -> str:
     """Take a Redis server's URL, or that of a primary under Sentinel."""
     if not under_sentinel(value):

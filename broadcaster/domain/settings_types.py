@@ -26,6 +26,7 @@ small = BeforeValidator(lambda value: value.lower() if isinstance(value, str) el
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Url = Annotated[str | None, text(rules.url("https", "http"))]
+PublicUrl = Annotated[str | None, text(rules.public_url)]
 Label = Annotated[str | None, text(rules.pattern("[a-z][a-z0-9-]{1,30}", "a name of Twilio's, like ie1"))]
 Prefix = Annotated[str, text(rules.pattern("[A-Za-z0-9_.-]{1,32}", "at most 32 letters, digits, . _ or -"))]
 Region = Annotated[str | None, text(rules.pattern("[A-Z]{2}", "a country's two capital letters, like US"))]

@@ -180,9 +180,13 @@ async def remove_streams(store: Store, kept_seconds: int) -> int:
 
 
 async def _last_change(store: Store, stream: str) -> int:
-    """Return when a message of it last changed: a callback may come long after it was accepted."""
-    finished = int(await store.redis.hget(store.keys.broadcast(stream), "finished") or 0)
-    latest = finished
+    """Return when a message of it last changed: a callback may come long after it was accepted.
+
+    Nothing changes while Twilio keeps them back, so their hour counts as a change.
+    """
+    finished, raw_spec = await store.redis.hmget(store.keys.broadcast(stream), "finished", "spec")
+    hour = msgspec.msgpack.decode(raw_spec, type=BroadcastSpec).send_at if raw_spec else 0.0
+    latest = max(int(finished or 0), int(hour))
     for _, batches in await _flows(store, stream):
         for start in range(0, len(batches), _BATCHES_AT_ONCE):
             some = batches[start : start + _BATCHES_AT_ONCE]

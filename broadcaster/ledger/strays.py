@@ -16,9 +16,8 @@ from broadcaster.ledger.callbacks import Status
 from broadcaster.ledger.people import find_places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from broadcaster.ledger.people import Place
     from broadcaster.store.connection import Store
 
 KEY: Final = "parked"
@@ -30,6 +29,8 @@ FIRST_SECONDS: Final = 2
 LONGEST_ADDRESS: Final = 100
 #: Of one person the newest batches are looked at: whoever is in more, it is not for what was sent just now.
 _PLACES: Final = 200
+#: A ledger has up to 16 kB, and a round's strays may be of people in tens of thousands of batches.
+_LEDGERS_AT_ONCE: Final = 64
 _SID_AT: Final = 8
 
 
@@ -96,26 +97,22 @@ async def unpark(store: Store, done: Sequence[Parked], later: Sequence[Parked]) 
 async def find(store: Store, strays: Sequence[Stray]) -> dict[Stray, Status]:
     """Return those whose message there is, as statuses of it. Raises redis' errors."""
     places = await find_places(store, {stray.to for stray in strays})
-    found: dict[Stray, Status] = {}
-    ledgers = await _ledgers(store, {stray.to: places[stray.to][:_PLACES] for stray in strays})
+    asked: dict[tuple[str, str], list[Stray]] = {}
     for stray in strays:
-        sid = bytes.fromhex(stray.sid[2:])
         for place in places[stray.to][:_PLACES]:
-            raw = ledgers.get((place.broadcast, place.batch), b"")
-            row = _row_of(raw, sid)
-            if row is not None:
-                attempt = Record.unpack(raw, row * RECORD_BYTES).attempt
-                found[stray] = Status(place.broadcast, place.batch, row, attempt, *stray[1:])
-                break
+            asked.setdefault((place.broadcast, place.batch), []).append(stray)
+    found: dict[Stray, Status] = {}
+    ats = list(asked)
+    for start in range(0, len(ats), _LEDGERS_AT_ONCE):
+        some = ats[start : start + _LEDGERS_AT_ONCE]
+        raws = await store.redis.mget([store.keys.ledger(*at) for at in some])
+        for at, raw in zip(some, raws, strict=True):
+            for stray in asked[at] if raw else ():
+                row = None if stray in found else _row_of(raw, bytes.fromhex(stray.sid[2:]))
+                if row is not None:
+                    attempt = Record.unpack(raw, row * RECORD_BYTES).attempt
+                    found[stray] = Status(*at, row, attempt, stray.sid, stray.status, stray.code)
     return found
-
-
-async def _ledgers(store: Store, places: Mapping[str, Sequence[Place]]) -> dict[tuple[str, str], bytes]:
-    wanted = sorted({(place.broadcast, place.batch) for some in places.values() for place in some})
-    if not wanted:
-        return {}
-    raws = await store.redis.mget([store.keys.ledger(*at) for at in wanted])
-    return {at: raw for at, raw in zip(wanted, raws, strict=True) if raw is not None}
 
 
 def _row_of(ledger: bytes, sid: bytes) -> int | None:

@@ -105,6 +105,13 @@ async def delete(store: Store, actor: Actor, broadcast: str) -> None:
             state=state,
             retry_after_seconds=60,
         )
+    if verdict == "handed":
+        raise Conflict(
+            f"messages of broadcast {broadcast} wait at Twilio for their hour: cancel it first, and a worker "
+            "cancels them there",
+            state="handed",
+            retry_after_seconds=60,
+        )
     if verdict != "ok":
         raise Conflict(
             f"broadcast {broadcast} is {verdict}: only a draft, or one that has ended, can be deleted",

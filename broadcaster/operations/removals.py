@@ -79,7 +79,7 @@ def _not_removable(broadcast: str, why: str) -> Conflict:
         )
         return Conflict(text, state="handed")
     if why == "open":
-        text = f"messages of broadcast {broadcast} are unsent, on their way or in doubt"
+        text = f"messages of broadcast {broadcast} are unsent, on their way, in doubt or kept back by Twilio"
         return Conflict(text, state="open", retry_after_seconds=60)
     text = f"broadcast {broadcast} is {why}: the people of one that has ended can be removed, a draft deleted"
     return Conflict(text, state=why)

@@ -48,10 +48,12 @@ async def remove_old(store: Store, days: int, now_s: float | None = None) -> Rem
     for raw in await store.redis.smembers(store.keys.plain("removing")):
         await remove_marked(store, raw.decode())
     removed = 0
-    async for broadcast, spec in _ended(store, now_s - DAY_SECONDS):
+    async for broadcast, spec, left in _ended(store, now_s - DAY_SECONDS):
         kept = spec.retention_days or days
         reason = f"nobody started it within {kept} days, so its list was removed"
         cutoff = now_s - kept * DAY_SECONDS
+        if left > cutoff:
+            continue
         marked = await store.run(mark(broadcast, spec, ended_before=cutoff, reason=reason))
         if marked.verdict in ("ok", "removed"):
             await remove_marked(store, broadcast)
@@ -61,8 +63,11 @@ async def remove_old(store: Store, days: int, now_s: float | None = None) -> Rem
     return Removed(removed, events, await replies.remove_older(store, before_s))
 
 
-async def _ended(store: Store, before_s: float) -> AsyncIterator[tuple[str, BroadcastSpec]]:
-    """Yield broadcasts that ended before a second, or are drafts from before it, and still know people."""
+async def _ended(store: Store, before_s: float) -> AsyncIterator[tuple[str, BroadcastSpec, float]]:
+    """Yield broadcasts that ended before a second, or are drafts from before it, and still know people.
+
+    With each the second until which Twilio kept its messages back; 0.0 if they were sent at once, or never.
+    """
     keys = store.keys
     ids = await store.redis.zrangebyscore(keys.plain("bcs"), "-inf", before_s * 1_000_000)
     for start in range(0, len(ids), _AT_ONCE):
@@ -76,4 +81,5 @@ async def _ended(store: Store, before_s: float) -> AsyncIterator[tuple[str, Broa
             if removed is None and over:
                 raw = await store.redis.hget(keys.broadcast(broadcast), "spec")
                 if raw is not None:
-                    yield broadcast, msgspec.msgpack.decode(raw, type=BroadcastSpec)
+                    spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
+                    yield broadcast, spec, spec.send_at if state == b"completed" else 0.0

@@ -82,11 +82,12 @@ async def read_awaiting(store: Store, broadcast: str, counts: Mapping[State, int
     async with store.redis.pipeline(transaction=False) as pipe:
         pipe.zscore(store.keys.plain("polls"), broadcast)
         pipe.get(store.keys.broadcast(broadcast, ":polled"))
-        at, raw = await pipe.execute()
+        pipe.time()
+        at, raw, (now, _) = await pipe.execute()
     polled = Polled() if raw is None else msgspec.json.decode(raw, type=Polled)
     return Awaiting(
         count=count,
-        next_at=None if at is None else int(at),
+        next_at=None if at is None else max(int(at), now),
         given_up=min(polled.given_up, count),
         gone=min(polled.gone, count),
         refused=polled.refused or None,

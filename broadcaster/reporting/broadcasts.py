@@ -15,6 +15,7 @@ from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.record import State
 from broadcaster.reporting.awaiting import Awaiting, read_awaiting
 from broadcaster.reporting.doubt import SearchState, read_search
+from broadcaster.reporting.due import next_try
 from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
@@ -229,7 +230,7 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
         for lane in view.senders:
             pipe.hmget(keys.lane(lane), "rate", "paused", "hold", "hold_reason")
             pipe.hmget(keys.flow(view.id, lane), "head", "n")
-            pipe.zcard(keys.flow(view.id, lane, ":retry"))
+            pipe.zrange(keys.flow(view.id, lane, ":retry"), 0, 0, withscores=True)
             pipe.llen(keys.flow(view.id, lane, ":back"))
         (paused, rewind, silent, most), workers, *told = await pipe.execute()
     account = stopped_by((paused or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
@@ -240,11 +241,13 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
     closed = _closed(view, now)
     for number, lane in enumerate(view.senders):
         (rate, paused, *held), (head, batches), retries, back = told[number * 4 : number * 4 + 4]
-        stop = f"paused: {paused.decode()}" if paused else lacks or _held(now, *held)
-        if not paused and not _held(now, *held):
+        ahead = int(head or 0) < int(batches or 0) or back
+        later = "" if ahead else next_try(retries, now)
+        stop = f"paused: {paused.decode()}" if paused else lacks or _held(now, *held) or closed or later
+        if not paused and not _held(now, *held) and not later:
             rates[lane] = float(rate or 0)
-        if int(head or 0) < int(batches or 0) or retries or back:
-            waits[lane] = stop or closed or (_pace(float(rate or 0), own) if view.unsent else "")
+        if ahead or retries:
+            waits[lane] = stop or (_pace(float(rate or 0), own) if view.unsent else "")
     if stopped := _stops_all(view, account) or (lacks if not waits else ""):
         waits = dict.fromkeys(view.senders, stopped)
     waits = {lane: why for lane, why in waits.items() if why}

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from broadcaster.domain import settings_rules as rules
-from broadcaster.domain.settings_types import Port, Prefix, Seconds, Url, secret, small
+from broadcaster.domain.settings_types import Port, Prefix, PublicUrl, Seconds, Url, secret, small
 
 
 class ServiceSettings(BaseSettings):
@@ -42,7 +42,7 @@ class ServiceSettings(BaseSettings):
     """Whether event endpoints may be http://; else they are https:// only."""
     events_retry_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Stretches the waits of an event that can't be delivered (5 s, 5 min, 30 min, 2, 5, 10, 14 h)."""
-    public_url: Url = None
+    public_url: PublicUrl = None
     """Where Twilio reaches the API, as https://…: for status callbacks and replies."""
     secret_key: Annotated[SecretStr | None, secret(rules.signing_keys)] = None
     """Signs references and cursors; the same on every host; NEW,OLD while it is being changed."""

@@ -7,11 +7,14 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from asgi_api import api_here
+from commanding import Desk
 
 from broadcaster.domain.opt_out_hints import NO_HINT
 from broadcaster.ledger.optouts import opt_out
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from broadcaster.store.connection import Store
@@ -46,6 +49,21 @@ async def test_marketing_needs_consent_and_says_what_it_lacks(store: Store) -> N
         assert (await made(client, recipients=[ADA]))["warnings"] == []
         tried = await client.post("/v1/broadcasts", json=order | {"consent": FORM, "dry_run": True})
         assert tried.json()["warnings"] == [NO_HINT]
+
+
+def test_the_command_line_says_the_same(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "http://127.0.0.1:9")
+    desk.write("people.csv", "to,agreed", f"{ADA},shop 2025", f"{BOB},")
+    sale = ("send", "people.csv", "--body", "Sale!", "--purpose", "marketing", "--dry-run")
+    code, _, told = desk.call(*sale)
+    assert code == 2
+    assert "--consent SOURCE,TIME" in told
+    code, shown, told = desk.call(*sale, "--consent", "webform,2026-01-31")
+    assert code == 0, told
+    assert f"Warning: {NO_HINT}" in shown + told
+    code, shown, told = desk.call(*sale, "--consent-column", "agreed")
+    assert code == 2
+    assert "line 3, agreed" in shown
 
 
 async def test_consent_is_exported_with_each_message(store: Store) -> None:

@@ -8,7 +8,6 @@ import random
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlencode
 
-import pytest
 from driving import LANE, ask, everything, join, take
 from hosting import Hosted, hosting
 from loading import counts, load
@@ -146,7 +145,7 @@ async def test_strangers_change_nothing(store: Store) -> None:
         before = await everything(store)
         stranger = Stranger(11, reference)
         seen = set()
-        for _ in range(200):
+        for _ in range(120):
             shown = stranger.shown()
             headers = [(b"Content-Type", stranger.chance.choice(KINDS))]
             headers += [] if shown is None else [(b"X-Twilio-Signature", shown)]
@@ -166,7 +165,7 @@ async def test_whatever_twilio_signs_is_answered(store: Store) -> None:
     async with served(store) as api:
         stranger = Stranger(12, reference)
         seen = set()
-        for _ in range(100):
+        for _ in range(60):
             form = {name: value.replace("\ud800", "?") for name, value in stranger.form()}
             query = stranger.chance.choice(["", f"r={reference}x", "r=%00"])
             path = stranger.chance.choice(PATHS)
@@ -179,16 +178,14 @@ async def test_whatever_twilio_signs_is_answered(store: Store) -> None:
         assert await counts(store, bid) == {State.SENDING: 1}, "no reference, no change"
 
 
-@pytest.mark.parametrize("more", [[], [(b"Expect", b"100-continue")]])
-async def test_a_body_that_never_ends_or_never_comes(store: Store, more: list[tuple[bytes, bytes]]) -> None:
+async def test_a_body_that_never_ends_or_never_comes(store: Store) -> None:
     with capture_logs():
         async with hosting(store, twilio_auth_token=TOKEN, api_stall_seconds=0.2) as api:
-            for length, sent in ((10, b""), (10, b"a=b")):
+            for more, sent in ((b"", b""), (b"", b"a=b"), (b"Expect: 100-continue\r\n", b"")):
                 reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-                headers = b"".join(b"%s: %s\r\n" % pair for pair in more)
                 writer.write(
-                    b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n%sContent-Length: %d\r\n\r\n%s"
-                    % (STATUS.encode(), FORM, headers, length, sent)
+                    b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n%sContent-Length: 10\r\n\r\n%s"
+                    % (STATUS.encode(), FORM, more, sent)
                 )
                 answer = await asyncio.wait_for(reader.read(), 20)
                 assert b"HTTP/1.1 408 " in answer

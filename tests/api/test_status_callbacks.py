@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from driving import LANE, ask, everything, join, result, take, tell
 from hosting import Hosted, hosting
 from loading import counts, load, records
-from serving import serving
-from webhooks import PUBLIC, STATUS, TOKEN, call, signature, status_form
+from webhooks import PUBLIC, STATUS, TOKEN, call, status_form
 
 from broadcaster.domain.record import Evidence, State
 from broadcaster.domain.reference import Reference, References
@@ -182,17 +181,3 @@ async def test_without_its_secret_key_the_installations_own_signs(store: Store) 
         told = await call(api.client, STATUS, status_form(SID, "sent"), query=query(bid, secret=own))
         assert told.status_code == 204
         assert await counts(store, bid) == {State.SENT: 1}
-
-
-async def test_a_process_for_webhooks_only_serves_them(store: Store) -> None:
-    bid = await sending(store)
-    more = {"BROADCASTER_PUBLIC_URL": PUBLIC, "BROADCASTER_SECRET_KEY": SECRET}
-    async with serving(store, options=["--only", "webhooks"], **more) as api:
-        assert (await api.client.get("/v1/broadcasts")).status_code == 404
-        assert (await api.client.get(STATUS)).status_code == 405
-        told = await call(api.client, STATUS, status_form(SID, "sent"), query=query(bid))
-        assert (told.status_code, await counts(store, bid)) == (204, {State.SENT: 1})
-        form = status_form(SID, "read")
-        headers = {"X-Twilio-Signature": signature(PUBLIC + STATUS, form)}
-        assert (await api.client.post(STATUS, data=form, headers=headers)).status_code == 204
-        assert (await api.client.post(STATUS, data=form)).status_code == 403

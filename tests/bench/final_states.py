@@ -2,8 +2,8 @@
 
     python tests/bench/final_states.py --recipients 20000
 
-Exits 1 if the counts by state and code are not the simulator's truth in the end. "gets" are requests that asked
-for states: pages of the list, and single messages.
+Exits 1 if the counts by state and code are not the simulator's truth in the end. "gets" are requests that
+asked for states: pages of the list, and single messages.
 """
 
 from __future__ import annotations

@@ -126,10 +126,13 @@ async def read(url: str) -> int:
 async def measure(store: Store, folder: Path, count: int) -> int:
     """Fill, measure, print; return the exit code."""
     out = numbers(count, 1)
-    began = time.perf_counter()
+    empty, began = await store.redis.info("memory"), time.perf_counter()
     for start in range(0, count, 1000):
         await store.run(opt_out(out[start : start + 1000], "import"))
-    print(f"{count:,} opt-outs added in {time.perf_counter() - began:.1f} s", flush=True)
+    held = await store.redis.info("memory")
+    each = (held["used_memory"] - empty["used_memory"]) / count
+    took = time.perf_counter() - began
+    print(f"{count:,} opt-outs added in {took:.1f} s; Redis holds {each:.0f} bytes for each", flush=True)
     people = numbers(ROWS, 2)
     blocked = out[:: max(1, count // ROWS)][:ROWS]
     path = folder / "list.csv"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from deployment import deployment
 from loading import counts, load, records
-from serving import free_port, serving
+from serving import Api, free_port, serving
+from webhooks import STATUS, signature, status_form
 
 from broadcaster.domain.record import State
 
@@ -23,6 +24,15 @@ ENDS = {
     "delivered": State.DELIVERED,
     "sent": State.SENT,
 }
+
+
+async def only_webhooks_are_served(api: Api) -> None:
+    assert (await api.client.get("/v1/broadcasts")).status_code == 404
+    assert (await api.client.get(STATUS)).status_code == 405
+    form = status_form("SM" + "0" * 32, "sent")
+    assert (await api.client.post(STATUS, data=form)).status_code == 403
+    signed = {"X-Twilio-Signature": signature(api.url + STATUS, form, "simulator")}
+    assert (await api.client.post(STATUS, data=form, headers=signed)).status_code == 204
 
 
 async def test_the_ledger_ends_as_twilio_says(tmp_path: Path) -> None:
@@ -43,6 +53,7 @@ async def test_the_ledger_ends_as_twilio_says(tmp_path: Path) -> None:
         public = {"BROADCASTER_PUBLIC_URL": f"http://127.0.0.1:{port}"}
         ours = {n: v for n, v in run.environment.items() if n.startswith(("TWILIO_", "BROADCASTER_"))}
         async with serving(run.store, options=["--only", "webhooks"], port=port, **ours, **public) as api:
+            await only_webhooks_are_served(api)
             run.start_worker(**public)
             bid = await load(run.store, {LANE: total}, batch=64)
             await run.settled(bid, 30)

@@ -45,3 +45,14 @@ async def test_nobody_hears_from_us_a_second_after_stop(tmp_path: Path, *, callb
     kept(outcome, 50_000)
     assert not outcome.late
     assert outcome.rate >= 0.8 * 500, "less is no such campaign"
+
+
+@pytest.mark.slow
+async def test_a_slow_twilio_makes_no_stop_late(tmp_path: Path) -> None:
+    """Each request takes 2.5 s: who has a yes must not wait for a connection as long."""
+    around = tuple(range(64, 330, 3))
+    outcome = await campaign(
+        tmp_path, recipients=700, rate=500, every_seconds=8, ahead=around, latency_ms=2500
+    )
+    kept(outcome, 700)
+    assert not outcome.late

@@ -136,6 +136,17 @@ async def test_only_the_missed_lines_are_read(store: Store) -> None:
     assert (known.epoch, len(known)) == ("51", 51)
 
 
+@pytest.mark.parametrize("kept", [0, 2])
+async def test_who_has_missed_more_than_the_log_holds_reads_everything(store: Store, kept: int) -> None:
+    known = OptOuts()
+    await known.refresh(store)
+    await store.run(opt_out(PEOPLE, "a test"))
+    log = store.keys.plain("optouts:log")
+    await (store.redis.ltrim(log, -kept, -1) if kept else store.redis.delete(log))
+    await known.refresh(store)
+    assert (known.epoch, len(known)) == ("3", 3)
+
+
 async def test_a_forgotten_person_stays_opted_out_and_is_named_nowhere(store: Store) -> None:
     key = await people_key(store)
     assert key == await people_key(store)

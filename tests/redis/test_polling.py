@@ -12,6 +12,7 @@ import pytest
 from driving import LANE, OTHER, ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
+from broadcaster.api.shapes import Broadcast
 from broadcaster.domain.content import Content
 from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.record import Evidence, Reason, State
@@ -174,6 +175,7 @@ async def test_nobody_is_asked_for_before_their_time_and_it_is_shown(store: Stor
         assert abs((view.awaiting.next_at or 0) - time.time() - 60) < 5
         assert "3 await their final state; Twilio is asked next at 20" in view.awaiting.words()
         assert view.summary()["awaiting"]["count"] == 3
+        assert Broadcast.model_validate(view.summary()).awaiting is not None
         await it.round(times)
         assert it.answers("GET 200") == 0, "nor by a second process"
 

@@ -17,6 +17,7 @@ from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.operations.actor import Actor
+from broadcaster.operations.broadcasts import delete
 from broadcaster.operations.errors import Conflict
 from broadcaster.operations.people import forget
 from broadcaster.operations.removals import remove
@@ -45,6 +46,7 @@ class Scene:
         self.world = world
         self.rest = rest
         self.metrics = Metrics()
+        self.rest = rest
         self.recaller = Recaller(store, rest, self.metrics)
         self._http = http
 
@@ -178,11 +180,16 @@ async def test_a_canceled_broadcast_is_recalled_whole(store: Store) -> None:
     async with scene(store) as it:
         bid, other = await it.handed(120), await it.handed(2, first=500)
         assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"completed"
+        with pytest.raises(Conflict, match="wait at Twilio"):
+            await delete(store, TESTER, bid)
         assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        with pytest.raises(Conflict, match="wait at Twilio"):
+            await delete(store, TESTER, bid)
         await it.recaller.round()
         assert it.canceled() == [number(i) for i in range(120)]
         assert await counts(store, bid) == {State.SKIPPED: 120}
         assert await store.redis.zrange(store.keys.plain("handed"), 0, -1) == [other.encode()]
+        await delete(store, TESTER, bid)
 
 
 async def test_what_has_left_is_over(store: Store) -> None:
@@ -222,4 +229,4 @@ async def test_what_waits_at_twilio_is_known_until_its_hour(store: Store) -> Non
         await it.recaller.round()
         assert it.canceled() == [number(1)]
         await store.redis.zadd(store.keys.plain("handed"), {bid: now - 1})
-        assert (await remove_old(store, 30, now + 33 * 86_400)).broadcasts == 1
+        assert (await remove_old(store, 30, now + 65 * 86_400)).broadcasts == 1

@@ -15,6 +15,7 @@ from broadcaster.domain.send_window import SendWindow
 from broadcaster.lanes import claims, control
 from broadcaster.ledger.callbacks import Status, write_statuses
 from broadcaster.ledger.resending import Resender, by_day
+from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import read_message
 from broadcaster.telemetry.metrics import Metrics
 from workers.following import Follower
@@ -84,6 +85,10 @@ async def test_what_was_chosen_waits_with_its_reason_and_goes_at_its_time(store:
     assert 7190 < waits[0] < 10810
     assert 890 < waits[1] < 1360
     assert await take(store, horizon_seconds=10.0) == []
+    view = await read_broadcast(store, bid)
+    assert view is not None
+    assert view.waits_for[LANE].startswith("the next try of those that failed: 20")
+    assert view.eta_seconds is None
     shown = await read_message(store, f"{bid}.0.0.0")
     assert shown is not None
     assert shown[0].summary()["retry_at"] == int(scores[b"0:0"] / 1e6)

@@ -80,7 +80,7 @@ def the_truth(own: State | None, words: Sequence[str]) -> State:
     return max(reached, key=RANK.__getitem__)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_any_order_of_anything_ends_as_the_truth(store: Store, data: st.DataObject) -> None:
     await store.redis.flushdb()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from driving import LANE, OTHER, SID, ask, everything, join, result, send_all, take, tell
-from loading import counts, load
+from loading import counts, load, records
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
@@ -23,8 +23,11 @@ from broadcaster.intake.submit import check_hours
 from broadcaster.lanes import claims, control
 from broadcaster.lanes.windows import keep, keep_ahead
 from broadcaster.ledger.replaying import find_letters, replay
+from broadcaster.ledger.rewinding import rewind
+from broadcaster.ledger.settling import Verdict, settle
 from broadcaster.reporting.broadcasts import read_broadcast
-from workers.jobs import keep_windows
+from workers.jobs import end_expired, keep_windows, start_due
+from workers.redis_clock import look_at_clock
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -189,3 +192,51 @@ async def test_it_is_shown_why_it_waits_and_when_it_is_done(store: Store) -> Non
     assert abs(opens + 10 - time.time() - now["eta"]) < 5, "ten seconds after it opens"
     ended = await load(store, {OTHER: 1}, send_window=OPEN)
     assert (await read_broadcast(store, ended)).state_reason == ""  # type: ignore[union-attr]
+
+
+async def test_what_expires_outside_its_window_is_skipped(store: Store) -> None:
+    bid = await load(store, {LANE: 2}, send_window=CLOSED)
+    await store.redis.hset(store.keys.broadcast(bid), "expires", "1")
+    await end_expired({"store": store})
+    assert await counts(store, bid) == {State.SKIPPED: 2}
+
+
+async def test_a_scheduled_one_that_starts_outside_its_window_waits_for_it(store: Store) -> None:
+    bid = await load(store, {LANE: 2}, send_window=CLOSED, schedule_in=-1.0)
+    await join(store)
+    await start_due({"store": store})
+    assert await store.redis.hget(store.keys.broadcast(bid), "state") == b"running"
+    assert await take(store, horizon_seconds=30.0) == []
+    assert await windows(store, bid, (-1, 60)) == ""
+    assert await send_all(store) == 2
+
+
+async def test_a_clock_that_is_put_back_opens_no_window(store: Store) -> None:
+    """What waits for a moment waits that much less then, but hours are the wall's."""
+    bid = await load(store, {LANE: 2}, send_window=OPEN)
+    await join(store)
+    await windows(store, bid, (1800, 3600))
+    assert await take(store) == []
+    parked = await store.redis.zscore(store.keys.lane(LANE, ":later"), bid)
+    await store.redis.hset(store.keys.plain("clock"), "last", str(int((time.time() + 3600) * 1e6)))
+    await store.run(look_at_clock())
+    assert await store.redis.zscore(store.keys.lane(LANE, ":later"), bid) < parked
+    assert await take(store, horizon_seconds=30.0) == []
+    assert await store.redis.zscore(store.keys.lane(LANE, ":later"), bid) == parked
+
+
+async def test_what_a_loss_put_back_keeps_to_its_window(store: Store) -> None:
+    bid = await load(store, {LANE: 2}, send_window=CLOSED)
+    await join(store)
+    now = int(time.time())
+    await store.redis.hset(store.keys.plain("account"), mapping={"rewind": now - 5, "rewind_at": now})
+    assert await rewind(store) is not None
+    assert await counts(store, bid) == {State.IN_DOUBT: 2}
+    found = await records(store, bid)
+    absent = [
+        Verdict(LANE, bid, "0.0", row, found["0.0", row].attempt, found["0.0", row].changed, True, False)
+        for row in range(2)
+    ]
+    await store.run(settle(absent, 5))
+    assert await counts(store, bid) == {State.QUEUED: 2}
+    assert await take(store, horizon_seconds=30.0) == []

@@ -10,7 +10,7 @@ from broadcaster.domain.record import State
 from broadcaster.twilio.resources import Message, MessagePage
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 from workers.poll_ledgers import Awaited
-from workers.poll_twilio import BARREN_PAGES, PAGE_SIZE, THROTTLED_AT_MOST, Asking
+from workers.poll_twilio import BARREN_PAGES, FAILED_AT_MOST, PAGE_SIZE, THROTTLED_AT_MOST, Asking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -80,14 +80,30 @@ async def test_who_got_a_429_is_asked_for_again() -> None:
     assert told.of == dict.fromkeys(range(9), "delivered")
 
 
-@pytest.mark.parametrize("error", [TwilioUnreachable("no answer"), TwilioError(500, 20500), TwilioError(404)])
-async def test_another_error_ends_the_round(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [
+        (TwilioUnreachable("no answer"), 1),
+        (TwilioError(401, 20003), 1),
+        (TwilioError(500, 20500), FAILED_AT_MOST),
+        (TwilioError(404), FAILED_AT_MOST),
+    ],
+)
+async def test_errors_that_are_not_one_messages_end_the_round(error: Exception, times: int) -> None:
     """A 404 without Twilio's code is a wrong address, not a message that was deleted."""
-    twilio, told = Twilio(error), Told()
+    twilio, told = Twilio(*[error] * times), Told()
     asked = asking(twilio, told)
     await asked.one_by_one(awaited(100))
     assert asked.refused is error
     assert len(told.of) < 5
+
+
+async def test_one_that_twilio_cant_tell_of_keeps_no_other_from_being_asked_for() -> None:
+    twilio, told = Twilio(TwilioError(500, 20500)), Told()
+    asked = asking(twilio, told)
+    await asked.one_by_one(awaited(9))
+    assert asked.refused is None
+    assert len(told.of) == 8
 
 
 async def test_a_message_that_was_deleted_is_told_as_none() -> None:

@@ -1,11 +1,13 @@
-"""A line drawn under what is in flight: crossed when the last of those has ended, whatever started since."""
+"""The poster: a line drawn under what is in flight, and a yes that waits too long for a connection."""
 
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from broadcaster.domain.failures import Kind, Outcome
+from broadcaster.domain.record import State
 from broadcaster.lanes.claims import Item, Slice
 from broadcaster.ledger.outcomes import RetryPolicy
 from workers.clock import lease_clock
@@ -82,3 +84,32 @@ async def test_a_later_line_waits_for_who_started_between() -> None:
     twilio.waiting[1].set_result(None)
     await second.wait()
     await poster.stop()
+
+
+async def test_a_yes_that_has_waited_too_long_for_a_connection_is_not_used() -> None:
+    twilio = Twilio()
+    poster = Poster(twilio, concurrency=1, policy=RetryPolicy(), ended=lambda _: None)
+    poster.lease_until = lease_clock() + 60
+    poster.start()
+    first, old, good = messages(0, 3)
+    now = monotonic()
+    poster.approve([first, old._replace(good_until=now - 0.001), good._replace(good_until=now + 60)])
+    await until(1, twilio)
+    twilio.waiting[0].set_result(None)
+    await until(2, twilio)
+    (told,) = poster.take_results()
+    assert [(end.row, end.state) for end in told.outcomes] == [(0, State.ACCEPTED), (1, State.RETRY)]
+    assert told.outcomes[1].spend == 0, "it was not sent, so it costs nothing"
+    twilio.waiting[1].set_result(None)
+    while poster.in_flight:  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0)
+    assert [end.row for end in poster.take_results()[0].outcomes] == [2]
+    await poster.stop()
+
+
+def test_where_twilio_is_slow_few_have_a_yes() -> None:
+    poster = Poster(Twilio(), concurrency=64, policy=RetryPolicy(), ended=lambda _: None)
+    assert poster.allowance.ready == 128, "nothing was slow so far"
+    for seconds, expected in ((0.05, 128), (0.5, 51), (2.0, 12), (60.0, 1)):
+        poster.allowance._usual = seconds
+        assert poster.allowance.ready == expected

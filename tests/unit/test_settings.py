@@ -290,3 +290,24 @@ def test_an_address_that_it_can_reach_is_taken() -> None:
     assert (
         load_settings(None, public_url="https://sms.example.com/x/").public_url == "https://sms.example.com/x"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("https://a.example/", "https://a.example"),
+        ("HTTPS://User:Pass@A.Example:8443/Sub/", "https://User:Pass@a.example:8443/Sub"),
+        ("https://[2600:1F14::1]:8443", "https://[2600:1f14::1]:8443"),
+        ("https://a.example/?x=1", None),
+        ("https://a.example?", None),
+        ("https://a.example#rc=5", None),
+        ("https://a example", None),
+        ("ftp://a.example", None),
+    ],
+)
+def test_where_twilio_calls_us_takes_paths_behind_it(given: str, taken: str | None) -> None:
+    if taken is None:
+        with pytest.raises(SettingsError, match="PUBLIC_URL"):
+            load_settings(None, public_url=given)
+    else:
+        assert load_settings(None, public_url=given).public_url == taken

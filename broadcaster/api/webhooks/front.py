@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 from redis.exceptions import RedisError
 
+from broadcaster.api.faults import problem_of
 from broadcaster.api.problems import Problem, unavailable
 from broadcaster.api.webhooks.inbound import take_inbound
 from broadcaster.api.webhooks.requests import Answer, Refused, Request, is_form, read_request
@@ -79,6 +80,8 @@ class Webhooks:
         except (StoreError, RedisError, OSError) as error:
             self._say("unavailable", scope["path"], error=str(error))
             answer = _problem(unavailable("Redis does not answer."))
+        except Exception as error:  # noqa: BLE001 - every error has its problem
+            answer = _problem(problem_of(error))
         if answer is not None:
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await send({"type": "http.response.body", "body": answer.body})

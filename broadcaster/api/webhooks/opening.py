@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def webhook_parts(settings: Settings, store: Store, metrics: Metrics, keys: Sequ
     set_ = (settings.twilio_auth_token, settings.twilio_auth_token_secondary)
     tokens = [token.get_secret_value() for token in set_ if token]
     if tokens:
-        origin = settings.public_url or "https:// and the request's Host (BROADCASTER_PUBLIC_URL is not set)"
+        # a user and a password for the proxy may stand in it
+        public = settings.public_url and re.sub("//[^/]*@", "//***@", settings.public_url)
+        origin = public or "https:// and the request's Host (BROADCASTER_PUBLIC_URL is not set)"
         hint = f"TWILIO_AUTH_TOKEN must be the account's, and Twilio must call {origin}"
     else:
         hint = "set TWILIO_AUTH_TOKEN: without it no signature of Twilio's can be checked"

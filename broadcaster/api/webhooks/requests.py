@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BODY_BYTES: Final = 64 * 1024
 _LONG_LENGTH: Final = len(str(BODY_BYTES))
 _LENGTHS: Final = 18  # digits that are looked at
-_FORM: Final = b"application/x-www-form-urlencoded"
+FORM: Final = b"application/x-www-form-urlencoded"
 
 
 class Answer(NamedTuple):
@@ -66,7 +66,10 @@ async def read_request(scope: Scope, receive: Receive, stall_seconds: float) -> 
         except TimeoutError:
             raise Refused("slow", Problem("too-slow")) from None
     else:  # the server says that all of it is here: a timer would cost as much as reading it
-        body = await _read_body(receive)
+        message = await receive()
+        body = message.get("body", b"") if message["type"] == "http.request" else None
+        if body is not None and len(body) > BODY_BYTES:
+            raise _too_large()
     if body is None:
         return None
     query = scope["query_string"]
@@ -80,7 +83,7 @@ async def read_request(scope: Scope, receive: Receive, stall_seconds: float) -> 
 def is_form(request: Request) -> bool:
     """Whether the body says that it is a form, as all of Twilio's but JSON ones do."""
     kind = request.kind
-    return kind == _FORM or kind.partition(b";")[0].strip().lower() == _FORM
+    return kind == FORM or kind.partition(b";")[0].strip().lower() == FORM
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -22,10 +22,10 @@ async def take_status(parts: Parts, request: Request) -> Answer:
     What it tells of a message that isn't ours, or in words that we don't know, is counted and no fault.
     """
     fields = dict(request.fields)
-    sid = _text(fields.get(b"MessageSid") or fields.get(b"SmsSid", b""))
-    word = _text(fields.get(b"MessageStatus") or fields.get(b"SmsStatus", b""))
+    sid = (fields.get(b"MessageSid") or fields.get(b"SmsSid", b"")).decode("latin-1")
+    word = (fields.get(b"MessageStatus") or fields.get(b"SmsStatus", b"")).decode("latin-1")
     said = fields.get(b"ErrorCode")
-    code = code_of(_text(said)) if said else 0
+    code = code_of(said.decode("latin-1")) if said else 0
     if word not in STATES or not is_sid(sid):
         parts.metrics.callbacks_ended("ignored", 1)
         return _DONE
@@ -34,7 +34,7 @@ async def take_status(parts: Parts, request: Request) -> Answer:
     if reference is not None:
         await webhooks.writer.write(Status(*reference, sid, word, code))
         return _DONE
-    to = _text(fields.get(b"To", b""))
+    to = fields.get(b"To", b"").decode("utf-8", "replace")
     if 0 < len(to) <= LONGEST_ADDRESS:
         await webhooks.writer.park(Stray(to, sid, word, code))
     else:
@@ -47,7 +47,3 @@ def _shown(query: bytes) -> bytes:
     if query.startswith(b"r=") and b"&" not in query and b"%" not in query:
         return query[2:]
     return dict(decode_form(query)).get(b"r", b"")
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")

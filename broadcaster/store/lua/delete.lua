@@ -4,16 +4,20 @@
 --
 -- ARGV[3] broadcast
 -- Returns [verdict, state before]: 'ok', also when it is being deleted already; 'gone'; 'open' while a message of it is
---   on its way or in doubt, whose outcome would be lost; or the state that forbids it.
+--   on its way or in doubt, whose outcome would be lost; 'handed' while Twilio keeps one back until its hour; or the
+--   state that forbids it.
 
 local bid = ARGV[3]
 local key = bc_key(bid)
-local b = redis.call('HMGET', key, 'state', 'cls', 'idem', 'n' .. SENDING, 'n' .. IN_DOUBT)
+local b = redis.call('HMGET', key, 'state', 'cls', 'idem', 'n' .. SENDING, 'n' .. IN_DOUBT, 'n' .. ACCEPTED)
 local state = b[1]
 if not state then return {'gone', ''} end
 if state == 'deleting' then return {'ok', state} end
 if state ~= 'completed' and state ~= 'canceled' and state ~= 'failed' and state ~= 'draft' then return {state, state} end
 if tonumber(b[4] or 0) + tonumber(b[5] or 0) > 0 then return {'open', state} end
+-- nobody could cancel any more what Twilio keeps back until its hour
+local handed = redis.call('ZSCORE', P .. 'handed', bid)
+if handed and tonumber(handed) > now_s and tonumber(b[6] or 0) > 0 then return {'handed', state} end
 redis.call('HSET', key, 'state', 'deleting', 'reason', '')
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
   redis.call('ZREM', class_key(lane, b[2]), bid)

@@ -211,7 +211,8 @@ local function apply(lane, bid, batch, o, broadcast)
   -- it goes again because it failed on its way: only that it did arrive would be news
   if new ~= DELIVERED and new ~= READ then
     if state == RETRY and told_sid == sid then return end
-    if state == SKIPPED and replayed(bid, batch, index, o[2]) then return end
+    -- in doubt: a loss of Redis' last writes has made it so, and what Twilio holds is the failed one
+    if (state == SKIPPED or state == IN_DOUBT) and replayed(bid, batch, index, o[2]) then return end
   end
   if attempt > 1 and (new == RETRY or new == DEAD) then
     -- an earlier attempt is known to be with Twilio: there is nothing to send again
@@ -242,7 +243,8 @@ local function apply(lane, bid, batch, o, broadcast)
   if o[10] == 1 and (new == UNDELIVERED or new == FAILED) then
     redis.call('RPUSH', P .. 'failures', cmsgpack.pack({bid, batch, index, attempt, new, code, sid, flags % 2, began_s}))
   end
-  if state == DEAD or state == SKIPPED then redis.call('HINCRBY', bc_key(bid) .. ':codes', state .. ':' .. known, -1) end
+  -- who read it after all did not fail
+  if state >= UNDELIVERED then redis.call('HINCRBY', bc_key(bid) .. ':codes', state .. ':' .. known, -1) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. code, 1) end
   if new == RETRY then redis.call('HINCRBY', bc_key(bid), 'retried', 1) end
   content_run(lane, bid, batch, index, new, o[9])
