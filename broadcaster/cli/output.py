@@ -57,7 +57,7 @@ def print_table(
 
 
 def harmless(text: str) -> str:
-    """Return what people wrote as it may be shown: it steers no terminal, and its lines look like no others'."""
+    """Return what people wrote as it may be shown: it steers no terminal, its lines pass for no others."""
     return _STEERING.sub("\ufffd", text).replace("\n", "\n  ")
 
 

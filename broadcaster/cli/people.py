@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("number", metavar="NUMBER")
-@click.option("--at-twilio", is_flag=True, help="Also at Twilio: empty all their messages, cancel those that wait there.")
+@click.option(
+    "--at-twilio", is_flag=True, help="Also at Twilio: empty all their messages, cancel those that wait."
+)
 @yes_option
 @json_option
 @env_file_option
 def forget(number: str, *, at_twilio: bool, yes: bool, as_json: bool, env_file: Path | None) -> int:
     """Forget a person everywhere: a tombstone takes their place, and nothing that waits for them is sent.
 
-    Counts stay, and so does a keyed hash of their opt-outs: only who opted out is never written to again. Says what is out of reach. Run twice it changes
-    nothing; exit code 1 says that it should be run again.
+    Counts stay, and so does a keyed hash of their opt-outs: only who opted out is never written to again.
+    Says what is out of reach. Run twice it changes nothing; exit code 1 says that it should be run again.
     """
     settings = settings_from(env_file)
     addresses = addresses_of(with_plus(number), settings.region)

@@ -89,8 +89,8 @@ class Outcome:
         if not self.opted_out:
             told.insert(
                 0,
-                "a list or request that names them from now on: it is sent, since they are not opted out from "
-                "everywhere; `broadcaster opt-outs add` with their number, then forget them again, keeps a hash",
+                "a list or request that names them from now on: it is sent, as they are not opted out from "
+                "everywhere; `broadcaster opt-outs add` and then forgetting them again keeps a hash",
             )
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
         told.append("lists, exports and archives that were written to files, and this shell's history")
