@@ -92,6 +92,10 @@ class Outcome:
                 "a list or request that names them from now on: it is sent, as they are not opted out from "
                 "everywhere; `broadcaster opt-outs add` and then forgetting them again keeps a hash",
             )
+        told.append(
+            "texts that broadcasts sent to everybody, and their names, should the person be named in them: "
+            "they stay until their time is up (`broadcasts archive` removes a text before it)"
+        )
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
         told.append("lists, exports and archives that were written to files, and this shell's history")
         if self.at_twilio is None:
