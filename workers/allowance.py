@@ -77,10 +77,6 @@ class Allowance:
         """Note that a request starts while no other is in flight: silence counts from here."""
         self._heard = now
 
-    def took(self, seconds: float) -> None:
-        """Note how long a request took."""
-        self._usual += (seconds - self._usual) / USUAL_OF
-
     @property
     def ready(self) -> int:
         """How many may wait with a yes: those that leave soon, if requests take as long as they do now."""
@@ -89,7 +85,9 @@ class Allowance:
     def admitted(self, in_flight: int, started: float, ended: float) -> None:
         """Note that Twilio processed a request; with it so many had been in flight when it started."""
         self._answered += 1
-        self._busy += ended - started
+        took = ended - started
+        self._busy += took
+        self._usual += (took - self._usual) / USUAL_OF
         self._heard = ended
         self._run = self._rests = 0
         if in_flight > self._peak:  # noqa: PLR1730 - a third of the time, for each message

@@ -113,6 +113,7 @@ _FORGOTTEN: Final[dict[str, Any]] = {
     "replies": 0,
     "events": 0,
     "opt_outs": 1,
+    "opted_out": True,
     "files": ["aof"],
     "at_twilio": None,
     "again": [],
@@ -135,6 +136,7 @@ class Gone(BaseModel):
     replies: int
     events: int = Field(description="Deliveries and events on their way that changed.")
     opt_outs: int = Field(description="Opt-outs of which only a hash is kept now.")
+    opted_out: bool = Field(description="Whether they are opted out from everywhere: never sent to again.")
     files: list[str] = Field(description="Files of Redis that were written anew: aof, rdb.")
     at_twilio: Redacted | None
     again: list[str] = Field(description="Why this should be asked for once more.")

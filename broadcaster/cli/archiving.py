@@ -58,7 +58,8 @@ class ArchiveFile:
         self._said = monotonic()
         self.lines = 0
         try:
-            self._file = self._part.open("wb")
+            # people's data: nobody else's to read
+            self._file = os.fdopen(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
         except OSError as error:
             raise InputError(f"cannot write {self._part}: {error.strerror}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The most that a page of the API holds.
 PAGE: Final = 500
+#: What steers a terminal, or turns the order of what is read: anybody may write it in a reply.
+_STEERING: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 
 
 def print_json(value: Any) -> None:
@@ -23,13 +26,20 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[int] = (),
+    whole: Sequence[int] = (),
 ) -> None:
-    """Print a table, or tab-separated lines where there is no terminal. `right`: columns of numbers."""
+    """Print a table, or tab-separated lines where there is no terminal.
+
+    `right`: columns of numbers; `whole`: columns that are never cut, as the next command wants them.
+    """
     if not sys.stdout.isatty():
         click.echo("\t".join(header))
         for row in rows:
-            click.echo("\t".join("" if value is None else str(value) for value in row))
+            click.echo("\t".join("" if value is None else harmless(str(value)) for value in row))
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415
@@ -39,8 +49,16 @@ def print_table(
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index in right else "left")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        cells = [harmless(_cell(value)) for value in row]
+        for index in whole:
+            table.columns[index].min_width = max(table.columns[index].min_width or 0, len(cells[index]))
+        table.add_row(*map(Text, cells))
     Console().print(table)
+
+
+def harmless(text: str) -> str:
+    """Return what people wrote as it may be shown: it steers no terminal, its lines pass for no others."""
+    return _STEERING.sub("\ufffd", text).replace("\n", "\n  ")
 
 
 def say(text: str) -> None:

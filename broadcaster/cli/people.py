@@ -8,7 +8,7 @@ import click
 
 from broadcaster.cli.connect import at_hand
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import print_json, print_table, when
+from broadcaster.cli.output import harmless, print_json, print_table, when
 from broadcaster.cli.replays import ask, yes_option
 from broadcaster.domain.addresses import with_plus
 from broadcaster.domain.forgotten import addresses_of
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("number", metavar="NUMBER")
-@click.option("--at-twilio", is_flag=True, help="Also empty the bodies of all their messages at Twilio.")
+@click.option(
+    "--at-twilio", is_flag=True, help="Also at Twilio: empty all their messages, cancel those that wait."
+)
 @yes_option
 @json_option
 @env_file_option
 def forget(number: str, *, at_twilio: bool, yes: bool, as_json: bool, env_file: Path | None) -> int:
-    """Forget a person everywhere: a tombstone takes their place, and nothing more is sent to them.
+    """Forget a person everywhere: a tombstone takes their place, and nothing that waits for them is sent.
 
-    Counts stay, and so does a keyed hash of their opt-outs. Says what is out of reach. Run twice it changes
-    nothing; exit code 1 says that it should be run again.
+    Counts stay, and so does a keyed hash of their opt-outs: only who opted out is never written to again.
+    Says what is out of reach. Run twice it changes nothing; exit code 1 says that it should be run again.
     """
     settings = settings_from(env_file)
     addresses = addresses_of(with_plus(number), settings.region)
@@ -97,12 +99,13 @@ def show(number: str, *, as_json: bool, env_file: Path | None) -> None:
         code = f" ({message['code']}: {message['meaning'] or ''})" if message["code"] else ""
         changed = when(message["changed_at"])
         click.echo(f"{changed}  {message['id']}, from {message['sender']}: {message['state']}{code}")
-        click.echo(f"  {message['body'] or message['content_variables'] or ''}")
+        click.echo(harmless(f"  {message['body'] or message['content_variables'] or ''}"))
         told = {"reference": message["reference"], "consent": message["consent"], **message["variables"]}
         if said := ", ".join(f"{name}: {value}" for name, value in told.items() if value):
-            click.echo(f"  {said}")
+            click.echo(harmless(f"  {said}"))
     for reply in known["replies"]:
-        click.echo(f"{when(reply['received_at'])}  {reply['id']}, to {reply['to']}: {reply['body']}")
+        text = f"{when(reply['received_at'])}  {reply['id']}, to {reply['to']}: {reply['body']}"
+        click.echo(harmless(text))
     if known["opt_outs"]:
         print_table(
             ("opted out of", "purpose", "since", "source"),

@@ -11,7 +11,7 @@ import click
 from broadcaster.cli.connect import at_hand, told
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import PAGE, print_json, print_table, say, when
+from broadcaster.cli.output import PAGE, harmless, print_json, print_table, say, when
 from broadcaster.domain.times import TimeError, parse_duration, parse_moment
 from broadcaster.operations import replies as acts
 from broadcaster.operations.actor import at_the_shell
@@ -85,6 +85,7 @@ def list_(
                 )
                 for one in found
             ],
+            whole=(0, 2),
         )
     if more:
         say(f"There are more than {limit:,}; --limit shows more.")
@@ -117,7 +118,8 @@ def opt_out(reply: str, *, as_json: bool, env_file: Path | None) -> None:
     if as_json:
         print_json(summary)
     else:
-        click.echo(f"{summary['from']} is opted out of {summary['messaging_service_sid'] or summary['to']}")
+        service = f" and of {summary['messaging_service_sid']}" if summary["messaging_service_sid"] else ""
+        click.echo(harmless(f"{summary['from']} is opted out of {summary['to']}{service}"))
 
 
 @replies.command()
@@ -169,8 +171,8 @@ def _print(summary: dict[str, Any], *, as_json: bool) -> None:
             continue
         if name == "media":
             for one in value:
-                click.echo(f"media: {one['url']} ({one['type'] or 'of no type'})")
+                click.echo(harmless(f"media: {one['url']} ({one['type'] or 'of no type'})"))
         elif isinstance(value, dict):
-            click.echo(f"{name}: " + ", ".join(f"{k} {v}" for k, v in value.items() if v))
+            click.echo(harmless(f"{name}: " + ", ".join(f"{k} {v}" for k, v in value.items() if v)))
         else:
-            click.echo(f"{name}: {when(value) if name.endswith('_at') else value}")
+            click.echo(harmless(f"{name}: {when(value) if name.endswith('_at') else value}"))

@@ -1,7 +1,7 @@
 """What an opt-out is about: everything, one sender or one Messaging Service; of all purposes or of one.
 
-A scope is text: `*`, a sender's name (`+1555…`, `whatsapp:+…`, a short code, `rcs:…`), or a service (`MG…`).
-Behind a `#` stands the purpose that it is limited to: `*#marketing`. No sender's name has `#` or `|` in it.
+A scope is text: `*`, a sender (`+1555…`, `whatsapp:+…`, a short code, `rcs:…`), or a service (`MG…`). Behind
+a `#` stands the purpose that it is limited to: `*#marketing`. No sender's name has `#` or `|` in it.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class OrderForm(BaseModel):
     def faults(self, settings: Settings, unread: frozenset[str], *, late: bool) -> Iterable[Fault]:
         """Yield what is wrong with fields by themselves and together; those in `unread` are not looked at."""
         yield from self._time_faults(late=late)
-        yield from self._term_faults(settings)
+        yield from self._term_faults(settings, unread)
         for field, read in (("expires_in", _seconds), ("rate", lambda value: parse_rate(str(value)))):
             if (value := getattr(self, field)) is not None:
                 yield from told(f"/{field}", read, value)
@@ -218,12 +218,12 @@ class OrderForm(BaseModel):
             settings, self.send_window, self.zone, Priority(self.priority), ignored=self.ignore_window
         )
 
-    def _term_faults(self, settings: Settings) -> Iterable[Fault]:
+    def _term_faults(self, settings: Settings, unread: frozenset[str]) -> Iterable[Fault]:
         if self.consent is not None:
             yield from told("/consent/at", read_consent_time, self.consent.at)
         place = "/ignore_window" if self.ignore_window else "/send_window"
         yield from told(place, self._window, settings)
-        consented = self.consent is not None or self.consent_column is not None
+        consented = self.consent or self.consent_column or unread & {"consent", "consent_column"}
         if Purpose(self.purpose) is Purpose.MARKETING and not consented:
             yield Fault(as_fields(CONSENT_MISSING), "/consent")
 

@@ -41,13 +41,17 @@ def read_form(raw: bytes, settings: Settings, *, late: bool = False) -> OrderFor
     return form
 
 
+#: Where pydantic speaks of its own classes.
+_SAID: Final = {"extra_forbidden": "there is no such field", "model_type": "Input should be an object"}
+
+
 def _shape_faults(error: ValidationError) -> Iterable[Fault]:
     """Return one fault a place: of a field that may be this or that, pydantic tells what each would want."""
     told: dict[str, str] = {}
     for found in error.errors(include_url=False, include_input=False):
         place = [part for part in found["loc"] if not _is_choice(part)]
         pointer = "".join(f"/{_escaped(str(part))}" for part in place)
-        text = "there is no such field" if found["type"] == "extra_forbidden" else found["msg"]
+        text = _SAID.get(found["type"], found["msg"])
         told[pointer] = f"{told[pointer]}; or: {text}" if pointer in told else text
     outer = {pointer[:end] for pointer in told for end in range(len(pointer)) if pointer[end] == "/"}
     shown = [Fault(text, pointer) for pointer, text in told.items() if pointer not in outer]

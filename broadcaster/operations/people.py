@@ -25,11 +25,12 @@ from broadcaster.events.forgetting import forget_in_events
 from broadcaster.intake.forgetting import forget_in_lists
 from broadcaster.ledger.answers import forget_in_answers, forget_in_strays
 from broadcaster.ledger.forgetting import Forgotten, forget_in_batches
-from broadcaster.ledger.optouts import hash_opt_outs
+from broadcaster.ledger.optouts import EVERYWHERE, hash_opt_outs
 from broadcaster.ledger.people_key import key_to_forget_with
 from broadcaster.ledger.replies import remove_replies, replies_of
 from broadcaster.operations import audit
 from broadcaster.operations.at_twilio import redact_person
+from broadcaster.operations.person import opt_outs_of
 from broadcaster.store.rewriting import rewrite_files
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Outcome:
     events: int
     opt_outs: int
     importing: int
+    opted_out: bool
     files: Rewritten
     at_twilio: AtTwilio | None
 
@@ -84,6 +86,16 @@ class Outcome:
         told = [
             "backups of Redis from before now: let them expire; after restoring one, forget the person again"
         ]
+        if not self.opted_out:
+            told.insert(
+                0,
+                "a list or request that names them from now on: it is sent, as they are not opted out from "
+                "everywhere; `broadcaster opt-outs add` and then forgetting them again keeps a hash",
+            )
+        told.append(
+            "texts that broadcasts sent to everybody, and their names, should the person be named in them: "
+            "they stay until their time is up (`broadcasts archive` removes a text before it)"
+        )
         told.append("files of Redis' replicas, until each writes its own anew: BGREWRITEAOF there")
         told.append("lists, exports and archives that were written to files, and this shell's history")
         if self.at_twilio is None:
@@ -107,6 +119,7 @@ class Outcome:
             "replies": self.replies,
             "events": self.events,
             "opt_outs": self.opt_outs,
+            "opted_out": self.opted_out,
             "files": list(self.files.done),
             "at_twilio": None if self.at_twilio is None else self.at_twilio.summary(),
             "again": self.again,
@@ -139,4 +152,7 @@ async def forget(
     new = done | {"at_twilio": None if at_twilio is None else at_twilio.redacted}
     await audit.record(store, actor, "recipient.forget", addresses[0], new=new)
     files = await rewrite_files(store)
-    return Outcome(batches, lists, answers, replies, events, hashed, importing, files, at_twilio)
+    out = any(
+        (one["sender"], one["purpose"]) == (EVERYWHERE, None) for one in await opt_outs_of(store, addresses)
+    )
+    return Outcome(batches, lists, answers, replies, events, hashed, importing, out, files, at_twilio)

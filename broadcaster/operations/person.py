@@ -41,7 +41,7 @@ async def show(store: Store, actor: Actor, addresses: Sequence[str]) -> dict[str
         "number": addresses[0],
         "messages": messages,
         "replies": replies,
-        "opt_outs": await _opt_outs(store, addresses),
+        "opt_outs": await opt_outs_of(store, addresses),
         "rejected": await _rejected(store, addresses[0]),
     }
 
@@ -57,7 +57,7 @@ async def _replies(store: Store, address: str) -> list[dict[str, Any]]:
         after = spot
 
 
-async def _opt_outs(store: Store, addresses: Sequence[str]) -> list[dict[str, Any]]:
+async def opt_outs_of(store: Store, addresses: Sequence[str]) -> list[dict[str, Any]]:
     """Return what the person is opted out of, also where only a hash of them is left."""
     key = await people_key(store)
     found = []

@@ -47,6 +47,7 @@ _COMPARED: Final = 5
 _NEVER_LEFT: Final = frozenset({State.QUEUED, State.RETRY, State.DEAD, State.SKIPPED})
 _KINDS: Final = {Meaning.OPT_OUT: "stop", Meaning.OPT_IN: "start", Meaning.HELP: "help"}
 _NO_NUMBER: Final = "it asks to be left alone, and Twilio tells no number of whoever wrote"
+_NO_SENDER: Final = "it asks to be left alone, and Twilio tells not by whom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,8 @@ def understood(words: Words, reply: Reply) -> tuple[Reply, str]:
     flag = read.flag
     if read.meaning is Meaning.OPT_OUT and not reply.has_number:
         flag = _NO_NUMBER
+    elif read.meaning is Meaning.OPT_OUT and not reply.scopes:
+        flag = _NO_SENDER
     return replace(reply, meaning=read.meaning), flag
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import msgspec
 
 from broadcaster.domain.addresses import is_e164
+from broadcaster.ledger.removing import removed_at
 from broadcaster.reporting.messages import list_messages
 from broadcaster.store.batches import unpack_batch
+from broadcaster.store.errors import StoreError
 from broadcaster.twilio.codes import meaning
 
 if TYPE_CHECKING:
@@ -97,9 +99,13 @@ async def list_columns(store: Store, broadcasts: Iterable[str]) -> list[str]:
 
 
 async def whole(store: Store, broadcast: str) -> AsyncIterator[MessageView]:
-    """Yield every message of a broadcast."""
+    """Yield every message of a broadcast. Raises `StoreError` if they are removed meanwhile."""
+    known = await removed_at(store, broadcast)
     async for view in list_messages(store, broadcast):
         yield view
+    if known is None and await removed_at(store, broadcast) is not None:
+        # their time was up, or somebody archived them: a part must not pass for the whole
+        raise StoreError(f"the messages of broadcast {broadcast} were removed while they were read")
 
 
 async def write_messages(

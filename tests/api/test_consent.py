@@ -43,6 +43,10 @@ async def test_marketing_needs_consent_and_says_what_it_lacks(store: Store) -> N
         assert refused.status_code == 422
         assert "`consent`" in refused.text
         assert "`consent_column`" in refused.text
+        for wrong, pointer in (("web,2026-01-31", "/consent"), ({"source": "web", "at": 1}, "/consent/at")):
+            answer = await client.post("/v1/broadcasts", json=order | {"consent": wrong})
+            (fault,) = answer.json()["errors"]
+            assert (fault["pointer"], "Form" in fault["detail"]) == (pointer, False)
         bare = await made(client, recipients=[ADA], purpose="marketing", consent=FORM, body="Sale!")
         assert (bare["purpose"], bare["consent"]) == ("marketing", "webform,2026-01-31T00:00:00+00:00")
         assert bare["warnings"] == [NO_HINT]

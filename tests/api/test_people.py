@@ -71,6 +71,9 @@ def test_all_that_is_known_of_a_person_is_shown_and_forgotten(desk: Desk, apart:
     assert (done["skipped"], done["replies"], done["opt_outs"], done["again"]) == (done["messages"], 1, 2, [])
     assert done["files"] == ["aof"]
     assert any("backups" in one for one in done["remains"])
+    assert done["opted_out"] is True
+    stranger = desk.json("forget", "+14155550007")
+    assert (stranger["opted_out"], "opt-outs add" in stranger["remains"][0]) == (False, True)
     known = desk.json("recipients", "show", who)
     assert (known["messages"], known["replies"]) == ([], [])
     assert [(one["sender"], one["forgotten"]) for one in known["opt_outs"]] == [("*", True)] * 2
@@ -92,6 +95,7 @@ def test_a_broadcast_goes_into_a_file_and_then_out_of_redis(desk: Desk, apart: A
     file = desk.folder / "kept.ndjson.gz"
     done = desk.json("broadcasts", "archive", bid, "kept.ndjson.gz", "--keep")
     assert (done["archived"], done["removed"]) == (62, False)
+    assert file.stat().st_mode & 0o077 == 0, "people's data are nobody else's to read"
     head, *lines = map(json.loads, gzip.decompress(file.read_bytes()).splitlines())
     assert (head["broadcast"]["id"], head["spec"]["content"]["body"]) == (bid, "hello")
     assert [(one["to"], one["body"]) for one in lines] == [(number(i), "hello") for i in range(62)]

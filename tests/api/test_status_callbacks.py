@@ -61,6 +61,17 @@ async def test_a_callback_is_in_the_ledger_when_it_is_answered(store: Store) -> 
         assert (await metric(api, "recorded"), await metric(api, "unchanged")) == (3, 1)
 
 
+async def test_a_stop_that_is_sent_to_the_wrong_one_of_our_addresses_is_a_stop(store: Store) -> None:
+    async with served(store) as api:
+        form = {"MessageSid": SID, "SmsStatus": "received", "From": "+14155550100", "To": "+14155550199"}
+        answer = await call(api.client, STATUS, form | {"Body": "STOP"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/xml")
+        assert await store.redis.hkeys(store.keys.plain("optouts")) == [b"+14155550199|+14155550100"]
+        told = await call(api.client, STATUS, form | {"MessageStatus": "received", "From": "+14155550101"})
+        assert told.status_code == 204
+        assert await store.redis.hlen(store.keys.plain("optouts")) == 1
+
+
 async def test_many_at_once_go_together(store: Store) -> None:
     bid = await sending(store, 40)
     async with served(store) as api:

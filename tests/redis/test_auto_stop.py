@@ -11,6 +11,7 @@ from loading import counts, load
 from broadcaster.domain.failures import Remedy
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
+from broadcaster.ledger.callbacks import Status, write_statuses
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.scripts import read_script, unpacked
 from broadcaster.twilio.codes import CODES, explain_reason
@@ -202,6 +203,29 @@ async def test_failures_heard_of_later_count_once_more_as_failures_only(store: S
     failed = [result(row, 1, State.UNDELIVERED, code=30007, sid=SID) for row in rows]
     assert (await tell(store, held, failed[:20], twice=True)).paused == []
     assert (await tell(store, held, failed[20:21])).paused == [(one.bid, "failures:21:100:30007")]
+
+
+@pytest.mark.parametrize(("failures", "stops"), [(150, False), (300, True)])
+async def test_what_is_told_late_is_judged_by_itself(store: Store, failures: int, stops: bool) -> None:  # noqa: FBT001
+    """Callbacks that could not be taken for a while come all at once, beside few acceptances or none."""
+    one = await campaign(store)
+    await one.next(*[OK] * 1000)
+    age = 600
+    for batch in ("0.0", "0.1"):
+        key = store.keys.ledger(one.bid, batch)
+        raw = bytearray(await store.redis.get(key))
+        for row in range(500):
+            began = int.from_bytes(raw[row * 32 + 24 : row * 32 + 28], "big")
+            raw[row * 32 + 24 : row * 32 + 28] = (began - age).to_bytes(4, "big")
+        await store.redis.set(key, bytes(raw))
+    ends = ["undelivered" if row % (1000 // failures) == 0 else "delivered" for row in range(1000)]
+    told = await store.run(
+        write_statuses(
+            Status(one.bid, f"0.{row // 500}", row % 500, 1, "SM" + SID.hex(), end, 30005 * (end[0] == "u"))
+            for row, end in enumerate(ends)
+        )
+    )
+    assert [broadcast for broadcast, _ in told.paused] == [one.bid] * stops
 
 
 async def test_the_rule_can_be_set(store: Store) -> None:

@@ -146,6 +146,12 @@ async def test_whose_number_is_not_told_is_for_a_person(store: Store) -> None:
     assert [v.reply.id for v in await newest(store, person="whatsapp:US.1349")] == [view.reply.id]
 
 
+async def test_a_stop_that_is_to_nobody_is_for_a_person(store: Store) -> None:
+    await write(store, "STOP", to="")
+    (view,) = await newest(store, flagged=True)
+    assert "not by whom" in view.flag
+
+
 async def test_a_stop_needs_no_free_memory(store: Store) -> None:
     await store.redis.config_set("maxmemory", 1)
     await write(store, "STOP")

@@ -23,7 +23,9 @@ from broadcaster.ledger.removing import mark, read_spec, remove_marked
 from broadcaster.ledger.replaying import Letters, replay
 from broadcaster.operations.retention import DAY_SECONDS, Removed, remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.reporting.exports import whole
 from broadcaster.reporting.messages import find_number, list_messages
+from broadcaster.store.errors import StoreError
 from broadcaster.store.who import without
 
 if TYPE_CHECKING:
@@ -107,6 +109,20 @@ async def test_what_is_open_stays(store: Store) -> None:
     assert spec is not None
     assert (await store.run(mark(canceled, spec))).verdict == "open"
     assert (await store.run(mark(running, spec))).verdict == "running"
+
+
+async def test_an_export_that_loses_its_messages_says_so(store: Store) -> None:
+    bid = await ended(store, 40)
+    spec = await read_spec(store, bid)
+    assert spec is not None
+    assert len([view async for view in whole(store, bid)]) == 40
+    reading = whole(store, bid)
+    await anext(reading)
+    assert (await store.run(mark(bid, spec))).verdict == "ok"
+    await remove_marked(store, bid)
+    with pytest.raises(StoreError, match="removed while they were read"):
+        [view async for view in reading]
+    assert [view async for view in whole(store, bid)] == []
 
 
 async def test_a_draft_that_nobody_started_is_canceled(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.api.webhooks.answering import take_reply
 from broadcaster.api.webhooks.requests import Answer
 from broadcaster.ledger.callbacks import STATES, Status, code_of, is_sid
 from broadcaster.ledger.strays import LONGEST_ADDRESS, Stray
@@ -13,19 +14,24 @@ if TYPE_CHECKING:
     from broadcaster.api.parts import Parts
     from broadcaster.api.webhooks.requests import Request
 
+#: What `SmsStatus` says of a message to us (DOC:messaging/guides/webhook-request).
+_RECEIVED: Final = frozenset({"received", "receiving"})
 _DONE: Final = Answer(204, [], b"")
 
 
 async def take_status(parts: Parts, request: Request) -> Answer:
     """Write what a callback tells. Raises the store's errors: then Twilio shall come again.
 
-    What it tells of a message that isn't ours, or in words that we don't know, is counted and no fault.
+    What it tells of a message that isn't ours, or in words that we don't know, is counted and no fault. A
+    reply that was sent here, where a sender's address is set wrongly, is one all the same: it may be a STOP.
     """
     fields = dict(request.fields)
     sid = (fields.get(b"MessageSid") or fields.get(b"SmsSid", b"")).decode("latin-1")
     word = (fields.get(b"MessageStatus") or fields.get(b"SmsStatus", b"")).decode("latin-1")
     said = fields.get(b"ErrorCode")
     code = code_of(said.decode("latin-1")) if said else 0
+    if word in _RECEIVED and b"MessageStatus" not in fields:
+        return await take_reply(parts, request)
     if word not in STATES or not is_sid(sid):
         parts.metrics.callbacks_ended("ignored", 1)
         return _DONE

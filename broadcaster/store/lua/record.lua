@@ -120,12 +120,14 @@ end
 -- Opt-outs and doubt that nothing settled are no failures of the campaign; a failure after the acceptance counts when
 -- it is heard of, and its message was counted as an outcome before.
 local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] = true, [63014] = true, [63033] = true, [63050] = true}
-local function judge(bid, from, new, code, told_flags)
+local LATE_S = 300
+local function judge(bid, from, new, code, told_flags, began_s)
   if new < ACCEPTED or new == SKIPPED then return end
-  -- final states that were asked for come by the thousand, long after their acceptances: failures among them are to be
-  -- seen beside the deliveries that were told with them, not beside the few that were accepted last
-  local asked = new >= DELIVERED and bit.band(told_flags, 0x0E) == LIST
-  local first = (from < ACCEPTED or asked) and 1 or 0
+  -- final states that were asked for, or told late (when callbacks could not be taken for a while), come by the thousand
+  -- long after their acceptances: failures among them are to be seen beside the deliveries that were told with them, not
+  -- beside the few that were accepted last
+  local late = new >= DELIVERED and new < DEAD and (bit.band(told_flags, 0x0E) == LIST or now_s - began_s > LATE_S)
+  local first = (from < ACCEPTED or late) and 1 or 0
   if new >= UNDELIVERED and not UNCOUNTED[code] then count(bid, first, code)
   elseif first == 1 and new ~= DEAD then count(bid, 1) end
 end
@@ -238,7 +240,7 @@ local function apply(lane, bid, batch, o, broadcast)
   moved(bid, batch, state, new)
   message_changed(bid, batch, state, new, index, attempt, code, sid, flags)
   changed = changed + 1
-  judge(bid, state, new, code, told_flags)
+  judge(bid, state, new, code, told_flags, began_s)
   if attempt > 1 or new == RETRY or new == IN_DOUBT or state == IN_DOUBT or state == DEAD then
     local evidence = EVIDENCE[bit.rshift(bit.band(told_flags, 0x0E), 1)]
     remember(bid, batch, index, {older and o[2] or attempt, new, code, began_s, now_s, told_sid, ARGV[3], evidence})
