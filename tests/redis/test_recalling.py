@@ -46,7 +46,6 @@ class Scene:
         self.world = world
         self.rest = rest
         self.metrics = Metrics()
-        self.rest = rest
         self.recaller = Recaller(store, rest, self.metrics)
         self._http = http
 
