@@ -1,4 +1,4 @@
-"""People's data of one broadcast removed: its lists, texts, records and histories; its counts stay.
+"""People's data of a broadcast removed: its lists, texts, records, histories, replies; its counts stay.
 
 What is marked (`remove.lua`) can't be sent again, and is a member of `removing` until all else of it is gone:
 whoever finds it there goes on, so it may be done twice, by several, and may die anywhere.
@@ -13,6 +13,7 @@ import msgspec
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Content
 from broadcaster.ledger.people import forget
+from broadcaster.ledger.removing_replies import remove_answering
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
@@ -87,26 +88,41 @@ async def removed_at(store: Store, broadcast: str) -> int | None:
     return None if raw is None else int(raw)
 
 
-async def remove_marked(store: Store, broadcast: str) -> int:
-    """Remove what is left of a marked broadcast's people; answers how many batches went.
+async def remove_marked(store: Store, *broadcasts: str) -> int:
+    """Remove what is left of marked broadcasts' people; answers how many replies to them went.
 
-    The index first: what is found there leads to nothing that is half gone. Raises redis' errors and
-    `StoreError`.
+    The index first: what is found there leads to nothing that is half gone, and no reply is taken for an
+    answer to them any more. Raises redis' errors and `StoreError`.
     """
-    keys, went = store.keys, 0
-    serial, marked = await store.redis.hmget(keys.broadcast(broadcast), "serial", REMOVED)
-    if marked is not None:
-        await forget(store, [int(serial)] if serial else [])
-        lanes = [raw.decode() for raw in await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)]
-        for index, lane in enumerate(lanes):
-            count = int(await store.redis.hget(keys.flow(broadcast, lane), "n") or 0)
-            for start in range(0, count, _BATCHES_AT_ONCE):
-                numbers = range(start, min(start + _BATCHES_AT_ONCE, count))
-                went += max(0, await store.run(unlay(broadcast, [f"{index}.{n}" for n in numbers])))
-        # a flow says how many batches there were, so it goes behind them
-        flows = [keys.flow(broadcast, lane, part) for lane in lanes for part in ("", ":back", ":retry")]
-        await store.redis.unlink(*flows, *(keys.broadcast(broadcast, part) for part in _PARTS))
-        await store.redis.srem(keys.plain("doubtful"), broadcast)
-        await store.redis.zrem(keys.plain("polls"), broadcast)
-    await store.redis.srem(keys.plain("removing"), broadcast)
-    return went
+    keys = store.keys
+    async with store.redis.pipeline(transaction=False) as pipe:
+        for broadcast in broadcasts:
+            pipe.hmget(keys.broadcast(broadcast), "serial", REMOVED)
+        told = await pipe.execute()
+    serials = {
+        broadcast: serial
+        for broadcast, (serial, marked) in zip(broadcasts, told, strict=True)
+        if marked is not None
+    }
+    await forget(store, [int(serial) for serial in serials.values() if serial])
+    replies = await remove_answering(store, serials) if serials else 0
+    for broadcast in broadcasts:
+        if broadcast in serials:
+            await _remove_lists(store, broadcast)
+        await store.redis.srem(keys.plain("removing"), broadcast)
+    return replies
+
+
+async def _remove_lists(store: Store, broadcast: str) -> None:
+    keys = store.keys
+    lanes = [raw.decode() for raw in await store.redis.lrange(keys.broadcast(broadcast, ":lanes"), 0, -1)]
+    for index, lane in enumerate(lanes):
+        count = int(await store.redis.hget(keys.flow(broadcast, lane), "n") or 0)
+        for start in range(0, count, _BATCHES_AT_ONCE):
+            numbers = range(start, min(start + _BATCHES_AT_ONCE, count))
+            await store.run(unlay(broadcast, [f"{index}.{n}" for n in numbers]))
+    # a flow says how many batches there were, so it goes behind them
+    flows = [keys.flow(broadcast, lane, part) for lane in lanes for part in ("", ":back", ":retry")]
+    await store.redis.unlink(*flows, *(keys.broadcast(broadcast, part) for part in _PARTS))
+    await store.redis.srem(keys.plain("doubtful"), broadcast)
+    await store.redis.zrem(keys.plain("polls"), broadcast)

@@ -107,23 +107,6 @@ async def remove_replies(store: Store, ids: Sequence[str]) -> int:
     return gone
 
 
-async def remove_older(store: Store, before_s: float) -> int:
-    """Remove the replies that came before a time (unix seconds); return how many. Raises a store error."""
-    gone = 0
-    while True:
-        oldest = await store.redis.zrange(
-            store.keys.plain("replies"),
-            "-inf",
-            f"({int(before_s * 1000)}",
-            byscore=True,
-            offset=0,
-            num=_AT_ONCE,
-        )
-        if not oldest:
-            return gone
-        gone += await remove_replies(store, [raw.decode() for raw in oldest])
-
-
 async def last_inbound(store: Store, sender: str, people: Collection[str]) -> dict[str, int]:
     """Return when people last wrote to a sender, in unix seconds; without those who did not for a day."""
     asked = list(people)

@@ -2,10 +2,11 @@
 
 A broadcast's people go `retention_days` after its end (BROADCASTER_RETENTION_DAYS where it names none), and
 those of a draft that nobody started as long after it was made: addresses, variables, texts, references,
-records, histories, rejected rows, and their entries in the person index. Its name, senders, times and counts
-by state and code stay. So do messages that are still open or in doubt: they have not ended. Replies, and
-events that no endpoint took, go by the same days; single messages go with their stream
-(intake/streams.py), stored answers with their day.
+records, histories, rejected rows, replies to them, and their entries in the person index. Its name, senders,
+times and counts by state and code stay. So do messages that are still open or in doubt: they have not ended.
+Replies go BROADCASTER_RETENTION_DAYS after they came where they have not gone with their broadcast, but those
+to one that is kept longer stay with it. Events that no endpoint took go by the same days, single messages
+with their stream (intake/streams.py), stored answers with their day.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.events import expiring
-from broadcaster.ledger import replies
 from broadcaster.ledger.removing import mark, remove_marked
+from broadcaster.ledger.removing_replies import remove_older
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,8 +46,6 @@ async def remove_old(store: Store, days: int, now_s: float | None = None) -> Rem
     """
     if now_s is None:
         now_s, _ = await store.redis.time()
-    for raw in await store.redis.smembers(store.keys.plain("removing")):
-        await remove_marked(store, raw.decode())
     removed = 0
     async for broadcast, spec, left in _ended(store, now_s - DAY_SECONDS):
         kept = spec.retention_days or days
@@ -55,12 +54,13 @@ async def remove_old(store: Store, days: int, now_s: float | None = None) -> Rem
         if left > cutoff:
             continue
         marked = await store.run(mark(broadcast, spec, ended_before=cutoff, reason=reason))
-        if marked.verdict in ("ok", "removed"):
-            await remove_marked(store, broadcast)
-            removed += marked.verdict == "ok"
+        removed += marked.verdict == "ok"
+    # what was begun before too; all together, as their replies are found by one walk
+    marks = await store.redis.smembers(store.keys.plain("removing"))
+    replies = await remove_marked(store, *sorted(raw.decode() for raw in marks)) if marks else 0
     before_s = now_s - days * DAY_SECONDS
     events = await expiring.remove_older(store, before_s)
-    return Removed(removed, events, await replies.remove_older(store, before_s))
+    return Removed(removed, events, replies + await remove_older(store, before_s, days))
 
 
 async def _ended(store: Store, before_s: float) -> AsyncIterator[tuple[str, BroadcastSpec, float]]:

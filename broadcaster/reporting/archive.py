@@ -1,4 +1,7 @@
-"""A broadcast as lines of JSON, packed as they come: first the broadcast itself, then a line a message."""
+"""A broadcast as lines of JSON, packed as they come: first the broadcast itself, then a line a message.
+
+A message's line has its history and the replies to it, which are removed with it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 import msgspec
 
+from broadcaster.ledger.removing_replies import replies_to
 from broadcaster.reporting.bodies import read_spec
 from broadcaster.reporting.messages import attempts_of, batches_of, read_batches
+from broadcaster.reporting.replies import read_many
 from broadcaster.reporting.said import Said
 from broadcaster.store.scripts import Call, packed
 
@@ -30,7 +35,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 async def archive(store: Store, view: BroadcastView) -> AsyncIterator[bytes]:
-    """Yield a broadcast's archive (gzip) in pieces; its memory doesn't grow with the list.
+    """Yield a broadcast's archive (gzip) in pieces; its memory doesn't grow with the list, only by the
+    ids of the replies to it.
 
     Messages stand as they are when their turn comes. Raises redis' errors and `StoreError`.
     """
@@ -51,15 +57,22 @@ async def _lines(store: Store, view: BroadcastView) -> AsyncIterator[bytes]:
     said = Said(spec)
     head: dict[str, Any] = {"archive": VERSION, "archived_at": int(time.time()), "broadcast": view.summary()}
     yield _line(head | {"spec": None if spec is None else msgspec.to_builtins(spec)})
+    answers = await replies_to(store, view.id)
     async for lane, names in batches_of(store, view.id):
         for start in range(0, len(names), _BATCHES_AT_ONCE):
             some = names[start : start + _BATCHES_AT_ONCE]
             histories = await store.run(read_histories(view.id, some))
+            messages = [message async for message in read_batches(store, view.id, lane, some)]
+            told = await read_many(store, [reply for m in messages for reply in answers.get(m.id, ())])
+            replies: dict[str, list[Any]] = {}
+            for one in told:
+                replies.setdefault(one.reply.message, []).append(one.summary())
             lines: list[bytes] = []
-            async for message in read_batches(store, view.id, lane, some):
+            for message in messages:
                 kept = histories.get((message.batch, message.index), [])
                 history = [attempt.summary() for attempt in attempts_of(message, kept)]
-                lines.append(_line(said.whole(message) | {"history": history}))
+                more = {"history": history, "replies": replies.get(message.id, [])}
+                lines.append(_line(said.whole(message) | more))
             yield b"".join(lines)
 
 

@@ -58,7 +58,7 @@ handed:cursor             string     the epoch of opt-outs up to which those wer
 pools                     hash       the Messaging Service of each sender that is in the pool of one
 people:key                string     what forgotten people's hashes are made with, where no key is set
 people:mark               string     tells the key that people were forgotten with from others; as they
-reply:SID                 hash       one reply; until it is removed (retention, `forget`)
+reply:SID                 hash       one reply; until it is removed (with its broadcast, by age, `forget`)
 replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
 replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
 inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)

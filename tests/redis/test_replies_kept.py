@@ -21,7 +21,8 @@ from replying import (
 from broadcaster.domain.replies import digest_of
 from broadcaster.events.payloads import events_of, look_up
 from broadcaster.events.stream import Entry
-from broadcaster.ledger.replies import last_inbound, remove_older, remove_replies, replies_of
+from broadcaster.ledger.removing_replies import remove_older
+from broadcaster.ledger.replies import last_inbound, remove_replies, replies_of
 from broadcaster.operations import replies as acts
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.replies import ReplyRules
