@@ -20,7 +20,7 @@ What = Annotated[
 
 
 class AuditEntry(BaseModel):
-    """One change. Numbers are masked."""
+    """One change. Numbers are masked, people named by a keyed hash (`~…`)."""
 
     model_config = ConfigDict(
         json_schema_extra={

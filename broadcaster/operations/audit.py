@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from broadcaster.ledger.people_key import OtherKey, hashed, is_hashed, people_key
 from broadcaster.telemetry.masking import Masking
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def record(
 ) -> None:
     """Add an entry: `what` is a verb like `broadcast.pause`, `target` what it was done to.
 
-    Numbers are masked: the audit outlives the people's data it is about.
+    Numbers are masked; what is done to somebody names them by `person`: the audit outlives people's data.
     """
     entry = {
         "who": actor.who,
@@ -66,6 +67,20 @@ async def record(
     }
     oldest = int((time.time() - await _kept_seconds(store)) * 1000)
     await store.redis.xadd(store.keys.plain("audit"), entry, minid=f"{max(0, oldest)}-0", approximate=True)
+
+
+async def person(store: Store, address: str) -> str:
+    """Return what stands for somebody in an entry: a keyed hash of the number, of whatever channel.
+
+    Eight digits of a number that are shown leave a thousand people at most; this names nobody without the key,
+    and says of two entries whether they are about the same person. Raises redis' errors.
+    """
+    if is_hashed(address):
+        return address
+    try:
+        return hashed(await people_key(store), address.removeprefix("whatsapp:"))
+    except OtherKey:
+        return "a person"
 
 
 async def _kept_seconds(store: Store) -> float:

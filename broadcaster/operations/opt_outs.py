@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 AT_ONCE: Final = 1000
-#: So many numbers an audit entry names, masked.
+#: So many people an audit entry names, each by a hash.
 _NAMED: Final = 20
 
 
@@ -67,8 +67,10 @@ async def add_each(
     if changed:
         addresses = [entry.address for entry in entries]
         scopes = sorted({entry.scope for entry in entries})
-        told = _told(addresses, scopes[0] if len(scopes) == 1 else f"{len(scopes)} scopes", changed)
-        await audit.record(store, actor, what, _target(addresses), new=told)
+        told = await _told(
+            store, addresses, scopes[0] if len(scopes) == 1 else f"{len(scopes)} scopes", changed
+        )
+        await audit.record(store, actor, what, await _target(store, addresses), new=told)
     return changed
 
 
@@ -78,14 +80,15 @@ async def remove(store: Store, actor: Actor, addresses: Sequence[str], *, scope:
     for start in range(0, len(addresses), AT_ONCE):
         changed += await store.run(opt_in(addresses[start : start + AT_ONCE], scope, key=key))
     if changed:
-        old = _told(addresses, scope, changed)
-        await audit.record(store, actor, "opt_out.remove", _target(addresses), old=old)
+        old = await _told(store, addresses, scope, changed)
+        await audit.record(store, actor, "opt_out.remove", await _target(store, addresses), old=old)
     return changed
 
 
-def _target(addresses: Sequence[str]) -> str:
-    return addresses[0] if len(addresses) == 1 else f"{len(addresses):,} numbers"
+async def _target(store: Store, addresses: Sequence[str]) -> str:
+    return await audit.person(store, addresses[0]) if len(addresses) == 1 else f"{len(addresses):,} numbers"
 
 
-def _told(addresses: Sequence[str], scope: str, changed: int) -> dict[str, Any]:
-    return {"sender": scope, "changed": changed, "numbers": list(addresses[:_NAMED])}
+async def _told(store: Store, addresses: Sequence[str], scope: str, changed: int) -> dict[str, Any]:
+    people = [await audit.person(store, address) for address in addresses[:_NAMED]]
+    return {"sender": scope, "changed": changed, "people": people}

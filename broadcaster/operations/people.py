@@ -9,7 +9,7 @@ What may hold a number, a variable, a text or a reply of theirs, and what become
 - `reply:SID`, `replies…`, `inbound:SENDER`: what they wrote; goes
 - `endpoint:ID:bodies`, `events`: events on their way; a tombstone
 - `optouts`, `optouts:log`: a keyed hash takes their place, so that they are never written to again
-- `audit` and logs hold masked numbers only; `led:`, `hist:` SIDs, states and times, no person
+- `audit` holds a keyed hash of theirs, logs masked numbers only; `led:`, `hist:` SIDs, states and times, no person
 - `bc:ID` holds a broadcast's content, which is everybody's: it goes by age (operations/retention.py)
 
 Then Redis' files are written anew, as they hold what was. Backups, replicas' files and Twilio's own records
@@ -150,7 +150,7 @@ async def forget(
     at_twilio = None if twilio is None else await redact_person(twilio, addresses)
     done = {"messages": batches.messages, "replies": replies, "opt_outs": hashed, "lists": lists}
     new = done | {"at_twilio": None if at_twilio is None else at_twilio.redacted}
-    await audit.record(store, actor, "recipient.forget", addresses[0], new=new)
+    await audit.record(store, actor, "recipient.forget", await audit.person(store, addresses[0]), new=new)
     files = await rewrite_files(store)
     out = any(
         (one["sender"], one["purpose"]) == (EVERYWHERE, None) for one in await opt_outs_of(store, addresses)

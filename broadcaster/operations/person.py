@@ -27,7 +27,7 @@ async def show(store: Store, actor: Actor, addresses: Sequence[str]) -> dict[str
 
     `addresses` are the person's (`addresses_of`). The audit knows who asked. Raises redis' errors.
     """
-    await audit.record(store, actor, "recipient.show", addresses[0])
+    await audit.record(store, actor, "recipient.show", await audit.person(store, addresses[0]))
     messages: list[dict[str, Any]] = []
     said: dict[str, Said] = {}
     for address in addresses:

@@ -212,7 +212,7 @@ async def _end(store: Store, actor: Actor, view: ReplyView, how: str, new: dict[
     # the audit first: an act that nobody is named for is worse than a name for an act that is asked for again
     if not view.done or new.get("changed"):
         old = {"flag": view.flag} if view.flagged else None
-        target = f"{view.reply.id} from {view.reply.person}"
+        target = f"{view.reply.id} from {await audit.person(store, view.reply.person)}"
         await audit.record(store, actor, f"reply.{how.replace('-', '_')}", target, old=old, new=new or None)
     if await store.run(done(view.reply.id, how, actor.who)) < 0:
         raise NotFound("reply", view.reply.id)

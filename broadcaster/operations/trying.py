@@ -109,7 +109,7 @@ async def send_first(
 async def record_trial(store: Store, actor: Actor, order: Order, trial: Trial) -> None:
     """Write a trial into the audit."""
     told = {
-        "to": trial.to,
+        "to": await audit.person(store, trial.to),
         "from": trial.sender,
         "outcome": str(trial.outcome.kind),
         "sid": trial.outcome.sid,

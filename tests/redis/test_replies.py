@@ -29,6 +29,7 @@ from broadcaster.ledger.people_key import people_key
 from broadcaster.operations import replies as acts
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.audit import page as audited
+from broadcaster.operations.audit import person
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.operations.people import forget
 from broadcaster.operations.replies import ReplyRules, receive
@@ -206,7 +207,10 @@ async def test_a_flagged_reply_becomes_an_opt_out_once(store: Store) -> None:
     assert await everything(store) == before
     assert await newest(store, flagged=True) == []
     (entry,) = await audited(store)
-    assert (entry.what, entry.target) == ("reply.opt_out", f"{view.reply.id} from +1415•••0100")
+    assert (entry.what, entry.target) == (
+        "reply.opt_out",
+        f"{view.reply.id} from {await person(store, PERSON)}",
+    )
     assert entry.new == {"scopes": [SERVICE, "+1415•••0199"], "changed": 2}
 
 

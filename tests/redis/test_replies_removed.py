@@ -59,7 +59,9 @@ async def three(store: Store) -> dict[int | None, str]:
 
 
 @pytest.mark.usefixtures("three")
-async def test_replies_go_by_their_broadcasts_retention(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_replies_go_by_their_broadcasts_retention(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(removing_replies, "_AT_ONCE", 2)
     everything = {"SM0", "SM7", "SM20", "SM27", "SM40", "SM47", "SMstranger"}
     assert await left(store) == everything
@@ -73,7 +75,9 @@ async def test_replies_go_by_their_broadcasts_retention(store: Store, monkeypatc
     assert await left(store) == set()
 
 
-async def test_an_archive_holds_the_replies_that_go_with_it(store: Store, three: dict[int | None, str]) -> None:
+async def test_an_archive_holds_the_replies_that_go_with_it(
+    store: Store, three: dict[int | None, str]
+) -> None:
     view = await read_broadcast(store, three[90])
     assert view is not None
     raw = b"".join([piece async for piece in archive(store, view)])
