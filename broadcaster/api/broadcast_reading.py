@@ -141,7 +141,7 @@ async def archive_broadcast(request: Request, broadcast: BroadcastId, parts: The
     """Download an ended broadcast whole, as gzip of NDJSON, before its people are removed.
 
     First a line with the broadcast and its content, then one a message: variables, text, state, code, SID,
-    times, consent, history.
+    times, consent, history, replies to it.
     """
     view = await removable(parts.store, broadcast)
     await audit.record(parts.store, caller_of(request).actor, "broadcast.archive", broadcast)

@@ -112,7 +112,12 @@ async def list_(
     response: Response,
     *,
     from_: Annotated[
-        str | None, Query(alias="from", max_length=_LONGEST, description="Only from this number or user id.")
+        str | None,
+        Query(
+            alias="from",
+            max_length=_LONGEST,
+            description="Only from this number, by WhatsApp only if `whatsapp:` is written; or this user id.",
+        ),
     ] = None,
     flagged: Annotated[bool, Query(description="Only those that wait for a person.")] = False,
     since: Annotated[
@@ -127,7 +132,7 @@ async def list_(
         parts.store,
         limit=limit,
         after=begin(request, "replies", cursor),
-        person=acts.person_of(from_, parts.settings.region) if from_ else None,
+        people=acts.people_of(from_, parts.settings.region) if from_ else (),
         flagged=flagged,
         since=since,
     )

@@ -136,7 +136,8 @@ def archive(broadcast: str, file: Path, *, keep: bool, as_json: bool, env_file: 
     """Write an ended broadcast into FILE (NDJSON, gzip), and only then remove its people from Redis.
 
     The first line is the broadcast with its content, then comes one a message: variables, text, state, code,
-    SID, times, consent, history, and what people answered. The file is whole and on disk before anything is removed. Counts stay.
+    SID, times, consent, history, and what people answered. The file is whole and on disk before anything is
+    removed. Counts stay.
     """
 
     async def here(store: Store) -> Written:

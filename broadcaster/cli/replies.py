@@ -37,7 +37,9 @@ def replies() -> None:
 
 @replies.command("list")
 @click.option("--flagged", is_flag=True, help="Only those that wait for a person.")
-@click.option("--from", "from_", metavar="NUMBER", help="Only from this number.")
+@click.option(
+    "--from", "from_", metavar="NUMBER", help="Only from this number; whatsapp:NUMBER for only that way."
+)
 @click.option("--since", metavar="TIME", help="Only from then on: 2026-11-21T18:30+01:00, or 2h, 3d ago.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @json_option
@@ -55,12 +57,12 @@ def list_(
     begin = _moment(since) if since else None
 
     async def here(store: Store) -> list[dict[str, Any]]:
-        person = acts.person_of(from_, settings_from(env_file).region) if from_ else None
+        people = acts.people_of(from_, settings_from(env_file).region) if from_ else ()
         found: list[dict[str, Any]] = []
         after = None
         while len(found) <= limit:
             views, after = await page(
-                store, limit=PAGE, after=after, person=person, flagged=flagged, since=begin
+                store, limit=PAGE, after=after, people=people, flagged=flagged, since=begin
             )
             found += [view.summary() for view in views]
             if after is None:

@@ -64,7 +64,8 @@ class ReplyCalls(Asking):
     ) -> Iterator[Reply]:
         """Yield replies, the newest first: of one number, of those that wait for a person, since a time.
 
-        `since` is in unix seconds; `limit`: how many a page has.
+        A number is meant with SMS and WhatsApp, unless `whatsapp:` is written. `since` is in unix seconds;
+        `limit`: how many a page has.
         """
         wanted = given(since=since, limit=limit, flagged=flagged or None, **{"from": from_})
         yield from self.every("/v1/replies", Reply.of, **wanted)

@@ -1,7 +1,7 @@
 """Replies that go with the broadcast that they answer, or by age.
 
-A reply keeps the id of the message that it most likely answers (`Reply.message`): its broadcast's retention is
-the reply's, too. All this may be done twice, by several, and may die anywhere.
+A reply keeps the id of the message that it most likely answers (`Reply.message`): its broadcast's retention
+is the reply's, too. All this may be done twice, by several, and may die anywhere.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def replies_to(store: Store, broadcast: str) -> dict[str, list[str]]:
 
 
 async def _answering(store: Store, broadcasts: Collection[str]) -> AsyncIterator[list[tuple[str, str]]]:
-    """Yield (reply, message) of replies to messages of these, each reply once unless one is taken meanwhile."""
+    """Yield (reply, message) of replies to messages of these; one may be told twice."""
     names = set(broadcasts)
     async with store.redis.pipeline(transaction=False) as pipe:
         for broadcast in names:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from broadcaster.domain.opt_out_scopes import scope_for
+from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.replies import digest_of
 from broadcaster.domain.words import Meaning
 from broadcaster.ledger.optouts import EVERYWHERE
@@ -29,6 +31,7 @@ _AT_ONCE: Final = 500
 _GAP_SECONDS: Final = {"auto": 86_400, "help": 60, "stop": 3_600, "start": 3_600}
 #: As it is shown to people.
 _STILL_OUT: Final = "it asks for messages again, but the number is opted out elsewhere too"
+_STILL_OUT_FOR: Final = "it asks for messages again, but the number stays opted out for "
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Take
 
     `flag` says why a person should look at it, "" if nobody need; `answer`: "stop", "start", "help" or
     "auto", what we would say to it, if nothing speaks against it. An opt-in takes back what an opt-out by
-    reply would have written, never an opt-out from everywhere: somebody else knew why. `key` is the people's
+    reply would have written, never an opt-out from everywhere or of one purpose: somebody else knew why, and
+    the reply is flagged. `key` is the people's
     (`key_in_use`): who was forgotten may want messages again.
     """
     verb = ""
@@ -66,12 +70,21 @@ def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Take
     fields = (
         [[f"{s}|{reply.person}", f"{s}|{hidden}" if hidden else ""] for s in reply.scopes] if verb else []
     )
-    names = filter(None, (reply.person, hidden)) if reply.has_number else ()
-    standing = [f"{scope}|{name}" for name in names for scope in (EVERYWHERE, *reply.scopes)]
+    names = [name for name in (reply.person, hidden) if name and reply.has_number]
+    scopes = (EVERYWHERE, *reply.scopes)
+    standing = [f"{scope}|{name}" for name in names for scope in scopes]
+    limited = [
+        [f"{scope_for(scope, purpose)}|{name}", str(purpose)]
+        for purpose in Purpose
+        for name in names
+        for scope in scopes
+        if verb == "remove"
+    ]
     arguments = (
         *(reply.id, reply.digest, reply.sender, msgspec.json.encode(reply)),
         *(verb, packed(fields), source_of(reply.id), packed(standing)),
         *(flag, _STILL_OUT, answer, _GAP_SECONDS.get(answer, 0)),
+        *(packed(limited), _STILL_OUT_FOR),
     )
     return Call("reply", arguments, _taken, lasting=True)
 

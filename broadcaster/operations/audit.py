@@ -72,8 +72,8 @@ async def record(
 async def person(store: Store, address: str) -> str:
     """Return what stands for somebody in an entry: a keyed hash of the number, of whatever channel.
 
-    Eight digits of a number that are shown leave a thousand people at most; this names nobody without the key,
-    and says of two entries whether they are about the same person. Raises redis' errors.
+    Eight digits of a number that are shown leave a thousand people at most; this names nobody without the
+    key, and says of two entries whether they are about the same person. Raises redis' errors.
     """
     if is_hashed(address):
         return address

@@ -50,7 +50,7 @@ async def _replies(store: Store, address: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     after: Sequence[Any] | None = None
     while True:
-        views, spot = await page_of_replies(store, limit=_REPLIES_AT_ONCE, after=after, person=address)
+        views, spot = await page_of_replies(store, limit=_REPLIES_AT_ONCE, after=after, people=[address])
         found += [view.summary() for view in views]
         if spot is None:
             return found

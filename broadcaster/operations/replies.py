@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from broadcaster.domain.addresses import AddressError, mask, parse_address, with_plus
+from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import State
 from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
@@ -169,12 +170,16 @@ async def _answered_message(store: Store, reply: Reply) -> str:
 # --- what people do
 
 
-def person_of(text: str, region: str | None) -> str:
-    """Return whom a text names: a number as people write it, else a user id as Twilio told it."""
+def people_of(text: str, region: str | None) -> tuple[str, ...]:
+    """Return whom a text names: a number as people write it, on every channel unless one is written.
+
+    Else a user id as Twilio told it.
+    """
     try:
-        return parse_address(with_plus(text), region)
+        address = parse_address(with_plus(text), region)
     except AddressError:
-        return text.strip()
+        return (text.strip(),)
+    return (address,) if address.startswith("whatsapp:") else addresses_of(address)
 
 
 async def read(store: Store, reply_id: str) -> ReplyView:

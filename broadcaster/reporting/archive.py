@@ -35,10 +35,10 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 async def archive(store: Store, view: BroadcastView) -> AsyncIterator[bytes]:
-    """Yield a broadcast's archive (gzip) in pieces; its memory doesn't grow with the list, only by the
-    ids of the replies to it.
+    """Yield a broadcast's archive (gzip) in pieces; its memory doesn't grow with the list.
 
-    Messages stand as they are when their turn comes. Raises redis' errors and `StoreError`.
+    Only ids of the replies to it are held. Messages stand as they are when their turn comes. Raises
+    redis' errors and `StoreError`.
     """
     packer = zlib.compressobj(wbits=_GZIP)
     held: list[bytes] = []

@@ -91,27 +91,28 @@ async def page(
     *,
     limit: int,
     after: Sequence[Any] | None = None,
-    person: str | None = None,
+    people: Sequence[str] = (),
     flagged: bool = False,
     since: float | None = None,
 ) -> tuple[list[ReplyView], Spot | None]:
     """Return up to `limit` of them, the newest first; and where to go on, None at the end.
 
-    Only those of a `person` (as `Reply.person` is written), those that wait for somebody, those that came at
-    `since` (unix seconds) or later. A page may hold fewer, even none, and have a next one: then it looked as
-    far as one request may. What comes meanwhile never makes a page repeat or leave out what was there.
+    Only those of `people` (each as `Reply.person` is written), those that wait for somebody, those that came
+    at `since` (unix seconds) or later. A page may hold fewer, even none, and have a next one: then it looked
+    as far as one request may. What comes meanwhile never makes a page repeat or leave out what was there.
     """
-    order = "replies:flagged" if flagged else "replies"
-    if person is not None:
-        order = f"replies:of:{digest_of(person)}"
+    orders = [f"replies:of:{digest_of(person)}" for person in people]
+    orders = orders or ["replies:flagged" if flagged else "replies"]
     spot, views, looked = Spot(*after) if after else None, list[ReplyView](), 0
     while looked < _LOOKED_AT:
-        some = await _behind(store, order, spot, since, min(limit + 1, _AT_ONCE))
+        most = min(limit + 1, _AT_ONCE)
+        each = [await _behind(store, order, spot, since, most) for order in orders]
+        some = sorted((one for found in each for one in found), reverse=True)[:most]
         if not some:
             return views, None
         looked += len(some)
         for view in await read_many(store, [one.id for one in some]):
-            if (person is None or view.reply.person == person) and (not flagged or view.flagged):
+            if (not people or view.reply.person in people) and (not flagged or view.flagged):
                 if len(views) == limit:
                     return views, Spot(views[-1].at_ms, views[-1].reply.id)
                 views.append(view)
@@ -120,12 +121,12 @@ async def page(
 
 
 async def _behind(store: Store, order: str, spot: Spot | None, since: float | None, most: int) -> list[Spot]:
-    """Return the places behind `spot`; of one millisecond the ids stand in falling order, too."""
+    """Return the next `most` places behind `spot`; of one millisecond the ids stand in falling order, too."""
     skipped = 0
     last = spot.at_ms if spot else "+inf"
     first = int(since * 1000) if since is not None else "-inf"
     found: list[Spot] = []
-    while not found:
+    while len(found) < most:
         raw = await store.redis.zrange(
             store.keys.plain(order),
             last,
@@ -139,9 +140,11 @@ async def _behind(store: Store, order: str, spot: Spot | None, since: float | No
         if not raw:
             break
         spots = [Spot(int(score), name.decode()) for name, score in raw]
-        found = [one for one in spots if spot is None or one < spot]
+        found += [one for one in spots if spot is None or one < spot]
+        if len(raw) < most:
+            break
         skipped += len(raw)
-    return found
+    return found[:most]
 
 
 def _view(values: Sequence[bytes | None]) -> ReplyView:

@@ -48,6 +48,8 @@ async def test_replies_are_listed_shown_and_dealt_with(store: Store) -> None:
         for spelled in ("%2B14155550100", "+14155550100", "14155550100", "%2B1%20415%20555%200100"):
             assert await ids(client, f"&from={spelled}") == ["SM2", "SM1"]
         assert await ids(client, "&from=whatsapp:14155550101&flagged=true") == ["SM3"]
+        assert await ids(client, "&from=14155550101") == ["SM3"], "a number is meant on every channel"
+        assert await ids(client, "&from=whatsapp:14155550100") == []
         (one,) = (await client.get("/v1/replies?since=1e10")).json()["data"] or [None]
         assert one is None
         shown = (await client.get("/v1/replies/SM2")).json()

@@ -102,6 +102,24 @@ async def test_start_takes_back_no_opt_out_from_everywhere_and_says_so(store: St
     assert all("opted out elsewhere" in flag for flag in flags)
 
 
+async def test_start_says_for_which_purposes_somebody_stays_out(store: Store) -> None:
+    await store.run(opt_out([PERSON], "63033", f"{SERVICE}#marketing"))
+    await store.run(opt_out([number(5)], "63033", f"{SERVICE}#marketing"))
+    await write(store, "STOP", to=SHORT_CODE)
+    await write(store, "START", to=SHORT_CODE)
+    assert await newest(store, flagged=True) == [], "it is about another service"
+    await write(store, "START", MessagingServiceSid=SERVICE)
+    (view,) = await newest(store, flagged=True)
+    assert view.flag == "it asks for messages again, but the number stays opted out for marketing"
+    assert set(await opted_out(store)) == {f"{SERVICE}#marketing|{who}" for who in (PERSON, number(5))}
+    await store.run(hash_opt_outs(await people_key(store), [PERSON]))
+    await store.run(opt_out([PERSON], "a call", "*#utility"))
+    await write(store, "START", MessagingServiceSid=SERVICE)
+    assert (await newest(store, flagged=True))[0].flag.endswith(" for utility, marketing"), (
+        "a hash counts, too"
+    )
+
+
 async def test_a_forgotten_person_stays_out_and_can_come_in_again(store: Store) -> None:
     await write(store, "STOP", to=SHORT_CODE)
     key = await people_key(store)
@@ -144,7 +162,7 @@ async def test_whose_number_is_not_told_is_for_a_person(store: Store) -> None:
     with pytest.raises(Conflict, match="no number"):
         await acts.opt_out_of(store, TESTER, view.reply.id)
     assert (await acts.mark_done(store, TESTER, view.reply.id)).done == "done"
-    assert [v.reply.id for v in await newest(store, person="whatsapp:US.1349")] == [view.reply.id]
+    assert [v.reply.id for v in await newest(store, people=["whatsapp:US.1349"])] == [view.reply.id]
 
 
 async def test_a_stop_that_is_to_nobody_is_for_a_person(store: Store) -> None:

@@ -208,11 +208,23 @@ local function retry_at(bid, lane, batch_no, index, at, running)
   end
 end
 
--- One more line of a message's history, which is capped.
+-- One more line of a message's history, which is capped. What later news are judged by stays longest: what went again
+-- ('replay', 'resend'), what was accepted late ('late'), every SID. So the oldest plain retry goes first, then what else
+-- decides nothing.
+local HISTORY_MOST = 20
+local DECIDING = {replay = true, resend = true, late = true}
 local function remember(bid, batch, index, entry)
   local key = P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index
-  redis.call('RPUSH', key, cmsgpack.pack(entry))
-  redis.call('LTRIM', key, -20, -1)
+  if redis.call('RPUSH', key, cmsgpack.pack(entry)) <= HISTORY_MOST then return end
+  local oldest, plain
+  for i, raw in ipairs(redis.call('LRANGE', key, 0, -2)) do
+    local e = cmsgpack.unpack(raw)
+    if e[6] == '' and not DECIDING[e[8]] then
+      if e[2] == RETRY then plain = plain or i else oldest = oldest or i end
+    end
+  end
+  redis.call('LSET', key, (plain or oldest or 1) - 1, '')
+  redis.call('LREM', key, 1, '')
 end
 
 -- What this message's history holds of an acceptance that became known after a newer attempt had left (the last such

@@ -7,6 +7,8 @@
 -- ARGV[11] why a person should look at it, or ''  ARGV[12] the same, if an opt-in leaves the person opted out
 -- ARGV[13] what we would answer: 'stop' | 'start' | 'help' | 'auto' | ''
 -- ARGV[14] seconds until the next answer of that kind by this sender to this person
+-- ARGV[15] msgpack: [field, purpose] that say that the person is opted out of one purpose  ARGV[16] why a person should look at
+--   it, if an opt-in leaves some of those; the purposes are named behind it
 -- Returns [1 if it is new, what we answer, opt-outs changed, 1 if it is flagged]; the same answer whenever it is told again.
 
 local EARLIER = 50
@@ -31,6 +33,20 @@ if #all > 0 then
 end
 local flag = ARGV[11]
 if verb == 'remove' and out then flag = ARGV[12] end
+-- an opt-in takes back opt-outs of all purposes; one that is about some only stays, and Twilio (63033) keeps it, too
+local limited = cmsgpack.unpack(ARGV[15])
+if verb == 'remove' and not out and #limited > 0 then
+  local fields, purposes = {}, {}
+  for i, one in ipairs(limited) do fields[i] = one[1] end
+  for i, held in ipairs(redis.call('HMGET', P .. 'optouts', unpack(fields))) do
+    local purpose = limited[i][2]
+    if held and not purposes[purpose] then
+      purposes[purpose] = true
+      purposes[#purposes + 1] = purpose
+    end
+  end
+  if #purposes > 0 then flag = ARGV[16] .. table.concat(purposes, ', ') end
+end
 -- who asks to be left alone and is: nothing is left for a person to do, of what was asked before either
 if verb == '' and out then flag = '' end
 if verb == 'add' then
