@@ -24,12 +24,15 @@ log = structlog.get_logger("polling")
 
 NOT_FOUND: Final = 20404
 THROTTLED: Final = 429
-#: A 429 that names no time is waited out so long; after so many in a row Twilio is left alone.
+#: An error that names no time is waited out so long; after so many in a row Twilio is left alone.
 REST_SECONDS: Final = 5.0
 THROTTLED_AT_MOST: Final = 10
 #: What Twilio can't tell of one message must not keep the others from being asked for; so many in a row can't
 #: be about messages.
 FAILED_AT_MOST: Final = 10
+#: A list that answers so many times in a round that it can't (5xx) is done without.
+LIST_FAILED_AT_MOST: Final = 2
+_BROKEN: Final = 500
 _OF_ALL: Final = frozenset((401, 403, THROTTLED))
 _SLOWEST_SECONDS: Final = 10.0
 #: The list is read until so many pages in a row held nothing of ours.
@@ -105,7 +108,8 @@ class Asking:
         """Read the account's list for as long as it brings some of them; return those that it did not show.
 
         The newest come first, so where others have sent much since, it is read once more, for the days on
-        which these were sent, if `many` are left.
+        which these were sent, if `many` are left. Where it can't be read (5xx), all the rest are left to be
+        asked for one by one: should Twilio answer nothing at all, that ends soon.
         """
         wanted = {one.sid: one for one in awaited}
         earliest = min(one.began for one in awaited) - TOLERANCE_SECONDS
@@ -122,11 +126,19 @@ class Asking:
 
     async def _read(self, wanted: dict[str, Awaited], earliest: float, **days: str) -> bool:
         """Read pages; tells whether there is no use in reading more."""
+        failed = 0
         while self.refused is None:
             try:
                 return await self._pages(wanted, earliest, **days)
             except (TwilioError, TwilioUnreachable) as error:
-                if self._slower(error):
+                if isinstance(error, TwilioError) and error.status >= _BROKEN:
+                    failed += 1
+                    if failed >= LIST_FAILED_AT_MOST:
+                        log.warning("poll.list_unanswered", error=str(error))
+                        return True
+                    self._rest(error)
+                    await self._turn()
+                elif self._slower(error):
                     await self._turn()  # then from the first page again: what was found is found
         return True
 
@@ -166,9 +178,13 @@ class Asking:
             return False
         assert isinstance(error, TwilioError)  # noqa: S101 - for the type checker
         self._interval = min(2 * self._interval, _SLOWEST_SECONDS)
+        self._rest(error)
+        return True
+
+    def _rest(self, error: TwilioError) -> None:
+        """Let the next request wait for as long as Twilio wishes."""
         rest = REST_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds
         self._next = max(self._next, monotonic() + rest)
-        return True
 
 
 def _sent_before(message: Message, earliest: float) -> bool:

@@ -9,7 +9,7 @@ What may hold a number, a variable, a text or a reply of theirs, and what become
 - `reply:SID`, `replies…`, `inbound:SENDER`: what they wrote; goes
 - `endpoint:ID:bodies`, `events`: events on their way; a tombstone
 - `optouts`, `optouts:log`: a keyed hash takes their place, so that they are never written to again
-- `audit` holds a keyed hash of theirs, logs masked numbers only; `led:`, `hist:` SIDs, states, times, no person
+- `audit` holds a keyed hash of theirs, logs masked numbers; `led:`, `hist:` SIDs, states, times, no person
 - `bc:ID` holds a broadcast's content, which is everybody's: it goes by age (operations/retention.py)
 
 Then Redis' files are written anew, as they hold what was. Backups, replicas' files and Twilio's own records

@@ -115,6 +115,46 @@ async def test_old_news_of_what_goes_again_changes_nothing_but_that_it_arrived(s
     assert (arrived.changed, arrived.caused) == (0, 1), "both may have: that is said"
 
 
+async def test_many_throttled_attempts_after_it_push_nothing_out_that_decides(store: Store) -> None:
+    bid = await failed(store, 30003)
+    await resend(store, bid, (0, 1, 30003))
+    await due(store, bid)
+    for attempt in range(2, 40):
+        (held,) = await take(store, horizon_seconds=60.0)
+        assert (await ask(store, held)).yes == "1"
+        end = State.RETRY if attempt < 39 else State.IN_DOUBT
+        await tell(store, held, [result(0, attempt, end, code=429 if attempt < 39 else 6)])
+        await store.run(claims.release("w1", [held.claim]))
+    old = result(0, 1, State.UNDELIVERED, code=30003, sid=SID)
+    assert (await tell(store, slice_of(bid), [old])).changed == 0, "it went again because of that"
+    shown = await read_message(store, f"{bid}.0.0.0")
+    assert shown is not None
+    assert len(shown[1]) == 20
+    assert [(a.attempt, a.state, a.evidence) for a in shown[1][:2]] == [
+        (1, State.UNDELIVERED, ""), (1, State.RETRY, "resend"),
+    ]  # fmt: skip
+    assert [a.attempt for a in shown[1][2:]] == list(range(22, 40))
+    assert (await tell(store, slice_of(bid), [result(0, 1, State.DELIVERED, sid=SID)])).caused == 1
+
+
+async def test_a_history_of_nothing_but_what_decides_is_capped_too(store: Store) -> None:
+    bid = await failed(store, 30003)
+    how = Resending(frozenset({30001}), 99)
+    for attempt in range(1, 15):
+        await store.redis.setrange(store.keys.ledger(bid, "0.0"), 0, bytes([State.FAILED]))
+        await store.redis.setrange(store.keys.ledger(bid, "0.0"), 5, (30001).to_bytes(3, "big"))
+        assert await resend(store, bid, (0, attempt, 30001), how=how) == 1
+        await due(store, bid)
+        (held,) = await take(store, horizon_seconds=60.0)
+        assert (await ask(store, held)).yes == "1"
+        sid = bytes([attempt]) * 16
+        await tell(store, held, [result(0, attempt + 1, State.ACCEPTED, sid=sid)])
+        await store.run(claims.release("w1", [held.claim]))
+    shown = await read_message(store, f"{bid}.0.0.0")
+    assert shown is not None
+    assert (len(shown[1]), shown[1][-1].attempt, shown[1][-1].state) == (20, 15, State.ACCEPTED)
+
+
 @pytest.mark.parametrize(
     ("code", "attempts", "times"), [(30003, 9, 2), (30001, 9, 8), (30003, 2, 1), (30001, 3, 2)]
 )

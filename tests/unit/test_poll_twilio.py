@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 BUSY = TwilioError(429, 20429, retry_after_seconds=0.0)
+BROKEN = TwilioError(503, 20503, retry_after_seconds=0.0)
 BEGAN = 1_795_276_800
 
 
@@ -133,6 +134,21 @@ async def test_few_are_not_looked_for_among_so_many_others() -> None:
     twilio, told = Twilio(strangers=1000), Told()
     assert len(await asking(twilio, told).from_list(awaited(9), many=10)) == 9
     assert len(twilio.pages) == BARREN_PAGES
+
+
+async def test_a_list_that_answers_5xx_twice_is_done_without() -> None:
+    twilio, told = Twilio(BROKEN, BROKEN, ours=range(9)), Told()
+    asked = asking(twilio, told)
+    left = await asked.from_list(awaited(9), many=1)
+    assert (len(left), asked.refused, twilio.pages) == (9, None, [])
+    await asked.one_by_one(left)
+    assert told.of == dict.fromkeys(range(9), "delivered")
+
+
+async def test_a_list_that_answers_5xx_once_is_read_again() -> None:
+    twilio, told = Twilio(BROKEN, strangers=2, ours=range(9)), Told()
+    assert await asking(twilio, told).from_list(awaited(9), many=1) == []
+    assert (told.of, twilio.fetched) == (dict.fromkeys(range(9), "sent"), [])
 
 
 async def test_a_list_that_answers_429_half_way_is_begun_again() -> None:
