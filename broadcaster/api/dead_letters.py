@@ -164,7 +164,10 @@ async def export_(
     codes: Codes = [],  # noqa: B006 - FastAPI copies it
     how: How = Format.CSV,
 ) -> Any:
-    """Return dead letters, streamed, with their lists' own columns; safe to open in a spreadsheet."""
+    """Return dead letters, streamed; safe to open in a spreadsheet.
+
+    Each with its code, `meaning`, `class` (what the code is about) and its list's own columns.
+    """
     store = parts_of(request).store
     if broadcast is not None:
         await existing(store, broadcast)

@@ -73,13 +73,29 @@ class RejectedRow(BaseModel):
     row: dict[str, str]
 
 
+class OnTheWay(BaseModel):
+    """How much that names the person is on its way."""
+
+    callbacks: int = Field(
+        description="From Twilio, about messages that are not found yet; ten minutes each."
+    )
+    events: int = Field(description="To your endpoints.")
+
+
 class Person(BaseModel):
     """All that is known of a person. Times are in unix seconds."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"number": "+14155550100", "messages": [], "replies": [], "opt_outs": [], "rejected": []}
+                {
+                    "number": "+14155550100",
+                    "messages": [],
+                    "replies": [],
+                    "opt_outs": [],
+                    "rejected": [],
+                    "waiting": {"callbacks": 0, "events": 1},
+                }
             ]
         }
     )
@@ -89,6 +105,7 @@ class Person(BaseModel):
     replies: list[Reply]
     opt_outs: list[PersonsOptOut]
     rejected: list[RejectedRow]
+    waiting: OnTheWay
 
 
 class Redacted(BaseModel):
@@ -150,7 +167,10 @@ class Gone(BaseModel):
     **guarded(Scope.PEOPLE_READ),
 )
 async def show(request: Request, number: Number) -> Any:
-    """Return all that is known of a person: messages everywhere, replies, opt-outs, rejected rows."""
+    """Return all that is known of a person: messages everywhere, replies, opt-outs, rejected rows.
+
+    And how many callbacks and events on their way name them.
+    """
     parts = parts_of(request)
     addresses = addresses_of(with_plus(number), parts.settings.region)
     return await person.show(parts.store, caller_of(request).actor, addresses)

@@ -116,3 +116,8 @@ def show(number: str, *, as_json: bool, env_file: Path | None) -> None:
         )
     for row in known["rejected"]:
         click.echo(f"{row['broadcast']}, line {row['line']} was not taken: {row['reason']}")
+    if any(known["waiting"].values()):
+        waiting = known["waiting"]
+        click.echo(
+            f"On their way: {waiting['callbacks']:,} callbacks from Twilio, {waiting['events']:,} events."
+        )

@@ -17,7 +17,10 @@ class PeopleCalls(Asking):
     """What can be done with one person."""
 
     def recipient(self, number: str) -> dict[str, Any]:
-        """Return all that is known of a person: `messages`, `replies`, `opt_outs`, `rejected` rows."""
+        """Return all that is known of a person: `messages`, `replies`, `opt_outs`, `rejected` rows.
+
+        `waiting` counts callbacks and events on their way that name them.
+        """
         found: dict[str, Any] = self.json("GET", _at(number))
         return found
 

@@ -13,7 +13,7 @@ from broadcaster.store.scripts import packed
 from broadcaster.store.swapping import swap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from broadcaster.store.connection import Store
 
@@ -37,6 +37,20 @@ async def forget_in_events(store: Store, addresses: Sequence[str]) -> int:
     for raw in await store.redis.hkeys(store.keys.plain("endpoints")):
         changed += await _in_deliveries(store, raw.decode(), digits)
     return changed + await _in_stream(store, digits)
+
+
+async def events_about(store: Store, number: str) -> int:
+    """Count what would name a person to endpoints: deliveries that wait or are parked, and what becomes some.
+
+    Raises redis' errors.
+    """
+    digits, found = number.removeprefix("+").encode(), 0
+    for raw in await store.redis.hkeys(store.keys.plain("endpoints")):
+        bodies = store.keys.endpoint(raw.decode(), ":bodies")
+        found += len(
+            {name async for name, body in store.redis.hscan_iter(bodies, count=_AT_ONCE) if digits in body}
+        )
+    return found + len([name async for name, _ in _entries_with(store, digits)])
 
 
 async def _in_deliveries(store: Store, endpoint: str, digits: bytes) -> int:
@@ -65,14 +79,20 @@ def without_person(body: bytes) -> bytes:
 
 async def _in_stream(store: Store, digits: bytes) -> int:
     found: dict[str, bytes] = {}
+    async for name, raw in _entries_with(store, digits):
+        items = msgpack.unpackb(raw, raw=True)
+        found[name] = packed([_tombstoned(item, digits) for item in items])
+    return await store.run(rewrite(found)) if found else 0
+
+
+async def _entries_with(store: Store, digits: bytes) -> AsyncIterator[tuple[str, bytes]]:
+    """Yield the stream's entries with these digits in them."""
     last = "-"
     while some := await store.redis.xrange(store.keys.plain("events"), min=last, count=_AT_ONCE):
         for name, fields in some:
             if digits in fields[b"e"]:
-                items = msgpack.unpackb(fields[b"e"], raw=True)
-                found[name.decode()] = packed([_tombstoned(item, digits) for item in items])
+                yield name.decode(), fields[b"e"]
         last = f"({some[-1][0].decode()}"
-    return await store.run(rewrite(found)) if found else 0
 
 
 def _tombstoned(item: list[Any], digits: bytes) -> list[Any]:

@@ -33,9 +33,15 @@ async def forget_in_answers(store: Store, number: str) -> int:
 
 async def forget_in_strays(store: Store, number: str) -> int:
     """Remove callbacks about a number that wait for their message; answers how many. It may be done again."""
-    key, digits = store.keys.plain(KEY), number.removeprefix("+").encode()
-    found = [raw async for raw, _ in store.redis.zscan_iter(key, count=_AT_ONCE) if digits in raw]
+    found = await strays_about(store, number)
     removed = 0
     for start in range(0, len(found), _AT_ONCE):
-        removed += await store.redis.zrem(key, *found[start : start + _AT_ONCE])
+        removed += await store.redis.zrem(store.keys.plain(KEY), *found[start : start + _AT_ONCE])
     return removed
+
+
+async def strays_about(store: Store, number: str) -> list[bytes]:
+    """Return the callbacks about a number that wait for their message, as they are kept."""
+    key, digits = store.keys.plain(KEY), number.removeprefix("+").encode()
+    found = {raw async for raw, _ in store.redis.zscan_iter(key, count=_AT_ONCE) if digits in raw}
+    return list(found)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.domain.opt_out_scopes import parts_of_scope
+from broadcaster.events.forgetting import events_about
 from broadcaster.intake.rejects import names_person, read_reject_rows
+from broadcaster.ledger.answers import strays_about
 from broadcaster.ledger.people_key import hashed, people_key
 from broadcaster.operations import audit
 from broadcaster.reporting.bodies import read_spec
@@ -25,6 +27,7 @@ _REPLIES_AT_ONCE: Final = 200
 async def show(store: Store, actor: Actor, addresses: Sequence[str]) -> dict[str, Any]:
     """Return everything in JSON's types: messages with texts, replies, opt-outs, rejected rows.
 
+    And how many callbacks that wait for their message, and events on their way to endpoints, name them.
     `addresses` are the person's (`addresses_of`). The audit knows who asked. Raises redis' errors.
     """
     await audit.record(store, actor, "recipient.show", await audit.person(store, addresses[0]))
@@ -43,6 +46,10 @@ async def show(store: Store, actor: Actor, addresses: Sequence[str]) -> dict[str
         "replies": replies,
         "opt_outs": await opt_outs_of(store, addresses),
         "rejected": await _rejected(store, addresses[0]),
+        "waiting": {
+            "callbacks": len(await strays_about(store, addresses[0])),
+            "events": await events_about(store, addresses[0]),
+        },
     }
 
 

@@ -18,7 +18,7 @@ from broadcaster.ledger.removing import removed_at
 from broadcaster.reporting.messages import list_messages
 from broadcaster.store.batches import unpack_batch
 from broadcaster.store.errors import StoreError
-from broadcaster.twilio.codes import meaning
+from broadcaster.twilio.codes import class_of, meaning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: What every row says, in this order; the list's own columns follow.
 COLUMNS: Final = (
-    "to", "reference", "code", "meaning", "state", "sid", "attempts", "sender", "changed_at",
-    "broadcast", "message", "consent",
+    "to", "reference", "code", "meaning", "class", "state", "sid", "attempts", "sender",
+    "changed_at", "broadcast", "message", "consent",
 )  # fmt: skip
 _PIECE: Final = 32 * 1024
 #: The last four are full-width, which some spreadsheets take for the first four.
@@ -142,6 +142,7 @@ def _row(view: MessageView) -> dict[str, Any]:
         "reference": view.reference,
         "code": record.code or None,
         "meaning": meaning(record.code) or None,
+        "class": class_of(record.code),
         "state": record.state.label,
         "sid": record.sid,
         "attempts": record.attempt,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 from asgi_api import api_here
@@ -123,6 +124,7 @@ async def test_an_export_is_a_list_that_can_be_sent_to(store: Store) -> None:
         (row,) = csv.DictReader(io.StringIO(answer.text))
         assert (row["to"], row["code"], row["broadcast"]) == (number(2), "21211", bid)
         lines = (await client.get("/v1/dead-letters/export?format=ndjson")).text.splitlines()
-        assert len(lines) == 2
+        assert [json.loads(line)["class"] for line in lines] == ["retry", "recipient"]
+        assert row["class"] == "recipient"
     newest, *_ = await page(store)
     assert (newest.what, newest.target, newest.new) == ("dead_letter.export", "all", {"all": True})

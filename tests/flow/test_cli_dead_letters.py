@@ -224,7 +224,8 @@ def test_dead_letters_exported(desk: Desk, redis_url: str) -> None:
     code, out, _ = desk.call("dead-letters", "export", "--broadcast", bid, "--code", "21211")
     (row,) = csv.DictReader(io.StringIO(out))
     assert code == 0
-    assert list(row)[:4] == ["to", "reference", "code", "meaning"]
+    assert list(row)[:5] == ["to", "reference", "code", "meaning", "class"]
+    assert (row["meaning"], row["class"]) == ("the recipient's number is invalid", "recipient")
     assert (row["to"], row["code"], row["attempts"], row["broadcast"]) == (number(2), "21211", "1", bid)
     code, out, _ = desk.call("dead-letters", "export", "--json")
     assert [json.loads(line)["code"] for line in out.splitlines()] == [UNREACHABLE, 21211]

@@ -23,6 +23,7 @@ from broadcaster.ledger.replaying import carry_out, find_letters
 from broadcaster.ledger.settling import Verdict, settle
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.people import forget
+from broadcaster.operations.person import show
 from broadcaster.operations.retention import DAY_SECONDS, remove_old
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import find_number, list_messages, read_message
@@ -80,7 +81,10 @@ async def test_nothing_of_a_forgotten_person_is_left_in_the_files(on_disk: Store
     assert traces(tmp_path, [PERSON.encode()])
     assert traces(tmp_path, [NAME.encode()])
     assert await seen_by_drafts(store, PERSON)
+    waiting = (await show(store, TESTER, addresses_of(PERSON)))["waiting"]
     done = await forget(store, TESTER, addresses_of(PERSON))
+    assert waiting == {"callbacks": 1, "events": done.events}
+    assert (await show(store, TESTER, addresses_of(PERSON)))["waiting"] == {"callbacks": 0, "events": 0}
     assert done.files.done == ("aof", "rdb")
     assert (done.again, done.batches.messages, done.replies, done.opt_outs) == ([], 5, 1, 1)
     assert done.lists == 2
