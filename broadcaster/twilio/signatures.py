@@ -35,7 +35,7 @@ def sign(token: str, url: str, params: Iterable[tuple[str, str]] = ()) -> str:
 
 
 class _Hmac:
-    """HMAC-SHA1 under one key (RFC 2104), whose two halves are begun once: a third of `hmac.digest`'s time."""
+    """HMAC-SHA1 under one key (RFC 2104), its two halves begun once: a third of `hmac.digest`'s time."""
 
     __slots__ = ("_inner", "_outer")
 
