@@ -34,6 +34,8 @@ log = structlog.get_logger("api")
 #: Requests under way when it is told to stop may take this long; uploads are then told to come again.
 DRAIN_SECONDS: Final = 20
 KEEP_ALIVE_SECONDS: Final = 75
+#: New objects until garbage is looked for: those of a hundred requests under way are none.
+_GARBAGE: Final = 20_000
 
 
 def main() -> int:
@@ -76,6 +78,7 @@ class _Server(uvicorn.Server):
         if self.started and not self.should_exit:
             gc.collect()
             gc.freeze()  # what is here by now stays: to look through it again takes a tenth of a request
+            gc.set_threshold(_GARBAGE, 20, 100)
             ports = [one.getsockname()[1] for server in self.servers for one in server.sockets]
             log.info("api.started", pid=os.getpid(), host=self.config.host, port=ports[0])
             if not self.config.port:  # else nobody would know it

@@ -81,6 +81,7 @@ async def test_the_official_client_sends_finds_and_cancels(tmp_path: Path, wait_
         client.http_client.session.close()
 
 
+@pytest.mark.slow
 async def test_answers_and_refusals_are_twilios(tmp_path: Path) -> None:
     async with whole(tmp_path, workers=0) as (run, api):
         key = await key_for(run.store, Scope.MESSAGES_READ, Scope.MESSAGES_WRITE)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_chaos(tmp_path: Path) -> None:
     """Workers and Redis die, the network fails on both sides, Twilio answers everything it can."""

@@ -109,6 +109,7 @@ def _until(condition: Any, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_draft_start_pause_resume_cancel(desk: Desk, twilio: str) -> None:
     desk.people(60)
     draft = desk.json("send", "people.csv", "--body", "Hi {{ name }}", "--draft", "--rate", "10")

@@ -96,7 +96,7 @@ async def metrics(run: Deployment) -> str:
 @pytest.mark.parametrize(
     ("lag", "environment"),
     [
-        (1.5, patience(2.5, 3)),
+        pytest.param(1.5, patience(2.5, 3), marks=pytest.mark.slow, id="short"),
         pytest.param(30.0, {}, marks=[pytest.mark.slow, pytest.mark.timeout(300)], id="30 s, our own times"),
     ],
 )
@@ -157,6 +157,7 @@ async def test_half_a_reading_proves_no_absence_but_what_it_shows_is_there(
 # -- evidence that comes when a newer attempt has begun
 
 
+@pytest.mark.slow
 async def test_evidence_of_attempt_1_while_attempt_2_waits_drops_that(tmp_path: Path) -> None:
     """Also where attempt 2 has been refused: they got it once, and the record says so."""
     faults = {number(0): ["drop_after"], number(1): ["drop_after", "21614"]}

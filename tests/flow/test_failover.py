@@ -49,6 +49,7 @@ async def test_a_primary_that_dies_while_its_workers_live(
             print(f"\nanother primary after {named:.1f} s, 100 more messages after {again:.1f} s")
 
 
+@pytest.mark.slow
 async def test_a_replica_that_lacks_the_last_writes_takes_over(tmp_path: Path) -> None:
     """What the primary alone knew is lost with it and the worker: of that nothing has left.
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from deployment import deployment
 from loading import counts, load, number
 
@@ -32,6 +33,7 @@ MEMBER = CONFIG.senders[0]
 SENDER = "+14155550199"
 
 
+@pytest.mark.slow
 async def test_an_opt_out_ends_what_it_is_about_and_nothing_else(
     tmp_path: Path, wait_until: type_of_wait
 ) -> None:

@@ -116,7 +116,15 @@ async def test_a_resumed_broadcast_does_not_starve_the_other(tmp_path: Path) -> 
         assert 60 <= gained <= 170, "both go on side by side"
 
 
-@pytest.mark.parametrize("what", ["broadcast", "lane", "everything", "cancel"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "broadcast",
+        "everything",
+        pytest.param("lane", marks=pytest.mark.slow),
+        pytest.param("cancel", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_stop_takes_effect_within_a_second(tmp_path: Path, what: str) -> None:
     """Also on a lane that is sending; canceled recipients end as skipped."""
     async with deployment(tmp_path) as run:

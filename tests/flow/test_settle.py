@@ -94,6 +94,7 @@ async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, h
             assert await run.simulator.accepted() == {number(i): 1 for i in range(4)}
 
 
+@pytest.mark.slow
 async def test_two_broadcasts_with_the_same_text_to_the_same_person_in_doubt_at_once(tmp_path: Path) -> None:
     """Person 0: both were taken. Person 1: one of the two was. Person 2: neither was."""
     faults = {
@@ -157,6 +158,7 @@ async def test_a_killed_workers_doubts_are_settled_once_it_is_seen_to_be_gone(tm
         assert "owner.gone" in run.logs()
 
 
+@pytest.mark.slow
 async def test_a_stopped_workers_doubts_are_not_sent_again_while_it_may_still_send(tmp_path: Path) -> None:
     gone = {"BROADCASTER_OWNER_GONE_SECONDS": "900"}
     faults = {number(i): {"fault": "hang_before", "tries": 1} for i in range(5)}
@@ -180,6 +182,7 @@ async def test_a_stopped_workers_doubts_are_not_sent_again_while_it_may_still_se
         assert await run.simulator.accepted() == {number(i): 1 for i in range(5)}
 
 
+@pytest.mark.slow
 async def test_what_is_in_doubt_past_its_time_is_not_sent_again(
     tmp_path: Path,
 ) -> None:

@@ -49,7 +49,14 @@ async def is_silent(store: Store) -> bool:
     return bool(await store.redis.hget(store.keys.plain("account"), "silent"))
 
 
-@pytest.mark.parametrize("answer", [None, THROTTLED, REFUSED], ids=["accepted", "throttled", "refused"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(None, id="accepted"),
+        pytest.param(THROTTLED, id="throttled", marks=pytest.mark.slow),
+        pytest.param(REFUSED, id="refused", marks=pytest.mark.slow),
+    ],
+)
 async def test_twenty_unknowns_stop_everything_but_a_probe_and_any_answer_goes_on(
     store: Store, wait_until: Wait, answer: Outcome | None
 ) -> None:
@@ -100,6 +107,7 @@ async def test_silence_is_noticed_before_the_first_timeout(
         assert await counts(store, bid) == {State.ACCEPTED: 300}
 
 
+@pytest.mark.slow
 async def test_what_timed_out_of_before_opens_nothing_again(
     store: Store, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:

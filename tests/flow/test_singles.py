@@ -61,6 +61,7 @@ def streams_of(accepted: list[Accepted]) -> set[str]:
     return {message.id.split(".")[0] for message in accepted}
 
 
+@pytest.mark.slow
 async def test_single_messages_on_the_whole_path(tmp_path: Path) -> None:
     async with deployment(tmp_path, workers=0) as run, singles_of(run.store) as singles:
         run.start_worker(**SHORT)

@@ -199,6 +199,7 @@ async def test_a_probe_is_made_by_another_when_a_worker_dies(tmp_path: Path) -> 
 # -- stops
 
 
+@pytest.mark.slow
 async def test_an_account_suspended_mid_run_stops_everything_and_burns_nothing(tmp_path: Path) -> None:
     """All lanes stop with Twilio's reason; after `resume` everybody is sent to, at no attempt's cost."""
     async with deployment(tmp_path) as run:

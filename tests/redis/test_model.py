@@ -553,7 +553,7 @@ def play(machine: type[Messages], url: str, examples: int) -> None:
 @pytest.mark.parametrize(
     "examples",
     [
-        pytest.param(8, marks=pytest.mark.timeout(120)),
+        pytest.param(5, marks=pytest.mark.timeout(120)),
         pytest.param(250, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )

@@ -137,7 +137,7 @@ class Lossy(Messages):
 @pytest.mark.parametrize(
     "examples",
     [
-        pytest.param(5, marks=pytest.mark.timeout(120)),
+        pytest.param(3, marks=pytest.mark.timeout(120)),
         pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
