@@ -142,7 +142,10 @@ class Removal(Asked):
 async def remove(
     request: Request, broadcast: BroadcastId, asked: Annotated[Removal | None, Body()] = None
 ) -> Any:
-    """Remove an ended broadcast's people before their time: messages, texts, variables; its counts stay."""
+    """Remove an ended broadcast's people before their time: messages, texts, variables, replies.
+
+    Its counts stay.
+    """
     ended_at = asked.ended_at if asked else None
     view = await removals.remove(
         parts_of(request).store, caller_of(request).actor, broadcast, ended_at=ended_at
@@ -158,5 +161,5 @@ async def remove(
     **_WRITE,
 )
 async def delete(request: Request, broadcast: BroadcastId) -> None:
-    """Remove a draft, or a broadcast that has ended, with all its messages, for good."""
+    """Remove a draft, or a broadcast that has ended, with all its messages and the replies to them, for good."""
     await acts.delete(parts_of(request).store, caller_of(request).actor, broadcast)

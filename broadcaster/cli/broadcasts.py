@@ -212,7 +212,7 @@ broadcasts.add_command(archive)
 @json_option
 @env_file_option
 def delete(broadcast: str, *, yes: bool, as_json: bool, env_file: Path | None) -> None:
-    """Remove a draft, or a broadcast that has ended, with all its messages."""
+    """Remove a draft, or a broadcast that has ended, with all its messages and the replies to them."""
 
     async def work(store: Store) -> None:
         view = await acts.existing(store, broadcast)

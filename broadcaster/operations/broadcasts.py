@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.intake.load import remove_data
 from broadcaster.lanes import control
+from broadcaster.ledger.removing_replies import remove_answering
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.reporting.broadcasts import read_broadcast
@@ -90,7 +91,9 @@ async def _steer(
 
 
 async def delete(store: Store, actor: Actor, broadcast: str) -> None:
-    """Remove one that has ended, or a draft, with all its messages. Raises NotFound or Conflict.
+    """Remove one that has ended, or a draft, with all its messages and the replies to them.
+
+    Raises NotFound or Conflict.
 
     A death half way leaves it `deleting`; deleting it again ends what was begun.
     """
@@ -121,6 +124,7 @@ async def delete(store: Store, actor: Actor, broadcast: str) -> None:
         old = {"name": before.name, "state": state, "total": before.total}
         await audit.record(store, actor, "broadcast.delete", broadcast, old=old)
     await remove_data(store, broadcast)
+    await remove_answering(store, [broadcast])
     keys = store.keys
     async with store.redis.pipeline(transaction=True) as pipe:
         pipe.unlink(*(keys.broadcast(broadcast, part) for part in _PARTS))

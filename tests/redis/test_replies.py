@@ -9,17 +9,7 @@ import pytest
 from asking import asking, told
 from driving import everything
 from loading import number
-from replying import (
-    LONG_CODE,
-    PERSON,
-    SERVICE,
-    SHORT_CODE,
-    TOLL_FREE,
-    WHATSAPP,
-    form,
-    opted_out,
-    write,
-)
+from replying import LONG_CODE, PERSON, SERVICE, SHORT_CODE, TOLL_FREE, WHATSAPP, form, opted_out, write
 
 from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.replies import digest_of

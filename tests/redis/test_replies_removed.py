@@ -16,6 +16,7 @@ from broadcaster.ledger.removing import read_spec
 from broadcaster.ledger.removing_replies import remove_older
 from broadcaster.operations import removals
 from broadcaster.operations.actor import Actor
+from broadcaster.operations.broadcasts import delete
 from broadcaster.operations.retention import DAY_SECONDS, Removed, remove_old
 from broadcaster.reporting.archive import archive
 from broadcaster.reporting.broadcasts import read_broadcast
@@ -88,6 +89,13 @@ async def test_an_archive_holds_the_replies_that_go_with_it(
         number(47): [("SM47", "answer 47")],
     }
     await removals.remove(store, TESTER, three[90])
+    assert await left(store) == {"SM0", "SM7", "SM20", "SM27", "SMstranger"}
+
+
+async def test_deleting_a_broadcast_takes_the_replies_to_it(
+    store: Store, three: dict[int | None, str]
+) -> None:
+    await delete(store, TESTER, three[90])
     assert await left(store) == {"SM0", "SM7", "SM20", "SM27", "SMstranger"}
 
 
