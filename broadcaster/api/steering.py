@@ -161,5 +161,5 @@ async def remove(
     **_WRITE,
 )
 async def delete(request: Request, broadcast: BroadcastId) -> None:
-    """Remove a draft, or a broadcast that has ended, with all its messages and the replies to them, for good."""
+    """Remove a draft, or a broadcast that has ended, with its messages and the replies to them, for good."""
     await acts.delete(parts_of(request).store, caller_of(request).actor, broadcast)

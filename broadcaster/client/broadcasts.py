@@ -167,7 +167,10 @@ class BroadcastCalls(Asking):
         return self.stream(f"{_at(broadcast)}/archive")
 
     def remove_people(self, broadcast: str, *, ended_at: int | None = None) -> Broadcast:
-        """Remove an ended broadcast's people, and the replies to it; its counts stay. `ended_at`: only if it ended then."""
+        """Remove an ended broadcast's people, and the replies to it; its counts stay.
+
+        `ended_at`: only if it ended then.
+        """
         path = f"{_at(broadcast)}/remove"
         asked = given(ended_at=ended_at)
         return self.one(Broadcast.of, "POST", path, json=asked, idempotency_key=new_key(), timeout=_UPLOAD)
