@@ -30,7 +30,7 @@ T = TypeVar("T")
 #: How long replicas may take to confirm.
 CONFIRM_MS: Final = 1000
 #: What more than one script has behind its prelude, and which.
-_PARTS: Final = {"opt_out_changes": ("optout", "optout_tail", "pool", "reply")}
+_PARTS: Final = {"auto_stop": ("record",), "opt_out_changes": ("optout", "optout_tail", "pool", "reply")}
 Argument = str | bytes | int | float
 
 
