@@ -261,6 +261,7 @@ async def test_a_lost_answer_names_the_key_to_ask_again_with(apart: Apart, tmp_p
         assert [one["id"] for one in listed if one["name"] == "piped once"] == [json.loads(out)["id"]]
 
 
+@pytest.mark.slow
 def test_lists_are_sent_to_their_end(here: Desk, there: Desk, apart: Apart) -> None:
     sender = "+15005550006"
     numbers = [f"+1415777{i:04d}" for i in range(22)]

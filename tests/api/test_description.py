@@ -136,6 +136,7 @@ def test_a_scope_is_on_the_route_that_names_it(described: dict[str, Any]) -> Non
             assert operation["security"] == [{"key": [scope.value for scope in scopes]}]
 
 
+@pytest.mark.slow
 async def test_the_pages_come_from_here_and_to_whoever_has_a_key(store: Store) -> None:
     async with serving(store, BROADCASTER_API_STALL_SECONDS="0.2") as api:
         key = await key_for(store, *[])

@@ -180,6 +180,7 @@ async def test_a_client_that_breaks_off_is_no_fault_of_ours(
     assert '"level": "error"' not in file.read_text()
 
 
+@pytest.mark.slow
 async def test_a_request_with_a_fault_in_every_byte_is_refused_soon(store: Store) -> None:
     many: dict[str, Any] = {str(number): [] for number in range(60_000)}
     async with hosting(store) as api:

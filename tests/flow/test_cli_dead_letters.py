@@ -236,6 +236,7 @@ def test_dead_letters_exported(desk: Desk, redis_url: str) -> None:
     assert desk.call("broadcasts", "export", "1")[0] == 2
 
 
+@pytest.mark.slow
 def test_those_who_failed_get_it_from_a_worker(desk: Desk, twilio: str) -> None:
     invalid = "+15005550001"  # one of Twilio's magic numbers: 21211
     desk.write("people.csv", "to,name", "+14155558000,A", f"{invalid},B")

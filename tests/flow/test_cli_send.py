@@ -191,6 +191,7 @@ def test_queueing_without_a_worker_says_so(desk: Desk) -> None:
     assert "queued\t5" in out
 
 
+@pytest.mark.slow
 def test_faulty_rows_go_to_the_rejects(desk: Desk, twilio: str) -> None:
     desk.write("people.csv", "to,name", "+14155550100,Ada", "12,Bob", "+14155550102,")
     with desk.worker():

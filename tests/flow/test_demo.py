@@ -121,7 +121,7 @@ async def test_on_a_terminal_it_stays_until_ctrl_c_and_then_all_is_gone(
     [
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
-        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
     ],
 )
 async def test_however_it_ends_nothing_stays_behind(

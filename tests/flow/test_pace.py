@@ -120,7 +120,7 @@ async def test_a_resumed_broadcast_does_not_starve_the_other(tmp_path: Path) -> 
     "what",
     [
         "broadcast",
-        "everything",
+        pytest.param("everything", marks=pytest.mark.slow),
         pytest.param("lane", marks=pytest.mark.slow),
         pytest.param("cancel", marks=pytest.mark.slow),
     ],

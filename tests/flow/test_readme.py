@@ -128,7 +128,14 @@ def start(folder: Path, command: str, **more: str) -> subprocess.Popen[str]:
 RUN: Final = [command for command in commands() if command not in ELSEWHERE]
 
 
-@pytest.mark.parametrize("command", RUN)
+#: What runs all tests, in one way or another: CI is that.
+_COLLECTS: Final = re.compile(r"\.ci/run|make check|BROADCASTER_TEST_SERVER=.*")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(one, marks=[pytest.mark.slow] * bool(_COLLECTS.fullmatch(one))) for one in RUN],
+)
 def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> None:
     operating = command.startswith("broadcaster ")
     before = len(accepted(twilio))

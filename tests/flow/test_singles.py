@@ -94,6 +94,7 @@ async def once(run: Deployment, singles: SingleMessages) -> None:
     assert [v.id async for v in find_number(run.store, None, accepted[0].to)] == [accepted[0].id]
 
 
+@pytest.mark.slow
 async def test_a_request_of_a_killed_process_is_made_again_and_goes_once(tmp_path: Path) -> None:
     """Killed anywhere: repeated requests lead to the messages that there are, and to one for each."""
     async with deployment(tmp_path) as run, singles_of(run.store) as singles:
