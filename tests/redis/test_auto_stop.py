@@ -193,7 +193,7 @@ async def test_what_has_nothing_left_to_send_completes(store: Store) -> None:
     assert await counts(store, one.bid) == {State.ACCEPTED: 99, State.DEAD: 51}
 
 
-async def test_failures_heard_of_later_count_once_more_as_failures_only(store: Store) -> None:
+async def test_what_became_of_what_twilio_took_is_judged_by_itself(store: Store) -> None:
     one = await campaign(store)
     await one._claim()
     held, rows = one.held[0]
@@ -201,6 +201,8 @@ async def test_failures_heard_of_later_count_once_more_as_failures_only(store: S
     accepted = [result(row, 1, State.ACCEPTED, sid=SID) for row in rows]
     await tell(store, held, accepted)
     failed = [result(row, 1, State.UNDELIVERED, code=30007, sid=SID) for row in rows]
+    delivered = [result(row, 1, State.DELIVERED, sid=SID) for row in rows[21:]]
+    assert (await tell(store, held, delivered)).paused == []
     assert (await tell(store, held, failed[:20], twice=True)).paused == []
     assert (await tell(store, held, failed[20:21])).paused == [(one.bid, "failures:21:100:30007")]
 

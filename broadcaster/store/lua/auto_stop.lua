@@ -1,9 +1,13 @@
 -- auto_stop: stands behind the prelude of record.lua: the rule by which a failing campaign stops itself.
 --
--- A campaign that goes wrong stops itself. Of a broadcast's last outcomes only sums are kept: `window`, ten buckets of a
--- tenth of the rule's window each, the newest last, {outcomes, permanent failures, {code = failures}}; and `clean`, the
--- successes since those were written, so that a call that tells nothing else costs one addition.
+-- A campaign that goes wrong stops itself. Its requests' outcomes are judged by themselves, and so is what became of what
+-- Twilio took: that comes later, sometimes by the thousand at once (callbacks that could not be taken for a while, states
+-- that were asked for), when few requests end. Of the last outcomes of each kind only sums are kept: `window`, ten buckets
+-- of a tenth of the rule's window each, the newest last, {outcomes, permanent failures, {code = failures}}; and `clean`,
+-- the successes since those were written, so that a call that tells nothing else costs one addition.
 local BUCKETS = 10
+local REQUESTS = {window = 'window', clean = 'clean', early = 'early'}
+local DELIVERIES = {window = 'told', clean = 'told_clean', early = 'told_early'}
 local rule
 local function stop_rule()
   if not rule then
@@ -28,24 +32,26 @@ local function add(window, outcomes)
   while #window > BUCKETS do table.remove(window, 1) end
 end
 
-local function read_window(bid)
-  local v = redis.call('HMGET', bc_key(bid), 'window', 'clean')
+local function read_window(bid, kind)
+  local v = redis.call('HMGET', bc_key(bid), kind.window, kind.clean)
   local window = v[1] and cmsgpack.unpack(v[1]) or {{0, 0, {}}}
   add(window, tonumber(v[2] or 0))
   return window
 end
 
--- tallies[bid]: the successes of this call, up to its first failure; from then on the whole window
+-- tallies[bid][kind]: the successes of this call, up to its first failure; from then on the whole window
 local tallies = {}
-local function count(bid, outcomes, code)
-  local t = tallies[bid]
-  if not t then t = {clean = 0}; tallies[bid] = t end
+local function count(bid, kind, outcomes, code)
+  local kinds = tallies[bid]
+  if not kinds then kinds = {}; tallies[bid] = kinds end
+  local t = kinds[kind]
+  if not t then t = {clean = 0}; kinds[kind] = t end
   if not t.window then
     if not code then
       t.clean = t.clean + outcomes
       return
     end
-    t.window = read_window(bid)
+    t.window = read_window(bid, kind)
     add(t.window, t.clean)
   end
   add(t.window, outcomes)
@@ -56,31 +62,31 @@ local function count(bid, outcomes, code)
   end
 end
 
--- Opt-outs and doubt that nothing settled are no failures of the campaign; a failure after the acceptance counts when
--- it is heard of, and its message was counted as an outcome before.
+-- Opt-outs and doubt that nothing settled are no failures of the campaign. A delivery is an outcome with the first that is
+-- heard of it; one that fails after that is a failure more.
 local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] = true, [63014] = true, [63033] = true, [63050] = true}
-local LATE_S = 300
-local function judge(bid, from, new, code, told_flags, began_s)
+local function judge(bid, from, new, code)
   if new < ACCEPTED or new == SKIPPED then return end
-  -- final states that were asked for, or told late (when callbacks could not be taken for a while), come by the thousand
-  -- long after their acceptances: failures among them are to be seen beside the deliveries that were told with them, not
-  -- beside the few that were accepted last
-  local late = new >= DELIVERED and new < DEAD and (bit.band(told_flags, 0x0E) == LIST or now_s - began_s > LATE_S)
-  local first = (from < ACCEPTED or late) and 1 or 0
-  if new >= UNDELIVERED and not UNCOUNTED[code] then count(bid, first, code)
-  elseif first == 1 and new ~= DEAD then count(bid, 1) end
+  if from < ACCEPTED then
+    if new ~= DEAD then count(bid, REQUESTS, 1)
+    elseif not UNCOUNTED[code] then count(bid, REQUESTS, 1, code) end
+  end
+  if new < SENT or new >= DEAD then return end
+  local first = (from < SENT or from >= DEAD) and 1 or 0
+  if new >= UNDELIVERED and not UNCOUNTED[code] then count(bid, DELIVERIES, first, code)
+  elseif first == 1 then count(bid, DELIVERIES, 1) end
 end
 
 -- `early`: too many have failed, but too few have ended yet for that to say anything. A stream is no campaign: what its
 -- messages have in common is their shape, and those of others must not wait for a person.
-local function stop_if_failing(bid, t)
+local function failing_kind(bid, kind, t)
   local key = bc_key(bid)
-  local told = redis.call('HMGET', key, 'early', 'kind')
+  local told = redis.call('HMGET', key, kind.early, 'kind')
   if told[2] == 'stream' then return nil end
   if not t.window then
-    if t.clean > 0 then redis.call('HINCRBY', key, 'clean', t.clean) end
+    if t.clean > 0 then redis.call('HINCRBY', key, kind.clean, t.clean) end
     if told[1] ~= '1' then return nil end
-    t.window = read_window(bid)
+    t.window = read_window(bid, kind)
   end
   local outcomes, failures, codes = 0, 0, {}
   for _, bucket in ipairs(t.window) do
@@ -89,7 +95,7 @@ local function stop_if_failing(bid, t)
   end
   local failing = failures > stop_rule().share * outcomes
   local early = outcomes < stop_rule().after
-  redis.call('HSET', key, 'window', cmsgpack.pack(t.window), 'clean', 0, 'early', failing and early and 1 or 0)
+  redis.call('HSET', key, kind.window, cmsgpack.pack(t.window), kind.clean, 0, kind.early, failing and early and 1 or 0)
   if not failing or early then return nil end
   local b = redis.call('HMGET', key, 'state', 'n' .. QUEUED, 'n' .. RETRY)
   if b[1] ~= 'running' or tonumber(b[2] or 0) + tonumber(b[3] or 0) == 0 then return nil end
@@ -100,5 +106,11 @@ local function stop_if_failing(bid, t)
   local reason = 'failures:' .. math.min(100, math.floor(failures * 100 / outcomes)) .. ':' .. outcomes .. ':' .. top
   redis.call('HSET', key, 'state', 'paused', 'reason', reason)
   broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
+  return reason
+end
+
+local function stop_if_failing(bid, kinds)
+  local reason
+  for kind, t in pairs(kinds) do reason = failing_kind(bid, kind, t) or reason end
   return reason
 end

@@ -14,7 +14,7 @@ local clock = redis.call('TIME')
 local now_s = tonumber(clock[1])
 local now = now_s * 1000000 + tonumber(clock[2])
 
-local QUEUED, SENDING, RETRY, IN_DOUBT, ACCEPTED = 0, 1, 2, 3, 4
+local QUEUED, SENDING, RETRY, IN_DOUBT, ACCEPTED, SENT = 0, 1, 2, 3, 4, 5
 local DELIVERED, READ, UNDELIVERED, FAILED, DEAD, SKIPPED = 6, 7, 8, 9, 10, 11
 local RANK = {[0] = 0, 1, 0, 2, 3, 4, 5, 6, 5, 5, 7, 7}
 -- so many refusals in a row that are the content's fault pause a broadcast

@@ -137,7 +137,7 @@ local function apply(lane, bid, batch, o, broadcast)
   moved(bid, batch, state, new)
   message_changed(bid, batch, state, new, index, attempt, code, sid, flags)
   changed = changed + 1
-  judge(bid, state, new, code, told_flags, began_s)
+  judge(bid, state, new, code)
   if attempt > 1 or new == RETRY or new == IN_DOUBT or state == IN_DOUBT or state == DEAD then
     local evidence = EVIDENCE[bit.rshift(bit.band(told_flags, 0x0E), 1)]
     remember(bid, batch, index, {older and o[2] or attempt, new, code, began_s, now_s, told_sid, ARGV[3], evidence})
@@ -190,7 +190,7 @@ local function apply_dense(bid, batch, outcomes)
     end
   end
   if #pieces > 0 then
-    count(bid, fresh)
+    count(bid, REQUESTS, fresh)
     pieces[#pieces + 1] = string.sub(span, copied)
     redis.call('SETRANGE', led, lowest * 32, table.concat(pieces))
   end
@@ -228,8 +228,8 @@ for _, bid in ipairs(paused) do
 end
 apply_counters()
 -- After the counters: what has nothing left to send is completed, not stopped.
-for bid, t in pairs(tallies) do
-  local reason = stop_if_failing(bid, t)
+for bid, kinds in pairs(tallies) do
+  local reason = stop_if_failing(bid, kinds)
   if reason then told[#told + 1] = {bid, reason} end
 end
 publish()

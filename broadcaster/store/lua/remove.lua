@@ -25,7 +25,7 @@ if ARGV[6] ~= '' and ended ~= tonumber(ARGV[6]) then return {'changed', 0} end
 for i = draft and 7 or 6, 9 do if tonumber(v[i] or 0) > 0 then return {'open', 0} end end
 if not draft and tonumber(redis.call('ZSCORE', P .. 'handed', bid) or 0) > now_s then return {'handed', 0} end
 redis.call('HSET', key, 'spec', ARGV[4], 'removed', now_s)
-redis.call('HDEL', key, 'open', 'window', 'clean', 'early')
+redis.call('HDEL', key, 'open', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
 redis.call('SADD', P .. 'removing', bid)
 redis.call('SREM', P .. 'skipping', bid)
 if draft then

@@ -57,7 +57,7 @@ if again then
   redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due))
   if b[1] == 'completed' then
     redis.call('HSET', key, 'state', 'running', 'reason', '')
-    redis.call('HDEL', key, 'finished', 'window', 'clean', 'early')
+    redis.call('HDEL', key, 'finished', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
     redis.call('SADD', P .. 'active', bid)
     if b[3] and b[3] ~= '' then redis.call('SADD', P .. 'windowed', bid) end
     broadcast_changed('broadcast.started', bid, 'completed', 'running', '')

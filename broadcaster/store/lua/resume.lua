@@ -12,7 +12,7 @@ if not v[1] then return 'gone' end
 if v[1] ~= 'paused' then return v[1] end
 redis.call('HSET', key, 'state', 'running', 'reason', '')
 broadcast_changed('broadcast.started', bid, 'paused', 'running', '')
-redis.call('HDEL', key, 'window', 'clean', 'early')
+redis.call('HDEL', key, 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
 local run = redis.call('LRANGE', key .. ':run', 0, -1)
 if #run < CONTENT_RUN then run = {} else redis.call('DEL', key .. ':run') end
 for _, entry in ipairs(run) do
