@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from broadcaster.operations.actor import Actor
 from broadcaster.operations.replies import ReplyRules, receive
+from broadcaster.reporting.replies import ReplyView, page
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 PERSON = "+14155550100"
 LONG_CODE, SHORT_CODE, TOLL_FREE, WHATSAPP = "+14155550199", "12345", "+18885550199", "whatsapp:+14155550199"
 SERVICE = "MG" + "0" * 32
+TESTER = Actor("person:test", "here")
+ANSWERS = {"stop": "You are out.", "start": "Welcome back.", "help": "Call us.", "auto": "Nobody reads this."}
+RULES = ReplyRules(answers=ANSWERS)
 NO_ANSWERS = ReplyRules()
 _numbers = count(1)
 
@@ -38,6 +43,13 @@ async def write(store: Store, body: str, rules: ReplyRules = NO_ANSWERS, **more:
     twiml = await receive(store, rules, form(body, **more))
     assert twiml.startswith('<?xml version="1.0" encoding="UTF-8"?><Response')
     return twiml.partition("<Message>")[2].partition("</Message>")[0]
+
+
+async def newest(store: Store, **wanted: Any) -> list[ReplyView]:
+    """Return all replies that are wanted, the newest first."""
+    views, rest = await page(store, limit=100, **wanted)
+    assert rest is None
+    return views
 
 
 async def opted_out(store: Store) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -78,7 +77,8 @@ async def gather(store: Store, broadcast: str, times: PollTimes, now: float, roo
         polled = Polled()  # the clock was moved back since
     if not polled.began:
         polled = msgspec.structs.replace(polled, began=now, lane=0, batch=0, soonest=0.0, giving_up=0)
-    reader = _Reader(store, times, _send_at(spec), frozenset(gone))
+    send_at = 0.0 if spec is None else msgspec.msgpack.decode(spec, type=BroadcastSpec).send_at
+    reader = _Reader(store, times, send_at, frozenset(gone))
     found = Gathered(broadcast, polled, active=any(int(n or 0) for n in open_))
     for number in range(polled.lane, len(lanes)):
         count = int(await store.redis.hget(keys.flow(broadcast, lanes[number].decode()), "n") or 0)
@@ -149,14 +149,3 @@ class _Reader:
                 found.note(at)
         if given_up:
             found.polled = msgspec.structs.replace(found.polled, giving_up=found.polled.giving_up + given_up)
-
-
-def _send_at(spec: bytes | None) -> float:
-    """Return when Twilio was asked to send a broadcast's messages, in unix seconds; 0.0 for at once."""
-    if spec is None:
-        return 0.0
-    text = msgspec.msgpack.decode(spec, type=BroadcastSpec).content.options.get("SendAt", "")
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else 0.0
-    except ValueError:
-        return 0.0

@@ -9,7 +9,21 @@ import pytest
 from asking import asking, told
 from driving import everything
 from loading import number
-from replying import LONG_CODE, PERSON, SERVICE, SHORT_CODE, TOLL_FREE, WHATSAPP, form, opted_out, write
+from replying import (
+    ANSWERS,
+    LONG_CODE,
+    PERSON,
+    RULES,
+    SERVICE,
+    SHORT_CODE,
+    TESTER,
+    TOLL_FREE,
+    WHATSAPP,
+    form,
+    newest,
+    opted_out,
+    write,
+)
 
 from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.replies import digest_of
@@ -17,29 +31,16 @@ from broadcaster.events.stream import OptOutChange, ReplyCame
 from broadcaster.ledger.optouts import OptOuts, hash_opt_outs, opt_out
 from broadcaster.ledger.people_key import people_key
 from broadcaster.operations import replies as acts
-from broadcaster.operations.actor import Actor
 from broadcaster.operations.audit import page as audited
 from broadcaster.operations.audit import person
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.operations.people import forget
-from broadcaster.operations.replies import ReplyRules, receive
-from broadcaster.reporting.replies import ReplyView, page
+from broadcaster.operations.replies import receive
 from broadcaster.store.connection import open_store
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
-
-TESTER = Actor("person:test", "here")
-ANSWERS = {"stop": "You are out.", "start": "Welcome back.", "help": "Call us.", "auto": "Nobody reads this."}
-RULES = ReplyRules(answers=ANSWERS)
-
-
-async def newest(store: Store, **wanted: Any) -> list[ReplyView]:
-    views, rest = await page(store, limit=100, **wanted)
-    assert rest is None
-    return views
-
 
 # -- opting out and in
 

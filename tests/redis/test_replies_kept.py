@@ -13,8 +13,10 @@ from loading import load, number
 from replying import (
     LONG_CODE,
     PERSON,
+    RULES,
     SHORT_CODE,
     WHATSAPP,
+    newest,
     write,
 )
 
@@ -24,23 +26,10 @@ from broadcaster.events.stream import Entry
 from broadcaster.ledger.removing_replies import remove_older
 from broadcaster.ledger.replies import last_inbound, remove_replies, replies_of
 from broadcaster.operations import replies as acts
-from broadcaster.operations.actor import Actor
-from broadcaster.operations.replies import ReplyRules
 from broadcaster.reporting.replies import ReplyView, page
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
-
-TESTER = Actor("person:test", "here")
-ANSWERS = {"stop": "You are out.", "start": "Welcome back.", "help": "Call us.", "auto": "Nobody reads this."}
-RULES = ReplyRules(answers=ANSWERS)
-
-
-async def newest(store: Store, **wanted: Any) -> list[ReplyView]:
-    views, rest = await page(store, limit=100, **wanted)
-    assert rest is None
-    return views
-
 
 # -- events
 

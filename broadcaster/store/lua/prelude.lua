@@ -23,7 +23,6 @@ local CONTENT_RUN = 20
 local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 13, 14
 -- a record's flag: its person was forgotten (forget.lua), so it is never tried again
 local GONE = 0x80
-local LIST = 6
 local EVIDENCE = {[0] = '', 'answer', 'callback', 'list', 'policy'}
 local NO_SID = string.rep('\0', 16)
 
