@@ -80,13 +80,13 @@ def category_fault(template: MessageTemplate, purpose: Purpose) -> str | None:
     if fits is None or template.category in CATEGORIES[purpose]:
         return None
     return (
-        f"template {template.sid} is of the category {template.category.upper()}, and this is {purpose.value}:"
-        f" use a template of {CATEGORIES[purpose][0].upper()}, or send it with the purpose {fits.value}"
+        f"template {template.sid} is of the category {template.category.upper()}, this is {purpose.value}: "
+        f"use a template of {CATEGORIES[purpose][0].upper()}, or send it with the purpose {fits.value}"
     )
 
 
-def variable_faults(template: MessageTemplate, given: Mapping[str, str]) -> dict[str, str]:
-    """Return what is wrong with the variables given to a template, by variable: missing ones."""
+def missing_variables(template: MessageTemplate, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a template needs and was not given, and what to do."""
     return {
         key: f"template {template.sid} needs variable {key}, which has no default there: give it"
         for key in template.required
@@ -97,7 +97,7 @@ def variable_faults(template: MessageTemplate, given: Mapping[str, str]) -> dict
 def unknown_variables(templates: list[MessageTemplate], given: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that none of these templates takes, and what to do."""
     known = list(dict.fromkeys(key for template in templates for key in sorted(template.known)))
-    names = ", ".join(template.sid for template in templates)
+    names = ", ".join(dict.fromkeys(template.sid for template in templates))
     takes = f"takes {', '.join(known)}" if known else "takes no variables"
     return {
         key: f"template {names} has no variable {key}: it {takes}. Leave it out"
@@ -107,7 +107,7 @@ def unknown_variables(templates: list[MessageTemplate], given: Mapping[str, str]
 
 
 def value_faults(given: Mapping[str, str], *, whatsapp: bool = True) -> dict[str, str]:
-    """Return what is wrong with values that are the same for everybody; Twilio refuses them (21656, 21658)."""
+    """Return what is wrong with values that all get alike; Twilio refuses them (21656, 21658)."""
     faults: dict[str, str] = {}
     for key, value in given.items():
         if _CODE.search(value):
@@ -115,9 +115,13 @@ def value_faults(given: Mapping[str, str], *, whatsapp: bool = True) -> dict[str
         if not value.strip():
             faults[key] = f"variable {key} is empty: give it a value, or leave it out to take the default"
         elif whatsapp and _UNFIT.search(value):
-            faults[key] = f"variable {key} has a line break, a tab or five spaces in a row: WhatsApp takes none"
+            faults[key] = (
+                f"variable {key} has a line break, a tab or five spaces in a row: WhatsApp takes none"
+            )
         elif len(value) > MAX_VALUE_CHARACTERS:
-            faults[key] = f"variable {key} has {len(value):,} characters, Twilio takes {MAX_VALUE_CHARACTERS:,}"
+            faults[key] = (
+                f"variable {key} has {len(value):,} characters, Twilio takes {MAX_VALUE_CHARACTERS:,}"
+            )
     return faults
 
 
@@ -140,7 +144,7 @@ def language_hint(template: MessageTemplate, language: str) -> str | None:
     here, there = (_subtags(name) for name in (language, template.language))
     if here[: len(there)] == there or there[: len(here)] == here:
         return None
-    return f"the template for {language}, {template.sid}, is in {template.language}: check that it is the right one"
+    return f"the template for {language}, {template.sid}, is in {template.language}: is it the right one?"
 
 
 def _subtags(language: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Before anything is queued: does Twilio have the templates, may they be used, and are they filled in?
+"""Before anything is queued: Twilio is asked whether it has the templates and they may be used as they are.
 
 A definite answer refuses; Twilio that does not answer, or may not be asked, is a warning.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain import template_rules as rules
 from broadcaster.domain.message_templates import APPROVED, likeness
@@ -15,7 +15,7 @@ from broadcaster.operations.errors import Fault
 from broadcaster.twilio.wire import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from broadcaster.domain.content import Content
     from broadcaster.domain.message_templates import MessageTemplate
@@ -28,6 +28,10 @@ _MISSING: Final = (
     "this account has no template {sid}: `broadcaster templates list` shows those there are; one of another "
     "account can't be used"
 )
+_SAME_TEXT: Final = (
+    "this is the text of template {sid} ({name}), sent as free text, which WhatsApp takes only within 24 "
+    "hours of what the person wrote last: use --content-sid {sid}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,20 @@ class Checked:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
+class _Use(NamedTuple):
     """Where an order names a template, and for which language if for one."""
 
     sid: str
     pointer: str
     language: str | None = None
+
+
+class _Group(NamedTuple):
+    """Templates that share their variables, and where these are in an order."""
+
+    uses: Sequence[_Use]
+    given: Mapping[str, str]
+    place: str
 
 
 async def check_templates(
@@ -64,9 +75,12 @@ async def check_templates(
     checked = Checked()
     try:
         async with asyncio.timeout(patience_seconds):
-            for uses, given, place in _groups(content):
-                found = await _read(templates, uses, checked)
-                _check_each(found, given, place, purpose, checked, (whatsapp, in_session))
+            for group in _groups(content):
+                found = await _read(templates, group.uses, checked)
+                if whatsapp:
+                    checked.faults.extend(_refusals(found, purpose, in_session=in_session))
+                checked.faults.extend(_faults_of_variables(found, group, whatsapp=whatsapp))
+                checked.warnings.extend(_hints(found, group))
             if whatsapp and content.body and not in_session:
                 checked.warnings.extend(await _hints_about_text(templates, content.body))
     except TimeoutError:
@@ -77,16 +91,20 @@ async def check_templates(
 
 
 def names_templates(content: Content) -> bool:
-    """Whether there is anything to ask Twilio about a content's templates."""
-    return any(uses for uses, _, _ in _groups(content))
+    """Whether there are templates that Twilio can be asked about."""
+    return content.is_template or content.fallback is not None
 
 
-def _groups(content: Content) -> list[tuple[list[_Use], Mapping[str, str], str]]:
-    """Return the templates that share variables, these, and where they are in an order."""
-    own = [_Use(content.content_sid, "/content_sid")] if content.content_sid else []
-    groups: list[tuple[list[_Use], Mapping[str, str], str]] = [
-        (own, content.content_variables, "/content_variables")
-    ]
+def _groups(content: Content) -> list[_Group]:
+    """Return the templates of an order: those that share variables together."""
+    named = [_Use(content.content_sid, "/content_sid")] if content.content_sid else []
+    for language, sid in content.languages.items():
+        named.append(_Use(sid, f"/content_sids/{_escaped(language)}", language))
+    groups = [_Group(named, content.content_variables, "/content_variables")] if named else []
+    fallback = content.fallback
+    if fallback is not None:
+        use = _Use(fallback.sid, "/fallback/content_sid")
+        groups.append(_Group([use], fallback.variables, "/fallback/content_variables"))
     return groups
 
 
@@ -95,40 +113,46 @@ async def _read(
 ) -> list[tuple[_Use, MessageTemplate]]:
     """Return the templates that there are. Raises `TwilioError` or `TwilioUnreachable`."""
     found = await asyncio.gather(*(templates.find(use.sid) for use in uses))
+    there = []
     for use, template in zip(uses, found, strict=True):
         if template is None:
             checked.faults.append(Fault(_MISSING.format(sid=use.sid), use.pointer))
-    return [(use, template) for use, template in zip(uses, found, strict=True) if template is not None]
+        else:
+            there.append((use, template))
+    return there
 
 
-def _check_each(
-    found: Sequence[tuple[_Use, MessageTemplate]],
-    given: Mapping[str, str],
-    place: str,
-    purpose: Purpose,
-    checked: Checked,
-    where: tuple[bool, bool],
-) -> None:
-    whatsapp, in_session = where
-    about_variables: dict[str, str] = {}
+def _refusals(
+    found: Sequence[tuple[_Use, MessageTemplate]], purpose: Purpose, *, in_session: bool
+) -> Iterable[Fault]:
     for use, template in found:
-        faults = []
-        if whatsapp:
-            faults += [
-                rules.approval_fault(template, in_session=in_session),
-                rules.category_fault(template, purpose),
-            ]
-        checked.faults.extend(Fault(fault, use.pointer) for fault in faults if fault)
-        for key, fault in rules.variable_faults(template, given).items():
-            about_variables.setdefault(key, fault)
-        hints = [rules.defaults_used(template, given)]
-        hints += [rules.language_hint(template, use.language)] if use.language else []
-        checked.warnings.extend(hint for hint in hints if hint)
-    about_variables |= rules.unknown_variables([template for _, template in found], given)
-    about_variables |= rules.value_faults(given, whatsapp=whatsapp)
-    checked.faults.extend(
-        Fault(fault, f"{place}/{_escaped(key)}") for key, fault in about_variables.items()
-    )
+        for detail in (
+            rules.approval_fault(template, in_session=in_session),
+            rules.category_fault(template, purpose),
+        ):
+            if detail is not None:
+                yield Fault(detail, use.pointer)
+
+
+def _faults_of_variables(
+    found: Sequence[tuple[_Use, MessageTemplate]], group: _Group, *, whatsapp: bool
+) -> Iterable[Fault]:
+    """Yield one fault a variable: unknown to all of the templates, missing in one, or of no use as a value."""
+    faults: dict[str, str] = {}
+    for _, template in found:
+        faults = rules.missing_variables(template, group.given) | faults
+    faults |= rules.unknown_variables([template for _, template in found], group.given)
+    faults |= rules.value_faults(group.given, whatsapp=whatsapp)
+    for key, detail in faults.items():
+        yield Fault(detail, f"{group.place}/{_escaped(key)}")
+
+
+def _hints(found: Sequence[tuple[_Use, MessageTemplate]], group: _Group) -> Iterable[str]:
+    for use, template in found:
+        hints = [rules.defaults_used(template, group.given)]
+        if use.language is not None:
+            hints.append(rules.language_hint(template, use.language))
+        yield from filter(None, hints)
 
 
 async def _hints_about_text(templates: Templates, body: str) -> list[str]:
@@ -136,10 +160,7 @@ async def _hints_about_text(templates: Templates, body: str) -> list[str]:
     wanted = likeness(body)
     for template in await templates.every():
         if template.status == APPROVED and template.body and likeness(template.body) == wanted:
-            return [
-                f"this is template {template.sid}'s text ({template.name}), sent as free text, which WhatsApp "
-                f"takes only within 24 hours of what the person wrote last: use --content-sid {template.sid}"
-            ]
+            return [_SAME_TEXT.format(sid=template.sid, name=template.name)]
     return []
 
 
@@ -147,5 +168,6 @@ def _unchecked(why: str) -> str:
     return f"the templates could not be checked at Twilio: {why}"
 
 
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+def _escaped(part: str) -> str:
+    """Return a name as a part of a JSON pointer (RFC 6901)."""
+    return part.replace("~", "~0").replace("/", "~1")

@@ -1,6 +1,6 @@
 """Templates of the Content API, read only; each read is shared and kept for some seconds.
 
-Twilio's file `content_v1` of its OpenAPI description: `GET /v1/ContentAndApprovals` lists, `/v1/Content/{sid}` and
+By Twilio's OpenAPI description `content_v1`: `GET /v1/ContentAndApprovals` lists, `/v1/Content/{sid}` and
 `/v1/Content/{sid}/ApprovalRequests` are one template and what WhatsApp says of it.
 """
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from broadcaster.twilio.wire import Wire
+
+    _Ask = Callable[[], Coroutine[Any, Any, Any]]
 
 #: How long an answer is taken for true: a burst of requests asks once.
 KEPT_SECONDS: Final = 10.0
@@ -78,7 +80,9 @@ class Templates:
         """End what is under way."""
         await end([asked.task for asked in self._asked.values()])
 
-    async def _shared(self, name: str, ask: Callable[[], Coroutine[Any, Any, Any]], kept_seconds: float) -> Any:
+    async def _shared(
+        self, name: str, ask: Callable[[], Coroutine[Any, Any, Any]], kept_seconds: float
+    ) -> Any:
         """Return what `ask` answers, or has answered not long ago.
 
         It is a task of its own, so that one who asked and went away doesn't end it for the others.
@@ -122,7 +126,9 @@ class Templates:
             if url is None:
                 break
             page = decode(await self._wire.get(url, query), _Page)
-            found += [_template(content, content.approval_requests) for content in page.contents if content.sid]
+            found += [
+                _template(content, content.approval_requests) for content in page.contents if content.sid
+            ]
             url, query = follow(url, page.meta.next_page_url), None
         return found
 
@@ -177,4 +183,3 @@ def _template(content: _Content, approval: _Approval | None) -> MessageTemplate:
 def _is_missing(error: TwilioError) -> bool:
     """Whether it was Twilio that has no such thing: something else's 404 has no code."""
     return error.status == HTTPStatus.NOT_FOUND and error.code != 0
-
