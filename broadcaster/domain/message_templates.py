@@ -1,4 +1,4 @@
-"""A template of Twilio's Content API: what it says, which variables it takes, whether WhatsApp approved it."""
+"""A template of Twilio's Content API: what it says, which variables it takes, if WhatsApp approved it."""
 
 from __future__ import annotations
 

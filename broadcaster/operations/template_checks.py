@@ -137,7 +137,7 @@ def _refusals(
 def _faults_of_variables(
     found: Sequence[tuple[_Use, MessageTemplate]], group: _Group, *, whatsapp: bool
 ) -> Iterable[Fault]:
-    """Yield one fault a variable: unknown to all of the templates, missing in one, or of no use as a value."""
+    """Yield one fault a variable: unknown to all of the templates, missing in one, or not fit to send."""
     faults: dict[str, str] = {}
     for _, template in found:
         faults = rules.missing_variables(template, group.given) | faults
