@@ -5,7 +5,7 @@ Everything here can be changed while it runs (`POST /_simulator/config`), the li
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -41,11 +41,30 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TemplateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Content template: text with `{{1}}` placeholders, defaults for them, media it carries."""
+    """A Content template: text with `{{1}}` placeholders, defaults for them, media it carries.
 
-    body: str
+    `types` are the Content API's own (`{"twilio/text": {"body": …}, …}`); given, they go before `body` and
+    `media`, which are the short way to write a text or a media template.
+    """
+
+    body: str = ""
     variables: dict[str, str] = msgspec.field(default_factory=dict)
     media: tuple[str, ...] = ()
+    types: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    friendly_name: str = ""
+    language: str = "en"
+    status: Literal["approved", "pending", "rejected", "received", "paused", "disabled", "unsubmitted"] = (
+        "approved"
+    )
+    """Where its approval by WhatsApp is; text messages need none."""
+    name: str = ""
+    """Its name at WhatsApp, as submitted."""
+    category: Literal["UTILITY", "MARKETING", "AUTHENTICATION", ""] = "UTILITY"
+    rejection_reason: str = ""
+    failure: int = 0
+    """The code with which all its WhatsApp messages end, say 63027 (missing there) or 63053 (syncing)."""
+    date_created: str = "2020-01-01T00:00:00Z"
+    date_updated: str = "2020-01-01T00:00:00Z"
 
 
 class NumberConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +115,9 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     )
     magic_numbers: bool = True
     """Twilio's magic numbers act for the live credentials too, not only for the test ones."""
+    denied: dict[str, int] = msgspec.field(default_factory=dict)
+    """Beginning of a path (`/v1/Content`, `/v2/Channels`) to the code that all under it is refused with.
+    Create Message has its own faults."""
 
     seed: int = 1
     faults: dict[str, float] = msgspec.field(default_factory=dict)
