@@ -10,7 +10,7 @@ from broadcaster.intake.faults import Fault, FaultList, ListRefusedError
 from broadcaster.intake.prepare import Preparation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from broadcaster.domain.content import Renderer
     from broadcaster.intake.addressing import OptOuts
@@ -90,6 +90,7 @@ def dry_run(
     faults: FaultList | None = None,
     with_rejects: bool = False,
     consent_column: str | None = None,
+    verified: Collection[str] | None = None,
 ) -> DryRun:
     """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
 
@@ -103,6 +104,7 @@ def dry_run(
         opt_outs=opt_outs,
         faults=faults,
         consent_column=consent_column,
+        verified=verified,
     )
     refused = False
     try:
