@@ -46,6 +46,7 @@ _TAGS: Final = {
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
     "events": "Events sent to you, by the Standard Webhooks specification.",
+    "templates": "Twilio's content templates, and what WhatsApp says of them.",
     "audit": "Who changed what.",
     "health": "For probes and Prometheus.",
 }

@@ -71,6 +71,7 @@ class Wire:
         self.account_sid = account_sid
         self._api = host_of("api", override=base_url, region=region, edge=edge)
         self.messaging_url = host_of("messaging", override=base_url, region=region, edge=edge)
+        self.content_url = host_of("content", override=base_url, region=region, edge=edge)
         self.account_url = f"{self._api}/2010-04-01/Accounts/{account_sid}"
         trust = ssl.create_default_context()  # the system's, as on the send path; honours SSL_CERT_FILE
         if root_pem is not None:
