@@ -7,7 +7,7 @@ import binascii
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.simulator import contents, control, reading, services
+from broadcaster.simulator import contents, control, reading, services, verify
 from broadcaster.simulator.errors import error_body, status_of
 from broadcaster.simulator.exchange import Answer, Exchange
 from broadcaster.simulator.sending import create_message
@@ -22,7 +22,7 @@ _SID_CHARACTERS: Final = 34
 
 
 class SimulatorApp:
-    """One simulated Twilio: `api.`, `messaging.` and `content.twilio.com`, and its control, on one host."""
+    """One simulated Twilio, all on one host: `api.`, `messaging.`, `content.`, `verify.`, and its control."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -64,6 +64,8 @@ class SimulatorApp:
             await reading.serve(world, exchange, account, rest)
         elif path.startswith("/v1/Content"):
             await contents.serve(world, exchange)
+        elif path.startswith("/v2/Services"):
+            await verify.serve(world, exchange)
         else:
             await services.serve(world, exchange)
 

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from broadcaster.simulator.verify_settings import VERIFY_SID, VerifyServiceConfig
+
 ACCOUNT_SID: Final = "AC00000000000000000000000000000001"
 TEST_ACCOUNT_SID: Final = "AC00000000000000000000000000000002"
 SERVICE_SID: Final = "MG00000000000000000000000000000001"
@@ -113,6 +115,13 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     templates: dict[str, TemplateConfig] = msgspec.field(
         default_factory=lambda: {TEMPLATE_SID: TemplateConfig(body="Hi {{1}}", variables={"1": "there"})}
     )
+    verify_services: dict[str, VerifyServiceConfig] = msgspec.field(
+        default_factory=lambda: {VERIFY_SID: VerifyServiceConfig()}
+    )
+    verify_seconds: float = 600.0
+    """How long a verification lives."""
+    verify_recipients: dict[str, int] = msgspec.field(default_factory=dict)
+    """A `To` to the code that its verifications are refused with: 60205 (landline), 60410 (fraud)."""
     magic_numbers: bool = True
     """Twilio's magic numbers act for the live credentials too, not only for the test ones."""
     denied: dict[str, int] = msgspec.field(default_factory=dict)

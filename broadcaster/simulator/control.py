@@ -11,6 +11,7 @@ GET  concurrency                 tenths of seconds: requests being processed on 
 GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
 GET  templates                   Content templates with what WhatsApp thinks of them
+GET  verifications?To=…          what Verify sent, codes and texts included
 GET  callbacks?wait=SECONDS      status callbacks: pending, answered, failed, lost, by status; once none is
                                  pending, or that long
 GET  finals?after=N              NDJSON, sid, recipient, last status and code of every message
@@ -106,6 +107,7 @@ def _look(world: World, name: str, query: Query) -> object:
         "outcomes": lambda: outcomes(world),
         "optouts": world.optouts.summary,
         "config": lambda: public(world.config),
+        "verifications": lambda: world.verifications.rows(_one(query, "To")),
         "templates": lambda: shown_templates(world),
     }
     return looks[name]() if name in looks else None

@@ -222,7 +222,7 @@ OTHERS = {"account_sid", "token", "api_keys", "test_account_sid", "test_token", 
           "callbacks", "callback_concurrency", "callback_delay_ms", "callback_jitter_ms", "callback_shuffle",
           "callback_sending", "callback_duplicates", "callback_early", "callback_lost", "callback_extras",
           "no_receipts", "reads", "read_seconds", "numbers", "inbound_url", "reply_share", "stop_share",
-          "reply_seconds", "denied"}  # fmt: skip
+          "reply_seconds", "denied", "verify_services", "verify_seconds", "verify_recipients"}  # fmt: skip
 OF_A_SERVICE = {"senders", "friendly_name", "smart_encoding", "link_domain", "validity_period",
                 "status_callback", "inbound_request_url", "use_inbound_webhook_on_number",
                 "advanced_opt_out"}  # fmt: skip
