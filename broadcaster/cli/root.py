@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "broadcasts": ("broadcasts", "broadcasts", "List, show, start, pause, cancel, retry, export broadcasts."),
     "demo": ("demo", "demo", "Run a simulated campaign and show it; needs no account."),
     "doctor": ("doctor", "doctor", "Check account, senders, Redis and clock; say what to do."),
-    "messages": ("messages", "messages", "Find what became of single messages."),
+    "messages": ("messages", "messages", "Find what became of single messages; those at Twilio by hand."),
     "recipients": ("people", "recipients", "Show all that is known of one person."),
     "forget": ("people", "forget", "Forget a person everywhere, down to Redis' files."),
     "dead-letters": (
