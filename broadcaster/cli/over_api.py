@@ -30,6 +30,15 @@ _OPTIONS: Final = {
     "expires_in": "--expires-in",
     "media_urls": "--media-url",
     "content_sid": "--content-sid",
+    "content_sids": "--content-sid",
+    "language_column": "--language-column",
+    "location": "--location",
+    "outside_window": "--outside-window",
+    "scheduler": "--scheduler",
+    "fallback/content_sid": "--fallback-content-sid",
+    "fallback/content_variables": "--fallback-content-variables",
+    "sms_fallback/from": "--sms-fallback",
+    "sms_fallback/body": "--sms-fallback-body",
     "test_to": "--test",
     "body": "--body",
     "draft": "--draft",
@@ -131,7 +140,8 @@ def _fault(fault: dict[str, Any], *, alone: bool) -> str:
         column = f", {fault['column']}" if fault.get("column") else ""
         value = f" {fault['value']!r}" if fault.get("value") else ""
         return f"line {fault['line']}{column}:{value} {text}"
-    field = str(fault.get("pointer") or fault.get("parameter") or "").lstrip("/").partition("/")[0]
+    place = str(fault.get("pointer") or fault.get("parameter") or "").lstrip("/")
+    field = place if place in _OPTIONS else place.partition("/")[0]
     if not field or (alone and field not in _NAMED):
         return text
     return f"{_OPTIONS.get(field, field)}: {text}"

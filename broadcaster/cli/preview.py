@@ -62,7 +62,8 @@ def _show(report: DryRun, options: SendOptions) -> None:
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
     click.echo(_encoding(report))
     for message in report.messages:
-        text = message.body if message.body is not None else f"template {options.content.content_sid}"
+        template = message.content_sid or options.content.content_sid
+        text = message.body if message.body is not None else f"template {template}"
         variables = f" {message.content_variables}" if message.content_variables else ""
         click.echo(f"  {message.sender} → {message.to}: {text}{variables} [{message.segments}]")
     for fault in report.faults:
@@ -108,7 +109,7 @@ def outline(summary: Summary, submission: Submission) -> str:
         text = (
             message.rendered.body
             or message.rendered.content_variables
-            or f"template {submission.content.content_sid}"
+            or f"template {message.rendered.content_sid or submission.content.content_sid}"
         )
         lines.append(f"  first message, to {message.to}: {text}")
     lines += [f"  warning: {text}" for text in warnings_about(submission.purpose, submission.content)]

@@ -32,13 +32,17 @@ class LaneForecast(msgspec.Struct, frozen=True):
 
 
 class FirstMessage(msgspec.Struct, frozen=True):
-    """A message as it would be sent; `content_variables` is a JSON object in a string."""
+    """A message as it would be sent; `content_variables` is a JSON object in a string.
+
+    `content_sid` is the recipient's own template, None where all have the same.
+    """
 
     to: str
     sender: str
     body: str | None
     content_variables: str | None
     segments: int
+    content_sid: str | None = None
 
 
 class Ucs2Cause(msgspec.Struct, frozen=True):
@@ -134,7 +138,14 @@ def dry_run(
         senders=lanes,
         seconds=max((lane.seconds for lane in lanes), default=0.0),
         messages=tuple(
-            FirstMessage(m.to, m.lane, m.rendered.body, m.rendered.content_variables, m.segments)
+            FirstMessage(
+                m.to,
+                m.lane,
+                m.rendered.body,
+                m.rendered.content_variables,
+                m.segments,
+                m.rendered.content_sid,
+            )
             for m in summary.first
         ),
     )

@@ -125,8 +125,9 @@ def _form(order: Order, message: FirstMessage, sender: str, to: str) -> bytes:
     pairs += [("To", to), *(("MediaUrl", url) for url in content.media_urls)]
     if message.body is not None:
         pairs.append(("Body", message.body))
-    if content.content_sid:
-        pairs.append(("ContentSid", content.content_sid))
+    template = message.content_sid or content.content_sid
+    if template:
+        pairs.append(("ContentSid", template))
     if message.content_variables is not None:
         pairs.append(("ContentVariables", message.content_variables))
     return encode_form([*pairs, *content.options.items()])
