@@ -22,6 +22,7 @@ from broadcaster.intake.peek import Peeked
 from broadcaster.intake.read_ahead import in_thread
 from broadcaster.intake.refusals import ContentRefusedError, FullError, KeyTakenError, UnderWayError
 from broadcaster.intake.rejects import StoredRejects
+from broadcaster.intake.windows import here
 from broadcaster.operations.creating import create
 from broadcaster.operations.drafts import open_draft
 from broadcaster.operations.errors import Fault, Invalid
@@ -88,7 +89,8 @@ class Making:
                 return await self._made(done.broadcast)
             peeked = await in_thread(lambda: Peeked(reader))
             if form.dry_run:
-                found = await in_thread(lambda: forecast(order, peeked, self.parts.settings))
+                windows_of = here(self.parts.windows)
+                found = await in_thread(lambda: forecast(order, peeked, self.parts.settings, windows_of))
                 return Response(msgspec.json.encode(found.report), media_type=JSON)
             if form.test_to is not None:
                 return await self._test(order, peeked, form.test_to)
@@ -102,6 +104,7 @@ class Making:
                 idempotency_key=self.key,
                 rejects=StoredRejects() if order.skips_faults else None,
                 opt_outs=self.parts.opt_outs,
+                windows=self.parts.windows,
             )
         return await self._made(done.broadcast)
 

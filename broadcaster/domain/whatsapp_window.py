@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import Channel, channel_of
+from broadcaster.domain.broadcast import OutsideWindow
+from broadcaster.domain.content import Content
 
 if TYPE_CHECKING:
-    from broadcaster.domain.content import Content
+    from broadcaster.domain.broadcast import BroadcastSpec
+    from broadcaster.domain.content import Template
 
 #: How long somebody may be answered freely, from when they last wrote.
 WINDOW_SECONDS: Final = 86_400
@@ -27,6 +30,7 @@ MARGIN_SECONDS: Final = 300
 #: What Twilio calls a free-form message outside the window.
 OUTSIDE: Final = 63016
 _SERVICE: Final = "MG"
+_FREE_FORM: Final = frozenset(("PersistentAction", "SendAsMms"))
 _WHATSAPP: Final = "whatsapp:"
 
 
@@ -57,10 +61,29 @@ class Mark:
     refused: int = 0
 
 
+def minds(content: Content, outside: OutsideWindow) -> bool:
+    """Whether anything depends on windows: free text (media and places are that, too), not left to Twilio."""
+    return not content.is_template and (content.fallback is not None or outside is OutsideWindow.REFUSE)
 
-def is_free_form(content: Content) -> bool:
-    """Whether a content is none of approved templates: text, media, a location."""
-    return content.content_sid is None
+
+def stand_in(content: Content, template: Template) -> Content:
+    """Return what goes in place of free text: a template, with all else that was asked for and fits one.
+
+    Twilio takes no media beside a template (63030), and a place is free-form.
+    """
+    options = {name: value for name, value in content.options.items() if name not in _FREE_FORM}
+    return Content(content_sid=template.sid, content_variables=template.variables, options=options)
+
+
+def window_warnings(spec: BroadcastSpec) -> tuple[str, ...]:
+    """Return what to say where nobody looked at the windows of a list on WhatsApp."""
+    if not minds(spec.content, spec.outside_window):
+        return ()
+    becomes = "gets the fallback template" if spec.content.fallback else "is refused when the list is sent"
+    return (
+        "WhatsApp's 24-hour window was not looked at: whoever did not write to the sender within a day "
+        f"{becomes}",
+    )
 
 
 def may_meet(lane: str) -> bool:

@@ -89,10 +89,13 @@ class SingleRequest(NamedTuple):
 class SingleMessages:
     """Takes single messages for one process. End it with `close`."""
 
-    def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, read_pool: PoolReader, windows: Windows | None = None
+    ) -> None:
         self._region = settings.region
         self._on_doubt = OnDoubt(settings.on_doubt)
         self._senders = SenderChoice(store, settings, read_pool)
+        self._windows = windows or Windows(store, None)
         self._shapes = Shapes()
         self._streams: dict[StreamKey, Stream] = {}
         self._commit = GroupCommit(store, secrets.token_hex(6))

@@ -9,13 +9,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.whatsapp_window import Window, is_whatsapp, may_meet, together, words
+from broadcaster.domain.whatsapp_window import Window, is_whatsapp, may_meet, minds, together, words
 from broadcaster.intake.inbox import Inbox
 from broadcaster.ledger import inbound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.store.connection import Store
     from broadcaster.twilio.rest import TwilioRest
 
@@ -70,9 +71,9 @@ class Windows:
     async def _look(
         self, lane: str, senders: Sequence[str], people: Sequence[str], at: float | None
     ) -> list[Window]:
-        known = await inbound.read_marks(self._store, lane, senders, people)
+        known = await inbound.read_marks(self._store, [inbound.Asked(lane, senders, people)])
         moment = max(known.now, at or 0.0)
-        return [together(marks, moment) for marks in known.marks]
+        return [together(marks, moment) for marks in known.marks[0]]
 
     async def _senders_of(self, lane: str) -> tuple[str, ...]:
         if not lane.startswith("MG"):
@@ -102,5 +103,28 @@ class ListWindows:
 
     def closed(self, lane: str, addresses: Sequence[str]) -> dict[int, str]:
         """Return why windows are closed, by place. Raises what `Windows.closed` raises."""
+        if not may_meet(lane) or not any(map(is_whatsapp, addresses)):
+            return {}
         look = self._windows.closed(lane, addresses, at=self._at, patience_seconds=LIST_PATIENCE_SECONDS)
         return asyncio.run_coroutine_threadsafe(look, self._loop).result()
+
+
+def windows_for(
+    windows: Windows, spec: BroadcastSpec, loop: asyncio.AbstractEventLoop | None = None
+) -> ListWindows | None:
+    """Return what looks at the windows of a broadcast's list; None where nothing depends on them.
+
+    `loop` will serve it, by default the running one. What starts later, or waits at Twilio, is judged by that
+    time.
+    """
+    if not minds(spec.content, spec.outside_window) or not any(map(may_meet, spec.senders)):
+        return None
+    at = max(spec.schedule_at or 0.0, spec.send_at)
+    refuses = spec.content.fallback is None
+    return ListWindows(windows, loop or asyncio.get_running_loop(), refuses=refuses, at=at or None)
+
+
+def here(windows: Windows) -> Callable[[BroadcastSpec], ListWindows | None]:
+    """Return `windows_for` for whoever calls it from another thread: the running loop will serve it."""
+    loop = asyncio.get_running_loop()
+    return lambda spec: windows_for(windows, spec, loop)

@@ -7,6 +7,7 @@ was read to its end. Under a Messaging Service's name stand only refusals: nobod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.replies import digest_of
@@ -15,7 +16,7 @@ from broadcaster.ledger.pools import POOL_FIELD
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from broadcaster.store.connection import Store
 
@@ -24,11 +25,19 @@ _READ: Final = "@"
 _AT_ONCE: Final = 2000
 
 
+class Asked(NamedTuple):
+    """Whose marks are wanted: people's with each of the senders that a lane may take (`senders_of`)."""
+
+    lane: str
+    senders: Sequence[str]
+    people: Sequence[str]
+
+
 class Known(NamedTuple):
-    """What marks say of some people, a list for each in their order, at `now` (Redis' clock, unix seconds)."""
+    """What marks say, for each that asked and each of its people, at `now` (Redis' clock, unix seconds)."""
 
     now: float
-    marks: list[list[Mark]]
+    marks: list[list[list[Mark]]]
 
 
 async def senders_of(store: Store, lane: str) -> tuple[str, ...]:
@@ -42,29 +51,39 @@ async def senders_of(store: Store, lane: str) -> tuple[str, ...]:
     return tuple(name for name in (raw or b"").decode().split() if name.startswith("whatsapp:"))
 
 
-async def read_marks(store: Store, lane: str, senders: Sequence[str], people: Sequence[str]) -> Known:
-    """Return the marks of people with each of a lane's senders, in one round trip. Raises redis' errors."""
-    digests = [digest_of(person) for person in people]
-    refusals = [_REFUSED + digest for digest in digests]
-    keys = store.keys
+async def read_marks(store: Store, asked: Sequence[Asked]) -> Known:
+    """Return marks, all in one round trip, one command a sender. Raises redis' errors."""
     async with store.redis.pipeline(transaction=False) as pipe:
         pipe.time()
-        for sender in senders if people else ():
-            pipe.zmscore(keys.plain(f"inbound:{sender}"), digests + refusals)
-        if people and lane not in senders:
-            pipe.zmscore(keys.plain(f"inbound:{lane}"), refusals)
+        for one in asked:
+            digests = [digest_of(person) for person in one.people]
+            members = digests + [_REFUSED + digest for digest in digests]
+            for name in _keys_of(one):
+                pipe.zmscore(store.keys.plain(f"inbound:{name}"), members)
         (seconds, micro), *told = await pipe.execute()
-    size = len(people)
-    found: list[list[Mark]] = [[] for _ in people]
-    for scores in told[: len(senders)]:
-        for of_person, wrote, refused in zip(found, scores[:size], scores[size:], strict=True):
-            of_person.append(Mark(int(wrote or 0), int(refused or 0)))
-    if len(told) > len(senders):
-        found = [
-            refused_everywhere(marks, int(refused or 0))
-            for marks, refused in zip(found, told[-1], strict=True)
+    scores = iter(told)
+    return Known(seconds + micro / 1e6, [_of(one, [next(scores) for _ in _keys_of(one)]) for one in asked])
+
+
+def _keys_of(one: Asked) -> Sequence[str]:
+    """Return under whose names there may be marks."""
+    if not one.people:
+        return ()
+    return one.senders if one.lane in one.senders else (*one.senders, one.lane)
+
+
+def _of(one: Asked, scores: list[list[float | None]]) -> list[list[Mark]]:
+    size = len(one.people)
+    found: list[list[Mark]] = [[] for _ in one.people]
+    for of_sender in scores[: len(one.senders)]:
+        for marks, wrote, refused in zip(found, of_sender[:size], of_sender[size:], strict=True):
+            marks.append(Mark(int(wrote or 0), int(refused or 0)))
+    if len(scores) > len(one.senders):
+        of_service = scores[-1][size:]
+        return [
+            refused_everywhere(m, int(refused or 0)) for m, refused in zip(found, of_service, strict=True)
         ]
-    return Known(seconds + micro / 1e6, found)
+    return found
 
 
 def wrote(sender: str, people: Mapping[str, int]) -> list[Call[int]]:

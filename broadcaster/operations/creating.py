@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.rejects import StoredRejects
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.submit import Submission, Submitted
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
@@ -33,6 +34,7 @@ async def create(
     idempotency_key: str = "",
     rejects: StoredRejects | None = None,
     opt_outs: OptOuts | None = None,
+    windows: Windows | None = None,
 ) -> Submitted:
     """Take a list and begin to send to it, unless it is a draft or has its time.
 
@@ -41,7 +43,7 @@ async def create(
     """
     lanes = await order.lanes(settings, store, read_pool, reader.channels)
     submission = order.submission(lanes, idempotency_key)
-    done = await submit(store, reader, submission, rejects=rejects, opt_outs=opt_outs)
+    done = await submit(store, reader, submission, rejects=rejects, opt_outs=opt_outs, windows=windows)
     await begin(store, actor, submission, done, draft=order.draft)
     return done
 

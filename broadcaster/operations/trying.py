@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from broadcaster.domain.addresses import channel_of, parse_address
+from broadcaster.domain.addresses import Channel, channel_of, parse_address
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.failures import Kind
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import NoSenderError, parse_sender
+from broadcaster.domain.whatsapp_window import window_warnings
 from broadcaster.intake.dry_run import dry_run
 from broadcaster.intake.faults import EmptyListError
 from broadcaster.intake.submit import check
@@ -22,7 +23,9 @@ from broadcaster.twilio.forms import encode_form
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.domain.failures import Outcome
+    from broadcaster.intake.addressing import Windows
     from broadcaster.intake.dry_run import DryRun, FirstMessage
     from broadcaster.intake.peek import Peeked
     from broadcaster.intake.senders import Lane
@@ -63,13 +66,25 @@ class Trial:
         }
 
 
-def forecast(order: Order, reader: Peeked, settings: Settings) -> Forecast:
+def forecast(
+    order: Order,
+    reader: Peeked,
+    settings: Settings,
+    windows_of: Callable[[BroadcastSpec], Windows | None] | None = None,
+) -> Forecast:
     """Read the whole list and report; no Redis and no credentials are needed.
+
+    `windows_of` gives what looks at WhatsApp's windows, which needs both; without it that is said.
 
     Raises what reading a list raises (but for faulty rows), AddressError, NoSenderError, ContentRefusedError.
     """
     lanes = order.lanes_offline(settings, reader.channels)
-    check(order.submission(lanes), now=time.time())
+    now = time.time()
+    submission = order.submission(lanes)
+    check(submission, now)
+    warnings = warnings_about(order.purpose, order.content)
+    if windows_of is None and Channel.WHATSAPP in reader.channels:
+        warnings += window_warnings(submission.spec(now))
     report = dry_run(
         reader,
         renderer=compile_content(order.content),
@@ -77,12 +92,11 @@ def forecast(order: Order, reader: Peeked, settings: Settings) -> Forecast:
         region=order.region,
         with_rejects=order.skips_faults,
         consent_column=order.consent_column,
+        windows=None if windows_of is None else windows_of(submission.spec(now)),
     )
     origins = {lane.name: lane.origin for lane in lanes}
     told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)
-    return Forecast(
-        structs.replace(report, senders=told, warnings=warnings_about(order.purpose, order.content)), lanes
-    )
+    return Forecast(structs.replace(report, senders=told, warnings=warnings), lanes)
 
 
 async def send_first(
