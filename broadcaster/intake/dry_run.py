@@ -10,7 +10,7 @@ from broadcaster.intake.faults import Fault, FaultList, ListRefusedError
 from broadcaster.intake.prepare import Preparation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from broadcaster.domain.content import Renderer
     from broadcaster.intake.addressing import OptOuts, Windows
@@ -93,6 +93,7 @@ def dry_run(
     with_rejects: bool = False,
     consent_column: str | None = None,
     windows: Windows | None = None,
+    verified: Collection[str] | None = None,
 ) -> DryRun:
     """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
 
@@ -107,6 +108,7 @@ def dry_run(
         faults=faults,
         consent_column=consent_column,
         windows=windows,
+        verified=verified,
     )
     refused = False
     try:

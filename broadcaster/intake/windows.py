@@ -6,17 +6,30 @@ What nobody knows to be open counts as closed, and the words for it say what cou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.whatsapp_window import Window, is_whatsapp, may_meet, minds, together, words
+from broadcaster.domain.senders import NoSenderError
+from broadcaster.domain.whatsapp_window import (
+    OUTSIDE,
+    Window,
+    is_whatsapp,
+    may_meet,
+    minds,
+    together,
+    words,
+)
 from broadcaster.intake.inbox import Inbox
+from broadcaster.intake.shapes import RequestFault
 from broadcaster.ledger import inbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broadcaster.domain.broadcast import BroadcastSpec
+    from broadcaster.intake.sender_choice import Chosen
+    from broadcaster.intake.singles import SingleRequest
     from broadcaster.store.connection import Store
     from broadcaster.twilio.rest import TwilioRest
 
@@ -67,6 +80,24 @@ class Windows:
         more = f" ({why}, so only what we were told of is known)" if why else ""
         told = {window: words(window, lane, later=later) + more for window in Window}
         return {place: told[window] for place, window in left}
+
+    async def of_request(
+        self, request: SingleRequest, chosen: Chosen, addresses: Sequence[str]
+    ) -> list[RequestFault]:
+        """Return which of a request's people can't be written to freely, and why."""
+        content = request.content
+        if content.fallback is not None or not minds(content, request.outside_window):
+            return []
+        by_lane: dict[str, list[int]] = {}
+        for place, address in enumerate(addresses):
+            if is_whatsapp(address):
+                with contextlib.suppress(NoSenderError):  # which is told of it besides
+                    by_lane.setdefault(chosen.lanes[chosen.pick(address)].name, []).append(place)
+        faults = []
+        for lane, places in by_lane.items():
+            told = await self.closed(lane, [addresses[place] for place in places])
+            faults += [RequestFault(f"/to/{places[i]}", why, OUTSIDE) for i, why in told.items()]
+        return faults
 
     async def _look(
         self, lane: str, senders: Sequence[str], people: Sequence[str], at: float | None

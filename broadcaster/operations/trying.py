@@ -16,8 +16,10 @@ from broadcaster.domain.senders import NoSenderError, parse_sender
 from broadcaster.domain.whatsapp_window import window_warnings
 from broadcaster.intake.dry_run import dry_run
 from broadcaster.intake.faults import EmptyListError
+from broadcaster.intake.findings import NOTHING_FOUND
 from broadcaster.intake.submit import check
 from broadcaster.operations import audit
+from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.twilio.forms import encode_form
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from broadcaster.domain.failures import Outcome
     from broadcaster.intake.addressing import Windows
     from broadcaster.intake.dry_run import DryRun, FirstMessage
+    from broadcaster.intake.findings import Findings
     from broadcaster.intake.peek import Peeked
     from broadcaster.intake.senders import Lane
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.rest import TwilioRest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,25 @@ class Trial:
         }
 
 
+async def look_ahead(order: Order, reader: Peeked, settings: Settings, twilio: TwilioRest | None) -> Findings:
+    """Do `preflight` for a list that is only looked at; `twilio` is None without credentials. Raises Invalid.
+
+    Raises AddressError and NoSenderError, too.
+    """
+    lanes = order.lanes_offline(settings, reader.channels)
+    check(order.submission(lanes), now=time.time())
+    asked = Asked(order=order, lanes=lanes, channels=reader.channels, settings=settings, twilio=twilio)
+    return await preflight(asked)
+
+
 def forecast(
     order: Order,
     reader: Peeked,
     settings: Settings,
+    found: Findings = NOTHING_FOUND,
     windows_of: Callable[[BroadcastSpec], Windows | None] | None = None,
 ) -> Forecast:
-    """Read the whole list and report; no Redis and no credentials are needed.
+    """Read the whole list and report; no Redis and no credentials are needed. `found`: what preflight found.
 
     `windows_of` gives what looks at WhatsApp's windows, which needs both; without it that is said.
 
@@ -82,9 +98,8 @@ def forecast(
     now = time.time()
     submission = order.submission(lanes)
     check(submission, now)
-    warnings = warnings_about(order.purpose, order.content)
-    if windows_of is None and Channel.WHATSAPP in reader.channels:
-        warnings += window_warnings(submission.spec(now))
+    spec = submission.spec(now)
+    blind = windows_of is None and Channel.WHATSAPP in reader.channels
     report = dry_run(
         reader,
         renderer=compile_content(order.content),
@@ -92,7 +107,15 @@ def forecast(
         region=order.region,
         with_rejects=order.skips_faults,
         consent_column=order.consent_column,
-        windows=None if windows_of is None else windows_of(submission.spec(now)),
+        windows=None if windows_of is None else windows_of(spec),
+        verified=found.verified,
+    )
+    recipients = {share.sender: share.recipients for share in report.senders}
+    warnings = (
+        *warnings_about(order.purpose, order.content),
+        *found.warnings,
+        *found.over_limits(recipients),
+        *(window_warnings(spec) if blind else ()),
     )
     origins = {lane.name: lane.origin for lane in lanes}
     told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)
