@@ -24,8 +24,8 @@ class Held:
 
     `batch` is kept here while the slice is held, since the cache may drop it meanwhile. `refused` counts how
     often it was asked for with old opt-outs. `unsent` are rows that the gate refused after its first answer
-    about them had been lost: that one may have been a yes. `closed` are rows to which free text may not go, as WhatsApp's
-    24 hours are over (workers/windows.py).
+    about them had been lost: that one may have been a yes. `closed` are rows to which free text may not go,
+    as WhatsApp's 24 hours are over (workers/windows.py).
     """
 
     slice: Slice

@@ -8,7 +8,6 @@ three days are about joining it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,8 @@ from broadcaster.domain.broadcast import OutsideWindow
 from broadcaster.domain.content import Content
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.domain.content import Template
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 WINDOW_SECONDS: Final = 86_400
 #: A window counts as closed so long before its end. In that time a message passes a gate (under a second), a
 #: request (30 s at most) and Twilio's queue, which is short at the sender's own rate; and a mark may be late:
-#: it is the moment in which we were told, and Twilio tells again for a minute and a half at most (five tries of
-#: 15 s). What is left covers clocks that differ.
+#: it is the moment in which we were told, and Twilio tells again for a minute and a half at most (five tries
+#: of 15 s). What is left covers clocks that differ.
 MARGIN_SECONDS: Final = 300
 #: What Twilio calls a free-form message outside the window.
 OUTSIDE: Final = 63016
@@ -81,8 +82,10 @@ def window_warnings(spec: BroadcastSpec) -> tuple[str, ...]:
         return ()
     becomes = "gets the fallback template" if spec.content.fallback else "is refused when the list is sent"
     return (
-        "WhatsApp's 24-hour window was not looked at: whoever did not write to the sender within a day "
-        f"{becomes}",
+        (
+            "WhatsApp's 24-hour window was not looked at: whoever did not write to the sender within a day "
+            f"{becomes}"
+        ),
     )
 
 
@@ -115,7 +118,7 @@ def together(marks: Iterable[Mark], at: float) -> Window:
 
 
 def refused_everywhere(marks: Iterable[Mark], refused: int) -> list[Mark]:
-    """Return marks of a pool's senders with a refusal of the service itself, whichever sender it had taken."""
+    """Return marks of a pool's senders with a refusal of the service itself, whichever it had taken."""
     return [Mark(mark.wrote, max(mark.refused, refused)) for mark in marks]
 
 
@@ -128,6 +131,6 @@ def words(window: Window, lane: str, *, later: bool = False) -> str:
     else:
         told = f"they wrote nothing to {senders} in the last 24 hours"
     return (
-        f"{told}. WhatsApp takes only templates then: give one with --fallback-content-sid HX…, or leave it to "
-        f"Twilio with --outside-window send, which fails such messages with {OUTSIDE}"
+        f"{told}. WhatsApp takes only templates then: give one with --fallback-content-sid HX…, or leave it "
+        f"to Twilio with --outside-window send, which fails such messages with {OUTSIDE}"
     )

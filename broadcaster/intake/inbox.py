@@ -1,7 +1,8 @@
 """What people wrote to our WhatsApp senders, as Twilio's own list has it: where no reply was reported to us.
 
-The list is asked for what was sent to a sender since yesterday (List API: `To`, `DateSent>`), newest first, or
-for one person's last message if there are few. What it says only ever raises our marks (ledger/inbound.py).
+The list is asked for what was sent to a sender since yesterday (List API: `To`, `DateSent>`), newest first,
+or for one person's last message if there are few. What it says only ever raises our marks
+(ledger/inbound.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Who can be written to freely on WhatsApp, looked at before messages are queued: marks first, Twilio's list next.
+"""Who can be written to freely on WhatsApp, looked at before messages are queued.
 
-What nobody knows to be open counts as closed, and the words for it say what could not be asked.
+Our own marks come first, then Twilio's list. What nobody knows to be open counts as closed, and the words for
+it say what could not be asked.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Windows:
 
 
 class ListWindows:
-    """The same for a list, whose chunks are read in another thread than that of `loop`, which must be running.
+    """The same for a list whose chunks are read in another thread than that of `loop`, which is running.
 
     `refuses`: a closed window is a fault of its row; else it is only counted. Never call it in the loop's own
     thread, which would wait for itself.

@@ -1,13 +1,13 @@
-"""When people last wrote to a sender: marks that replies leave, that Twilio's list adds to, and that it refutes.
+"""When people last wrote to a sender: marks that replies leave, and that Twilio's list adds to or refutes.
 
 `inbound:SENDER` holds unix seconds for a day, by a digest of the person; `!DIGEST` is the last attempt that
-Twilio failed with 63016, whatever we had thought; `@` until when Twilio's list of what was written to the sender
-was read to its end. Under a Messaging Service's name stand only refusals: nobody knows which sender it had taken.
+Twilio failed with 63016, whatever we had thought; `@` until when Twilio's list of what was written to the
+sender was read to its end. Under a Messaging Service's name stand only refusals: nobody knows which sender it
+had taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.replies import digest_of
@@ -16,7 +16,7 @@ from broadcaster.ledger.pools import POOL_FIELD
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from broadcaster.store.connection import Store
 

@@ -53,7 +53,9 @@ async def create(
         check(submission, time.time())
         asked = Asked(order=order, lanes=lanes, channels=reader.channels, settings=settings, twilio=twilio)
         found = await preflight(asked)
-    done = await submit(store, reader, submission, rejects=rejects, opt_outs=opt_outs, windows=windows, found=found)
+    done = await submit(
+        store, reader, submission, rejects=rejects, opt_outs=opt_outs, windows=windows, found=found
+    )
     await begin(store, actor, submission, done, draft=order.draft)
     return done
 
