@@ -136,6 +136,11 @@ class Record:
         """What the state rests on."""
         return Evidence(self.flags >> 1 & 7)
 
+    @property
+    def by_template(self) -> bool:
+        """Whether the fallback template went in place of free text, as far as Twilio's answer told."""
+        return bool(self.flags & BY_TEMPLATE)
+
     def pack(self) -> bytes:
         """Return the 32 bytes of this record."""
         raw, mm = (_NO_SID, 0) if self.sid is None else (bytes.fromhex(self.sid[2:]), self.sid[:2] == "MM")
