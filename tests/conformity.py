@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,8 +133,8 @@ def _value_faults(name: str, values: list[str], schema: dict[str, Any]) -> Itera
     except ValueError as error:
         yield f"{name}: {error}"
         return
-    for error in jsonschema.Draft202012Validator(schema, format_checker=_FORMATS).iter_errors(value):
-        yield f"{name}: {error.message}"
+    validator = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
+    yield from (f"{name}: {wrong.message}" for wrong in validator.iter_errors(value))
 
 
 def _read(text: str, schema: dict[str, Any]) -> Any:

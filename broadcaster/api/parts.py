@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
+    from broadcaster.twilio.content import Templates
     from broadcaster.twilio.rest import TwilioRest
 
 
@@ -33,6 +34,7 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
+    templates: Templates | None
     singles: SingleMessages
     opt_outs: OptOuts
     windows: Windows

@@ -12,6 +12,7 @@ from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.client import ApiError, Client, ClientError, NotReached
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.settings import SettingsError
+from broadcaster.twilio.wire import TwilioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +105,8 @@ def explained(error: ClientError, url: str) -> Exception:
 
 
 def _problem(error: ApiError, url: str) -> Exception:  # noqa: PLR0911 - a line a kind
+    if isinstance(answered := error.problem.get("twilio"), dict):
+        return TwilioError.from_answer(answered)
     detail = _sentence(error.detail)
     match error.status:
         case HTTPStatus.UNAUTHORIZED:
