@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broadcaster.api.webhooks.opening import WebhookParts
     from broadcaster.domain.api_keys import Scope
     from broadcaster.intake.singles import SingleMessages
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
@@ -36,6 +37,7 @@ class Parts:
     templates: Templates | None
     singles: SingleMessages
     opt_outs: OptOuts
+    windows: Windows
     webhooks: WebhookParts
 
 

@@ -61,7 +61,8 @@ people:mark               string     tells the key that people were forgotten wi
 reply:SID                 hash       one reply; until it is removed (with its broadcast, by age, `forget`)
 replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
 replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
-inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)
+inbound:SENDER            zset       when people (digests) last wrote to a sender, were refused by it (`!`),
+                                     and Twilio's list of that was read (`@`); a day (EXPIRE)
 answered:SENDER           zset       when people (digests) were last answered by it; a day (EXPIRE)
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them
