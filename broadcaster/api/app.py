@@ -25,11 +25,14 @@ from broadcaster.api import (
     health,
     lanes,
     messages,
+    opt_in_links,
     opt_outs,
     recipients,
     replies,
     steering,
     twilio_like,
+    verifications,
+    verify_services,
 )
 from broadcaster.api.describing import describe
 from broadcaster.api.express import Express
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies, recipients),
     *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
+    *(verifications, verify_services, opt_in_links),
 )
 
 

@@ -43,6 +43,7 @@ class Scope(enum.StrEnum):
     DEAD_LETTERS_WRITE = "dead-letters:write"
     EVENTS_READ = "events:read"
     EVENTS_WRITE = "events:write"
+    VERIFY = "verify"
     AUDIT_READ = "audit:read"
     ALL_WRITE = "all:write"
     ADMIN = "admin"
@@ -66,6 +67,7 @@ SCOPE_WORDS: Final = {
     Scope.DEAD_LETTERS_WRITE: "Replay and discard dead letters",
     Scope.EVENTS_READ: "See event endpoints and their deliveries",
     Scope.EVENTS_WRITE: "Create, test, rotate and delete event endpoints",
+    Scope.VERIFY: "Start, check, approve and cancel verifications; see Verify services",
     Scope.AUDIT_READ: "Read the audit",
     Scope.ALL_WRITE: "Stop everything, and let it go on",
     Scope.ADMIN: "Everything",
