@@ -84,7 +84,9 @@ class Batch:
         if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is
             raise RenderError(None, "the person was forgotten")
         rendered = self._render([column[index] for column in recipients.values])
-        form = self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
+        form = self._template.encode(
+            recipients.to[index], rendered.body, rendered.content_variables, rendered.content_sid
+        )
         if self._expires_at is not None:
             left = int(self._expires_at - time.time())
             form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
@@ -104,7 +106,7 @@ def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
         pairs.append(("From", lane))
     content = spec.content
     pairs += [("MediaUrl", url) for url in content.media_urls]
-    if content.content_sid:
+    if content.content_sid and not content.languages:  # else each recipient's is in the rest of the form
         pairs.append(("ContentSid", content.content_sid))
     expires = spec.expires_at is not None
     pairs += [(n, value) for n, value in content.options.items() if not (expires and n == _VALIDITY)]

@@ -30,7 +30,9 @@ from broadcaster.api import (
     recipients,
     replies,
     steering,
+    templates,
     twilio_like,
+    twilio_messages,
     verifications,
     verify_services,
 )
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies, recipients),
-    *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
+    *(dead_letters, event_endpoints, everything, templates, audit, docs),
+    *(twilio_like, twilio_messages),
     *(verifications, verify_services, opt_in_links),
 )
 

@@ -16,8 +16,9 @@ from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.shapes import MessagePage
 from broadcaster.domain.addresses import parse_address, with_plus
 from broadcaster.domain.api_keys import Scope
-from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority
 from broadcaster.domain.content import Content
+from broadcaster.domain.location import LocationError
 from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.times import TimeError, parse_duration
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
@@ -78,7 +79,9 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
             media_urls=tuple(body.media_urls),
             content_sid=body.content_sid,
             content_variables=body.content_variables,
-            options=body.options,
+            options=_options(body),
+            fallback=body.fallback.template if body.fallback else None,
+            sms=body.sms_fallback.sms if body.sms_fallback else None,
         ),
         to=[Person(to, variables, reference) for to, variables, reference in body.recipients()],
         senders=senders,
@@ -90,7 +93,17 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
         nonce=nonce,
         purpose=Purpose(body.purpose),
         consent=_consent(body),
+        outside_window=OutsideWindow(body.outside_window),
     )
+
+
+def _options(body: MessageRequest) -> dict[str, str]:
+    if body.location is None:
+        return body.options
+    try:
+        return {**body.options, "PersistentAction": body.location.action}
+    except LocationError as error:
+        raise Invalid(Fault(str(error), "/location")) from None
 
 
 def _consent(body: MessageRequest) -> Consent | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
+    from broadcaster.twilio.content import Templates
     from broadcaster.twilio.rest import TwilioRest
 
 
@@ -32,6 +33,7 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
+    templates: Templates | None
     singles: SingleMessages
     opt_outs: OptOuts
     webhooks: WebhookParts

@@ -37,6 +37,7 @@ _SHOWN_BY: Final = {
     "broadcast": "`broadcaster broadcasts list` shows them",
     "message": "`broadcaster messages list --to NUMBER` and `broadcaster dead-letters list` show ids",
     "sender": "`broadcaster senders list` shows them",
+    "template": "`broadcaster templates list` shows them",
     "key": "`broadcaster keys list` shows ids",
 }
 

@@ -14,6 +14,7 @@ from broadcaster.domain.verifications import START_FIELDS
 from broadcaster.domain.verify_services import CHANGE_FIELDS
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.settings import SettingsError
+from broadcaster.twilio.wire import TwilioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +33,15 @@ _OPTIONS: Final = {
     "expires_in": "--expires-in",
     "media_urls": "--media-url",
     "content_sid": "--content-sid",
+    "content_sids": "--content-sid",
+    "language_column": "--language-column",
+    "location": "--location",
+    "outside_window": "--outside-window",
+    "scheduler": "--scheduler",
+    "fallback/content_sid": "--fallback-content-sid",
+    "fallback/content_variables": "--fallback-content-variables",
+    "sms_fallback/from": "--sms-fallback",
+    "sms_fallback/body": "--sms-fallback-body",
     "test_to": "--test",
     "body": "--body",
     "draft": "--draft",
@@ -107,6 +117,8 @@ def explained(error: ClientError, url: str) -> Exception:
 
 
 def _problem(error: ApiError, url: str) -> Exception:  # noqa: PLR0911 - a line a kind
+    if isinstance(answered := error.problem.get("twilio"), dict):
+        return TwilioError.from_answer(answered)
     detail = _sentence(error.detail)
     match error.status:
         case HTTPStatus.UNAUTHORIZED:
@@ -148,7 +160,8 @@ def _fault(fault: dict[str, Any], *, alone: bool) -> str:
         column = f", {fault['column']}" if fault.get("column") else ""
         value = f" {fault['value']!r}" if fault.get("value") else ""
         return f"line {fault['line']}{column}:{value} {text}"
-    field = str(fault.get("pointer") or fault.get("parameter") or "").lstrip("/").partition("/")[0]
+    place = str(fault.get("pointer") or fault.get("parameter") or "").lstrip("/")
+    field = place if place in _OPTIONS else place.partition("/")[0]
     if not field or (alone and field not in _NAMED):
         return text
     return f"{_OPTIONS.get(field, field)}: {text}"

@@ -19,10 +19,12 @@ from broadcaster.cli.output import say
 from broadcaster.cli.preview import outline
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.intake.faults import RejectsFile
+from broadcaster.intake.findings import NOTHING_FOUND
 from broadcaster.intake.read_ahead import ReadAhead
-from broadcaster.intake.submit import check, submit
+from broadcaster.intake.submit import check, is_known, submit, warnings_of
 from broadcaster.operations.actor import at_the_shell
 from broadcaster.operations.creating import begin
+from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
@@ -75,6 +77,7 @@ class _Send:
         self._options = options
         self._reader = reader
         self._home = home
+        self._found = NOTHING_FOUND
 
     async def run(self, url: str) -> int:
         async with opened_store(self._options.settings, url) as store:
@@ -97,6 +100,16 @@ class _Send:
             submission = options.order.submission(lanes, options.idempotency_key)
             check(submission, now=time.time())
             await check_credentials(rest)
+            if not await is_known(store, submission.idempotency_key):
+                self._found = await preflight(
+                    Asked(
+                        order=options.order,
+                        lanes=lanes,
+                        channels=self._reader.channels,
+                        settings=options.settings,
+                        twilio=rest,
+                    )
+                )
         return submission
 
     async def _submit(self, store: Store, submission: Submission) -> Submitted:
@@ -113,7 +126,7 @@ class _Send:
                 if not asks or summary.recipients <= 1:
                     return True
                 reading.close()
-                say(outline(summary, submission))
+                say(outline(summary, submission, warnings_of(self._found, summary)))
                 answers = await ReadAhead(_ask()).take()
                 return bool(answers and answers[0])
 
@@ -126,6 +139,7 @@ class _Send:
                 faults=None if rejects else fault_list(options.file),
                 progress=reading.update,
                 confirm=confirm,
+                found=self._found,
             )
 
     async def _tell(self, store: Store, done: Submitted) -> int:

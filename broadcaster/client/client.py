@@ -11,6 +11,8 @@ from broadcaster.client.opt_in_links import LinkCalls
 from broadcaster.client.people import PeopleCalls
 from broadcaster.client.replies import ReplyCalls
 from broadcaster.client.steering import SteeringCalls
+from broadcaster.client.templates import TemplateCalls
+from broadcaster.client.twilio_messages import TwilioMessageCalls
 from broadcaster.client.values import Message
 from broadcaster.client.verifications import VerificationCalls
 
@@ -19,7 +21,15 @@ if TYPE_CHECKING:
 
 
 class Client(
-    BroadcastCalls, SteeringCalls, ReplyCalls, EventCalls, PeopleCalls, VerificationCalls, LinkCalls
+    BroadcastCalls,
+    SteeringCalls,
+    ReplyCalls,
+    EventCalls,
+    PeopleCalls,
+    TemplateCalls,
+    TwilioMessageCalls,
+    VerificationCalls,
+    LinkCalls,
 ):
     """The API of one installation, for one key. Use it as a context manager, or `close` it.
 

@@ -90,6 +90,8 @@ class Reason(enum.IntEnum):
     REWOUND = 12
     FORGOTTEN = 13
     SCHEDULED_CANCELED = 14
+    WINDOW_CLOSED = 15
+    UNVERIFIED = 16
 
 
 class Evidence(enum.IntEnum):

@@ -10,7 +10,7 @@ from broadcaster.intake.faults import Fault, FaultList, ListRefusedError
 from broadcaster.intake.prepare import Preparation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from broadcaster.domain.content import Renderer
     from broadcaster.intake.addressing import OptOuts
@@ -32,13 +32,17 @@ class LaneForecast(msgspec.Struct, frozen=True):
 
 
 class FirstMessage(msgspec.Struct, frozen=True):
-    """A message as it would be sent; `content_variables` is a JSON object in a string."""
+    """A message as it would be sent; `content_variables` is a JSON object in a string.
+
+    `content_sid` is the recipient's own template, None where all have the same.
+    """
 
     to: str
     sender: str
     body: str | None
     content_variables: str | None
     segments: int
+    content_sid: str | None = None
 
 
 class Ucs2Cause(msgspec.Struct, frozen=True):
@@ -86,6 +90,7 @@ def dry_run(
     faults: FaultList | None = None,
     with_rejects: bool = False,
     consent_column: str | None = None,
+    verified: Collection[str] | None = None,
 ) -> DryRun:
     """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
 
@@ -99,6 +104,7 @@ def dry_run(
         opt_outs=opt_outs,
         faults=faults,
         consent_column=consent_column,
+        verified=verified,
     )
     refused = False
     try:
@@ -134,7 +140,14 @@ def dry_run(
         senders=lanes,
         seconds=max((lane.seconds for lane in lanes), default=0.0),
         messages=tuple(
-            FirstMessage(m.to, m.lane, m.rendered.body, m.rendered.content_variables, m.segments)
+            FirstMessage(
+                m.to,
+                m.lane,
+                m.rendered.body,
+                m.rendered.content_variables,
+                m.segments,
+                m.rendered.content_sid,
+            )
             for m in summary.first
         ),
     )

@@ -19,7 +19,7 @@ from broadcaster.intake.summary import LaneTotals, Summary
 from broadcaster.intake.table import BadRow, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from broadcaster.domain.addresses import Channel
     from broadcaster.domain.content import Renderer
@@ -44,7 +44,8 @@ class Preparation:
     content uses, or with `keep_unused_columns` all but the recipient and the reference. `seen` are the
     addresses that count as duplicates from the beginning; the list's are added. Opt-outs are looked for by
     `service`, which the broadcast names beside its senders, and `purpose`. With a `consent_column` batches
-    hold that, too, and a row with nothing in it has a fault.
+    hold that, too, and a row with nothing in it has a fault. Of a trial account only `verified` numbers are
+    written to, None for any; others get rows in state skipped.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Preparation:
         keep_unused_columns: bool = False,
         seen: Seen | None = None,
         consent_column: str | None = None,
+        verified: Collection[str] | None = None,
     ) -> None:
         self.summary = Summary(lanes={name: LaneTotals() for name, _ in senders})
         self.faults = faults if faults is not None else FaultList()
@@ -78,6 +80,7 @@ class Preparation:
         self._keep_unused = keep_unused_columns
         self._variables = tuple(sorted(renderer.variables))
         self._kept = self._variables
+        self._verified = verified
         self._consent = consent_column
         if consent_column is not None and consent_column not in self._variables:
             self._kept += (consent_column,)

@@ -15,8 +15,10 @@ from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import NoSenderError, parse_sender
 from broadcaster.intake.dry_run import dry_run
 from broadcaster.intake.faults import EmptyListError
+from broadcaster.intake.findings import NOTHING_FOUND
 from broadcaster.intake.submit import check
 from broadcaster.operations import audit
+from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.twilio.forms import encode_form
 
 if TYPE_CHECKING:
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
 
     from broadcaster.domain.failures import Outcome
     from broadcaster.intake.dry_run import DryRun, FirstMessage
+    from broadcaster.intake.findings import Findings
     from broadcaster.intake.peek import Peeked
     from broadcaster.intake.senders import Lane
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.rest import TwilioRest
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,19 @@ class Trial:
         }
 
 
-def forecast(order: Order, reader: Peeked, settings: Settings) -> Forecast:
-    """Read the whole list and report; no Redis and no credentials are needed.
+async def look_ahead(order: Order, reader: Peeked, settings: Settings, twilio: TwilioRest | None) -> Findings:
+    """Do `preflight` for a list that is only looked at; `twilio` is None without credentials. Raises Invalid.
+
+    Raises AddressError and NoSenderError, too.
+    """
+    lanes = order.lanes_offline(settings, reader.channels)
+    check(order.submission(lanes), now=time.time())
+    asked = Asked(order=order, lanes=lanes, channels=reader.channels, settings=settings, twilio=twilio)
+    return await preflight(asked)
+
+
+def forecast(order: Order, reader: Peeked, settings: Settings, found: Findings = NOTHING_FOUND) -> Forecast:
+    """Read the whole list and report; no Redis and no credentials are needed. `found`: what preflight found.
 
     Raises what reading a list raises (but for faulty rows), AddressError, NoSenderError, ContentRefusedError.
     """
@@ -77,12 +92,17 @@ def forecast(order: Order, reader: Peeked, settings: Settings) -> Forecast:
         region=order.region,
         with_rejects=order.skips_faults,
         consent_column=order.consent_column,
+        verified=found.verified,
+    )
+    recipients = {share.sender: share.recipients for share in report.senders}
+    warnings = (
+        *warnings_about(order.purpose, order.content),
+        *found.warnings,
+        *found.over_limits(recipients),
     )
     origins = {lane.name: lane.origin for lane in lanes}
     told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)
-    return Forecast(
-        structs.replace(report, senders=told, warnings=warnings_about(order.purpose, order.content)), lanes
-    )
+    return Forecast(structs.replace(report, senders=told, warnings=warnings), lanes)
 
 
 async def send_first(
@@ -125,8 +145,9 @@ def _form(order: Order, message: FirstMessage, sender: str, to: str) -> bytes:
     pairs += [("To", to), *(("MediaUrl", url) for url in content.media_urls)]
     if message.body is not None:
         pairs.append(("Body", message.body))
-    if content.content_sid:
-        pairs.append(("ContentSid", content.content_sid))
+    template = message.content_sid or content.content_sid
+    if template:
+        pairs.append(("ContentSid", template))
     if message.content_variables is not None:
         pairs.append(("ContentVariables", message.content_variables))
     return encode_form([*pairs, *content.options.items()])

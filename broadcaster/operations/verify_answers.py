@@ -24,10 +24,10 @@ class _Limit(NamedTuple):
 _LIMITS: Final = {
     20429: _Limit("requests", 1.0),
     25109: _Limit("requests", 5.0),
-    60202: _Limit("checks", CODE_VALID_SECONDS),
-    60203: _Limit("sends", CODE_VALID_SECONDS),
-    60212: _Limit("recipient", 30.0),
-    60245: _Limit("e-mails", CODE_VALID_SECONDS),
+    60202: _Limit("check_attempts", CODE_VALID_SECONDS),
+    60203: _Limit("send_attempts", CODE_VALID_SECONDS),
+    60212: _Limit("concurrent_requests", 30.0),
+    60245: _Limit("emails", CODE_VALID_SECONDS),
 }
 _OTHER: Final = _Limit("requests", 5.0)
 

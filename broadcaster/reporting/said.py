@@ -22,7 +22,7 @@ class Said:
     def __init__(self, spec: BroadcastSpec | None) -> None:
         self._spec = spec
         self._renderer: Renderer | None = None
-        if spec is not None and (spec.content.body or spec.content.content_sid or spec.content.media_urls):
+        if spec is not None and (spec.content.body or spec.content.is_template or spec.content.media_urls):
             self._renderer = compile_content(spec.content)
 
     def whole(self, view: MessageView) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class Said:
         return view.summary() | {
             "variables": view.variables,
             "body": said.body,
-            "content_sid": spec.content.content_sid if spec else None,
+            "content_sid": said.content_sid or (spec.content.content_sid if spec else None),
             "content_variables": said.content_variables,
             "media_urls": list(spec.content.media_urls) if spec else [],
             "purpose": str(spec.purpose) if spec else None,
