@@ -82,15 +82,14 @@ async def test_its_hour_pauses_it(
     assert await counts(store, bid) == {State.QUEUED: 2}
 
 
-async def test_what_is_in_order_starts(store: Store, simulator: Simulator, templates: Templates) -> None:
+async def test_what_is_in_order_starts(store: Store, templates: Templates) -> None:
+    """Also text messages, which need no approval."""
     fallback = Template(hx("good"), VARIABLES)
     started = [
         await due(store),
         await due(store, body="hello"),
         await due(store, body="hello", fallback=fallback),
-        await due(
-            store, "+14155550199", content_sid=hx("pending"), content_variables=VARIABLES
-        ),  # no WhatsApp
+        await due(store, "+14155550199", content_sid=hx("pending"), content_variables=VARIABLES),
     ]
     waits = await due(store, body="hello", fallback=Template(hx("paused"), VARIABLES))
     await start_due(store, templates)
@@ -98,7 +97,7 @@ async def test_what_is_in_order_starts(store: Store, simulator: Simulator, templ
     assert (await state_of(store, waits))[0] == "paused"
 
 
-async def test_twilio_that_does_not_answer_stops_nothing(store: Store, templates: Templates) -> None:
+async def test_twilio_that_does_not_answer_stops_nothing(store: Store) -> None:
     bid = await due(store)
     async with simulated(denied={"/v1/Content": 20500}) as broken, client(broken) as twilio:
         await start_due(store, twilio.templates)
@@ -134,12 +133,12 @@ async def test_a_draft_is_not_started(store: Store, simulator: Simulator, templa
     assert (await acts.start(store, OPERATOR, bid, templates)).state == "running"  # it is so already
 
 
+@pytest.mark.parametrize(("channel", "state"), [("", "running"), ("whatsapp:", "paused")])
 async def test_a_service_is_known_by_its_first_batch(
-    store: Store, simulator: Simulator, templates: Templates
+    store: Store, templates: Templates, monkeypatch: pytest.MonkeyPatch, channel: str, state: str
 ) -> None:
-    """Text messages need no approval: a service that only sends those starts."""
-    service = "MG" + "0" * 32
-    content = Content(content_sid=hx("paused"), content_variables=VARIABLES)
-    bid = await load(store, {service: 2}, schedule_in=-5, content=content)
+    monkeypatch.setattr("loading.number", lambda i: f"{channel}+1415{i:07d}")
+    content = {"content_sid": hx("paused"), "content_variables": VARIABLES}
+    bid = await due(store, "MG" + "0" * 32, **content)
     await start_due(store, templates)
-    assert (await state_of(store, bid))[0] == "running"
+    assert (await state_of(store, bid))[0] == state
