@@ -148,6 +148,8 @@ def _select(world: World, query: dict[str, str]) -> list[int]:
         message = _at(world, place)
         if message.deleted or message.created > newest:
             continue
+        if message.obfuscate and to and message.shown_to(now) != as_number(to):
+            continue
         if sender and message.shown_sender(now) != as_number(sender):
             continue
         at = message.sent_at(now)
