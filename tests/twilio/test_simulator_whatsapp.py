@@ -203,10 +203,10 @@ async def test_channel_senders_tell_quality_and_limit() -> None:
     ):
         found = await run(lambda: client.messaging.v2.channels_senders.list(channel="whatsapp", page_size=1))
         assert [(one.sender_id, one.status) for one in found] == [(FROM, "ONLINE"), (SANDBOX, "ONLINE")]
-        assert found[0].properties.messaging_limit == "1K Customers/24hr"
-        assert found[0].properties.quality_rating == "LOW"
+        assert found[0].properties["messaging_limit"] == "1K Customers/24hr"
+        assert found[0].properties["quality_rating"] == "LOW"
         one = await run(lambda: client.messaging.v2.channels_senders(str(found[1].sid)).fetch())
-        assert one.properties.messaging_limit == "10K Customers/24hr"
+        assert one.properties["messaging_limit"] == "10K Customers/24hr"
         assert await run(lambda: client.messaging.v2.channels_senders.list(channel="rcs")) == []
         for path, status, code in [
             ("/v2/Channels/Senders", 400, 20422),
