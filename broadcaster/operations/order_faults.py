@@ -24,6 +24,15 @@ def told(pointer: str, read: Any, value: Any) -> Iterable[Fault]:
 #: What errors name as the command line has it, and what a field of JSON is called for it.
 _FIELDS: Final = (
     ("--messaging-service", "`messaging_service_sid`"),
+    ("--fallback-content-variables", "`fallback/content_variables`"),
+    ("--fallback-content-sid HX…", "`fallback`"),
+    ("--fallback-content-sid", "`fallback`"),
+    ("--outside-window send", '`"outside_window": "send"`'),
+    ("--sms-fallback-body", "`sms_fallback/body`"),
+    ("--sms-fallback", "`sms_fallback`"),
+    ("--content-sid de=HX…", "`content_sids`"),
+    ("--language-column COLUMN", "`language_column`"),
+    ("--language-column", "`language_column`"),
     ("--content-variables", "`content_variables`"),
     ("--to-column COLUMN", "`to_column`"),
     ("--from", "`from`"),
