@@ -36,7 +36,6 @@ from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
-from broadcaster.twilio.content import Templates
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.following import Follower
@@ -128,7 +127,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         poller=Poller(store, twilio, _polling(settings), metrics),
                         recaller=Recaller(store, twilio, metrics),
                         courier=courier,
-                        templates=Templates(twilio),
+                        templates=twilio.templates,
                         follower=Follower(store, metrics, Resender(store, _resending(settings))),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,

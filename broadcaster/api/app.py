@@ -25,6 +25,7 @@ from broadcaster.api import (
     health,
     lanes,
     messages,
+    opt_in_links,
     opt_outs,
     recipients,
     replies,
@@ -32,6 +33,8 @@ from broadcaster.api import (
     templates,
     twilio_like,
     twilio_messages,
+    verifications,
+    verify_services,
 )
 from broadcaster.api.describing import describe
 from broadcaster.api.express import Express
@@ -56,6 +59,7 @@ _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies, recipients),
     *(dead_letters, event_endpoints, everything, templates, audit, docs),
     *(twilio_like, twilio_messages),
+    *(verifications, verify_services, opt_in_links),
 )
 
 

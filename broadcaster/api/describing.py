@@ -43,6 +43,8 @@ _TAGS: Final = {
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
     "replies": "What people wrote back.",
+    "verifications": "Codes by Twilio Verify: sent, checked.",
+    "opt-in links": "Links and QR codes by which people write first.",
     "recipients": "One person: all that is known of them, and forgetting them.",
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
@@ -56,6 +58,7 @@ NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "retry_broadcast", "send_messages", "create_event_endpoint"),
+        *("start_verification",),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
         "create_event_endpoint",
     }

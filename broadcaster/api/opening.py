@@ -15,7 +15,6 @@ from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.runtime import opened_store, signing_keys, twilio_rest
 from broadcaster.settings import SettingsError
-from broadcaster.twilio.content import Templates
 from broadcaster.twilio.rest import TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -33,11 +32,9 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, redis_url))
         await audit.keep(store, settings.audit_days)
-        twilio = templates = None
+        twilio = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
-            templates = Templates(twilio)
-            stack.push_async_callback(templates.close)
         keys = await signing_keys(settings, store)
         webhooks = webhook_parts(settings, store, metrics, keys)
         stack.push_async_callback(webhooks.writer.close)
@@ -51,7 +48,6 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             cursors=Cursors(keys),
             metrics=metrics,
             twilio=twilio,
-            templates=templates,
             singles=singles,
             opt_outs=OptOuts(),
             windows=windows,

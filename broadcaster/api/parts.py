@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
-    from broadcaster.twilio.content import Templates
     from broadcaster.twilio.rest import TwilioRest
 
 
@@ -34,7 +33,6 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
-    templates: Templates | None
     singles: SingleMessages
     opt_outs: OptOuts
     windows: Windows

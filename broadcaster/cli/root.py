@@ -34,6 +34,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "opt-outs": ("opt_outs", "opt_outs", "List, add and remove who must not be written to."),
     "replies": ("replies", "replies", "Read what people wrote back; make opt-outs of what is flagged."),
     "templates": ("templates", "templates", "List and show content templates, with WhatsApp's approval."),
+    "verify": ("verify", "verify", "Verify people by a code: start, check, cancel; Verify services."),
+    "links": ("links", "links", "Links and QR codes by which people write to you first."),
     "events": ("events", "events", "Tell your services what happens: endpoints, deliveries, replay."),
     "pause": ("everything", "pause", "Stop everything, within a second."),
     "resume": ("everything", "resume", "Let everything go on."),

@@ -46,6 +46,7 @@ class Scope(enum.StrEnum):
     TEMPLATES_READ = "templates:read"
     TWILIO_READ = "twilio:read"
     TWILIO_WRITE = "twilio:write"
+    VERIFY = "verify"
     AUDIT_READ = "audit:read"
     ALL_WRITE = "all:write"
     ADMIN = "admin"
@@ -72,6 +73,7 @@ SCOPE_WORDS: Final = {
     Scope.TEMPLATES_READ: "See the templates at Twilio",
     Scope.TWILIO_READ: "See every message of the Twilio account, whoever sent it, with its text; replies too",
     Scope.TWILIO_WRITE: "Empty, cancel and delete messages at Twilio",
+    Scope.VERIFY: "Start, check, approve and cancel verifications; see Verify services",
     Scope.AUDIT_READ: "Read the audit",
     Scope.ALL_WRITE: "Stop everything, and let it go on",
     Scope.ADMIN: "Everything",

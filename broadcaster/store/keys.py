@@ -33,6 +33,8 @@ idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
 append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
 once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
+verify:NONCE              hash       a verification's start under an idempotency key, and Twilio's answer
+                                     without whom it is about; a day (EXPIRE)
 bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`; until its
                                      people are removed (a stream's: a day after its last change)
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with them
