@@ -128,6 +128,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         poller=Poller(store, twilio, _polling(settings), metrics),
                         recaller=Recaller(store, twilio, metrics),
                         courier=courier,
+                        templates=twilio.templates,
                         follower=Follower(
                             store,
                             metrics,

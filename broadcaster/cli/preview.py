@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
 
+from broadcaster.cli import running
 from broadcaster.cli.exits import BAD_INPUT
 from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import format_rate
-from broadcaster.operations.trying import forecast
+from broadcaster.operations.trying import forecast, look_ahead
+from broadcaster.runtime import twilio_rest
+from broadcaster.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.cli.send import SendOptions
     from broadcaster.intake.dry_run import DryRun
+    from broadcaster.intake.findings import Findings
+    from broadcaster.intake.peek import Peeked
     from broadcaster.intake.submit import Submission
     from broadcaster.intake.summary import Summary
     from broadcaster.operations.trying import Forecast
@@ -27,7 +34,18 @@ def look_at(options: SendOptions) -> Forecast:
     with ExitStack() as stack:
         reader = open_peeked(options)
         stack.callback(reader.release)
-        return forecast(options.order, reader, options.settings)
+        found = running.run(_look_ahead(options, reader))
+        return forecast(options.order, reader, options.settings, found)
+
+
+async def _look_ahead(options: SendOptions, reader: Peeked) -> Findings:
+    """Ask what can be asked: without credentials Twilio is not."""
+    order, settings = options.order, options.settings
+    async with AsyncExitStack() as stack:
+        twilio = None
+        with suppress(SettingsError):
+            twilio = await stack.enter_async_context(twilio_rest(settings))
+        return await look_ahead(order, reader, settings, twilio)
 
 
 def preview(options: SendOptions) -> int:
@@ -59,6 +77,8 @@ def _show(report: DryRun, options: SendOptions) -> None:
         right=(1, 2),
     )
     seconds = max(report.seconds, report.segments / options.rate if options.rate else 0.0)
+    if report.by_fallback:
+        click.echo(_by_fallback(report.by_fallback))
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
     click.echo(_encoding(report))
     for message in report.messages:
@@ -77,6 +97,10 @@ def _show(report: DryRun, options: SendOptions) -> None:
         say(f"{report.rejected:,} faulty rows would go to {options.rejects}; the others would be sent.")
 
 
+def _by_fallback(count: int) -> str:
+    return f"{count:,} of them get the fallback template: they wrote nothing in the last 24 hours"
+
+
 def _encoding(report: DryRun) -> str:
     if not report.ucs2:
         return f"encoding: GSM-7 for all {report.gsm7:,} texts" if report.gsm7 else "encoding: no plain texts"
@@ -89,7 +113,7 @@ def _encoding(report: DryRun) -> str:
     return f"encoding: {report.gsm7:,} GSM-7, {report.ucs2:,} UCS-2{why}"
 
 
-def outline(summary: Summary, submission: Submission) -> str:
+def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = ()) -> str:
     """Return what a person must know to say yes."""
     lines = [
         f"{summary.recipients:,} recipients, {summary.segments:,} segments"
@@ -99,6 +123,8 @@ def outline(summary: Summary, submission: Submission) -> str:
             else ""
         )
     ]
+    if summary.by_fallback:
+        lines.append(f"  {_by_fallback(summary.by_fallback)}")
     slowest = (submission.rate and summary.segments / submission.rate) or 0.0
     for lane in submission.lanes:
         totals = summary.lanes[lane.name]
@@ -112,5 +138,6 @@ def outline(summary: Summary, submission: Submission) -> str:
             or f"template {message.rendered.content_sid or submission.content.content_sid}"
         )
         lines.append(f"  first message, to {message.to}: {text}")
-    lines += [f"  warning: {text}" for text in warnings_about(submission.purpose, submission.content)]
+    hints = warnings_about(submission.purpose, submission.content)
+    lines += [f"  warning: {text}" for text in (*hints, *warnings)]
     return "\n".join(lines)

@@ -4,9 +4,15 @@ A record is 32 bytes, big-endian, so that Lua's `struct` and Python's read the s
 
     offset  size  field
     0       1     state in the low four bits (a `State`), spent attempts in the high four
+<<<<<<< HEAD
     1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bit 4 an SMS went in its
                         place, bits 5-6 free, bit 7 its person was forgotten; with bit 4 or 7 it is
                         never tried again
+=======
+    1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bit 5 the fallback template was
+                        accepted in place of free text, bits 4 and 6 free, bit 7 its person was forgotten, so
+                        that it is never tried again
+>>>>>>> main
     2       1     segments: what one send costs in permits, 1 to 255
     3       2     attempt: raised by every intent, never lowered
     5       3     code: Twilio's, or an HTTP status below 1000, or one of our own `Reason`s below 100
@@ -26,6 +32,8 @@ from typing import Final
 
 RECORD_BYTES: Final = 32
 MAX_SPENT: Final = 15
+#: The flag of an attempt in which the fallback template went, and not the text.
+BY_TEMPLATE: Final = 0x20
 _LAYOUT: Final = struct.Struct(">BBBHBH16sII")
 _NO_SID: Final = bytes(16)
 #: Flags of a record that is never tried again.
@@ -138,9 +146,15 @@ class Record:
         return Evidence(self.flags >> 1 & 7)
 
     @property
+<<<<<<< HEAD
     def fell_back(self) -> bool:
         """Whether an SMS went, or waits to go, in its place."""
         return bool(self.flags & FELL_BACK)
+=======
+    def by_template(self) -> bool:
+        """Whether the fallback template went in place of free text, as far as Twilio's answer told."""
+        return bool(self.flags & BY_TEMPLATE)
+>>>>>>> main
 
     def pack(self) -> bytes:
         """Return the 32 bytes of this record."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.domain.content import Content, SmsFallback, Template
-from broadcaster.domain.location import LocationError, location
+from broadcaster.domain.location import location
 
 _STRICT = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
 Short = Annotated[str, Field(min_length=1, max_length=500)]
@@ -133,16 +133,3 @@ def texts(values: dict[str, Any]) -> dict[str, str]:
 
 def _option(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-__all__ = [
-    "CONTENT_FIELDS",
-    "ContentForm",
-    "FallbackForm",
-    "LocationError",
-    "LocationForm",
-    "Short",
-    "SmsFallbackForm",
-    "Value",
-    "texts",
-]
