@@ -165,7 +165,7 @@ MESSAGE: Final[dict[str, Any]] = {
     "changed_at": 1795276801,
     "retry_at": None,
     "consent": None,
-    "fallback": None,
+    "fallback_id": None,
     "fallback_of": None,
 }
 
@@ -193,15 +193,14 @@ class Message(BaseModel):
     segments: int
     evidence: str | None = Field(description="What its state is known by.")
     fallback: str | None = Field(
-        description="`template`: that went in place of the text, as WhatsApp's 24-hour window was closed."
+        description="`template`: that went in place of the text, as WhatsApp's 24-hour window was closed; "
+        "`sms`: an SMS went in its place, as WhatsApp can't reach the person."
     )
     attempted_at: int | None
     changed_at: int | None
     retry_at: int | None = Field(description="From when it may go again, while it waits for another try.")
     consent: str | None = Field(description="Where and when this person agreed to be written to.")
-    fallback: str | None = Field(
-        description="The SMS that went in its place, as WhatsApp can't reach the person. Lists don't tell."
-    )
+    fallback_id: str | None = Field(description="The SMS that went in its place; lists don't tell.")
     fallback_of: str | None = Field(description="The WhatsApp message in whose place this SMS went.")
 
 

@@ -4,15 +4,9 @@ A record is 32 bytes, big-endian, so that Lua's `struct` and Python's read the s
 
     offset  size  field
     0       1     state in the low four bits (a `State`), spent attempts in the high four
-<<<<<<< HEAD
     1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bit 4 an SMS went in its
-                        place, bits 5-6 free, bit 7 its person was forgotten; with bit 4 or 7 it is
-                        never tried again
-=======
-    1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bit 5 the fallback template was
-                        accepted in place of free text, bits 4 and 6 free, bit 7 its person was forgotten, so
-                        that it is never tried again
->>>>>>> main
+                        place, bit 5 the fallback template was accepted in place of free text, bit 6
+                        free, bit 7 its person was forgotten; with bit 4 or 7 it is never tried again
     2       1     segments: what one send costs in permits, 1 to 255
     3       2     attempt: raised by every intent, never lowered
     5       3     code: Twilio's, or an HTTP status below 1000, or one of our own `Reason`s below 100
@@ -146,15 +140,14 @@ class Record:
         return Evidence(self.flags >> 1 & 7)
 
     @property
-<<<<<<< HEAD
     def fell_back(self) -> bool:
         """Whether an SMS went, or waits to go, in its place."""
         return bool(self.flags & FELL_BACK)
-=======
+
+    @property
     def by_template(self) -> bool:
         """Whether the fallback template went in place of free text, as far as Twilio's answer told."""
         return bool(self.flags & BY_TEMPLATE)
->>>>>>> main
 
     def pack(self) -> bytes:
         """Return the 32 bytes of this record."""

@@ -71,11 +71,8 @@ class BroadcastView:
     windows: str = ""
     awaiting: Awaiting | None = None
     removed_at: int | None = None
-<<<<<<< HEAD
     fallbacks: FallbackCounts | None = None
-=======
     found: tuple[str, ...] = ()
->>>>>>> main
 
     @property
     def in_doubt(self) -> int:
@@ -197,11 +194,8 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         rejected=int(fields.get("rejected", 0)),
         windows=fields.get("windows", b"").decode(),
         removed_at=int(fields.get("removed", 0)) or None,
-<<<<<<< HEAD
         fallbacks=FallbackCounts(int(fields["fallbacks"])) if "fallbacks" in fields else None,
-=======
         found=msgspec.json.decode(fields.get("warnings", b"[]"), type=tuple[str, ...]),
->>>>>>> main
     )
 
 

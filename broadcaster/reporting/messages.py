@@ -36,7 +36,7 @@ _FLAGS: Final = 8
 class MessageView:
     """One recipient of one broadcast: who, and what became of it.
 
-    `retry_at` is the unix second from which one that waits for another try may go. `fallback` is the id of
+    `retry_at` is the unix second from which one that waits for another try may go. `fallback_id` is that of
     the SMS that went in its place (only `read_message` tells), `fallback_of` whose place that took.
     """
 
@@ -51,7 +51,7 @@ class MessageView:
     consent: str | None = None
     retry_at: int | None = None
     fallback_of: str | None = None
-    fallback: str | None = None
+    fallback_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -75,12 +75,12 @@ class MessageView:
             "attempts": record.attempt,
             "segments": record.segments,
             "evidence": record.evidence.label or ("answer" if record.sid else None),
-            "fallback": "template" if record.by_template else None,
+            "fallback": "sms" if record.fell_back else "template" if record.by_template else None,
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
             "retry_at": self.retry_at,
             "consent": self.consent,
-            "fallback": self.fallback,
+            "fallback_id": self.fallback_id,
             "fallback_of": self.fallback_of,
         }
 
@@ -165,7 +165,7 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
     lane = lanes[int(parts[1])].decode()
     async for view in _read(store, [(broadcast, lane, batch)], only=index):
         fallback = await _fallback(store, view) if view.record.fell_back else None
-        return replace(view, fallback=fallback), await read_history(store, view)
+        return replace(view, fallback_id=fallback), await read_history(store, view)
     return None
 
 

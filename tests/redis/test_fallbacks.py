@@ -348,8 +348,8 @@ async def test_each_names_the_other_and_nobody_is_counted_twice(store: Store) ->
     one, two = await read_message(store, f"{bid}.0.0.1"), await read_message(store, f"{sms}.0.0.0")
     assert one
     assert two
-    assert (one[0].fallback, one[0].fallback_of) == (f"{sms}.0.0.0", None)
-    assert (two[0].fallback, two[0].fallback_of) == (None, f"{bid}.0.0.1")
+    assert (one[0].fallback_id, one[0].fallback_of) == (f"{sms}.0.0.0", None)
+    assert (two[0].fallback_id, two[0].fallback_of) == (None, f"{bid}.0.0.1")
     assert (two[0].to, two[0].sender, two[0].variables) == (number(1), SENDER, {})
     view = await read_broadcast(store, bid)
     assert view
@@ -416,7 +416,7 @@ async def test_forgetting_the_person_forgets_the_sms(store: Store) -> None:
     assert await counts(store, await child(store, bid)) == {State.SKIPPED: 1}
     found = await read_message(store, f"{bid}.0.0.0")
     assert found
-    assert found[0].fallback is None
+    assert found[0].fallback_id is None
 
 
 async def test_whom_an_sms_reaches_does_not_stop_the_campaign(store: Store) -> None:
