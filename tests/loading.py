@@ -14,6 +14,8 @@ from broadcaster.intake.load import Loader, new_broadcast_id, reserve
 from broadcaster.lanes.control import start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broadcaster.domain.send_window import SendWindow
     from broadcaster.store.connection import Store
 
@@ -41,6 +43,7 @@ async def load(
     on_doubt: OnDoubt = OnDoubt.RESEND,
     send_window: SendWindow | None = None,
     purpose: Purpose = Purpose.UTILITY,
+    address: Callable[[int], str] = number,
 ) -> str:
     """Load a broadcast with so many recipients for each lane; start it unless told not to, or when."""
     spec = BroadcastSpec(
@@ -65,7 +68,7 @@ async def load(
             await loader.add(
                 BatchRows(
                     lane=lane,
-                    to=[number(at + i) for i in range(size)],
+                    to=[address(at + i) for i in range(size)],
                     references=None,
                     columns=(),
                     values=[],

@@ -58,6 +58,10 @@ def _show_open(now: Mapping[str, Any]) -> None:
             click.echo(SearchState.of(now["in_doubt"]).words(now["in_doubt"]["count"]))
     if now.get("awaiting"):
         click.echo(Awaiting.of(now["awaiting"]).words())
+    if now.get("fallbacks"):
+        sms = now["fallbacks"]
+        states = ", ".join(f"{n:,} {state}" for state, n in sms["counts"].items() if n)
+        click.echo(f"{sms['total']:,} SMS in place of WhatsApp messages" + (f": {states}" if states else ""))
 
 
 def _times(now: Mapping[str, Any]) -> str:

@@ -204,6 +204,8 @@ class Loader:
         spec = self.spec
         if spec.send_window is not None:
             facts = facts | {"windows": openings_text(spec.send_window, time.time())}
+        if spec.content.sms is not None:
+            facts = facts | {"sms": "1"}
         made = batches_of or self._batches
         body = (
             [
