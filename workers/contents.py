@@ -15,10 +15,11 @@ import structlog
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
 from broadcaster.domain.forgotten import FORGOTTEN
+from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.forms import FormTemplate
+from broadcaster.twilio.forms import FormTemplate, encode_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,12 +42,14 @@ class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
     `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
-    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`). `callback` makes
-    the parameter that says where it shall tell what became of a message, from its index and attempt.
+    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`), from its time
+    on. `callback` makes the parameter that says where it shall tell what became of a message, from its index
+    and attempt. With `handing` Twilio keeps what leaves early enough until its time; `now` is Redis' clock.
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
+        *("_handing", "_kept_back", "_now"),
         *("purpose", "service"),
     )
 
@@ -61,6 +64,8 @@ class Batch:
         callback: Callable[[int, int], bytes] | None = None,
         service: str | None = None,
         purpose: str = Purpose.UTILITY,
+        handing: Handing | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.service = service
         self.purpose = purpose
@@ -70,6 +75,9 @@ class Batch:
         self._expires_at = expires_at
         self._valid_most = valid_most
         self._callback = callback
+        self._handing = handing
+        self._kept_back = b"" if handing is None else b"&" + encode_form(handed_options(handing.at).items())
+        self._now = now
 
     def address(self, index: int) -> str:
         """Return the recipient's address."""
@@ -87,12 +95,25 @@ class Batch:
         form = self._template.encode(
             recipients.to[index], rendered.body, rendered.content_variables, rendered.content_sid
         )
-        if self._expires_at is not None:
-            left = int(self._expires_at - time.time())
-            form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
+        if self._handing is not None or self._expires_at is not None:
+            form += self._timed()
         if self._callback is not None:
             form += self._callback(index, attempt)
         return form
+
+    def _timed(self) -> bytes:
+        """Return the parameters that depend on when it leaves."""
+        leaves, form = self._now(), b""
+        if self._handing is not None and self._handing.is_handed(leaves):
+            form, leaves = self._kept_back, self._handing.at
+        if self._expires_at is not None:
+            left = int(self._expires_at - leaves)
+            form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
+        return form
+
+    def goes_itself_in(self) -> float:
+        """Return in how many seconds a message that Twilio does not keep back any more goes by itself."""
+        return 0.0 if self._handing is None else max(0.0, self._handing.begins - self._now())
 
 
 def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
@@ -120,9 +141,15 @@ class Contents:
     a place of their own keeps that.
     """
 
-    def __init__(self, store: Store, callbacks: CallbackUrls | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        callbacks: CallbackUrls | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._callbacks = callbacks
+        self._now = now
         self._batches: OrderedDict[tuple[str, str], Batch] = OrderedDict()
         self._broadcasts: OrderedDict[str, tuple[BroadcastSpec, Renderer]] = OrderedDict()
         self._lock = asyncio.Lock()
@@ -159,7 +186,9 @@ class Contents:
                 if raw is not None and known is not None:
                     with _told(bid, batch):
                         callback = self._callback(known[0], bid, batch)
-                        self._batches[bid, batch] = _make(raw, *known, missing[bid, batch], callback)
+                        self._batches[bid, batch] = _make(
+                            raw, *known, missing[bid, batch], callback, now=self._now
+                        )
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
 
@@ -185,6 +214,8 @@ def _make(
     renderer: Renderer,
     lane: str,
     callback: Callable[[int, int], bytes] | None = None,
+    *,
+    now: Callable[[], float] = time.time,
 ) -> Batch:
     recipients = unpack_batch(raw)
     own = spec.content.options.get(_VALIDITY, "")
@@ -197,6 +228,8 @@ def _make(
         callback=callback,
         service=spec.messaging_service_sid,
         purpose=spec.purpose,
+        handing=spec.handing,
+        now=now,
     )
 
 
