@@ -18,6 +18,8 @@ from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.record import BY_TEMPLATE
+from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
 
@@ -42,15 +44,19 @@ class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
     `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
-    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`), from its time
-    on. `callback` makes the parameter that says where it shall tell what became of a message, from its index
-    and attempt. With `handing` Twilio keeps what leaves early enough until its time; `now` is Redis' clock.
+    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`), from its
+    time on. `callback` makes the parameter that says where it shall tell what became of a message, from its
+    index and attempt. With `handing` Twilio keeps what leaves early enough; `now` is Redis' clock.
+
+    Free text on WhatsApp has `window`, the unix second by which people's 24 hours are judged (0.0: now; None:
+    nothing depends on them), and perhaps `instead`, what goes to whom they are over for. `flag` is what a
+    record says of an accepted message of this batch.
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
         *("_handing", "_kept_back", "_now"),
-        *("purpose", "service"),
+        *("flag", "instead", "purpose", "service", "window"),
     )
 
     def __init__(
@@ -69,6 +75,9 @@ class Batch:
     ) -> None:
         self.service = service
         self.purpose = purpose
+        self.window: float | None = None
+        self.instead: Batch | None = None
+        self.flag = 0
         self._recipients = recipients
         self._render = render
         self._template = template
@@ -218,6 +227,24 @@ def _make(
     now: Callable[[], float] = time.time,
 ) -> Batch:
     recipients = unpack_batch(raw)
+    batch = _batch(recipients, spec, renderer, lane, callback, now=now)
+    batch.window = _window(spec, lane, recipients)
+    if batch.window is not None and spec.content.fallback is not None and renderer.fallback is not None:
+        template = msgspec.structs.replace(spec, content=stand_in(spec.content, spec.content.fallback))
+        batch.instead = _batch(recipients, template, renderer.fallback, lane, callback, now=now)
+        batch.instead.flag = BY_TEMPLATE
+    return batch
+
+
+def _batch(
+    recipients: Recipients,
+    spec: BroadcastSpec,
+    renderer: Renderer,
+    lane: str,
+    callback: Callable[[int, int], bytes] | None,
+    *,
+    now: Callable[[], float],
+) -> Batch:
     own = spec.content.options.get(_VALIDITY, "")
     return Batch(
         recipients,
@@ -231,6 +258,15 @@ def _make(
         handing=spec.handing,
         now=now,
     )
+
+
+def _window(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
+    """Return by when people's 24 hours are judged, None where nothing depends on them."""
+    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
+        return None
+    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
+        return None
+    return spec.send_at
 
 
 def _bound(cache: OrderedDict[Any, Any], most: int) -> None:

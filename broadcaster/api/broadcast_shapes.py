@@ -78,6 +78,9 @@ class DryRun(BaseModel):
     recipients: int
     duplicates: int
     opted_out: int
+    by_fallback: int = Field(
+        description="Recipients who would get the fallback template: their 24 hours of WhatsApp are over."
+    )
     rejected: int
     refused: bool
     faults: list[RowFault]

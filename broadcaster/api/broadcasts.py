@@ -156,7 +156,14 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
         with told_in_fields("/recipients" if kind == JSON else ""):
             actor, print_ = caller_of(request).actor, fingerprint(request, body)
             told = await drafts.extend(
-                parts.store, actor, broadcast, read, name=nonce, asked=print_, opt_outs=parts.opt_outs
+                parts.store,
+                actor,
+                broadcast,
+                read,
+                name=nonce,
+                asked=print_,
+                opt_outs=parts.opt_outs,
+                windows=parts.windows,
             )
         return answer(told)
 

@@ -43,10 +43,13 @@ _TAGS: Final = {
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
     "replies": "What people wrote back.",
+    "verifications": "Codes by Twilio Verify: sent, checked.",
+    "opt-in links": "Links and QR codes by which people write first.",
     "recipients": "One person: all that is known of them, and forgetting them.",
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
     "events": "Events sent to you, by the Standard Webhooks specification.",
+    "templates": "Twilio's content templates, and what WhatsApp says of them.",
     "audit": "Who changed what.",
     "health": "For probes and Prometheus.",
 }
@@ -55,6 +58,7 @@ NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "retry_broadcast", "send_messages", "create_event_endpoint"),
+        *("start_verification",),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
         "create_event_endpoint",
     }

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.client import ApiError, Client, ClientError, NotReached
+from broadcaster.domain.verifications import START_FIELDS
+from broadcaster.domain.verify_services import CHANGE_FIELDS
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.settings import SettingsError
 from broadcaster.twilio.wire import TwilioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.settings import Settings
 
@@ -50,10 +52,20 @@ _OPTIONS: Final = {
     "codes": "--code",
     "broadcast": "--broadcast",
     "reason": "--reason",
+    **{
+        name: "--" + name.replace("_", "-")
+        for name in (*START_FIELDS, *CHANGE_FIELDS, "sid", "code")
+        if name not in ("to", "content_sid")
+    },
+    "to": "TO",
+    "service_sid": "--service",
 }
 #: A fault of one of these needs its name; others' texts quote the value.
 _NAMED: Final = frozenset(
-    ("body", "media_urls", "content_sid", "content_variables", "reason", "name", "messages", "codes")
+    (
+        *("body", "media_urls", "content_sid", "content_variables", "reason", "name", "messages", "codes"),
+        *(*START_FIELDS, *CHANGE_FIELDS, "sid", "code", "service_sid"),
+    )
 )
 _KEY_REUSED: Final = (
     "the idempotency key belongs to another list, content or options: use another key, or what it was first "
@@ -130,8 +142,13 @@ def _problem(error: ApiError, url: str) -> Exception:  # noqa: PLR0911 - a line 
 
 
 def _faults(error: ApiError, detail: str) -> str:
-    """Return every fault with its place: in the words of one where there is one."""
-    told = [_fault(fault, alone=len(error.errors) == 1) for fault in error.errors]
+    """Return every fault with its place."""
+    return faults_text(error.errors, detail)
+
+
+def faults_text(errors: Sequence[dict[str, Any]], detail: str = "") -> str:
+    """Return every fault with its place: in the words of one where there is one; `detail` where none is."""
+    told = [_fault(fault, alone=len(errors) == 1) for fault in errors]
     if len(told) == 1:
         return told[0]
     return "\n  ".join((f"{len(told)} faults:", *told)) if told else detail

@@ -77,6 +77,8 @@ def _show(report: DryRun, options: SendOptions) -> None:
         right=(1, 2),
     )
     seconds = max(report.seconds, report.segments / options.rate if options.rate else 0.0)
+    if report.by_fallback:
+        click.echo(_by_fallback(report.by_fallback))
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
     click.echo(_encoding(report))
     for message in report.messages:
@@ -93,6 +95,10 @@ def _show(report: DryRun, options: SendOptions) -> None:
         say("Error: the list would be refused for its faulty rows; --rejects FILE sends the others.")
     elif report.rejected:
         say(f"{report.rejected:,} faulty rows would go to {options.rejects}; the others would be sent.")
+
+
+def _by_fallback(count: int) -> str:
+    return f"{count:,} of them get the fallback template: they wrote nothing in the last 24 hours"
 
 
 def _encoding(report: DryRun) -> str:
@@ -117,6 +123,8 @@ def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = 
             else ""
         )
     ]
+    if summary.by_fallback:
+        lines.append(f"  {_by_fallback(summary.by_fallback)}")
     slowest = (submission.rate and summary.segments / submission.rate) or 0.0
     for lane in submission.lanes:
         totals = summary.lanes[lane.name]

@@ -33,6 +33,7 @@ from broadcaster.intake.refusals import (
 )
 from broadcaster.intake.rejects import StoredRejects, store_rejects
 from broadcaster.intake.submission import Submission
+from broadcaster.intake.windows import Windows, windows_for
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.errors import StoreError
@@ -107,6 +108,7 @@ async def submit(
     rejects: RejectsFile | StoredRejects | None = None,
     faults: FaultList | None = None,
     opt_outs: OptOuts | None = None,
+    windows: Windows | None = None,
     progress: Callable[[Summary], None] | None = None,
     confirm: Callable[[Summary], Awaitable[bool]] | None = None,
     found: Findings = NOTHING_FOUND,
@@ -114,9 +116,10 @@ async def submit(
     """Load the list; it ends as `draft`, or `scheduled` where a time is named. Starting it is another step.
 
     The same idempotency key with the same list and content returns the broadcast that is there. `opt_outs`
-    are those that this process keeps, if it does; they are made current. `confirm` is asked once all is
-    loaded and checked; `found` is what preflight came to. Raises `SubmissionError`, a `ListError`,
-    `ContentError`, `NotConfirmedError` or a `StoreError`; nothing stays queued then.
+    are those that this process keeps, if it does; they are made current. Without `windows` Twilio isn't asked
+    about WhatsApp's 24 hours: what replies say counts. `confirm` is asked once all is loaded and checked;
+    `found` is what preflight came to. Raises `SubmissionError`, a `ListError`, `ContentError`,
+    `NotConfirmedError` or a `StoreError`; nothing stays queued then.
     """
     now = time.time()
     check(submission, None if await is_known(store, submission.idempotency_key) else now)
@@ -146,6 +149,7 @@ async def submit(
             consent_column=spec.consent_column,
             rejects=rejects,
             faults=faults,
+            windows=windows_for(windows or Windows(store, None), spec),
             verified=found.verified,
         )
         await _load(loader, preparation, progress, rejects)

@@ -41,7 +41,8 @@ class ShownMessage:
 class Summary:
     """Counters of one list. `rows` is `recipients` + `duplicates` + `opted_out` + `rejected`.
 
-    `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`.
+    `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`, of
+    whom `by_fallback` get the template as their 24-hour window is closed now.
     """
 
     rows: int = 0
@@ -54,6 +55,7 @@ class Summary:
     gsm7: int = 0
     ucs2: int = 0
     culprit: Culprit | None = None
+    by_fallback: int = 0
     lanes: dict[str, LaneTotals] = field(default_factory=dict)
     first: list[ShownMessage] = field(default_factory=list)
 

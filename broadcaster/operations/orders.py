@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,7 @@ _POINTERS: Final = {
     "Fallback.ContentSid": "/fallback/content_sid",
     "Sms.From": "/sms_fallback/from",
 }
+_EMPTY: Final = re.compile(r"content variable (.+) is empty: ")
 #: Twilio's own number for tests: what is wrong with a text is mostly wrong whoever sends it.
 _ANY_SENDER: Final = "+15005550006"
 
@@ -149,12 +151,14 @@ def content_faults(
 
 def _place_of(error: str) -> str:
     """Return where a content's error is."""
+    empty = _EMPTY.search(error)
+    key = f"/{empty[1].replace('~', '~0').replace('/', '~1')}" if empty else ""
     if error.startswith("fallback"):
-        return "/fallback/content_variables"
+        return f"/fallback/content_variables{key}"
     if "fallback SMS" in error or error.startswith("SMS fallback"):
         return "/sms_fallback/body"
     if "broadcast's time" in error:
         return "/options"
     if "templates by language" in error:
         return "/content_sids"
-    return "/content_variables" if "content variable" in error else "/body"
+    return f"/content_variables{key}" if "content variable" in error else "/body"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = httpx.Timeout(35.0, connect=5.0)
 _LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=30.0)
+_LONGEST_LIMIT: Final = 200
 _T = TypeVar("_T")
 
 
@@ -27,7 +28,8 @@ class TwilioError(Exception):
 
     `status` is the HTTP status, `code` Twilio's code (0 if there was none), `message` Twilio's own text,
     which may name numbers and so is not part of the error's text; `retry_after_seconds` its wish, if any;
-    `more_info` where Twilio explains the code.
+    `more_info` where Twilio explains the code; `limit` the rate limit of a Verify service that was reached
+    (`Twilio-Reached-Rate-Limit`), "" for none.
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class TwilioError(Exception):
         code: int = 0,
         message: str = "",
         retry_after_seconds: float | None = None,
+        *,
         more_info: str = "",
+        limit: str = "",
     ) -> None:
         super().__init__(status, code, message, retry_after_seconds)
         self.status = status
@@ -44,6 +48,7 @@ class TwilioError(Exception):
         self.message = message
         self.retry_after_seconds = retry_after_seconds
         self.more_info = more_info
+        self.limit = limit
 
     @classmethod
     def from_answer(cls, answered: Mapping[str, Any]) -> Self:
@@ -97,6 +102,8 @@ class Wire:
         self.account_sid = account_sid
         self._api = host_of("api", override=base_url, region=region, edge=edge)
         self.messaging_url = host_of("messaging", override=base_url, region=region, edge=edge)
+        self.content_url = host_of("content", override=base_url, region=region, edge=edge)
+        self.verify_url = host_of("verify", override=base_url, region=region, edge=edge)
         self.account_url = f"{self._api}/2010-04-01/Accounts/{account_sid}"
         trust = ssl.create_default_context()  # the system's, as on the send path; honours SSL_CERT_FILE
         if root_pem is not None:
@@ -173,7 +180,8 @@ def _refusal(answer: httpx.Response) -> TwilioError:
         said = _Refusal()
     wish = retry_after_seconds(answer.headers.get("retry-after"), answer.headers.get("date"))
     code = twilio_code(answer.content)
-    return TwilioError(answer.status_code, code, said.message, wish, said.more_info)
+    limit = answer.headers.get("twilio-reached-rate-limit", "")[:_LONGEST_LIMIT]
+    return TwilioError(answer.status_code, code, said.message, wish, more_info=said.more_info, limit=limit)
 
 
 def follow(current: str, following: str | None) -> str | None:
