@@ -189,7 +189,10 @@ class OrderForm(ContentForm):
         if not unread & CONTENT_FIELDS:
             known = not (faulty or unread & {"from", "messaging_service_sid"})
             service = self.messaging_service_sid if known and self.senders else None
-            yield from content_faults(self.content, self._chosen(settings) if known else (), service)
+            handed_at = self._handed_at(late=late)
+            yield from content_faults(
+                self.content, self._chosen(settings) if known else (), service, handed_at
+            )
 
     @property
     def _consent(self) -> Consent | None:
@@ -211,8 +214,19 @@ class OrderForm(ContentForm):
         if Purpose(self.purpose) is Purpose.MARKETING and not consented:
             yield Fault(as_fields(CONSENT_MISSING), "/consent")
 
+    def _handed_at(self, *, late: bool) -> float | None:
+        """Return until when Twilio shall keep it, where that is to be judged."""
+        if late or self.scheduler != "twilio" or self.schedule_at is None:
+            return None
+        try:
+            return parse_moment(self.schedule_at, self.zone).timestamp()
+        except TimeError:  # told already
+            return None
+
     def _time_faults(self, *, late: bool) -> Iterable[Fault]:
         if self.schedule_at is None:
+            if self.scheduler == "twilio":
+                yield Fault("Twilio keeps messages until a time: name it in `schedule_at`", "/scheduler")
             if self.zone is not None and self.send_window is None:
                 yield Fault("is the zone of `schedule_at` and `send_window`: give one of them too", "/zone")
             return
