@@ -55,6 +55,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     `refused`: rows are faulty and would stop the list, since no rejects file is given. `faults` are the
     first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
     `ucs2` count text messages by encoding. `seconds` is the slowest sender's. `warnings` stop nothing.
+    `encoding` is what the list was read as, None where it came as values.
     """
 
     list_name: str
@@ -74,6 +75,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     messages: tuple[FirstMessage, ...]
     warnings: tuple[str, ...] = ()
+    encoding: str | None = None
 
 
 def dry_run(
@@ -137,4 +139,6 @@ def dry_run(
             FirstMessage(m.to, m.lane, m.rendered.body, m.rendered.content_variables, m.segments)
             for m in summary.first
         ),
+        warnings=summary.notes,
+        encoding=summary.encoding,
     )

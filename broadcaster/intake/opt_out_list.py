@@ -14,7 +14,6 @@ from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.opt_out_scopes import EVERYWHERE, parts_of_scope, scope_for, sender_of_scope
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.times import TimeError, parse_moment
-from broadcaster.intake.detect import decode_sample
 from broadcaster.intake.faults import EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.reader import ListOptions, read_list
 from broadcaster.intake.sources import open_source
@@ -62,8 +61,7 @@ def read_opt_outs(
     """
     opened = open_source(path)
     try:
-        sample = decode_sample(opened.sample, opened.name).lstrip()
-        named = re.search(rf"\b{_ADDRESS}\b", sample.partition("\n")[0], re.IGNORECASE)
+        named = re.search(rf"\b{_ADDRESS}\b", opened.sample.lstrip().partition("\n")[0], re.IGNORECASE)
         reader = read_list(opened, ListOptions(to_column=_ADDRESS if named else None))
         return _read(reader, _Rows(scope, source, region), rejects)
     finally:

@@ -42,6 +42,7 @@ class Summary:
     """Counters of one list. `rows` is `recipients` + `duplicates` + `opted_out` + `rejected`.
 
     `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`.
+    `encoding` is what the list was read as (None: it came as values), `notes` what to know of how.
     """
 
     rows: int = 0
@@ -54,6 +55,8 @@ class Summary:
     gsm7: int = 0
     ucs2: int = 0
     culprit: Culprit | None = None
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
     lanes: dict[str, LaneTotals] = field(default_factory=dict)
     first: list[ShownMessage] = field(default_factory=list)
 
