@@ -127,6 +127,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         poller=Poller(store, twilio, _polling(settings), metrics),
                         recaller=Recaller(store, twilio, metrics),
                         courier=courier,
+                        templates=twilio.templates,
                         follower=Follower(store, metrics, Resender(store, _resending(settings))),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,

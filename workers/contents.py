@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
-from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.broadcast import BroadcastSpec, Scheduler
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.record import BY_TEMPLATE
+from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate
 
@@ -43,11 +45,15 @@ class Batch:
     `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
     Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`). `callback` makes
     the parameter that says where it shall tell what became of a message, from its index and attempt.
+
+    Free text on WhatsApp has `window`, the unix second by which people's 24 hours are judged (0.0: now; None:
+    nothing depends on them), and perhaps `instead`, what goes to whom they are over for. `flag` is what a
+    record says of an accepted message of this batch.
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
-        *("purpose", "service"),
+        *("flag", "instead", "purpose", "service", "window"),
     )
 
     def __init__(
@@ -64,6 +70,9 @@ class Batch:
     ) -> None:
         self.service = service
         self.purpose = purpose
+        self.window: float | None = None
+        self.instead: Batch | None = None
+        self.flag = 0
         self._recipients = recipients
         self._render = render
         self._template = template
@@ -84,7 +93,9 @@ class Batch:
         if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is
             raise RenderError(None, "the person was forgotten")
         rendered = self._render([column[index] for column in recipients.values])
-        form = self._template.encode(recipients.to[index], rendered.body, rendered.content_variables)
+        form = self._template.encode(
+            recipients.to[index], rendered.body, rendered.content_variables, rendered.content_sid
+        )
         if self._expires_at is not None:
             left = int(self._expires_at - time.time())
             form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
@@ -104,7 +115,7 @@ def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
         pairs.append(("From", lane))
     content = spec.content
     pairs += [("MediaUrl", url) for url in content.media_urls]
-    if content.content_sid:
+    if content.content_sid and not content.languages:  # else each recipient's is in the rest of the form
         pairs.append(("ContentSid", content.content_sid))
     expires = spec.expires_at is not None
     pairs += [(n, value) for n, value in content.options.items() if not (expires and n == _VALIDITY)]
@@ -185,6 +196,22 @@ def _make(
     callback: Callable[[int, int], bytes] | None = None,
 ) -> Batch:
     recipients = unpack_batch(raw)
+    batch = _batch(recipients, spec, renderer, lane, callback)
+    batch.window = _window(spec, lane, recipients)
+    if batch.window is not None and spec.content.fallback is not None and renderer.fallback is not None:
+        template = msgspec.structs.replace(spec, content=stand_in(spec.content, spec.content.fallback))
+        batch.instead = _batch(recipients, template, renderer.fallback, lane, callback)
+        batch.instead.flag = BY_TEMPLATE
+    return batch
+
+
+def _batch(
+    recipients: Recipients,
+    spec: BroadcastSpec,
+    renderer: Renderer,
+    lane: str,
+    callback: Callable[[int, int], bytes] | None,
+) -> Batch:
     own = spec.content.options.get(_VALIDITY, "")
     return Batch(
         recipients,
@@ -196,6 +223,16 @@ def _make(
         service=spec.messaging_service_sid,
         purpose=spec.purpose,
     )
+
+
+def _window(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
+    """Return by when people's 24 hours are judged, None where nothing depends on them."""
+    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
+        return None
+    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
+        return None
+    at_twilio = spec.schedule_at if spec.scheduler is Scheduler.TWILIO else None
+    return max(spec.send_at, at_twilio or 0.0)
 
 
 def _bound(cache: OrderedDict[Any, Any], most: int) -> None:

@@ -23,6 +23,7 @@ from broadcaster.lanes.windows import keep_ahead
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.operations.retention import remove_old
 from broadcaster.store.errors import StoreError
+from workers import starting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.content import Templates
     from workers.following import Follower
     from workers.polling import Poller
     from workers.recalling import Recaller
@@ -88,14 +90,7 @@ async def rewind_lost(ctx: dict[str, Any]) -> None:
 
 async def start_due(ctx: dict[str, Any]) -> None:
     """Start scheduled broadcasts whose time has come."""
-    store: Store = ctx["store"]
-    now, _ = await store.redis.time()
-    for raw in await store.redis.zrangebyscore(store.keys.plain("scheduled"), "-inf", now, start=0, num=100):
-        broadcast = raw.decode()
-        verdict = await store.run(control.start(broadcast, from_states=("scheduled",)))
-        log.info("broadcast.started", broadcast=broadcast, verdict=verdict)
-        if verdict != "ok":
-            await store.redis.zrem(store.keys.plain("scheduled"), raw)
+    await starting.start_due(ctx["store"], ctx.get("templates"))
 
 
 async def keep_windows(ctx: dict[str, Any]) -> None:
@@ -205,11 +200,13 @@ async def follow_callbacks(ctx: dict[str, Any]) -> None:
         await follower.round()
 
 
-async def without_arq(store: Store, courier: Courier | None = None) -> None:
+async def without_arq(
+    store: Store, courier: Courier | None = None, templates: Templates | None = None
+) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
         for job in (rewind_lost, sweep_leases, start_due, end_expired, keep_windows):
-            await job({"store": store, "courier": courier})
+            await job({"store": store, "courier": courier, "templates": templates})
 
 
 def _again_soon(job: Job) -> Job:

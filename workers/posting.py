@@ -278,7 +278,7 @@ class Poster:
                 decision.state,
                 decision.code,
                 bytes.fromhex(sid[2:]) if sid else b"",
-                1 if sid is not None and sid[0] == "M" else 0,
+                0 if sid is None else message.batch.flag | (sid[0] == "M"),
                 int(decision.spends),
                 int(decision.delay_seconds * MICRO),
                 int(decision.about_content),

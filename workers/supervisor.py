@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.content import Templates
     from workers.dispatcher import Dispatcher
     from workers.following import Follower
     from workers.polling import Poller
@@ -56,6 +57,7 @@ async def serve(
     recaller: Recaller | None = None,
     courier: Courier | None = None,
     follower: Follower | None = None,
+    templates: Templates | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
     retention_days: int = RETENTION_DAYS,
@@ -63,7 +65,8 @@ async def serve(
     """Serve lanes and jobs until `stop` is set. Raises `EpochChanged` when the installation is gone.
 
     Without a `settler` what is in doubt stays so, without a `poller` nobody asks for final states; without a
-    `courier` no endpoint is told of events, without a `follower` nothing follows from failed deliveries.
+    `courier` no endpoint is told of events, without a `follower` nothing follows from failed deliveries;
+    without `templates` what is scheduled starts unchecked.
     """
     context = {
         "store": store,
@@ -72,6 +75,7 @@ async def serve(
         "recaller": recaller,
         "courier": courier,
         "follower": follower,
+        "templates": templates,
         "messages_kept_seconds": messages_kept_seconds,
         "retention_days": retention_days,
     }
@@ -106,7 +110,7 @@ async def _run_jobs(context: dict[str, Any], job_expires_ms: int) -> None:
         finally:
             await end((running, moved))
             await _outcome(worker.close(), CLOSE_SECONDS)
-        await without_arq(context["store"], context.get("courier"))
+        await without_arq(context["store"], context.get("courier"), context.get("templates"))
         await asyncio.sleep(REBUILD_SECONDS)
 
 

@@ -25,11 +25,16 @@ from broadcaster.api import (
     health,
     lanes,
     messages,
+    opt_in_links,
     opt_outs,
     recipients,
     replies,
     steering,
+    templates,
     twilio_like,
+    twilio_messages,
+    verifications,
+    verify_services,
 )
 from broadcaster.api.describing import describe
 from broadcaster.api.express import Express
@@ -52,7 +57,9 @@ if TYPE_CHECKING:
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies, recipients),
-    *(dead_letters, event_endpoints, everything, audit, docs, twilio_like),
+    *(dead_letters, event_endpoints, everything, templates, audit, docs),
+    *(twilio_like, twilio_messages),
+    *(verifications, verify_services, opt_in_links),
 )
 
 

@@ -17,17 +17,18 @@ from broadcaster.api.shapes import answer
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
-from broadcaster.intake.faults import ListError, ListRefusedError
+from broadcaster.intake.faults import ListError, ListRefusedError, TooLongListError
 from broadcaster.intake.peek import Peeked
 from broadcaster.intake.read_ahead import in_thread
 from broadcaster.intake.refusals import ContentRefusedError, FullError, KeyTakenError, UnderWayError
 from broadcaster.intake.rejects import StoredRejects
+from broadcaster.intake.windows import here
 from broadcaster.operations.creating import create
 from broadcaster.operations.drafts import open_draft
 from broadcaster.operations.errors import Fault, Invalid
 from broadcaster.operations.order_faults import as_fields
 from broadcaster.operations.order_reading import read_form
-from broadcaster.operations.trying import forecast, record_trial, send_first
+from broadcaster.operations.trying import forecast, look_ahead, record_trial, send_first
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.runtime import message_sender
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.order_form import OrderForm
     from broadcaster.operations.orders import Order
+    from broadcaster.operations.trying import Forecast
 
 #: How long an import whose process died keeps others out, and is worth waiting for.
 _IMPORT_SECONDS = 5.0
@@ -83,13 +85,14 @@ class Making:
                     order,
                     settings=self.parts.settings,
                     read_pool=self._pool,
+                    twilio=self.parts.twilio,
                     idempotency_key=self.key,
                 )
                 return await self._made(done.broadcast)
             peeked = await in_thread(lambda: Peeked(reader))
             if form.dry_run:
-                found = await in_thread(lambda: forecast(order, peeked, self.parts.settings))
-                return Response(msgspec.json.encode(found.report), media_type=JSON)
+                forecast = await self._forecast(order, peeked)
+                return Response(msgspec.json.encode(forecast.report), media_type=JSON)
             if form.test_to is not None:
                 return await self._test(order, peeked, form.test_to)
             done = await create(
@@ -99,9 +102,11 @@ class Making:
                 peeked,
                 settings=self.parts.settings,
                 read_pool=self._pool,
+                twilio=self.parts.twilio,
                 idempotency_key=self.key,
                 rejects=StoredRejects() if order.skips_faults else None,
                 opt_outs=self.parts.opt_outs,
+                windows=self.parts.windows,
             )
         return await self._made(done.broadcast)
 
@@ -114,11 +119,16 @@ class Making:
     async def _test(self, order: Order, peeked: Peeked, to: str) -> Response:
         settings = self.parts.settings
         settings.credentials()
-        found = await in_thread(lambda: forecast(order, peeked, settings))
+        found = await self._forecast(order, peeked, looks=False)
         async with message_sender(settings, 1) as sender:
             trial = await send_first(order, found, to, sender.post)
         await record_trial(self.parts.store, self.actor, order, trial)
         return answer(trial.summary())
+
+    async def _forecast(self, order: Order, peeked: Peeked, *, looks: bool = True) -> Forecast:
+        settings, windows_of = self.parts.settings, here(self.parts.windows) if looks else None
+        found = await look_ahead(order, peeked, settings, self.parts.twilio)
+        return await in_thread(lambda: forecast(order, peeked, settings, found, windows_of))
 
     async def _pool(self, service: str) -> list[str]:
         if self.parts.twilio is None:
@@ -136,6 +146,8 @@ def told_in_fields(pointer: str) -> Iterator[None]:
         raise in_progress(_IMPORT_SECONDS, f"{error}.") from None
     except KeyTakenError:
         raise reused() from None
+    except TooLongListError as error:
+        raise Problem("too-large", str(error)) from None
     except FullError as error:
         raise unavailable(f"{error}.") from None
     except ListRefusedError as error:

@@ -39,13 +39,17 @@ _TAGS: Final = {
     "broadcasts": "One content to many recipients.",
     "messages": "Single messages, and what became of each.",
     "like Twilio": "Twilio's own Messages API, for whatever speaks to Twilio today.",
+    "Twilio's messages": "Messages of the Twilio account, whoever sent them, as Twilio has them.",
     "senders": "What messages come from: pace, pauses.",
     "opt-outs": "Who must not be written to.",
     "replies": "What people wrote back.",
+    "verifications": "Codes by Twilio Verify: sent, checked.",
+    "opt-in links": "Links and QR codes by which people write first.",
     "recipients": "One person: all that is known of them, and forgetting them.",
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
     "events": "Events sent to you, by the Standard Webhooks specification.",
+    "templates": "Twilio's content templates, and what WhatsApp says of them.",
     "audit": "Who changed what.",
     "health": "For probes and Prometheus.",
 }
@@ -54,6 +58,7 @@ NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "retry_broadcast", "send_messages", "create_event_endpoint"),
+        *("start_verification",),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
         "create_event_endpoint",
     }
@@ -192,6 +197,10 @@ _PROBLEM: Final = {
         "detail": {**_TEXT, "description": "What went wrong here, for people."},
         "state": {**_TEXT, "description": "The state that forbids it."},
         "instance": {**_TEXT, "description": "What our log has it under."},
+        "twilio": {
+            "type": "object",
+            "description": "What Twilio answered, where it was asked: its code, message, more_info, status.",
+        },
         "errors": {
             "type": "array",
             "description": "Every fault, or the first of them.",

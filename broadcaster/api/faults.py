@@ -18,7 +18,16 @@ from broadcaster.domain.senders import NoSenderError
 from broadcaster.domain.times import TimeError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import ContentRefusedError, SubmissionError
-from broadcaster.operations.errors import Conflict, Invalid, OperationError
+from broadcaster.operations.errors import (
+    Conflict,
+    InDoubt,
+    Invalid,
+    KeyReused,
+    Limited,
+    OperationError,
+    Refused,
+    UnderWay,
+)
 from broadcaster.operations.order_faults import as_fields
 from broadcaster.settings import SettingsError
 from broadcaster.store.errors import StoreError
@@ -72,13 +81,26 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - a line a k
     return _internal(error)
 
 
-def _refused(error: OperationError) -> Problem:
-    if isinstance(error, Conflict):
-        wait = {} if error.retry_after_seconds is None else retry_after(error.retry_after_seconds)
-        more = {"state": error.state} if error.state else {}
-        return Problem("conflict", f"{error}.", headers=wait, more=more)
-    if isinstance(error, Invalid):
-        return Problem("invalid", errors=[_entry(f.detail, f.pointer, f.line) for f in error.faults])
+def _refused(error: OperationError) -> Problem:  # noqa: PLR0911 - a line a kind
+    match error:
+        case Conflict():
+            wait = {} if error.retry_after_seconds is None else retry_after(error.retry_after_seconds)
+            more = {"state": error.state} if error.state else {}
+            return Problem("conflict", f"{error}.", headers=wait, more=more)
+        case Invalid():
+            return Problem("invalid", errors=[_entry(f.detail, f.pointer, f.line) for f in error.faults])
+        case Limited():
+            wait = retry_after(error.retry_after_seconds)
+            told = {"code": error.code, "limit": error.limit}
+            return Problem("twilio-limited", f"{error}.", headers=wait, more=told)
+        case Refused():
+            return Problem("twilio-refused", f"{error}.", more={"code": error.code})
+        case InDoubt():
+            return Problem("in-doubt", f"{error}.", more={"began_at": error.began_at})
+        case UnderWay():
+            return Problem("in-progress", f"{error}.", headers=retry_after(error.retry_after_seconds))
+        case KeyReused():
+            return Problem("idempotency-key-reused")
     return Problem("not-found", f"{error}.")
 
 

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.message_ids import id_of
-from broadcaster.reporting.messages import find_number, read_message
+from broadcaster.reporting.by_sid import find_sid
+from broadcaster.reporting.messages import read_history, read_message
 from broadcaster.twilio.rest import TwilioError
 
 if TYPE_CHECKING:
@@ -40,8 +41,5 @@ async def _by_twilios_sid(parts: Parts, sid: str) -> Found | None:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
-    async for view in find_number(parts.store, None, theirs.to or ""):
-        found = await read_message(parts.store, view.id)
-        if found and sid in {found[0].record.sid, *(attempt.sid for attempt in found[1])}:
-            return found
-    return None
+    found = await find_sid(parts.store, theirs.to or "", sid)
+    return None if found is None else (found[0], await read_history(parts.store, found[0]))

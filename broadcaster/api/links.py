@@ -28,6 +28,7 @@ LINKS: Final[dict[tuple[str, str], dict[str, tuple[str, dict[str, str]]]]] = {
         "opt_out": ("opt_out_by_reply", {"id": "$response.body#/data/0/id"}),
         "done": ("finish_reply", {"id": "$response.body#/data/0/id"}),
     },
+    ("list_templates", "200"): {"read": ("get_template", {"sid": "$response.body#/data/0/sid"})},
     ("create_event_endpoint", "201"): {
         "read": ("get_event_endpoint", {"id": "$response.body#/id"}),
         "deliveries": ("list_event_deliveries", {"id": "$response.body#/id"}),

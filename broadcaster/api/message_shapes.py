@@ -7,6 +7,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from broadcaster.api.shapes import MESSAGE, Message
+from broadcaster.operations.content_form import (  # noqa: TC001 - pydantic reads them
+    FallbackForm,
+    LocationForm,
+    SmsFallbackForm,
+)
 from broadcaster.operations.order_form import ConsentForm  # noqa: TC001 - pydantic reads it
 
 _STRICT = ConfigDict(extra="forbid", populate_by_name=True)
@@ -72,6 +77,20 @@ class MessageRequest(BaseModel):
         default="utility", description="Why people are written to; marketing needs `consent`."
     )
     consent: ConsentForm | None = Field(default=None, description="Where and when they agreed to it.")
+    location: LocationForm | None = Field(
+        default=None, description="A place to send, on WhatsApp; `body` is its name."
+    )
+    outside_window: Literal["refuse", "send"] = Field(
+        default="refuse",
+        description="Free text to somebody who has not written to a WhatsApp sender for a day: refuse it, or "
+        "leave it to Twilio. A `fallback` goes before both.",
+    )
+    fallback: FallbackForm | None = Field(
+        default=None, description="The template that goes where free text may not."
+    )
+    sms_fallback: SmsFallbackForm | None = Field(
+        default=None, description="An SMS, once, for whom WhatsApp can't reach."
+    )
     region: Annotated[str, StringConstraints(pattern="^[A-Za-z]{2}$")] | None = None
     options: dict[str, Text] = Field(
         default_factory=dict, description="Further parameters of Create Message, by Twilio's names."

@@ -10,6 +10,7 @@ from broadcaster.api.cursors import Cursors
 from broadcaster.api.parts import Parts
 from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.intake.singles import SingleMessages
+from broadcaster.intake.windows import Windows
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.runtime import opened_store, signing_keys, twilio_rest
@@ -37,7 +38,8 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
         keys = await signing_keys(settings, store)
         webhooks = webhook_parts(settings, store, metrics, keys)
         stack.push_async_callback(webhooks.writer.close)
-        singles = SingleMessages(store, settings, _pools_of(twilio))
+        windows = Windows(store, twilio)
+        singles = SingleMessages(store, settings, _pools_of(twilio), checks=(windows.of_request,))
         stack.push_async_callback(singles.close)
         yield Parts(
             store=store,
@@ -48,6 +50,7 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             twilio=twilio,
             singles=singles,
             opt_outs=OptOuts(),
+            windows=windows,
             webhooks=webhooks,
         )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broadcaster.api.webhooks.opening import WebhookParts
     from broadcaster.domain.api_keys import Scope
     from broadcaster.intake.singles import SingleMessages
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
@@ -34,6 +35,7 @@ class Parts:
     twilio: TwilioRest | None
     singles: SingleMessages
     opt_outs: OptOuts
+    windows: Windows
     webhooks: WebhookParts
 
 

@@ -151,6 +151,7 @@ MESSAGE: Final[dict[str, Any]] = {
     "attempts": 1,
     "segments": 1,
     "evidence": None,
+    "fallback": None,
     "attempted_at": 1795276800,
     "changed_at": 1795276801,
     "retry_at": None,
@@ -180,6 +181,9 @@ class Message(BaseModel):
     attempts: int
     segments: int
     evidence: str | None = Field(description="What its state is known by.")
+    fallback: str | None = Field(
+        description="`template`: that went in place of the text, as WhatsApp's 24-hour window was closed."
+    )
     attempted_at: int | None
     changed_at: int | None
     retry_at: int | None = Field(description="From when it may go again, while it waits for another try.")

@@ -55,7 +55,9 @@ class Retried(BaseModel):
 )
 async def start(request: Request, broadcast: BroadcastId, why: WhyOrNothing = None) -> Any:  # noqa: ARG001 - taken everywhere alike
     """Start a draft, or a scheduled broadcast before its time."""
-    view = await acts.start(parts_of(request).store, caller_of(request).actor, broadcast)
+    parts = parts_of(request)
+    templates = None if parts.twilio is None else parts.twilio.templates
+    view = await acts.start(parts.store, caller_of(request).actor, broadcast, templates)
     return view.summary()
 
 

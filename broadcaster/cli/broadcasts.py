@@ -25,6 +25,7 @@ from broadcaster.cli.replays import (
     yes_option,
 )
 from broadcaster.cli.showing import show_broadcast
+from broadcaster.cli.templates import start_checked
 from broadcaster.cli.waiting import unsent, waits_for_worker
 from broadcaster.operations import audit
 from broadcaster.operations import broadcasts as acts
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 _ACTS: Final[Mapping[str, Callable[..., Awaitable[BroadcastView]]]] = {
-    "start": acts.start,
     "pause": acts.pause,
     "resume": acts.resume,
     "cancel": acts.cancel,
@@ -248,7 +248,7 @@ def _attend(env_file: Path | None, broadcast: str, *, start_it: bool = False, as
 
     async def work(store: Store, home: Home | None) -> tuple[int, BroadcastView]:
         if start_it:
-            await acts.start(store, at_the_shell(), broadcast)
+            await start_checked(store, settings, broadcast)
         return await attend(store, broadcast, home)
 
     code, view = with_home(env_file, work)
@@ -262,8 +262,11 @@ def _steer(
     """Carry out one act and show the broadcast. Raises as the act does."""
 
     async def here(store: Store) -> tuple[dict[str, Any], int]:
-        why = () if reason is None else (reason,)
-        view = await _ACTS[verb](store, at_the_shell(), broadcast, *why)
+        if verb == "start":
+            view = await start_checked(store, settings_from(env_file), broadcast)
+        else:
+            why = () if reason is None else (reason,)
+            view = await _ACTS[verb](store, at_the_shell(), broadcast, *why)
         return view.summary(), await live_workers(store)
 
     def there(client: Client) -> tuple[dict[str, Any], int]:

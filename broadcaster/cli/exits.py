@@ -11,7 +11,16 @@ from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
 from broadcaster.intake.faults import ListError, ListRefusedError
 from broadcaster.intake.submit import NotConfirmedError, SubmissionError
-from broadcaster.operations.errors import Conflict, Invalid, NotFound
+from broadcaster.operations.errors import (
+    Conflict,
+    InDoubt,
+    Invalid,
+    KeyReused,
+    Limited,
+    NotFound,
+    Refused,
+    UnderWay,
+)
 from broadcaster.settings import SettingsError
 from broadcaster.store.errors import StoreError, Unreachable, WrongServer
 from broadcaster.store.server_binary import EmbeddedServerError
@@ -28,6 +37,7 @@ _SHOWN_BY: Final = {
     "broadcast": "`broadcaster broadcasts list` shows them",
     "message": "`broadcaster messages list --to NUMBER` and `broadcaster dead-letters list` show ids",
     "sender": "`broadcaster senders list` shows them",
+    "template": "`broadcaster templates list` shows them",
     "key": "`broadcaster keys list` shows ids",
 }
 
@@ -44,6 +54,8 @@ _BAD_INPUT: Final = (
     InputError,
     NotFound,
     Invalid,
+    Refused,
+    KeyReused,
     SettingsError,
     AddressError,
     NoSenderError,
@@ -63,13 +75,15 @@ def explain(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, ListRefusedError):
         return BAD_INPUT, _refused_list(error)
     text = "\n".join((f"Error: {error}", *getattr(error, "__notes__", ())))
+    if isinstance(error, Limited | UnderWay):
+        return FAILED, f"{text}. Ask again in {error.retry_after_seconds:.0f} s"
     if isinstance(error, NotFound) and error.what in _SHOWN_BY:
         text = f"{text}: {_SHOWN_BY[error.what]}"
     if isinstance(error, _BAD_INPUT):
         return BAD_INPUT, text
     if isinstance(error, RedisError | OSError | StoreError | TwilioError | TwilioUnreachable):
         return FAILED, text
-    return (FAILED, text) if isinstance(error, CommandFailedError | Conflict) else None
+    return (FAILED, text) if isinstance(error, CommandFailedError | Conflict | InDoubt) else None
 
 
 def _refused_list(error: ListRefusedError) -> str:

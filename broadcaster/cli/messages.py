@@ -9,6 +9,7 @@ import click
 
 from broadcaster.cli.connect import at_hand
 from broadcaster.cli.exits import InputError
+from broadcaster.cli.messages_at_twilio import cancel, delete, fetch, list_at_twilio, redact
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import PAGE, print_json, print_table, say, when
 from broadcaster.domain.addresses import parse_address, with_plus
@@ -43,13 +44,23 @@ _WORDS: Final = {
 
 @click.group()
 def messages() -> None:
-    """Find what became of single messages."""
+    """Find what became of single messages; those at Twilio by hand."""
+
+
+for _command in (fetch, redact, cancel, delete):
+    messages.add_command(_command)
 
 
 @messages.command("list")
 @click.option("--broadcast", metavar="ID", help="Of this broadcast.")
 @click.option("--to", metavar="NUMBER", help="To this number, in --broadcast or wherever.")
 @click.option("--state", type=click.Choice([state.label for state in State]), help="Only in this state.")
+@click.option("--at-twilio", is_flag=True, help="Twilio's own list: whoever sent them, and received ones.")
+@click.option("--from", "sender", metavar="SENDER", help="From this one, at Twilio.")
+@click.option("--sent-on", metavar="DAY", help="On this day (GMT), at Twilio: 2026-11-21.")
+@click.option("--sent-after", metavar="TIME", help="On or after this day or time, at Twilio.")
+@click.option("--sent-before", metavar="TIME", help="On or before this day or time, at Twilio.")
+@click.option("--page-size", type=click.IntRange(1, 1000), help="So many at once, at Twilio.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @json_option
 @env_file_option
@@ -59,12 +70,45 @@ def list_(
     state: str | None,
     limit: int,
     *,
+    at_twilio: bool,
+    sender: str | None,
+    sent_on: str | None,
+    sent_after: str | None,
+    sent_before: str | None,
+    page_size: int | None,
+    as_json: bool,
+    env_file: Path | None,
+) -> int:
+    """List messages, of a broadcast or to a number; or those that Twilio has.
+
+    --from, --sent-on, --sent-after, --sent-before and --page-size are about Twilio's.
+    """
+    filters = {
+        "from_": sender, "sent_on": sent_on, "sent_after": sent_after, "sent_before": sent_before
+    }  # fmt: skip
+    if at_twilio or page_size or any(filters.values()):
+        if broadcast or state:
+            raise InputError(
+                "Twilio knows neither our broadcasts nor our states: leave --broadcast and --state out"
+            )
+        return list_at_twilio(env_file, {"to": to, **filters}, page_size, limit, as_json=as_json)
+    _list_ours(broadcast, to, state, limit, as_json=as_json, env_file=env_file)
+    return 0
+
+
+def _list_ours(
+    broadcast: str | None,
+    to: str | None,
+    state: str | None,
+    limit: int,
+    *,
     as_json: bool,
     env_file: Path | None,
 ) -> None:
-    """List messages, of a broadcast or to a number."""
     if broadcast is None and to is None:
-        raise InputError("name what to look for: --broadcast ID, --to NUMBER, or both")
+        raise InputError(
+            "name what to look for: --broadcast ID, --to NUMBER, or both; --at-twilio lists what Twilio has"
+        )
     states = [s for s in State if s.label == state]
 
     async def here(store: Store) -> tuple[list[dict[str, Any]], int | None]:

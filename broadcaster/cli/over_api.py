@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.client import ApiError, Client, ClientError, NotReached
+from broadcaster.domain.verifications import START_FIELDS
+from broadcaster.domain.verify_services import CHANGE_FIELDS
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.settings import SettingsError
+from broadcaster.twilio.wire import TwilioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.settings import Settings
 
@@ -30,20 +33,40 @@ _OPTIONS: Final = {
     "expires_in": "--expires-in",
     "media_urls": "--media-url",
     "content_sid": "--content-sid",
+    "content_sids": "--content-sid",
+    "language_column": "--language-column",
+    "location": "--location",
+    "outside_window": "--outside-window",
+    "scheduler": "--scheduler",
+    "fallback/content_sid": "--fallback-content-sid",
+    "fallback/content_variables": "--fallback-content-variables",
+    "sms_fallback/from": "--sms-fallback",
+    "sms_fallback/body": "--sms-fallback-body",
     "test_to": "--test",
     "body": "--body",
     "draft": "--draft",
     "rate": "--rate",
     "name": "--name",
     "delimiter": "--delimiter",
+    "encoding": "--encoding",
     "messages": "MESSAGE",
     "codes": "--code",
     "broadcast": "--broadcast",
     "reason": "--reason",
+    **{
+        name: "--" + name.replace("_", "-")
+        for name in (*START_FIELDS, *CHANGE_FIELDS, "sid", "code")
+        if name not in ("to", "content_sid")
+    },
+    "to": "TO",
+    "service_sid": "--service",
 }
 #: A fault of one of these needs its name; others' texts quote the value.
 _NAMED: Final = frozenset(
-    ("body", "media_urls", "content_sid", "content_variables", "reason", "name", "messages", "codes")
+    (
+        *("body", "media_urls", "content_sid", "content_variables", "reason", "name", "messages", "codes"),
+        *(*START_FIELDS, *CHANGE_FIELDS, "sid", "code", "service_sid"),
+    )
 )
 _KEY_REUSED: Final = (
     "the idempotency key belongs to another list, content or options: use another key, or what it was first "
@@ -95,6 +118,8 @@ def explained(error: ClientError, url: str) -> Exception:
 
 
 def _problem(error: ApiError, url: str) -> Exception:  # noqa: PLR0911 - a line a kind
+    if isinstance(answered := error.problem.get("twilio"), dict):
+        return TwilioError.from_answer(answered)
     detail = _sentence(error.detail)
     match error.status:
         case HTTPStatus.UNAUTHORIZED:
@@ -118,8 +143,13 @@ def _problem(error: ApiError, url: str) -> Exception:  # noqa: PLR0911 - a line 
 
 
 def _faults(error: ApiError, detail: str) -> str:
-    """Return every fault with its place: in the words of one where there is one."""
-    told = [_fault(fault, alone=len(error.errors) == 1) for fault in error.errors]
+    """Return every fault with its place."""
+    return faults_text(error.errors, detail)
+
+
+def faults_text(errors: Sequence[dict[str, Any]], detail: str = "") -> str:
+    """Return every fault with its place: in the words of one where there is one; `detail` where none is."""
+    told = [_fault(fault, alone=len(errors) == 1) for fault in errors]
     if len(told) == 1:
         return told[0]
     return "\n  ".join((f"{len(told)} faults:", *told)) if told else detail
@@ -131,7 +161,8 @@ def _fault(fault: dict[str, Any], *, alone: bool) -> str:
         column = f", {fault['column']}" if fault.get("column") else ""
         value = f" {fault['value']!r}" if fault.get("value") else ""
         return f"line {fault['line']}{column}:{value} {text}"
-    field = str(fault.get("pointer") or fault.get("parameter") or "").lstrip("/").partition("/")[0]
+    place = str(fault.get("pointer") or fault.get("parameter") or "").lstrip("/")
+    field = place if place in _OPTIONS else place.partition("/")[0]
     if not field or (alone and field not in _NAMED):
         return text
     return f"{_OPTIONS.get(field, field)}: {text}"

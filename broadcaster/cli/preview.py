@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
 
+from broadcaster.cli import running
 from broadcaster.cli.exits import BAD_INPUT
 from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import format_rate
-from broadcaster.operations.trying import forecast
+from broadcaster.intake.encodings import UTF8
+from broadcaster.operations.trying import forecast, look_ahead
+from broadcaster.runtime import twilio_rest
+from broadcaster.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.cli.send import SendOptions
     from broadcaster.intake.dry_run import DryRun
+    from broadcaster.intake.findings import Findings
+    from broadcaster.intake.peek import Peeked
     from broadcaster.intake.submit import Submission
     from broadcaster.intake.summary import Summary
     from broadcaster.operations.trying import Forecast
@@ -27,7 +35,18 @@ def look_at(options: SendOptions) -> Forecast:
     with ExitStack() as stack:
         reader = open_peeked(options)
         stack.callback(reader.release)
-        return forecast(options.order, reader, options.settings)
+        found = running.run(_look_ahead(options, reader))
+        return forecast(options.order, reader, options.settings, found)
+
+
+async def _look_ahead(options: SendOptions, reader: Peeked) -> Findings:
+    """Ask what can be asked: without credentials Twilio is not."""
+    order, settings = options.order, options.settings
+    async with AsyncExitStack() as stack:
+        twilio = None
+        with suppress(SettingsError):
+            twilio = await stack.enter_async_context(twilio_rest(settings))
+        return await look_ahead(order, reader, settings, twilio)
 
 
 def preview(options: SendOptions) -> int:
@@ -47,7 +66,7 @@ def tell(report: DryRun, options: SendOptions) -> int:
 
 def _show(report: DryRun, options: SendOptions) -> None:
     click.echo(
-        f"{report.list_name}: {report.rows:,} rows, {report.recipients:,} recipients, "
+        f"{report.list_name}{_read_as(report)}: {report.rows:,} rows, {report.recipients:,} recipients, "
         f"{report.duplicates:,} duplicates, {report.rejected:,} faulty"
     )
     print_table(
@@ -59,10 +78,13 @@ def _show(report: DryRun, options: SendOptions) -> None:
         right=(1, 2),
     )
     seconds = max(report.seconds, report.segments / options.rate if options.rate else 0.0)
+    if report.by_fallback:
+        click.echo(_by_fallback(report.by_fallback))
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
     click.echo(_encoding(report))
     for message in report.messages:
-        text = message.body if message.body is not None else f"template {options.content.content_sid}"
+        template = message.content_sid or options.content.content_sid
+        text = message.body if message.body is not None else f"template {template}"
         variables = f" {message.content_variables}" if message.content_variables else ""
         click.echo(f"  {message.sender} → {message.to}: {text}{variables} [{message.segments}]")
     for fault in report.faults:
@@ -74,6 +96,14 @@ def _show(report: DryRun, options: SendOptions) -> None:
         say("Error: the list would be refused for its faulty rows; --rejects FILE sends the others.")
     elif report.rejected:
         say(f"{report.rejected:,} faulty rows would go to {options.rejects}; the others would be sent.")
+
+
+def _read_as(report: DryRun) -> str:
+    return "" if report.encoding in (None, UTF8) else f" ({report.encoding})"
+
+
+def _by_fallback(count: int) -> str:
+    return f"{count:,} of them get the fallback template: they wrote nothing in the last 24 hours"
 
 
 def _encoding(report: DryRun) -> str:
@@ -88,7 +118,7 @@ def _encoding(report: DryRun) -> str:
     return f"encoding: {report.gsm7:,} GSM-7, {report.ucs2:,} UCS-2{why}"
 
 
-def outline(summary: Summary, submission: Submission) -> str:
+def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = ()) -> str:
     """Return what a person must know to say yes."""
     lines = [
         f"{summary.recipients:,} recipients, {summary.segments:,} segments"
@@ -98,6 +128,8 @@ def outline(summary: Summary, submission: Submission) -> str:
             else ""
         )
     ]
+    if summary.by_fallback:
+        lines.append(f"  {_by_fallback(summary.by_fallback)}")
     slowest = (submission.rate and summary.segments / submission.rate) or 0.0
     for lane in submission.lanes:
         totals = summary.lanes[lane.name]
@@ -108,8 +140,9 @@ def outline(summary: Summary, submission: Submission) -> str:
         text = (
             message.rendered.body
             or message.rendered.content_variables
-            or f"template {submission.content.content_sid}"
+            or f"template {message.rendered.content_sid or submission.content.content_sid}"
         )
         lines.append(f"  first message, to {message.to}: {text}")
-    lines += [f"  warning: {text}" for text in warnings_about(submission.purpose, submission.content)]
+    hints = warnings_about(submission.purpose, submission.content)
+    lines += [f"  warning: {text}" for text in (*hints, *warnings)]
     return "\n".join(lines)

@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "broadcasts": ("broadcasts", "broadcasts", "List, show, start, pause, cancel, retry, export broadcasts."),
     "demo": ("demo", "demo", "Run a simulated campaign and show it; needs no account."),
     "doctor": ("doctor", "doctor", "Check account, senders, Redis and clock; say what to do."),
-    "messages": ("messages", "messages", "Find what became of single messages."),
+    "messages": ("messages", "messages", "Find what became of single messages; those at Twilio by hand."),
     "recipients": ("people", "recipients", "Show all that is known of one person."),
     "forget": ("people", "forget", "Forget a person everywhere, down to Redis' files."),
     "dead-letters": (
@@ -33,6 +33,9 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "senders": ("senders", "senders", "List senders; set their pace; pause and resume them."),
     "opt-outs": ("opt_outs", "opt_outs", "List, add and remove who must not be written to."),
     "replies": ("replies", "replies", "Read what people wrote back; make opt-outs of what is flagged."),
+    "templates": ("templates", "templates", "List and show content templates, with WhatsApp's approval."),
+    "verify": ("verify", "verify", "Verify people by a code: start, check, cancel; Verify services."),
+    "links": ("links", "links", "Links and QR codes by which people write to you first."),
     "events": ("events", "events", "Tell your services what happens: endpoints, deliveries, replay."),
     "pause": ("everything", "pause", "Stop everything, within a second."),
     "resume": ("everything", "resume", "Let everything go on."),

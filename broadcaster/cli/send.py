@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from broadcaster.cli.content_options import content_of, content_options
 from broadcaster.cli.exits import InputError
+from broadcaster.cli.list_options import encoding_option
 from broadcaster.cli.options import env_file_option, json_option, parse_duration, parse_time, settings_from
-from broadcaster.domain.broadcast import OnDoubt, Priority
-from broadcaster.domain.content import Content
+from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority, Scheduler
 from broadcaster.domain.purpose import Consent, Purpose, parse_consent
 from broadcaster.domain.senders import parse_rate
 from broadcaster.domain.times import TimeError
 from broadcaster.operations.terms import CONSENT_MISSING, window_of
 
 if TYPE_CHECKING:
+    from broadcaster.domain.content import Content
     from broadcaster.domain.send_window import SendWindow
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
@@ -41,6 +42,7 @@ class SendOptions:
     service: str | None
     to_column: str | None
     delimiter: str | None
+    encoding: str | None
     region: str | None
     name: str
     schedule_at: float | None
@@ -57,6 +59,8 @@ class SendOptions:
     window_text: tuple[str | None, str | None]
     ignore_window: bool
     retention_days: int | None
+    outside_window: OutsideWindow
+    scheduler: Scheduler
     rejects: Path | None
     test_to: str | None
     dry_run: bool
@@ -83,6 +87,7 @@ class SendOptions:
             rate=self.rate,
             to_column=self.to_column,
             delimiter=self.delimiter,
+            encoding=self.encoding,
             draft=self.draft,
             skips_faults=self.rejects is not None,
             purpose=self.purpose,
@@ -90,22 +95,29 @@ class SendOptions:
             consent_column=self.consent_column,
             send_window=self.send_window,
             retention_days=self.retention_days,
+            outside_window=self.outside_window,
+            scheduler=self.scheduler,
         )
 
 
 @click.command(short_help="Send a message to every recipient of a list, once.")
 @click.argument("file", metavar="FILE|-")
-@click.option("--body", help="The text; {{ column }} is replaced by each row's value.")
-@click.option("--media-url", "media_urls", multiple=True, help="A picture or file to send along; repeatable.")
-@click.option("--content-sid", metavar="HX…", help="A Content template in place of --body.")
-@click.option("--content-variables", metavar="JSON", help='The template\'s variables: {"1": "{{ name }}"}.')
+@content_options
 @click.option("--from", "senders", multiple=True, metavar="SENDER", help="Who sends; several share the list.")
 @click.option("--messaging-service", "service", metavar="MG…", help="A Messaging Service that sends.")
 @click.option("--to-column", metavar="COLUMN", help="The column with the numbers.")
 @click.option("--delimiter", metavar="CHAR", help="What separates a CSV's columns, if it is not found out.")
+@encoding_option
 @click.option("--region", metavar="CC", help="Country of numbers without +, like US.")
 @click.option("--name", help="What to call the broadcast.")
 @click.option("--at", metavar="TIME", help="Start then: 2026-11-21T18:30+01:00.")
+@click.option(
+    "--scheduler",
+    type=click.Choice([s.value for s in Scheduler]),
+    default=Scheduler.BROADCASTER.value,
+    show_default=True,
+    help="Who keeps it until --at: we, or Twilio, which takes every message at once.",
+)
 @click.option("--zone", metavar="ZONE", help="The time zone of --at and --send-window, like Europe/Berlin.")
 @click.option("--send-window", metavar="HOURS", help="Send only then, every day: 09:00-20:00.")
 @click.option("--ignore-window", is_flag=True, help="Send at any hour; only with --priority urgent.")
@@ -175,6 +187,8 @@ def _read(given: dict[str, Any]) -> SendOptions:
     settings = settings_from(given["env_file"])
     if given["draft"] and given["at"]:
         raise InputError("--draft and --at exclude each other: a draft is started by hand")
+    if given["scheduler"] == Scheduler.TWILIO and not given["at"]:
+        raise InputError("--scheduler twilio keeps messages until --at TIME: give it too")
     if given["zone"] and not (given["at"] or given["send_window"]):
         raise InputError("--zone is the zone of --at and --send-window: give one of them too")
     consent = _consent(given["consent"])
@@ -188,18 +202,14 @@ def _read(given: dict[str, Any]) -> SendOptions:
         )
     return SendOptions(
         file=given["file"],
-        content=Content(
-            body=given["body"],
-            media_urls=given["media_urls"],
-            content_sid=given["content_sid"],
-            content_variables=_variables(given["content_variables"]),
-        ),
+        content=content_of(given),
         settings=settings,
         env_file=given["env_file"],
         senders=given["senders"],
         service=given["service"],
         to_column=given["to_column"],
         delimiter="\t" if given["delimiter"] in (r"\t", "tab") else given["delimiter"],
+        encoding=given["encoding"],
         region=(given["region"] or settings.region or "").upper() or None,
         name=given["name"] or ("standard input" if given["file"] == "-" else Path(given["file"]).stem),
         schedule_at=parse_time(given["at"], given["zone"]) if given["at"] else None,
@@ -216,6 +226,8 @@ def _read(given: dict[str, Any]) -> SendOptions:
         window_text=(given["send_window"], given["zone"]),
         ignore_window=given["ignore_window"],
         retention_days=given["retention_days"],
+        outside_window=OutsideWindow(given["outside_window"]),
+        scheduler=Scheduler(given["scheduler"]),
         rejects=given["rejects"],
         test_to=given["test_to"],
         dry_run=given["dry_run"],
@@ -250,15 +262,3 @@ def _rate(text: str | None) -> float | None:
         return parse_rate(text)
     except ValueError as error:
         raise InputError(f"--rate: {error}") from None
-
-
-def _variables(text: str | None) -> dict[str, str]:
-    if text is None:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"--content-variables is no JSON: {error}") from None
-    if not isinstance(value, dict) or not all(isinstance(v, str | int | float) for v in value.values()):
-        raise InputError('--content-variables must be a JSON object of texts, like {"1": "{{ name }}"}')
-    return {str(key): str(text) for key, text in value.items()}

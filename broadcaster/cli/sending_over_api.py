@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from broadcaster.cli.send import SendOptions
     from broadcaster.client import Client
+    from broadcaster.domain.content import Content
 
 _SHOW_SECONDS: Final = 0.1
 
@@ -147,10 +148,9 @@ def _spec(options: SendOptions) -> dict[str, Any]:
         "name": options.name,
         "from": list(options.senders) or None,
         "messaging_service_sid": options.service,
-        "body": content.body,
-        "media_urls": list(content.media_urls) or None,
-        "content_sid": content.content_sid,
-        "content_variables": dict(content.content_variables) or None,
+        **content_fields(content),
+        "outside_window": options.outside_window.value,
+        "scheduler": options.scheduler.value,
         "schedule_at": None if at is None else datetime.fromtimestamp(at, UTC).isoformat(),
         "priority": options.priority.value,
         "expires_in": options.expires_in_seconds,
@@ -160,8 +160,25 @@ def _spec(options: SendOptions) -> dict[str, Any]:
         "region": options.region,
         "to_column": options.to_column,
         "delimiter": options.delimiter,
+        "encoding": options.encoding,
         "draft": options.draft or None,
         "on_invalid": "skip" if options.rejects is not None else None,
+    }
+
+
+def content_fields(content: Content) -> dict[str, Any]:
+    """Return what is sent as the API has it (`ContentForm`); None where it says nothing."""
+    fallback, sms = content.fallback, content.sms
+    return {
+        "body": content.body,
+        "media_urls": list(content.media_urls) or None,
+        "content_sid": content.content_sid,
+        "content_sids": dict(content.languages) or None,
+        "language_column": content.language_column,
+        "content_variables": dict(content.content_variables) or None,
+        "fallback": fallback and {"content_sid": fallback.sid, "content_variables": dict(fallback.variables)},
+        "sms_fallback": sms and {"from": sms.sender, **({} if sms.body is None else {"body": sms.body})},
+        "options": dict(content.options) or None,
     }
 
 
@@ -187,7 +204,8 @@ def _outline(report: DryRun, options: SendOptions) -> str:
         for s in report.senders
     ]
     for message in report.messages[:1]:
-        text = message.body or message.content_variables or f"template {options.content.content_sid}"
+        template = message.content_sid or options.content.content_sid
+        text = message.body or message.content_variables or f"template {template}"
         lines.append(f"  first message, to {message.to}: {text}")
     lines += [f"  warning: {text}" for text in report.warnings]
     return "\n".join(lines)

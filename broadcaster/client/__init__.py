@@ -27,6 +27,7 @@ from broadcaster.client.client import Client
 from broadcaster.client.errors import ApiError, ClientError, NotReached, NotTheApi
 from broadcaster.client.replies import Reply
 from broadcaster.client.values import Broadcast, Change, Message, OptOut, Page, Sender
+from broadcaster.client.verifications import Verification
 
 __all__ = [
     "ApiError",
@@ -41,4 +42,5 @@ __all__ = [
     "Page",
     "Reply",
     "Sender",
+    "Verification",
 ]

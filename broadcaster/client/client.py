@@ -7,16 +7,30 @@ from urllib.parse import quote
 
 from broadcaster.client.broadcasts import BroadcastCalls, new_key, spec_of
 from broadcaster.client.event_endpoints import EventCalls
+from broadcaster.client.opt_in_links import LinkCalls
 from broadcaster.client.people import PeopleCalls
 from broadcaster.client.replies import ReplyCalls
 from broadcaster.client.steering import SteeringCalls
+from broadcaster.client.templates import TemplateCalls
+from broadcaster.client.twilio_messages import TwilioMessageCalls
 from broadcaster.client.values import Message
+from broadcaster.client.verifications import VerificationCalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-class Client(BroadcastCalls, SteeringCalls, ReplyCalls, EventCalls, PeopleCalls):
+class Client(
+    BroadcastCalls,
+    SteeringCalls,
+    ReplyCalls,
+    EventCalls,
+    PeopleCalls,
+    TemplateCalls,
+    TwilioMessageCalls,
+    VerificationCalls,
+    LinkCalls,
+):
     """The API of one installation, for one key. Use it as a context manager, or `close` it.
 
     What creates or changes something carries an Idempotency-Key, a new one unless you give yours: a call

@@ -27,6 +27,23 @@ class OnDoubt(enum.StrEnum):
     HOLD = "hold"
 
 
+class OutsideWindow(enum.StrEnum):
+    """What becomes of free text to somebody whose 24-hour window of WhatsApp is closed.
+
+    `send` leaves it to Twilio, which fails it with 63016. A fallback template goes before both.
+    """
+
+    REFUSE = "refuse"
+    SEND = "send"
+
+
+class Scheduler(enum.StrEnum):
+    """Who keeps a broadcast until its time: we do, or Twilio (`SendAt`), which then has every message."""
+
+    BROADCASTER = "broadcaster"
+    TWILIO = "twilio"
+
+
 class BroadcastState(enum.StrEnum):
     """`draft → importing → scheduled → running ⇄ paused → completed / canceled`; `importing → failed`.
 
@@ -68,6 +85,8 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     consent_column: str | None = None
     send_window: SendWindow | None = None
     retention_days: int | None = None
+    outside_window: OutsideWindow = OutsideWindow.REFUSE
+    scheduler: Scheduler = Scheduler.BROADCASTER
 
     @property
     def send_at(self) -> float:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from broadcaster.domain.addresses import AddressError, Channel
 from broadcaster.domain.content import Content, Rendered
 from broadcaster.domain.message_rules import Fault, broken_rules
+from broadcaster.domain.senders import parse_sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +71,8 @@ TWILIO_NAMES: Final = {field: _twilio_name(field) for field in CreateMessage.__s
 _FIELDS: Final = {name: field for field, name in TWILIO_NAMES.items()}
 _TYPES: Final = {field.name: field.type for field in msgspec.structs.fields(CreateMessage)}
 _TEXTS: Final = frozenset(field for field, type_ in _TYPES.items() if type_ in (str, str | None))
+_SOMEBODY: Final = "whatsapp:+12015550123"
+_ANYBODY: Final = "whatsapp:+12015550124"
 #: What a broadcast fills in by itself; its options may not.
 _OURS: Final = frozenset(
     ("To", "From", "MessagingServiceSid", "Body", "MediaUrl", "ContentSid", "ContentVariables")
@@ -145,14 +149,43 @@ def message_for(
 def check_content(
     content: Content, *, from_: str | None, messaging_service_sid: str | None, now: float | None = None
 ) -> list[Fault]:
-    """Return what Twilio would refuse whoever the recipient is: `check` with a stand-in for the text."""
+    """Return what Twilio would refuse whoever the recipient is: `check` with a stand-in for the text.
+
+    Parameters of what may go in its place (`Content.fallback`, `.sms`) are named `Fallback.…` and `Sms.…`.
+    """
     to = "whatsapp:+12015550123" if from_ and from_.startswith("whatsapp:") else "+12015550123"
-    variables = msgspec.json.encode(content.content_variables).decode() if content.content_variables else None
-    stand_in = Rendered(content.body and "text", variables)
-    message, faults = message_for(
-        content, stand_in, to=to, from_=from_, messaging_service_sid=messaging_service_sid
-    )
-    return faults + check(message, now)
+    found: list[Fault] = []
+    for one in _each_template(content):
+        variables = msgspec.json.encode(one.content_variables).decode() if one.content_variables else None
+        stand_in = Rendered(one.body and "text", variables)
+        message, faults = message_for(
+            one, stand_in, to=to, from_=from_, messaging_service_sid=messaging_service_sid
+        )
+        found += [fault for fault in faults + check(message, now) if fault not in found]
+    return found + _stand_in_faults(content)
+
+
+def _each_template(content: Content) -> list[Content]:
+    """Return the content once for each template that it may be."""
+    if not content.languages:
+        return [content]
+    sids = [*content.languages.values(), *((content.content_sid,) if content.content_sid else ())]
+    return [msgspec.structs.replace(content, content_sid=sid) for sid in dict.fromkeys(sids)]
+
+
+def _stand_in_faults(content: Content) -> list[Fault]:
+    found: list[Fault] = []
+    if content.fallback is not None:
+        template = CreateMessage(to=_SOMEBODY, from_=_ANYBODY, content_sid=content.fallback.sid)
+        found += [msgspec.structs.replace(f, parameter=f"Fallback.{f.parameter}") for f in check(template)]
+    if content.sms is not None:
+        try:
+            channel = parse_sender(content.sms.sender).channel
+        except AddressError as error:
+            return [*found, Fault("Sms.From", str(error), 21212)]
+        if channel is Channel.WHATSAPP:
+            found.append(Fault("Sms.From", "must be able to send SMS, and this is a WhatsApp sender", 21910))
+    return found
 
 
 def check(message: CreateMessage, now: float | None = None) -> list[Fault]:

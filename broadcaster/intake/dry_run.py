@@ -10,10 +10,10 @@ from broadcaster.intake.faults import Fault, FaultList, ListRefusedError
 from broadcaster.intake.prepare import Preparation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from broadcaster.domain.content import Renderer
-    from broadcaster.intake.addressing import OptOuts
+    from broadcaster.intake.addressing import OptOuts, Windows
     from broadcaster.intake.table import ListReader
 
 
@@ -32,13 +32,17 @@ class LaneForecast(msgspec.Struct, frozen=True):
 
 
 class FirstMessage(msgspec.Struct, frozen=True):
-    """A message as it would be sent; `content_variables` is a JSON object in a string."""
+    """A message as it would be sent; `content_variables` is a JSON object in a string.
+
+    `content_sid` is the recipient's own template, None where all have the same.
+    """
 
     to: str
     sender: str
     body: str | None
     content_variables: str | None
     segments: int
+    content_sid: str | None = None
 
 
 class Ucs2Cause(msgspec.Struct, frozen=True):
@@ -56,6 +60,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
     `ucs2` count text messages by encoding. `seconds` is the slowest sender's. `warnings` stop nothing.
     `encoding` is what the list was read as, None where it came as values.
+    `by_fallback` of the recipients would get the fallback template: their 24 hours with the sender are over.
     """
 
     list_name: str
@@ -76,6 +81,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[FirstMessage, ...]
     warnings: tuple[str, ...] = ()
     encoding: str | None = None
+    by_fallback: int = 0
 
 
 def dry_run(
@@ -88,6 +94,8 @@ def dry_run(
     faults: FaultList | None = None,
     with_rejects: bool = False,
     consent_column: str | None = None,
+    windows: Windows | None = None,
+    verified: Collection[str] | None = None,
 ) -> DryRun:
     """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
 
@@ -101,6 +109,8 @@ def dry_run(
         opt_outs=opt_outs,
         faults=faults,
         consent_column=consent_column,
+        windows=windows,
+        verified=verified,
     )
     refused = False
     try:
@@ -124,6 +134,7 @@ def dry_run(
         recipients=summary.recipients,
         duplicates=summary.duplicates,
         opted_out=summary.opted_out,
+        by_fallback=summary.by_fallback,
         rejected=summary.rejected,
         refused=refused,
         faults=tuple(preparation.faults.shown),
@@ -136,7 +147,14 @@ def dry_run(
         senders=lanes,
         seconds=max((lane.seconds for lane in lanes), default=0.0),
         messages=tuple(
-            FirstMessage(m.to, m.lane, m.rendered.body, m.rendered.content_variables, m.segments)
+            FirstMessage(
+                m.to,
+                m.lane,
+                m.rendered.body,
+                m.rendered.content_variables,
+                m.segments,
+                m.rendered.content_sid,
+            )
             for m in summary.first
         ),
         warnings=summary.notes,

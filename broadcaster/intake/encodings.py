@@ -37,7 +37,7 @@ _LIKE_UTF8: Final = re.compile(
 _NO_TEXT: Final = frozenset(
     ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7")
 )
-_BY_HAND: Final = "Name the encoding yourself with --encoding, such as --encoding windows-1252."
+_BY_HAND: Final = "Name the encoding yourself, such as windows-1252, with --encoding."
 
 
 class EncodingError(ValueError):
@@ -56,7 +56,7 @@ class Guess:
     def __str__(self) -> str:
         return (
             f"read as {self.encoding}, since line {self.line:,}, column {self.column:,} is not UTF-8: "
-            f"it reads {self.word!r}. If that is wrong, name the encoding with --encoding"
+            f"it reads {self.word!r}. If that is wrong, name its encoding"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from broadcaster.domain.content import Content
+
+#: Fields of a content that came later than others: left out where they say nothing.
+_ADDED: Final = ("languages", "language_column", "fallback", "sms")
 
 
 def fingerprint(
@@ -23,5 +26,9 @@ def fingerprint(
     as not given. The order of senders, options and content variables does not matter.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    whole = [msgspec.to_builtins(content), sorted(set(senders)), list_digest, given]
+    said = msgspec.to_builtins(content)
+    for name in _ADDED:  # so that a key that the version before took is known to this one
+        if not said[name]:
+            del said[name]
+    whole = [said, sorted(set(senders)), list_digest, given]
     return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()

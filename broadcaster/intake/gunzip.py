@@ -15,7 +15,7 @@ MAGIC: Final = b"\x1f\x8b"
 #: Lists shrink to a tenth or so; what unpacks to more than this many times its size, and to more than this
 #: many bytes, was made to keep us busy. (A sheet's million empty rows at its end are less.)
 _MOST_TIMES: Final = 100
-_FREE_BYTES: Final = 16 * 1024 * 1024
+_FREE_BYTES: Final = 4 * 1024 * 1024
 _BLOCK_BYTES: Final = 64 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 

@@ -22,7 +22,7 @@ from broadcaster.ledger.optouts import OptOut
 from broadcaster.ledger.people_key import is_hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from broadcaster.intake.faults import Rejects
     from broadcaster.intake.table import Chunk, ListReader
@@ -53,17 +53,23 @@ def read_opt_outs(
     source: str = "import",
     region: str | None = None,
     rejects: Rejects | None = None,
+    encoding: str | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> list[OptOut]:
     """Return the opt-outs in the file at `path` (`-`: standard input).
 
     `scope` and `source` are what a row has that says nothing itself. Rows with faults go to `rejects` if
-    given. Raises a `ListError`: else the faults', unreadable, or nothing in it.
+    given; `note` is told what to know of how the file was read. Raises a `ListError`: else the faults',
+    unreadable, or nothing in it.
     """
-    opened = open_source(path)
+    opened = open_source(path, encoding)
     try:
         named = re.search(rf"\b{_ADDRESS}\b", opened.sample.lstrip().partition("\n")[0], re.IGNORECASE)
         reader = read_list(opened, ListOptions(to_column=_ADDRESS if named else None))
-        return _read(reader, _Rows(scope, source, region), rejects)
+        entries = _read(reader, _Rows(scope, source, region), rejects)
+        for text in reader.notes:
+            note(text)
+        return entries
     finally:
         opened.release()
 

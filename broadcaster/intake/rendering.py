@@ -34,6 +34,10 @@ class RowRenderer:
         self._lanes = lanes
         self._variables = tuple(sorted(renderer.variables))
         self._render: Callable[[Sequence[str]], Rendered] = renderer.over_rows(self._variables)
+        #: What may go to somebody on WhatsApp instead: it must be possible for everybody.
+        self._instead = [
+            other.over_rows(self._variables) for other in (renderer.fallback, renderer.sms) if other
+        ]
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Raise ContentError if the content uses a variable that is none of `columns`."""
@@ -51,12 +55,14 @@ class RowRenderer:
         problems: Problems = {}
         gsm7 = 0
         for index in indexes:
+            address = addresses[index]
             try:
                 rendered = render(rows[index])
+                for instead in self._instead if address[0] == "w" else ():
+                    instead(rows[index])
             except RenderError as error:
                 problems[index] = (error.variable or "", error.reason)
                 continue
-            address = addresses[index]
             channel = Channel.WHATSAPP if address[0] == "w" else Channel.SMS
             segments[index] = cost(rendered, channel)
             body = rendered.body

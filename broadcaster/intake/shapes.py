@@ -39,6 +39,8 @@ _POINTERS: Final = {
     "ContentVariables": "/content_variables",
     "From": "/from",
     "MessagingServiceSid": "/messaging_service_sid",
+    "Fallback.ContentSid": "/fallback/content_sid",
+    "Sms.From": "/sms_fallback/from",
 }
 
 
@@ -84,6 +86,8 @@ class Shapes:
             content.content_sid,
             tuple(content.content_variables),
             tuple(content.options.items()),
+            content.fallback and (content.fallback.sid, tuple(content.fallback.variables)),
+            content.sms and (content.sms.sender, content.sms.body is None),
         )
         known = self._shapes.get(key)
         if known is None:
@@ -112,9 +116,7 @@ class Shapes:
 
         `literal` texts are no templates. Raises `FaultError`, and ContentError for a template that is none.
         """
-        texts = ((content.body,) if content.body is not None else ()) + tuple(
-            content.content_variables[name] for name in sorted(content.content_variables)
-        )
+        texts = tuple(text for _, text in _texts(content))
         if not literal and any(tag in text for text in texts for tag in _TAGS):
             texts = self._rendered(content, variables)
         for text in texts:
@@ -128,19 +130,30 @@ class Shapes:
         return texts
 
     def _rendered(self, content: Content, variables: Mapping[str, str]) -> tuple[str, ...]:
-        key = msgspec.msgpack.encode((content.body, content.content_sid, content.content_variables))
+        key = msgspec.msgpack.encode(
+            (
+                *(content.body, content.content_sid, content.content_variables),
+                *(content.fallback, content.sms, bool(content.media_urls)),
+            )
+        )
         renderer = self._renderers.get(key)
         if renderer is None:
             renderer = self._renderers[key] = compile_content(content)
             _bound(self._renderers)
         try:
             rendered = renderer.render(variables)
+            instead = renderer.fallback.render(variables) if renderer.fallback else None
+            own_sms = content.sms is not None and content.sms.body is not None
+            sms = renderer.sms.render(variables) if renderer.sms and own_sms else None
         except RenderError as error:
             where = f"/variables/{_escaped(error.variable)}" if error.variable else ""
             raise FaultError(RequestFault(where, str(error))) from None
-        parts: dict[str, str] = msgspec.json.decode(rendered.content_variables or "{}")
-        body = () if rendered.body is None else (rendered.body,)
-        return body + tuple(parts[name] for name in sorted(parts))
+        return (
+            *(() if rendered.body is None else (rendered.body,)),
+            *_in_order(rendered.content_variables),
+            *(_in_order(instead.content_variables) if instead else ()),
+            *((sms.body or "",) if sms else ()),
+        )
 
 
 def cost(shape: Shape, values: Sequence[str], channel: Channel) -> int:
@@ -158,21 +171,50 @@ def content_fault(error: ContentError) -> RequestFault:
 
 
 def _shape(content: Content) -> Shape:
-    names = sorted(content.content_variables)
-    parts = {name: f"{{{{ v_{number} }}}}" for number, name in enumerate(names, 1)}
+    fallback, sms = content.fallback, content.sms
     skeleton = msgspec.structs.replace(
-        content, body=None if content.body is None else "{{ body }}", content_variables=parts
+        content,
+        body=None if content.body is None else "{{ body }}",
+        content_variables=_columns_for(content.content_variables, "v"),
+        fallback=fallback
+        and msgspec.structs.replace(fallback, variables=_columns_for(fallback.variables, "f")),
+        sms=sms and msgspec.structs.replace(sms, body=None if sms.body is None else "{{ sms }}"),
     )
-    columns = (() if content.body is None else ("body",)) + tuple(f"v_{n}" for n in range(1, len(names) + 1))
+    columns = tuple(name for name, _ in _texts(content))
     one = content.options.get("SendAsMms", "").strip().lower() == "true"
     single = bool(content.media_urls or content.content_sid or one)
     name = msgspec.json.encode(skeleton, order="deterministic").decode()
     return Shape(name, skeleton, columns, single)
 
 
+def _columns_for(variables: Mapping[str, str], letter: str) -> dict[str, str]:
+    return {name: f"{{{{ {letter}_{number} }}}}" for number, name in enumerate(sorted(variables), 1)}
+
+
+def _texts(content: Content) -> list[tuple[str, str]]:
+    """Return each text of a content with the column that a shape has for it."""
+    texts = [] if content.body is None else [("body", content.body)]
+    named = [("v", content.content_variables)]
+    if content.fallback is not None:
+        named.append(("f", content.fallback.variables))
+    for letter, variables in named:
+        texts += [(f"{letter}_{n}", variables[name]) for n, name in enumerate(sorted(variables), 1)]
+    if content.sms is not None and content.sms.body is not None:
+        texts.append(("sms", content.sms.body))
+    return texts
+
+
+def _in_order(content_variables: str | None) -> tuple[str, ...]:
+    """Return the values of a JSON object by their names."""
+    parts: dict[str, str] = msgspec.json.decode(content_variables or "{}")
+    return tuple(parts[name] for name in sorted(parts))
+
+
 def _empty(content: Content, texts: Sequence[str]) -> RequestFault:
     if content.body is not None and not texts[0].strip():
         return RequestFault("/body", "the body is empty", 21619)
+    if content.sms is not None and content.sms.body is not None and not texts[-1].strip():
+        return RequestFault("/sms_fallback/body", "the text of the SMS is empty")
     return RequestFault("/content_variables", "a content variable is empty", 21656)
 
 

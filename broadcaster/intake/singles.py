@@ -11,10 +11,11 @@ import asyncio
 import hashlib
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.addresses import AddressError, channel_of, parse_address
-from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.purpose import CONSENT_GIVEN, Consent, Purpose
 from broadcaster.domain.record import Reason
@@ -27,7 +28,7 @@ from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from broadcaster.domain.content import Content
     from broadcaster.intake.sender_choice import Chosen
@@ -84,12 +85,24 @@ class SingleRequest(NamedTuple):
     literal: bool = False
     purpose: Purpose = Purpose.UTILITY
     consent: Consent | None = None
+    outside_window: OutsideWindow = OutsideWindow.REFUSE
+
+
+#: What must be asked before messages are taken; returns what is wrong with them.
+SingleCheck = Callable[[SingleRequest, "Chosen", Sequence[str]], Awaitable[Sequence[RequestFault]]]
 
 
 class SingleMessages:
     """Takes single messages for one process. End it with `close`."""
 
-    def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        read_pool: PoolReader,
+        checks: Sequence[SingleCheck] = (),
+    ) -> None:
+        self._checks = checks
         self._region = settings.region
         self._on_doubt = OnDoubt(settings.on_doubt)
         self._senders = SenderChoice(store, settings, read_pool)
@@ -106,11 +119,7 @@ class SingleMessages:
         """
         faults: list[RequestFault] = []
         addresses = self._addresses(request, faults)
-        for name, value in (("expires_in", request.expires_in_seconds), ("rate", request.rate)):
-            if value is not None and not 0 < value < _ENDLESS:
-                faults.append(RequestFault(f"/{name}", "must be above 0, and end some day"))
-        if request.purpose is Purpose.MARKETING and request.consent is None:
-            faults.append(RequestFault("/consent", _NO_CONSENT))
+        faults += _term_faults(request)
         chosen = await self._chosen(request, addresses, faults)
         if chosen is None or faults:
             raise RefusedError(faults)
@@ -120,6 +129,8 @@ class SingleMessages:
             for fault in self._shapes.faults(shape, lane.name, chosen.service, now):
                 if fault not in faults:
                     faults.append(fault)
+        for asks in () if faults else self._checks:
+            faults += await asks(request, chosen, addresses)
         rows = self._rows(request, addresses, shape, chosen, faults) if not faults else []
         if faults:
             raise RefusedError(faults)
@@ -217,6 +228,7 @@ class SingleMessages:
             int(now // HOUR_SECONDS),
             request.purpose,
             request.consent is not None,
+            request.outside_window,
         )
         stream = self._streams.get(key)
         if stream is None:
@@ -224,6 +236,14 @@ class SingleMessages:
                 self._streams.clear()
             stream = self._streams[key] = Stream.of(key, shape.content)
         return stream
+
+
+def _term_faults(request: SingleRequest) -> Iterator[RequestFault]:
+    for name, value in (("expires_in", request.expires_in_seconds), ("rate", request.rate)):
+        if value is not None and not 0 < value < _ENDLESS:
+            yield RequestFault(f"/{name}", "must be above 0, and end some day")
+    if request.purpose is Purpose.MARKETING and request.consent is None:
+        yield RequestFault("/consent", _NO_CONSENT)
 
 
 def _memo(key_id: str, nonce: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, OutsideWindow, Priority
 from broadcaster.domain.purpose import CONSENT_GIVEN, Purpose
 from broadcaster.domain.record import RECORD_BYTES, Record
 from broadcaster.intake.load import CLASS_OF, new_broadcast_id
@@ -50,6 +50,7 @@ class StreamKey(NamedTuple):
     hour: int
     purpose: Purpose = Purpose.UTILITY
     agreed: bool = False
+    outside_window: OutsideWindow = OutsideWindow.REFUSE
 
 
 def expiry(now: float, expires_in_seconds: float) -> float:
@@ -83,8 +84,12 @@ class Stream:
             rate=key.rate,
             purpose=key.purpose,
             consent_column=CONSENT_GIVEN if key.agreed else None,
+            outside_window=key.outside_window,
         )
-        whole = msgspec.json.encode([*key._replace(lanes=()), names])
+        named: list[object] = list(key._replace(lanes=()))
+        if key.outside_window is OutsideWindow.REFUSE:  # so that the version before names it the same
+            named.pop()
+        whole = msgspec.json.encode([*named, names])
         facts = (
             msgspec.msgpack.encode(spec),
             CLASS_OF[spec.priority],

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, OutsideWindow, Priority, Scheduler
 from broadcaster.domain.purpose import Consent, Purpose
 from broadcaster.intake.fingerprint import fingerprint
 
 if TYPE_CHECKING:
+    from enum import StrEnum
+
     from broadcaster.domain.content import Content
     from broadcaster.domain.send_window import SendWindow
     from broadcaster.intake.senders import Lane
@@ -40,6 +42,8 @@ class Submission:
     consent_column: str | None = None
     send_window: SendWindow | None = None
     retention_days: int | None = None
+    outside_window: OutsideWindow = OutsideWindow.REFUSE
+    scheduler: Scheduler = Scheduler.BROADCASTER
 
     def spec(self, now: float) -> BroadcastSpec:
         """Return what workers need to know of it."""
@@ -61,6 +65,8 @@ class Submission:
             consent_column=self.consent_column,
             send_window=self.send_window,
             retention_days=self.retention_days,
+            outside_window=self.outside_window,
+            scheduler=self.scheduler,
         )
 
     def fingerprint(self, list_digest: str) -> str:
@@ -73,11 +79,18 @@ class Submission:
             "expires_in": self.expires_in_seconds,
             "rate": self.rate,
             "region": self.region,
-            "purpose": None if self.purpose is Purpose.UTILITY else str(self.purpose),
+            "purpose": _unless(self.purpose, Purpose.UTILITY),
             "consent": None if self.consent is None else str(self.consent),
             "consent_column": self.consent_column,
             "send_window": None if self.send_window is None else str(self.send_window),
             "retention_days": self.retention_days,
+            "outside_window": _unless(self.outside_window, OutsideWindow.REFUSE),
+            "scheduler": _unless(self.scheduler, Scheduler.BROADCASTER),
             **dict(self.list_options),
         }
         return fingerprint(self.content, (lane.name for lane in self.lanes), list_digest, options)
+
+
+def _unless(value: StrEnum, usual: StrEnum) -> str | None:
+    """Return what is not as usual: options that came later must not change the fingerprints from before."""
+    return None if value is usual else str(value)

@@ -10,11 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
 from redis.exceptions import RedisError
 
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
 from broadcaster.domain.openings import closed_words, never_open
+from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.read_ahead import ReadAhead, in_thread
@@ -29,6 +31,7 @@ from broadcaster.intake.refusals import (
 )
 from broadcaster.intake.rejects import StoredRejects, store_rejects
 from broadcaster.intake.submission import Submission
+from broadcaster.intake.windows import Windows, windows_for
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.errors import StoreError
@@ -94,15 +97,18 @@ async def submit(
     rejects: RejectsFile | StoredRejects | None = None,
     faults: FaultList | None = None,
     opt_outs: OptOuts | None = None,
+    windows: Windows | None = None,
     progress: Callable[[Summary], None] | None = None,
     confirm: Callable[[Summary], Awaitable[bool]] | None = None,
+    found: Findings = NOTHING_FOUND,
 ) -> Submitted:
     """Load the list; it ends as `draft`, or `scheduled` where a time is named. Starting it is another step.
 
     The same idempotency key with the same list and content returns the broadcast that is there. `opt_outs`
-    are those that this process keeps, if it does; they are made current. `confirm` is asked once all is
-    loaded and checked. Raises `SubmissionError`, a `ListError`, `ContentError`, `NotConfirmedError` or a
-    `StoreError`; nothing stays queued then.
+    are those that this process keeps, if it does; they are made current. Without `windows` Twilio isn't asked
+    about WhatsApp's 24 hours: what replies say counts. `confirm` is asked once all is loaded and checked;
+    `found` is what preflight came to. Raises `SubmissionError`, a `ListError`, `ContentError`,
+    `NotConfirmedError` or a `StoreError`; nothing stays queued then.
     """
     now = time.time()
     check(submission, now)
@@ -132,6 +138,8 @@ async def submit(
             consent_column=spec.consent_column,
             rejects=rejects,
             faults=faults,
+            windows=windows_for(windows or Windows(store, None), spec),
+            verified=found.verified,
         )
         await _load(loader, preparation, progress, rejects)
         if confirm is not None and not await _renewing(loader, confirm(preparation.summary)):
@@ -139,12 +147,25 @@ async def submit(
         digest = await in_thread(reader.digest)
         rejected = preparation.summary.rejected
         facts = {"rejected": str(rejected)} if rejected else {}
+        if warnings := warnings_of(found, preparation.summary):
+            facts["warnings"] = msgspec.json.encode(warnings).decode()
         await loader.seal(fingerprint=submission.fingerprint(digest), facts=facts)
     except BaseException as error:
         await _give_up(loader, error)
         say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)
+
+
+def warnings_of(found: Findings, summary: Summary) -> list[str]:
+    """Return what was found out, and what of it only the list tells."""
+    recipients = {name: lane.recipients for name, lane in summary.lanes.items()}
+    return [*summary.notes, *found.warnings, *found.over_limits(recipients)]
+
+
+async def is_known(store: Store, key: str) -> bool:
+    """Tell whether an idempotency key was used before. Raises redis' errors."""
+    return bool(key) and bool(await store.redis.exists(store.keys.plain(f"idem:{key}")))
 
 
 async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:

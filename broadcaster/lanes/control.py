@@ -20,9 +20,14 @@ class CanceledMessage(NamedTuple):
     state: State | None
 
 
-def start(broadcast: str, *, from_states: tuple[str, ...] = ("draft", "scheduled")) -> Call[str]:
-    """Put all flows of a broadcast on their lanes at once; 'ok' or the state that forbids it."""
-    return Call("start", (broadcast, ",".join(from_states)), text, lasting=True)
+def start(
+    broadcast: str, *, from_states: tuple[str, ...] = ("draft", "scheduled"), paused_for: str = ""
+) -> Call[str]:
+    """Put all flows of a broadcast on their lanes at once; 'ok' or the state that forbids it.
+
+    `paused_for`: why it must not send yet. It is paused in the same step then, so that nothing leaves.
+    """
+    return Call("start", (broadcast, ",".join(from_states), paused_for), text, lasting=True)
 
 
 def pause(broadcast: str, reason: str) -> Call[str]:

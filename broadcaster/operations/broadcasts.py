@@ -9,6 +9,7 @@ from broadcaster.lanes import control
 from broadcaster.ledger.removing_replies import remove_answering
 from broadcaster.operations import audit
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.template_starts import refuse_start
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.scripts import Call
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from broadcaster.operations.actor import Actor
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.content import Templates
 
 BY_REQUEST: Final = "by request"
 #: What is left of a broadcast once its batches are removed.
@@ -42,8 +44,15 @@ async def existing(store: Store, broadcast: str) -> BroadcastView:
     return view
 
 
-async def start(store: Store, actor: Actor, broadcast: str) -> BroadcastView:
-    """Start a draft, or a scheduled one before its time. Raises NotFound or Conflict."""
+async def start(
+    store: Store, actor: Actor, broadcast: str, templates: Templates | None = None
+) -> BroadcastView:
+    """Start a draft, or a scheduled one before its time. Raises NotFound or Conflict.
+
+    Conflict also where `templates` says that it can't be sent as it is.
+    """
+    if templates is not None:
+        await refuse_start(store, templates, broadcast)
     return await _steer(store, actor, broadcast, "start", control.start(broadcast))
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from broadcaster.intake.submit import submit
+from broadcaster.intake.findings import NOTHING_FOUND
+from broadcaster.intake.submit import check, is_known, submit
 from broadcaster.lanes import control
 from broadcaster.ledger.pools import keep_pool, share_pool
 from broadcaster.operations import audit
+from broadcaster.operations.preflight import Asked, preflight
 
 if TYPE_CHECKING:
     from broadcaster.intake.peek import Peeked
     from broadcaster.intake.rejects import StoredRejects
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.submit import Submission, Submitted
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
+    from broadcaster.twilio.rest import TwilioRest
 
 
 async def create(
@@ -30,18 +35,27 @@ async def create(
     *,
     settings: Settings,
     read_pool: PoolReader,
+    twilio: TwilioRest | None = None,
     idempotency_key: str = "",
     rejects: StoredRejects | None = None,
     opt_outs: OptOuts | None = None,
+    windows: Windows | None = None,
 ) -> Submitted:
     """Take a list and begin to send to it, unless it is a draft or has its time.
 
-    Raises what `submit` and `Order.lanes` raise; nothing stays queued then, but by a `StoreError` from the
-    very end, which the same request with the same idempotency key gets over.
+    Raises what `submit`, `preflight` and `Order.lanes` raise; nothing stays queued then, but by a
+    `StoreError` from the very end, which the same request with the same idempotency key gets over.
     """
     lanes = await order.lanes(settings, store, read_pool, reader.channels)
     submission = order.submission(lanes, idempotency_key)
-    done = await submit(store, reader, submission, rejects=rejects, opt_outs=opt_outs)
+    found = NOTHING_FOUND
+    if not await is_known(store, idempotency_key):
+        check(submission, time.time())
+        asked = Asked(order=order, lanes=lanes, channels=reader.channels, settings=settings, twilio=twilio)
+        found = await preflight(asked)
+    done = await submit(
+        store, reader, submission, rejects=rejects, opt_outs=opt_outs, windows=windows, found=found
+    )
     await begin(store, actor, submission, done, draft=order.draft)
     return done
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from broadcaster.intake.extend import OpenDraft, Part, SeenParts, known_part, read_draft
+from broadcaster.intake.findings import NOTHING_FOUND
 from broadcaster.intake.load import Loader
 from broadcaster.intake.refusals import KeyTakenError
-from broadcaster.intake.submit import Submitted, check, check_hours, check_memory, reserved
+from broadcaster.intake.submit import Submitted, check, check_hours, check_memory, is_known, reserved
 from broadcaster.operations import audit
 from broadcaster.operations.creating import begin
 from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.reporting.broadcasts import could_be_id
 
 if TYPE_CHECKING:
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
     from broadcaster.intake.extend import Draft, Extended
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.table import ListReader
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.rest import TwilioRest
 
 #: Stands for the list of a draft that has none yet.
 _NO_LIST: Final = "in parts"
@@ -43,6 +47,7 @@ async def open_draft(
     *,
     settings: Settings,
     read_pool: PoolReader,
+    twilio: TwilioRest | None = None,
     idempotency_key: str = "",
 ) -> Submitted:
     """Make a draft with no list, which takes its recipients in parts. Raises like `creating.create`."""
@@ -52,6 +57,11 @@ async def open_draft(
     check(submission, now)
     spec = submission.spec(now)
     check_hours(spec, now)
+    found = NOTHING_FOUND
+    if not await is_known(store, idempotency_key):
+        found = await preflight(
+            Asked(order=order, lanes=lanes, channels=(), settings=settings, twilio=twilio)
+        )
     reservation = await reserved(store, spec, idempotency_key)
     print_ = submission.fingerprint(_NO_LIST)
     if reservation.verdict == "known":
@@ -64,6 +74,8 @@ async def open_draft(
             rates=rates, region=order.region, to_column=order.to_column, skips_faults=order.skips_faults
         )
         facts = {"open": msgspec.json.encode(how).decode()}
+        if found.warnings:
+            facts["warnings"] = msgspec.json.encode(found.warnings).decode()
         await Loader(store, reservation.broadcast, spec, rates).seal(fingerprint=print_, facts=facts)
         done = Submitted(reservation.broadcast, known=False, summary=None)
     await begin(store, actor, submission, done, draft=True)
@@ -79,6 +91,7 @@ async def extend(
     name: str,
     asked: str,
     opt_outs: OptOuts,
+    windows: Windows,
 ) -> dict[str, Any]:
     """Add a part to a draft, once per `name`; return what it came to.
 
@@ -95,7 +108,7 @@ async def extend(
         _check(draft)
         await check_memory(store)
         await opt_outs.refresh(store)
-        part = Part(draft, read(_column(draft)), opt_outs, await _seen.read(store, draft))
+        part = Part(draft, read(_column(draft)), opt_outs, await _seen.read(store, draft), windows)
         await asyncio.to_thread(part.prepare)
         summary = part.summary
         told = {

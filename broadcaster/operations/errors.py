@@ -3,7 +3,12 @@
 OperationError
 ├── NotFound     there is no such broadcast, message, sender, key, endpoint
 ├── Conflict     its state forbids it, now
-└── Invalid      what was asked for breaks rules: every fault, each with its place
+├── Invalid      what was asked for breaks rules: every fault, each with its place
+├── Refused      Twilio read it and said no
+├── Limited      a limit of Twilio's is reached
+├── UnderWay     another request with this idempotency key is being carried out
+├── KeyReused    the idempotency key belongs to another request
+└── InDoubt      no good answer of Twilio's: it may have been done
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OperationError(Exception):
-    """An act that was refused: nothing was changed."""
+    """An act that was refused: nothing was changed, but where it is `InDoubt`."""
 
 
 class NotFound(OperationError):  # noqa: N818 - reads as what it says
@@ -59,3 +64,46 @@ def invalid(faults: Iterable[Fault]) -> None:
     found = tuple(faults)
     if found:
         raise Invalid(*found)
+
+
+class Refused(OperationError):  # noqa: N818
+    """Twilio's own refusal: its `code`, 0 where it told none, in our words."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Limited(Refused):
+    """Twilio does no more of it now: `limit` says which limit, `retry_after_seconds` when to ask again."""
+
+    def __init__(self, message: str, code: int, limit: str, retry_after_seconds: float) -> None:
+        super().__init__(message, code)
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnderWay(OperationError):  # noqa: N818
+    """The first request with this idempotency key has `retry_after_seconds` left to be answered."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class KeyReused(OperationError):  # noqa: N818
+    """The idempotency key was first used for something else."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the idempotency key belongs to another list, content or options: use another key, or what it "
+            "was first used with"
+        )
+
+
+class InDoubt(OperationError):  # noqa: N818
+    """It may have been done: nobody knows. `began_at`: unix second at which Twilio was asked."""
+
+    def __init__(self, message: str, began_at: int) -> None:
+        super().__init__(message)
+        self.began_at = began_at

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.domain.addresses import parse_address
-from broadcaster.domain.broadcast import OnDoubt, Priority
-from broadcaster.domain.content import Content
+from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority, Scheduler
 from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.senders import choose_senders, parse_rate, parse_sender
 from broadcaster.domain.times import TimeError, parse_duration, parse_moment
+from broadcaster.intake.encodings import encoding_named
+from broadcaster.operations.content_form import CONTENT_FIELDS, ContentForm, Short
 from broadcaster.operations.errors import Fault
 from broadcaster.operations.order_bounds import INLINE_MOST
 from broadcaster.operations.order_faults import as_fields, told
@@ -30,8 +31,6 @@ UNNAMED: Final = "unnamed"
 #: What a name is of: no character that could move a terminal's cursor.
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _LONGEST_SECONDS: Final = 366 * 86400.0
-_Text = Annotated[str, Field(min_length=1, max_length=500)]
-_Value = str | int | float
 
 
 class ConsentForm(BaseModel):
@@ -40,10 +39,10 @@ class ConsentForm(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     source: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
-    at: _Text
+    at: Short
 
 
-class OrderForm(BaseModel):
+class OrderForm(ContentForm):
     """A broadcast: what it says, from whom, to whom, and when."""
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
@@ -53,21 +52,10 @@ class OrderForm(BaseModel):
         Field(description="What to call it; by default the name of the uploaded list."),
     ] = None
     from_: Annotated[
-        str | Annotated[list[_Text], Field(min_length=1, max_length=1000)] | None,
+        str | Annotated[list[Short], Field(min_length=1, max_length=1000)] | None,
         Field(alias="from", description="Who sends; several share the list by their rates."),
     ] = None
     messaging_service_sid: Annotated[str | None, Field(description="A Messaging Service, MG….")] = None
-    body: Annotated[
-        str | None, Field(description="The text; `{{ column }}` is replaced by each row's value.")
-    ] = None
-    content_sid: Annotated[str | None, Field(description="A Content template, HX…, in place of a body.")] = (
-        None
-    )
-    content_variables: Annotated[
-        Annotated[dict[str, _Value], Field(max_length=100)] | None,
-        Field(description="The template's variables; they may hold `{{ column }}`."),
-    ] = None
-    media_urls: Annotated[list[str], Field(max_length=10)] = Field(default_factory=list)
     recipients: Annotated[
         list[Any] | None,
         Field(
@@ -92,9 +80,16 @@ class OrderForm(BaseModel):
             },
         ),
     ] = None
-    schedule_at: Annotated[_Text | None, Field(description="ISO 8601 with an offset, or in `zone`.")] = None
+    schedule_at: Annotated[Short | None, Field(description="ISO 8601 with an offset, or in `zone`.")] = None
+    scheduler: Annotated[
+        Literal["broadcaster", "twilio"],
+        Field(
+            description="Who keeps it until `schedule_at`: we do, and it can be canceled to the last second, "
+            "or Twilio, which takes every message at once (a Messaging Service, 15 minutes to 35 days ahead)."
+        ),
+    ] = "broadcaster"
     zone: Annotated[
-        _Text | None, Field(description="The zone of `schedule_at` and `send_window`, Europe/Berlin.")
+        Short | None, Field(description="The zone of `schedule_at` and `send_window`, Europe/Berlin.")
     ] = None
     priority: Literal["urgent", "normal", "bulk"] = "normal"
     expires_in: Annotated[
@@ -110,10 +105,10 @@ class OrderForm(BaseModel):
         ConsentForm | None, Field(description="Where and when all recipients agreed to be written to.")
     ] = None
     consent_column: Annotated[
-        _Text | None, Field(description="The column that says so of each recipient.")
+        Short | None, Field(description="The column that says so of each recipient.")
     ] = None
     send_window: Annotated[
-        _Text | None,
+        Short | None,
         Field(description="Daily hours in `zone`, 09:00-20:00: outside them the broadcast waits."),
     ] = None
     ignore_window: Annotated[bool, Field(description="Send at any hour; only with `priority` urgent.")] = (
@@ -127,40 +122,27 @@ class OrderForm(BaseModel):
     ] = None
     draft: Annotated[bool, Field(description="Load only; starting it is another request.")] = False
     dry_run: Annotated[bool, Field(description="Say what would happen; nothing is kept or sent.")] = False
-    test_to: Annotated[_Text | None, Field(description="Send only the first message, to this number.")] = None
+    test_to: Annotated[Short | None, Field(description="Send only the first message, to this number.")] = None
     on_invalid: Annotated[
         Literal["refuse", "skip"], Field(description="What faulty rows do: refuse the list, or stay out.")
     ] = "refuse"
     region: Annotated[
         str | None, Field(pattern="^[A-Za-z]{2}$", description="Country of numbers without +.")
     ] = None
-    to_column: Annotated[_Text | None, Field(description="The column with the numbers.")] = None
+    to_column: Annotated[Short | None, Field(description="The column with the numbers.")] = None
     delimiter: Annotated[
         str | None, Field(description="What separates an uploaded CSV's columns, if it is not found out.")
     ] = None
-    options: Annotated[
-        dict[str, _Value | bool],
-        Field(
-            max_length=100, description="Further parameters of Twilio's Create Message, by their names there."
-        ),
-    ] = Field(default_factory=dict)
+    encoding: Annotated[
+        Short | None,
+        Field(description="What an uploaded list's text is in, if it is not found out: windows-1252."),
+    ] = None
 
     @property
     def senders(self) -> tuple[str, ...]:
         """Whoever `from` names."""
         named = self.from_ or ()
         return (named,) if isinstance(named, str) else tuple(named)
-
-    @property
-    def content(self) -> Content:
-        """What it says."""
-        return Content(
-            body=self.body,
-            media_urls=tuple(self.media_urls),
-            content_sid=self.content_sid,
-            content_variables={name: str(value) for name, value in (self.content_variables or {}).items()},
-            options={name: _option(value) for name, value in self.options.items()},
-        )
 
     def order(self, settings: Settings, name: str = "") -> Order:
         """Return the order; `name` is what to call it where it has no name itself."""
@@ -179,6 +161,7 @@ class OrderForm(BaseModel):
             rate=None if self.rate is None else parse_rate(str(self.rate)),
             to_column=self.to_column,
             delimiter=self.delimiter,
+            encoding=None if self.encoding is None else encoding_named(self.encoding),
             draft=self.draft,
             skips_faults=self.on_invalid == "skip",
             purpose=Purpose(self.purpose),
@@ -186,13 +169,19 @@ class OrderForm(BaseModel):
             consent_column=self.consent_column,
             send_window=self._window(settings),
             retention_days=self.retention_days,
+            outside_window=OutsideWindow(self.outside_window),
+            scheduler=Scheduler(self.scheduler),
         )
 
     def faults(self, settings: Settings, unread: frozenset[str], *, late: bool) -> Iterable[Fault]:
         """Yield what is wrong with fields by themselves and together; those in `unread` are not looked at."""
         yield from self._time_faults(late=late)
         yield from self._term_faults(settings, unread)
-        for field, read in (("expires_in", _seconds), ("rate", lambda value: parse_rate(str(value)))):
+        for field, read in (
+            ("expires_in", _seconds),
+            ("rate", lambda value: parse_rate(str(value))),
+            ("encoding", encoding_named),
+        ):
             if (value := getattr(self, field)) is not None:
                 yield from told(f"/{field}", read, value)
         region = self.region or settings.region
@@ -202,7 +191,12 @@ class OrderForm(BaseModel):
             yield Fault("a draft is no test: leave `draft` out", "/draft")
         faulty = list(self._sender_faults(settings, unread))
         yield from faulty
-        if not unread & {"body", "media_urls", "content_sid", "content_variables", "options"}:
+        if self.location is not None:
+            placed = list(told("/location", lambda place: place.action, self.location))
+            yield from placed
+            if placed:
+                return
+        if not unread & CONTENT_FIELDS:
             known = not (faulty or unread & {"from", "messaging_service_sid"})
             service = self.messaging_service_sid if known and self.senders else None
             yield from content_faults(self.content, self._chosen(settings) if known else (), service)
@@ -273,7 +267,3 @@ def _seconds(value: str | float) -> float:
     if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST_SECONDS):
         raise TimeError("must be above 0 and at most a year")
     return seconds
-
-
-def _option(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

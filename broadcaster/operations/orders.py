@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.broadcast import OnDoubt, Priority
+from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority, Scheduler
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.create_message import check_content
 from broadcaster.domain.purpose import Consent, Purpose
@@ -31,7 +32,10 @@ _POINTERS: Final = {
     "ContentVariables": "/content_variables",
     "From": "/from",
     "MessagingServiceSid": "/messaging_service_sid",
+    "Fallback.ContentSid": "/fallback/content_sid",
+    "Sms.From": "/sms_fallback/from",
 }
+_EMPTY: Final = re.compile(r"content variable (.+) is empty: ")
 #: Twilio's own number for tests: what is wrong with a text is mostly wrong whoever sends it.
 _ANY_SENDER: Final = "+15005550006"
 
@@ -56,6 +60,7 @@ class Order:
     rate: float | None = None
     to_column: str | None = None
     delimiter: str | None = None
+    encoding: str | None = None
     draft: bool = False
     skips_faults: bool = False
     purpose: Purpose = Purpose.UTILITY
@@ -63,6 +68,8 @@ class Order:
     consent_column: str | None = None
     send_window: SendWindow | None = None
     retention_days: int | None = None
+    outside_window: OutsideWindow = OutsideWindow.REFUSE
+    scheduler: Scheduler = Scheduler.BROADCASTER
 
     def submission(self, lanes: Sequence[Lane], idempotency_key: str = "") -> Submission:
         """Return what intake takes, once it is known who sends."""
@@ -81,6 +88,7 @@ class Order:
             list_options=(
                 ("to_column", self.to_column),
                 ("delimiter", self.delimiter),
+                ("encoding", self.encoding),
                 ("on_invalid", "skip" if self.skips_faults else None),
             ),
             purpose=self.purpose,
@@ -88,6 +96,8 @@ class Order:
             consent_column=self.consent_column,
             send_window=self.send_window,
             retention_days=self.retention_days,
+            outside_window=self.outside_window,
+            scheduler=self.scheduler,
         )
 
     @property
@@ -116,7 +126,7 @@ def content_faults(content: Content, senders: Sequence[str], service: str | None
     try:
         compile_content(content)
     except ContentError as error:
-        place = "/content_variables" if "content variable" in str(error) else "/body"
+        place = _place_of(str(error))
         found[place] = Fault(str(error), place)
     for name in senders or ((service,) if service else (_ANY_SENDER,)):
         is_service = name.startswith("MG")
@@ -131,3 +141,16 @@ def content_faults(content: Content, senders: Sequence[str], service: str | None
             place = _POINTERS.get(fault.parameter, f"/options/{fault.parameter}")
             found.setdefault(place, Fault(f"{fault.rule}{code}", place))
     return list(found.values())
+
+
+def _place_of(error: str) -> str:
+    """Return where a content's error is."""
+    empty = _EMPTY.search(error)
+    key = f"/{empty[1].replace('~', '~0').replace('/', '~1')}" if empty else ""
+    if error.startswith("fallback"):
+        return f"/fallback/content_variables{key}"
+    if "fallback SMS" in error or error.startswith("SMS fallback"):
+        return "/sms_fallback/body"
+    if "templates by language" in error:
+        return "/content_sids"
+    return f"/content_variables{key}" if "content variable" in error else "/body"

@@ -69,6 +69,7 @@ class BroadcastView:
     windows: str = ""
     awaiting: Awaiting | None = None
     removed_at: int | None = None
+    found: tuple[str, ...] = ()
 
     @property
     def in_doubt(self) -> int:
@@ -106,7 +107,7 @@ class BroadcastView:
             "created_at": self.created_at,
             "purpose": self.spec.purpose.value,
             "consent": None if self.spec.consent is None else str(self.spec.consent),
-            "warnings": list(warnings_about(self.spec.purpose, self.spec.content)),
+            "warnings": [*warnings_about(self.spec.purpose, self.spec.content), *self.found],
             "send_window": None if self.spec.send_window is None else str(self.spec.send_window),
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
             "started_at": self.started_at,
@@ -176,6 +177,7 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         rejected=int(fields.get("rejected", 0)),
         windows=fields.get("windows", b"").decode(),
         removed_at=int(fields.get("removed", 0)) or None,
+        found=msgspec.json.decode(fields.get("warnings", b"[]"), type=tuple[str, ...]),
     )
 
 

@@ -70,6 +70,7 @@ class MessageView:
             "attempts": record.attempt,
             "segments": record.segments,
             "evidence": record.evidence.label or ("answer" if record.sid else None),
+            "fallback": "template" if record.by_template else None,
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
             "retry_at": self.retry_at,

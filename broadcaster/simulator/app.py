@@ -7,7 +7,7 @@ import binascii
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.simulator import control, reading, services
+from broadcaster.simulator import contents, control, reading, services, verify
 from broadcaster.simulator.errors import error_body, status_of
 from broadcaster.simulator.exchange import Answer, Exchange
 from broadcaster.simulator.sending import create_message
@@ -22,7 +22,7 @@ _SID_CHARACTERS: Final = 34
 
 
 class SimulatorApp:
-    """One simulated Twilio: `api.twilio.com`, `messaging.twilio.com` and its control, on one host."""
+    """One simulated Twilio, all on one host: `api.`, `messaging.`, `content.`, `verify.`, and its control."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -58,10 +58,21 @@ class SimulatorApp:
             await create_message(world, exchange, account, testing=testing)
         elif testing and not rest.startswith(("/Messages", "/IncomingPhoneNumbers")):
             await _refused(exchange, 20008)
+        elif denied := self._denied(path):
+            await _refused(exchange, denied)
         elif rest:
             await reading.serve(world, exchange, account, rest)
+        elif path.startswith("/v1/Content"):
+            await contents.serve(world, exchange)
+        elif path.startswith("/v2/Services"):
+            await verify.serve(world, exchange)
         else:
             await services.serve(world, exchange)
+
+    def _denied(self, path: str) -> int:
+        """Return the code that the config refuses this path with, 0 for none."""
+        denied = self.world.config.denied
+        return next((code for prefix, code in denied.items() if path.startswith(prefix)), 0)
 
     def _account(self, header: bytes) -> str | None:
         """Return the account that these Basic credentials belong to."""

@@ -5,9 +5,11 @@ Everything here can be changed while it runs (`POST /_simulator/config`), the li
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
+
+from broadcaster.simulator.verify_settings import VERIFY_SID, VerifyServiceConfig
 
 ACCOUNT_SID: Final = "AC00000000000000000000000000000001"
 TEST_ACCOUNT_SID: Final = "AC00000000000000000000000000000002"
@@ -41,11 +43,30 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TemplateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Content template: text with `{{1}}` placeholders, defaults for them, media it carries."""
+    """A Content template: text with `{{1}}` placeholders, defaults for them, media it carries.
 
-    body: str
+    `types` are the Content API's own (`{"twilio/text": {"body": …}, …}`); given, they go before `body` and
+    `media`, which are the short way to write a text or a media template.
+    """
+
+    body: str = ""
     variables: dict[str, str] = msgspec.field(default_factory=dict)
     media: tuple[str, ...] = ()
+    types: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    friendly_name: str = ""
+    language: str = "en"
+    status: Literal["approved", "pending", "rejected", "received", "paused", "disabled", "unsubmitted"] = (
+        "approved"
+    )
+    """Where its approval by WhatsApp is; text messages need none."""
+    name: str = ""
+    """Its name at WhatsApp, as submitted."""
+    category: Literal["UTILITY", "MARKETING", "AUTHENTICATION", ""] = "UTILITY"
+    rejection_reason: str = ""
+    failure: int = 0
+    """The code with which all its WhatsApp messages end, say 63027 (missing there) or 63053 (syncing)."""
+    date_created: str = "2020-01-01T00:00:00Z"
+    date_updated: str = "2020-01-01T00:00:00Z"
 
 
 class NumberConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,8 +115,18 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     templates: dict[str, TemplateConfig] = msgspec.field(
         default_factory=lambda: {TEMPLATE_SID: TemplateConfig(body="Hi {{1}}", variables={"1": "there"})}
     )
+    verify_services: dict[str, VerifyServiceConfig] = msgspec.field(
+        default_factory=lambda: {VERIFY_SID: VerifyServiceConfig()}
+    )
+    verify_seconds: float = 600.0
+    """How long a verification lives."""
+    verify_recipients: dict[str, int] = msgspec.field(default_factory=dict)
+    """A `To` to the code that its verifications are refused with: 60205 (landline), 60410 (fraud)."""
     magic_numbers: bool = True
     """Twilio's magic numbers act for the live credentials too, not only for the test ones."""
+    denied: dict[str, int] = msgspec.field(default_factory=dict)
+    """Beginning of a path (`/v1/Content`, `/v2/Channels`) to the code that all under it is refused with.
+    Create Message has its own faults."""
 
     seed: int = 1
     faults: dict[str, float] = msgspec.field(default_factory=dict)

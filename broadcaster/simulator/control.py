@@ -10,6 +10,8 @@ GET  arrivals?sender=…&summary=1 per `From` (or service): milliseconds of arri
 GET  concurrency                 tenths of seconds: requests being processed on average, and 429 for too many
 GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
+GET  templates                   Content templates with what WhatsApp thinks of them
+GET  verifications?To=…          what Verify sent, codes and texts included
 GET  callbacks?wait=SECONDS      status callbacks: pending, answered, failed, lost, by status; once none is
                                  pending, or that long
 GET  finals?after=N              NDJSON, sid, recipient, last status and code of every message
@@ -19,6 +21,7 @@ GET  optouts                     who told Twilio to stop, by number or service
 POST inbound                     a person writes (a JSON object, or a list of them; see `inbound.Written`);
                                  answered when the webhook was
 POST config                      JSON object: these fields replace the config's
+POST templates                   {"HX…": {"status": "paused"}, …}: fields of templates; null deletes one
 POST reset                       forget messages, tries and counts
 POST refuse?seconds=N            close the listener for that long
 POST drop                        reset every open connection, idle ones too
@@ -35,6 +38,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from broadcaster.simulator.config import changed, public
+from broadcaster.simulator.contents import changed_templates, shown_templates
 from broadcaster.simulator.exchange import Answer
 from broadcaster.simulator.forms import as_number
 from broadcaster.simulator.inbound import write
@@ -103,6 +107,8 @@ def _look(world: World, name: str, query: Query) -> object:
         "outcomes": lambda: outcomes(world),
         "optouts": world.optouts.summary,
         "config": lambda: public(world.config),
+        "verifications": lambda: world.verifications.rows(_one(query, "To")),
+        "templates": lambda: shown_templates(world),
     }
     return looks[name]() if name in looks else None
 
@@ -111,6 +117,8 @@ def _change(world: World, door: Door | None, name: str, query: Query, body: byte
     if name == "config":
         world.configure(changed(world.config, body))
         return public(world.config)
+    if name == "templates":
+        return changed_templates(world, body)
     if name == "reset":
         world.reset()
         return {"ok": True}

@@ -6,12 +6,11 @@ import re
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-import msgspec
-
 from broadcaster.simulator.encoding import count_segments, smart
 from broadcaster.simulator.faults import draw
 from broadcaster.simulator.messages import Message
 from broadcaster.simulator.rules import send_at
+from broadcaster.simulator.templates import rendered
 
 if TYPE_CHECKING:
     from broadcaster.simulator.config import ServiceConfig, SimulatorConfig
@@ -23,17 +22,17 @@ QUEUE_OVERFLOW: Final = 30001
 EXPIRED_IN_QUEUE: Final = 30036
 QUEUE_FULL: Final = 21611
 
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _LINK: Final = re.compile(r"https?://\S+")
 
 
-def text_of(form: Form, config: SimulatorConfig) -> tuple[str, int]:
-    """Return the body that the recipient sees, and the number of media."""
+def text_of(form: Form, config: SimulatorConfig) -> tuple[str, tuple[str, ...]]:
+    """Return the body that the recipient sees, and the URLs of media."""
     fields = form.fields
-    body, media = fields.get("Body", ""), len(form.media)
+    body, media = fields.get("Body", ""), tuple(form.media)
     template = fields.get("ContentSid")
     if template:
-        body, media = _render(template, fields.get("ContentVariables"), config)
+        whatsapp = fields["To"].startswith("whatsapp:")
+        body, media = rendered(template, fields.get("ContentVariables"), config, whatsapp=whatsapp)
     service = config.services.get(fields.get("MessagingServiceSid", ""))
     if service is not None and fields.get("ShortenUrls", "").lower() == "true":
         body = _LINK.sub(lambda found: _short(found[0], fields["To"], service), body)
@@ -42,14 +41,6 @@ def text_of(form: Form, config: SimulatorConfig) -> tuple[str, int]:
     if config.account_type == "Trial":
         body = TRIAL_PREFIX + body
     return body, media
-
-
-def _render(sid: str, variables: str | None, config: SimulatorConfig) -> tuple[str, int]:
-    """Fill a template; a placeholder without a value takes the template's default, else nothing."""
-    template = config.templates[sid]
-    given = msgspec.json.decode(variables, type=dict[str, str]) if variables else {}
-    values = template.variables | given
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], ""), template.body), len(template.media)
 
 
 def _short(url: str, to: str, service: ServiceConfig) -> str:
@@ -102,7 +93,7 @@ def accept(
         named="From" in fields,
         body=body,
         segments=segments,
-        media=media,
+        media=len(media),
         created=now,
         received_ms=received_ms,
         chosen_at=chosen,

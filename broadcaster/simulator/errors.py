@@ -27,6 +27,12 @@ _OTHER_THAN_400: Final[dict[int, int]] = {
     20504: 504,
     21611: 429,
     30409: 409,
+    60202: 429,
+    60203: 429,
+    60204: 403,
+    60212: 429,
+    60410: 403,
+    60605: 403,
     63038: 429,
 }
 
@@ -78,6 +84,14 @@ _MESSAGES: Final[dict[int, str]] = {
     35114: "SendAt is not a time in ISO 8601",
     35115: "SendAt is outside the window for scheduling",
     35118: "Scheduling needs a Messaging Service",
+    60200: "Invalid parameter",
+    60202: "Max check attempts reached",
+    60203: "Max send attempts reached",
+    60204: "The Verify service doesn't have this feature enabled",
+    60205: "SMS is not possible to a landline",
+    60212: "Too many concurrent requests for this number",
+    60410: "Verifications to this prefix are blocked for now: suspected fraud",
+    60605: "Verifications to this country are not enabled",
 }
 
 

@@ -50,6 +50,11 @@ class Exchange:
         self._send = send
         self._world = world
 
+    @property
+    def origin(self) -> str:
+        """Scheme and host as the client named them: where links in answers lead."""
+        return f"{self.scope['scheme']}://{self.header(b'host').decode()}"
+
     def header(self, name: bytes) -> bytes:
         """Return a request header's value, empty if there is none."""
         for key, value in self.scope["headers"]:

@@ -116,6 +116,11 @@ def rfc2822(second: int) -> str:
     return f"{day}, {t.tm_mday:02d} {month} {t.tm_year} {t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000"
 
 
+def iso8601(moment: float) -> str:
+    """Return unix seconds as the newer APIs write them: `2023-08-24T05:01:45Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
 def _date(moment: float | None, skew: float) -> str | None:
     return None if moment is None else rfc2822(int(moment + skew))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 from broadcaster.simulator.forms import parse_form
+from broadcaster.simulator.pages import page_of
 from broadcaster.simulator.reading import failed, found
 from broadcaster.simulator.senders import is_short_code
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from broadcaster.simulator.exchange import Answer, Exchange
     from broadcaster.simulator.world import World
 
-DEFAULT_PAGE: Final = 50
-MAX_PAGE: Final = 1000
 _PATH: Final = re.compile(r"/v1/Services/(MG[0-9a-fA-F]{32})(?:/(\w+(?:/\w+)?))?")
 _DATE: Final = "2020-01-01T00:00:00Z"
 
@@ -32,13 +30,13 @@ async def serve(world: World, exchange: Exchange) -> None:
 def _route(world: World, exchange: Exchange) -> Answer:
     services, path = world.config.services, exchange.path
     query = parse_form(exchange.query).fields
-    base = f"http://{exchange.header(b'host').decode()}"
+    base = exchange.origin
     account = world.config.account_sid
     if exchange.method != "GET":
         return failed(20404, f"{exchange.method} {path} is not simulated")
     if path == "/v1/Services":
         rows = [_service(world.config, base, sid, service) for sid, service in services.items()]
-        return _page(base + path, query, "services", rows)
+        return page_of(base + path, query, "services", rows)
     matched = _PATH.fullmatch(path)
     service = services.get(matched[1]) if matched else None
     if matched is None or service is None or (matched[2] and matched[2] not in _POOLS):
@@ -48,7 +46,7 @@ def _route(world: World, exchange: Exchange) -> Answer:
     key, row = _POOLS[matched[2]]
     common = {"account_sid": account, "service_sid": matched[1], "date_created": _DATE, "date_updated": _DATE}
     rows = [common | part for part in (row(sender) for sender in service.senders) if part]
-    return _page(base + path, query, key, [part | {"url": f"{base}{path}/{part['sid']}"} for part in rows])
+    return page_of(base + path, query, key, [part | {"url": f"{base}{path}/{part['sid']}"} for part in rows])
 
 
 def _sid(prefix: str, sender: str) -> str:
@@ -122,25 +120,3 @@ def _service(config: SimulatorConfig, base: str, sid: str, service: ServiceConfi
             "channel_senders": f"{url}/ChannelSenders",
         },
     }
-
-
-def _page(url: str, query: dict[str, str], key: str, rows: list[dict[str, object]]) -> Answer:
-    """Return a page as the newer APIs have it, with `meta` and whole URLs."""
-    size_text, page_text = query.get("PageSize", str(DEFAULT_PAGE)), query.get("Page", "0")
-    if not (size_text.isdecimal() and page_text.isdecimal() and 0 < int(size_text) <= MAX_PAGE):
-        return failed(20007)
-    size, page = int(size_text), int(page_text)
-
-    def at(number: int) -> str:
-        return f"{url}?{urlencode({'PageSize': size, 'Page': number})}"
-
-    meta = {
-        "key": key,
-        "page": page,
-        "page_size": size,
-        "url": at(page),
-        "first_page_url": at(0),
-        "previous_page_url": at(page - 1) if page else None,
-        "next_page_url": at(page + 1) if (page + 1) * size < len(rows) else None,
-    }
-    return found({"meta": meta, key: rows[page * size : (page + 1) * size]})

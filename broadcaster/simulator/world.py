@@ -21,6 +21,7 @@ from broadcaster.simulator.messages import number_in
 from broadcaster.simulator.optouts import OptOuts
 from broadcaster.simulator.outgoing import Outgoing
 from broadcaster.simulator.senders import SenderQueue, default_rate
+from broadcaster.simulator.verifications import Verifications
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,6 +103,7 @@ class World:
         self.audience.forget()
         self.conversation = Conversation(self.prefix, self.config.account_sid)
         self.optouts = OptOuts()
+        self.verifications = Verifications(self.prefix)
         self.media_deleted: set[tuple[str, int]] = set()
 
     # -- messages ---------------------------------------------------------------------------------

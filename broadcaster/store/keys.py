@@ -33,6 +33,8 @@ idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
 append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
 once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
+verify:NONCE              hash       a verification's start under an idempotency key, and Twilio's answer
+                                     without whom it is about; a day (EXPIRE)
 bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`; until its
                                      people are removed (a stream's: a day after its last change)
 hist:ID:B:I               list       only messages with a second try or doubt; capped; with them
@@ -61,7 +63,8 @@ people:mark               string     tells the key that people were forgotten wi
 reply:SID                 hash       one reply; until it is removed (with its broadcast, by age, `forget`)
 replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
 replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
-inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)
+inbound:SENDER            zset       when people (digests) last wrote to a sender, were refused by it (`!`),
+                                     and Twilio's list of that was read (`@`); a day (EXPIRE)
 answered:SENDER           zset       when people (digests) were last answered by it; a day (EXPIRE)
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them

@@ -37,6 +37,8 @@ _OWN: Final[dict[Reason, str]] = {
     Reason.REWOUND: "Redis lost what was written about it: may have been sent",
     Reason.FORGOTTEN: "the person was forgotten before its turn: not sent",
     Reason.SCHEDULED_CANCELED: "canceled at Twilio before its time: not sent",
+    Reason.WINDOW_CLOSED: "WhatsApp's 24-hour window had closed before its turn: not sent",
+    Reason.UNVERIFIED: "a trial account sends to verified numbers only, and this is none: not sent",
 }
 
 #: What our own reasons are about, where they are more than our own decisions.

@@ -74,11 +74,22 @@ class FormTemplate:
                 raise ValueError(f"{name} differs by recipient: give it to encode(), not to the template")
         self._prefix = encode_form([*pairs, ("To", "")])
 
-    def encode(self, to: str, body: str | None, content_variables: str | None = None) -> bytes:
-        """Return the form for one recipient. `content_variables` is a JSON object as text."""
+    def encode(
+        self,
+        to: str,
+        body: str | None,
+        content_variables: str | None = None,
+        content_sid: str | None = None,
+    ) -> bytes:
+        """Return the form for one recipient. `content_variables` is a JSON object as text.
+
+        `content_sid` is the recipient's own template, where not all have the same.
+        """
         form = self._prefix + quote(to)
         if body is not None:
             form += b"&Body=" + quote(body)
         if content_variables is not None:
             form += b"&ContentVariables=" + quote(content_variables)
+        if content_sid is not None:
+            form += b"&ContentSid=" + quote(content_sid)
         return form

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Unpack
 
 import msgspec
 
+from broadcaster.twilio.content import Templates
+from broadcaster.twilio.messages import PAGE_SIZE, list_query, list_url, message_url, remove
 from broadcaster.twilio.resources import (
     Account,
     IncomingNumber,
@@ -20,10 +23,10 @@ from broadcaster.twilio.wire import TwilioError, TwilioUnreachable, Wire, decode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from broadcaster.twilio.messages import Filters
+
 __all__ = ["PAGE_SIZE", "TwilioError", "TwilioRest", "TwilioUnreachable"]
 
-#: Twilio's largest page (larger ones are refused with 20007).
-PAGE_SIZE: Final = 1000
 #: Where numbers are listed, those with a + and short codes: path, parameter, the list's name, the field.
 _NUMBERS: Final = {
     True: ("IncomingPhoneNumbers", "PhoneNumber", "incoming_phone_numbers", "phone_number"),
@@ -44,60 +47,31 @@ class TwilioRest(Wire):
     Every method raises `TwilioError` or `TwilioUnreachable`; none retries.
     """
 
+    @cached_property
+    def templates(self) -> Templates:
+        """The account's templates; what is read of them is kept for some seconds."""
+        return Templates(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.templates.close()
+        await super().__aexit__()
+
     # ---- messages
 
     async def fetch(self, sid: str) -> Message:
         """Read one message. Code 20404: there is none."""
-        return decode(await self.get(f"{self.account_url}/Messages/{sid}.json"), Message)
+        return decode(await self.get(message_url(self, sid)), Message)
 
-    async def list_messages(
-        self,
-        *,
-        to: str | None = None,
-        from_: str | None = None,
-        date_sent: str | None = None,
-        sent_after: str | None = None,
-        sent_before: str | None = None,
-        page_size: int = PAGE_SIZE,
-    ) -> AsyncIterator[Message]:
-        """Yield the messages that fit, page after page, as Twilio orders them (by `date_sent`, newest first).
-
-        The three dates are days or times in GMT as Twilio takes them (`2026-11-21`). Messages not sent yet
-        have no `date_sent`: whether a date filter passes them is not documented.
-        """
-        pages = self.message_pages(
-            to=to,
-            from_=from_,
-            date_sent=date_sent,
-            sent_after=sent_after,
-            sent_before=sent_before,
-            page_size=page_size,
-        )
-        async for page in pages:
+    async def list_messages(self, **filters: Unpack[Filters]) -> AsyncIterator[Message]:
+        """Yield the messages that fit, page after page, in Twilio's order (by `date_sent`, newest first)."""
+        async for page in self.message_pages(**filters):
             for message in page.messages:
                 yield message
 
-    async def message_pages(
-        self,
-        *,
-        to: str | None = None,
-        from_: str | None = None,
-        date_sent: str | None = None,
-        sent_after: str | None = None,
-        sent_before: str | None = None,
-        page_size: int = PAGE_SIZE,
-    ) -> AsyncIterator[MessagePage]:
+    async def message_pages(self, **filters: Unpack[Filters]) -> AsyncIterator[MessagePage]:
         """Yield whole pages, each with Twilio's clock; raises on the first that can't be read."""
-        query = {
-            "To": to,
-            "From": from_,
-            "DateSent": date_sent,
-            "DateSent>": sent_after,
-            "DateSent<": sent_before,
-            "PageSize": str(page_size),
-        }
-        url: str | None = f"{self.account_url}/Messages.json"
-        parameters: Mapping[str, str] | None = {key: value for key, value in query.items() if value}
+        url: str | None = list_url(self)
+        parameters: Mapping[str, str] | None = list_query(**filters)
         while url is not None:
             answer = await self.get(url, parameters)
             page = decode(answer, MessagePage)
@@ -114,7 +88,7 @@ class TwilioRest(Wire):
 
     async def delete(self, sid: str) -> None:
         """Delete a message at Twilio. Code 20009: it is not finished yet."""
-        await self.call("DELETE", f"{self.account_url}/Messages/{sid}.json")
+        await remove(self, sid)
 
     # ---- account and senders
 
@@ -124,7 +98,7 @@ class TwilioRest(Wire):
         Returns how far Twilio's clock is ahead of ours in seconds, to about a second; None if it did not say.
         """
         before = time.time()
-        answer = await self.get(f"{self.account_url}/Messages.json", {"PageSize": "1"})
+        answer = await self.get(list_url(self), list_query(page_size=1))
         decode(answer, MessagePage)
         theirs = unix_seconds(answer.headers.get("date"))
         # The header's seconds are cut off, so half a second is missing on average.
@@ -166,7 +140,7 @@ class TwilioRest(Wire):
         return list(dict.fromkeys(names))
 
     async def _update(self, sid: str, form: Mapping[str, str]) -> Message:
-        return decode(await self.call("POST", f"{self.account_url}/Messages/{sid}.json", form=form), Message)
+        return decode(await self.call("POST", message_url(self, sid), form=form), Message)
 
 
 class _Meta(msgspec.Struct):

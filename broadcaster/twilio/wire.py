@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = httpx.Timeout(35.0, connect=5.0)
 _LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=30.0)
+_LONGEST_LIMIT: Final = 200
 _T = TypeVar("_T")
 
 
@@ -26,17 +27,46 @@ class TwilioError(Exception):
     """Twilio, or what stands where it should, refused a call.
 
     `status` is the HTTP status, `code` Twilio's code (0 if there was none), `message` Twilio's own text,
-    which may name numbers and so is not part of the error's text; `retry_after_seconds` its wish, if any.
+    which may name numbers and so is not part of the error's text; `retry_after_seconds` its wish, if any;
+    `more_info` where Twilio explains the code; `limit` the rate limit of a Verify service that was reached
+    (`Twilio-Reached-Rate-Limit`), "" for none.
     """
 
     def __init__(
-        self, status: int, code: int = 0, message: str = "", retry_after_seconds: float | None = None
+        self,
+        status: int,
+        code: int = 0,
+        message: str = "",
+        retry_after_seconds: float | None = None,
+        more_info: str = "",
+        limit: str = "",
     ) -> None:
         super().__init__(status, code, message, retry_after_seconds)
         self.status = status
         self.code = code
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+        self.more_info = more_info
+        self.limit = limit
+
+    @classmethod
+    def from_answer(cls, answered: Mapping[str, Any]) -> Self:
+        """Return what `as_answered` was made of."""
+        return cls(
+            int(answered["status"]),
+            int(answered.get("code") or 0),
+            str(answered.get("message") or ""),
+            more_info=str(answered.get("more_info") or ""),
+        )
+
+    def as_answered(self) -> dict[str, Any]:
+        """Return what Twilio answered, by its own names; `code` is null where none came."""
+        return {
+            "code": self.code or None,
+            "message": self.message,
+            "more_info": self.more_info,
+            "status": self.status,
+        }
 
     def __str__(self) -> str:
         if self.code:
@@ -71,6 +101,8 @@ class Wire:
         self.account_sid = account_sid
         self._api = host_of("api", override=base_url, region=region, edge=edge)
         self.messaging_url = host_of("messaging", override=base_url, region=region, edge=edge)
+        self.content_url = host_of("content", override=base_url, region=region, edge=edge)
+        self.verify_url = host_of("verify", override=base_url, region=region, edge=edge)
         self.account_url = f"{self._api}/2010-04-01/Accounts/{account_sid}"
         trust = ssl.create_default_context()  # the system's, as on the send path; honours SSL_CERT_FILE
         if root_pem is not None:
@@ -121,6 +153,7 @@ class Wire:
 
 class _Refusal(msgspec.Struct):
     message: str = ""
+    more_info: str = ""
 
 
 def decode(answer: httpx.Response, shape: type[_T]) -> _T:
@@ -141,11 +174,13 @@ def rows(answer: httpx.Response, listed: str) -> list[dict[str, Any]]:
 
 def _refusal(answer: httpx.Response) -> TwilioError:
     try:
-        message = msgspec.json.decode(answer.content, type=_Refusal).message
+        said = msgspec.json.decode(answer.content, type=_Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        message = ""
+        said = _Refusal()
     wish = retry_after_seconds(answer.headers.get("retry-after"), answer.headers.get("date"))
-    return TwilioError(answer.status_code, twilio_code(answer.content), message, wish)
+    code = twilio_code(answer.content)
+    limit = answer.headers.get("twilio-reached-rate-limit", "")[:_LONGEST_LIMIT]
+    return TwilioError(answer.status_code, code, said.message, wish, said.more_info, limit)
 
 
 def follow(current: str, following: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -215,7 +216,8 @@ async def test_a_dry_run_and_a_test_are_those_of_the_command_line(
 ) -> None:
     desk = Desk(tmp_path, twilio, {})
     name = desk.write("people.csv", "to,name", *(f"{number(i % 9)},é{i}" for i in range(12)), "12,Eve")
-    code, out, _ = desk.call("send", name, "--body", "Hi {{ name }}", "--dry-run", "--json")
+    dry_run = ("send", name, "--body", "Hi {{ name }}", "--dry-run", "--json")
+    code, out, _ = await asyncio.to_thread(desk.call, *dry_run)  # it runs a loop of its own
     assert code == 2
     async with hosting(store, **settings(twilio)) as api:
         rows = (tmp_path / name).read_text()

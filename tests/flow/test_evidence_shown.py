@@ -222,11 +222,14 @@ OTHERS = {"account_sid", "token", "api_keys", "test_account_sid", "test_token", 
           "callbacks", "callback_concurrency", "callback_delay_ms", "callback_jitter_ms", "callback_shuffle",
           "callback_sending", "callback_duplicates", "callback_early", "callback_lost", "callback_extras",
           "no_receipts", "reads", "read_seconds", "numbers", "inbound_url", "reply_share", "stop_share",
-          "reply_seconds"}  # fmt: skip
+          "reply_seconds", "denied", "verify_services", "verify_seconds", "verify_recipients"}  # fmt: skip
 OF_A_SERVICE = {"senders", "friendly_name", "smart_encoding", "link_domain", "validity_period",
                 "status_callback", "inbound_request_url", "use_inbound_webhook_on_number",
                 "advanced_opt_out"}  # fmt: skip
-OF_A_TEMPLATE = {"body", "variables", "media"}
+OF_A_TEMPLATE = {"body", "variables", "media", "types",
+                 # what WhatsApp thinks of it is no part of how the list shows a message
+                 "friendly_name", "language", "status", "name", "category", "rejection_reason", "failure",
+                 "date_created", "date_updated"}  # fmt: skip
 PARAMETERS = {"Body", "ContentSid", "ContentVariables", "MessagingServiceSid", "ShortenUrls", "SmartEncoded",
               "To", "From", "ValidityPeriod", "StatusCallback"}  # fmt: skip
 

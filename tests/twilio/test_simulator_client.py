@@ -32,8 +32,8 @@ FAST = SimulatorConfig(senders={SENDER: 1000.0}, choose_sender_seconds=60, deliv
 @asynccontextmanager
 async def official_client(simulator: Simulator) -> AsyncIterator[Client]:
     client = Client(simulator.world.config.account_sid, simulator.world.config.token)
-    client.api.base_url = simulator.url
-    client.messaging.base_url = simulator.url
+    for product in (client.api, client.messaging, client.content, client.verify):
+        product.base_url = simulator.url
     try:
         yield client
     finally:

@@ -59,7 +59,8 @@ def test_stored_numbers_never_change_meaning() -> None:
     assert {reason.name: int(reason) for reason in Reason} == {
         "NONE": 0, "OPTED_OUT": 1, "EXPIRED": 2, "CANCELED": 3, "DUPLICATE": 4, "LEASE_LOST": 5,
         "NO_ANSWER": 6, "NOT_SENT": 7, "BUDGET_SPENT": 8, "UNKNOWN": 9, "RENDERING": 10, "DISCARDED": 11,
-        "REWOUND": 12, "FORGOTTEN": 13, "SCHEDULED_CANCELED": 14,
+        "REWOUND": 12, "FORGOTTEN": 13, "SCHEDULED_CANCELED": 14, "WINDOW_CLOSED": 15,
+        "UNVERIFIED": 16,
     }  # fmt: skip
 
 

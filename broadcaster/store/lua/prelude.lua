@@ -23,6 +23,9 @@ local CONTENT_RUN = 20
 local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 13, 14
 -- a record's flag: its person was forgotten (forget.lua), so it is never tried again
 local GONE = 0x80
+-- a record's flag: Twilio has accepted the fallback template, not the text; each attempt says so anew
+local BY_TEMPLATE = 0x20
+local function without_template(flags) return flags % (2 * BY_TEMPLATE) >= BY_TEMPLATE and flags - BY_TEMPLATE or flags end
 local EVIDENCE = {[0] = '', 'answer', 'callback', 'list', 'policy'}
 local NO_SID = string.rep('\0', 16)
 

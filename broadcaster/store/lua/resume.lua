@@ -11,6 +11,7 @@ local v = redis.call('HMGET', key, 'state', 'cls')
 if not v[1] then return 'gone' end
 if v[1] ~= 'paused' then return v[1] end
 redis.call('HSET', key, 'state', 'running', 'reason', '')
+redis.call('HSETNX', key, 'started', now_s) -- it was paused when its time came
 broadcast_changed('broadcast.started', bid, 'paused', 'running', '')
 redis.call('HDEL', key, 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
 local run = redis.call('LRANGE', key .. ':run', 0, -1)

@@ -1,0 +1,46 @@
+"""What every `verify` command does: opens what its act works with, here or over the API; names options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.cli.connect import at_hand
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.options import settings_from
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.operations.errors import Invalid
+from broadcaster.operations.verifications import Verifying
+from broadcaster.runtime import twilio_rest
+from broadcaster.twilio.verify import Verify
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from broadcaster.client import Client
+    from broadcaster.store.connection import Store
+
+
+def at_verify(
+    env_file: Path | None,
+    act: Callable[[Verifying], Awaitable[dict[str, Any]]],
+    there: Callable[[Client], dict[str, Any]],
+) -> dict[str, Any]:
+    """Carry an act out beside Redis with Twilio's credentials, or `there` over the API that is named.
+
+    Raises what `at_hand` and the acts raise; of a fault it names the option.
+    """
+
+    async def here(store: Store) -> dict[str, Any]:
+        settings = settings_from(env_file)
+        async with twilio_rest(settings) as twilio:
+            work = Verifying.of(store, Verify(twilio), at_the_shell(), settings)
+            try:
+                return await act(work)
+            except Invalid as error:
+                from broadcaster.cli.over_api import faults_text  # noqa: PLC0415 - only a fault needs it
+
+                faults = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
+                raise InputError(faults_text(faults)) from None
+
+    return at_hand(env_file, here, there)

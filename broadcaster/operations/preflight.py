@@ -1,0 +1,76 @@
+"""Before anything is queued: what must be asked of others is asked, all of it at once.
+
+A definite answer that forbids the broadcast refuses it; what can't be found out now is a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.addresses import Channel
+from broadcaster.intake.findings import NOTHING_FOUND, Findings
+from broadcaster.operations.errors import Fault, invalid
+from broadcaster.operations.template_checks import check_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from broadcaster.intake.senders import Lane
+    from broadcaster.operations.orders import Order
+    from broadcaster.settings import Settings
+    from broadcaster.twilio.rest import TwilioRest
+
+    Check = Callable[["Asked"], Awaitable["Checked"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked about. `channels`: those in the list, empty where that is not known yet.
+
+    `twilio` is None where there are no credentials (a dry run).
+    """
+
+    order: Order
+    lanes: Sequence[Lane]
+    channels: Collection[Channel]
+    settings: Settings
+    twilio: TwilioRest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one check came to: what forbids the broadcast, and what else is to be known about it."""
+
+    faults: tuple[Fault, ...] = ()
+    findings: Findings = NOTHING_FOUND
+
+
+async def _templates(asked: Asked) -> Checked:
+    """Ask Twilio about the templates that the order names, and about its free text."""
+    if asked.twilio is None:
+        return Checked()
+    whatsapp = Channel.WHATSAPP in asked.channels or any(
+        lane.name.startswith("whatsapp:") for lane in asked.lanes
+    )
+    known = whatsapp or asked.channels or not any(lane.name.startswith("MG") for lane in asked.lanes)
+    order = asked.order
+    found = await check_templates(
+        asked.twilio.templates, order.content, order.purpose, whatsapp=whatsapp if known else None
+    )
+    return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
+
+
+#: In the order in which their faults and warnings are told.
+CHECKS: Final[tuple[Check, ...]] = (_templates,)
+
+
+async def preflight(asked: Asked) -> Findings:
+    """Ask. Raises Invalid with every fault; nothing was queued."""
+    done = await asyncio.gather(*(check(asked) for check in CHECKS))
+    invalid(fault for one in done for fault in one.faults)
+    found = NOTHING_FOUND
+    for one in done:
+        found |= one.findings
+    return found

@@ -1,0 +1,177 @@
+"""Before anything is queued: Twilio is asked whether it has the templates and they may be used as they are.
+
+A definite answer refuses; Twilio that does not answer, or may not be asked, is a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from broadcaster.domain import template_rules as rules
+from broadcaster.domain.message_templates import APPROVED, likeness
+from broadcaster.operations.errors import Fault
+from broadcaster.twilio.wire import TwilioError, TwilioUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from broadcaster.domain.content import Content
+    from broadcaster.domain.message_templates import MessageTemplate
+    from broadcaster.domain.purpose import Purpose
+    from broadcaster.twilio.content import Templates
+
+#: So long a list waits for what Twilio says of its templates.
+PATIENCE_SECONDS: Final = 10.0
+_MISSING: Final = (
+    "this account has no template {sid}: `broadcaster templates list` shows those there are; one of another "
+    "account can't be used"
+)
+_SAME_TEXT: Final = (
+    "this is the text of template {sid} ({name}), sent as free text, which WhatsApp takes only within 24 "
+    "hours of what the person wrote last: send the template itself, by its content SID"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong (`faults`: nothing may be queued), and what somebody should know."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _Use(NamedTuple):
+    """Where an order names a template, and for which language if for one."""
+
+    sid: str
+    pointer: str
+    language: str | None = None
+
+
+class _Group(NamedTuple):
+    """Templates that share their variables, and where these are in an order."""
+
+    uses: Sequence[_Use]
+    given: Mapping[str, str]
+    place: str
+
+
+async def check_templates(
+    templates: Templates,
+    content: Content,
+    purpose: Purpose,
+    *,
+    whatsapp: bool | None,
+    in_session: bool = False,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Checked:
+    """Check every template that a content names: its own, one a language, the fallback's. Never raises.
+
+    `whatsapp`: some of it goes there, None: perhaps (then what WhatsApp forbids is a warning); SMS needs no
+    approval and knows no categories. `in_session`: these are answers to people rather than a list, see
+    `rules.approval_fault`.
+    """
+    checked = Checked()
+    try:
+        async with asyncio.timeout(patience_seconds):
+            for group in _groups(content):
+                found = await _read(templates, group.uses, checked)
+                refusals = _refusals(found, purpose, in_session=in_session)
+                if whatsapp:
+                    checked.faults.extend(refusals)
+                elif whatsapp is None:
+                    checked.warnings.extend(f"not to WhatsApp: {fault.detail}" for fault in refusals)
+                checked.faults.extend(_faults_of_variables(found, group, whatsapp=bool(whatsapp)))
+                checked.warnings.extend(_hints(found, group))
+            if whatsapp and content.body and not in_session:
+                checked.warnings.extend(await _hints_about_text(templates, content.body))
+    except TimeoutError:
+        checked.warnings.append(_unchecked(f"no answer within {patience_seconds:.0f} s"))
+    except (TwilioError, TwilioUnreachable) as error:
+        checked.warnings.append(_unchecked(str(error)))
+    return checked
+
+
+def names_templates(content: Content) -> bool:
+    """Whether there are templates that Twilio can be asked about."""
+    return content.is_template or content.fallback is not None
+
+
+def _groups(content: Content) -> list[_Group]:
+    """Return the templates of an order: those that share variables together."""
+    named = [_Use(content.content_sid, "/content_sid")] if content.content_sid else []
+    for language, sid in content.languages.items():
+        named.append(_Use(sid, f"/content_sids/{_escaped(language)}", language))
+    groups = [_Group(named, content.content_variables, "/content_variables")] if named else []
+    fallback = content.fallback
+    if fallback is not None:
+        use = _Use(fallback.sid, "/fallback/content_sid")
+        groups.append(_Group([use], fallback.variables, "/fallback/content_variables"))
+    return groups
+
+
+async def _read(
+    templates: Templates, uses: Sequence[_Use], checked: Checked
+) -> list[tuple[_Use, MessageTemplate]]:
+    """Return the templates that there are. Raises `TwilioError` or `TwilioUnreachable`."""
+    found = await asyncio.gather(*(templates.find(use.sid) for use in uses))
+    there = []
+    for use, template in zip(uses, found, strict=True):
+        if template is None:
+            checked.faults.append(Fault(_MISSING.format(sid=use.sid), use.pointer))
+        else:
+            there.append((use, template))
+    return there
+
+
+def _refusals(
+    found: Sequence[tuple[_Use, MessageTemplate]], purpose: Purpose, *, in_session: bool
+) -> Iterable[Fault]:
+    for use, template in found:
+        for detail in (
+            rules.approval_fault(template, in_session=in_session),
+            rules.category_fault(template, purpose),
+        ):
+            if detail is not None:
+                yield Fault(detail, use.pointer)
+
+
+def _faults_of_variables(
+    found: Sequence[tuple[_Use, MessageTemplate]], group: _Group, *, whatsapp: bool
+) -> Iterable[Fault]:
+    """Yield one fault a variable: unknown to all of the templates, missing in one, or not fit to send."""
+    faults: dict[str, str] = {}
+    for _, template in found:
+        faults = rules.missing_variables(template, group.given) | faults
+    faults |= rules.unknown_variables([template for _, template in found], group.given)
+    faults |= rules.value_faults(group.given, whatsapp=whatsapp)
+    for key, detail in faults.items():
+        yield Fault(detail, f"{group.place}/{_escaped(key)}")
+
+
+def _hints(found: Sequence[tuple[_Use, MessageTemplate]], group: _Group) -> Iterable[str]:
+    for use, template in found:
+        hints = [rules.defaults_used(template, group.given)]
+        if use.language is not None:
+            hints.append(rules.language_hint(template, use.language))
+        yield from filter(None, hints)
+
+
+async def _hints_about_text(templates: Templates, body: str) -> list[str]:
+    """Warn of free text that says what an approved template says: outside the window only that one goes."""
+    wanted = likeness(body)
+    for template in await templates.every():
+        if template.status == APPROVED and template.body and likeness(template.body) == wanted:
+            return [_SAME_TEXT.format(sid=template.sid, name=template.name)]
+    return []
+
+
+def _unchecked(why: str) -> str:
+    return f"the templates could not be checked at Twilio: {why}"
+
+
+def _escaped(part: str) -> str:
+    """Return a name as a part of a JSON pointer (RFC 6901)."""
+    return part.replace("~", "~0").replace("/", "~1")
