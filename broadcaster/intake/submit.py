@@ -171,7 +171,7 @@ async def submit(
 def warnings_of(found: Findings, summary: Summary) -> list[str]:
     """Return what was found out, and what of it only the list tells."""
     recipients = {name: lane.recipients for name, lane in summary.lanes.items()}
-    return [*found.warnings, *found.over_limits(recipients)]
+    return [*summary.notes, *found.warnings, *found.over_limits(recipients)]
 
 
 async def is_known(store: Store, key: str) -> bool:

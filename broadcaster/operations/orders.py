@@ -61,6 +61,7 @@ class Order:
     rate: float | None = None
     to_column: str | None = None
     delimiter: str | None = None
+    encoding: str | None = None
     draft: bool = False
     skips_faults: bool = False
     purpose: Purpose = Purpose.UTILITY
@@ -88,6 +89,7 @@ class Order:
             list_options=(
                 ("to_column", self.to_column),
                 ("delimiter", self.delimiter),
+                ("encoding", self.encoding),
                 ("on_invalid", "skip" if self.skips_faults else None),
             ),
             purpose=self.purpose,
