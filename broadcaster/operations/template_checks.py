@@ -52,11 +52,15 @@ class _Use(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Templates that share their variables, and where these are in an order."""
+    """Templates that share their variables, and where these are in an order.
+
+    `stands_in`: they go where the 24-hour window is closed.
+    """
 
     uses: Sequence[_Use]
     given: Mapping[str, str]
     place: str
+    stands_in: bool = False
 
 
 async def check_templates(
@@ -79,7 +83,7 @@ async def check_templates(
         async with asyncio.timeout(patience_seconds):
             for group in _groups(content):
                 found = await _read(templates, group.uses, checked)
-                refusals = _refusals(found, purpose, in_session=in_session)
+                refusals = _refusals(found, purpose, in_session=in_session and not group.stands_in)
                 if whatsapp:
                     checked.faults.extend(refusals)
                 elif whatsapp is None:
@@ -109,7 +113,7 @@ def _groups(content: Content) -> list[_Group]:
     fallback = content.fallback
     if fallback is not None:
         use = _Use(fallback.sid, "/fallback/content_sid")
-        groups.append(_Group([use], fallback.variables, "/fallback/content_variables"))
+        groups.append(_Group([use], fallback.variables, "/fallback/content_variables", stands_in=True))
     return groups
 
 

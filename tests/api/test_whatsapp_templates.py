@@ -14,6 +14,7 @@ from content_templates import FROM, TO, VARIABLES, client, decide, hx, settings,
 from broadcaster.domain.content import Content
 from broadcaster.domain.purpose import Purpose
 from broadcaster.operations.template_checks import check_templates
+from broadcaster.twilio.content import Templates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -210,6 +211,10 @@ SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
         single("good", content_variables={"3": "x"}),
         {"/content_variables/1": "needs variable 1", "/content_variables/3": "has no variable 3"},
     ),
+    "unsubmitted, to stand in where the window is closed": (
+        {"to": TO, "from": FROM, "body": "Hi", "fallback": {"content_sid": hx("unsubmitted")}},
+        {"/fallback/content_sid": "never submitted", "/fallback/content_variables/1": "needs variable 1"},
+    ),
     "pending by SMS": (single("pending", "+14155550100", **{"from": "+14155550199"}), {}),
 }
 
@@ -226,6 +231,22 @@ async def test_single_messages(api: httpx.AsyncClient) -> None:
             assert words in found[pointer], case
     sent = (await api.get("/v1/messages", params={"to": TO})).json()["data"]
     assert len(sent) == 2  # the two that were taken
+
+
+async def test_what_is_queued_already_is_not_refused(simulator: Simulator, store: Store) -> None:
+    """The answer was lost, and the template paused meanwhile: the same request gets the same answer."""
+    async with api_here(store, **settings(simulator)) as (api, app):
+        key = {"Idempotency-Key": "once"}
+        first = await api.post("/v1/messages", json=single("good"), headers=key)
+        assert first.status_code == 202, first.text
+        (kept,) = [name async for name in store.redis.scan_iter(f"{store.keys.prefix}once:*")]
+        await store.redis.delete(kept)
+        decide(simulator, "good", status="paused")
+        twilio = app.state.parts.twilio
+        twilio.templates = Templates(twilio)  # some seconds later
+        again = await api.post("/v1/messages", json=single("good"), headers=key)
+        assert (again.status_code, again.json()) == (202, first.json())
+        assert errors(await api.post("/v1/messages", json=single("good"))).keys() == {"/content_sid"}
 
 
 async def test_a_burst_asks_once_for_some_seconds(simulator: Simulator, api: httpx.AsyncClient) -> None:
