@@ -89,7 +89,7 @@ async def check_templates(
                 elif whatsapp is None:
                     checked.warnings.extend(f"not to WhatsApp: {fault.detail}" for fault in refusals)
                 checked.faults.extend(_faults_of_variables(found, group, whatsapp=bool(whatsapp)))
-                checked.warnings.extend(_hints(found, group))
+                checked.warnings.extend(dict.fromkeys(_hints(found, group)))
     except TimeoutError:
         checked.warnings.append(_unchecked(f"no answer within {patience_seconds:.0f} s"))
     except (TwilioError, TwilioUnreachable) as error:

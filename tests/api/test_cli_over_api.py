@@ -149,6 +149,8 @@ def test_what_is_refused_is_refused_in_the_same_words(here: Desk, there: Desk) -
         ["send", "zip.csv", "--body", "Hi"],
         ["send", people, "--body", "Hi {{ nobody }}"],
         ["send", people, "--body", "Hi", "--from", "not a sender!"],
+        ["send", people, "--content-sid", "HX" + "9" * 32],
+        ["send", people, "--content-sid", TEMPLATE_SID, "--content-variables", '{"7": "x", "8": "y"}'],
         ["send", people, "--body", "Hi", "--to-column", "phone"],
         ["send", people, "--body", "Hi", "--rejects", people],
         ["send", people, "--body", "Hi", "--at", "tomorrow"],
