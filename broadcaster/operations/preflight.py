@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.addresses import Channel
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
-from broadcaster.operations.template_checks import check_templates
+from broadcaster.operations.template_checks import check_templates, names_templates
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -47,10 +47,14 @@ class Checked:
     findings: Findings = NOTHING_FOUND
 
 
+_UNSEEN: Final = "the templates were not looked at: without credentials Twilio can't be asked"
+
+
 async def _templates(asked: Asked) -> Checked:
     """Ask Twilio about the templates that the order names, and about its free text."""
     if asked.twilio is None:
-        return Checked()
+        unseen = (_UNSEEN,) if names_templates(asked.order.content) else ()
+        return Checked(findings=Findings(warnings=unseen))
     whatsapp = Channel.WHATSAPP in asked.channels or any(
         lane.name.startswith("whatsapp:") for lane in asked.lanes
     )

@@ -285,6 +285,12 @@ async def test_trouble_at_twilio_is_a_warning() -> None:
         assert "could not be checked at Twilio: 127.0.0.1" in await warned(twilio)
 
 
+async def test_without_credentials_it_is_said_that_nobody_looked(store: Store) -> None:
+    async with api_here(store) as (api, _):
+        told = (await api.post("/v1/broadcasts", json=order("rejected", dry_run=True))).json()["warnings"]
+        assert [text for text in told if "the templates were not looked at" in text]
+
+
 async def test_a_templates_text_given_as_a_body(api: httpx.AsyncClient) -> None:
     """It is free text all the same: whoever sends it is told which template says so."""
     texts = {"Hi {{ name }},  see you at {{time}}.": hx("good"), "Hi {{ name }}, see you soon.": None}
