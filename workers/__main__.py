@@ -19,6 +19,7 @@ from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.resending import Resending
 from broadcaster.events.courier import Courier
 from broadcaster.events.serving import Pace
+from broadcaster.intake.fallbacks import Fallbacks
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
 from broadcaster.ledger.resending import Resender
@@ -128,7 +129,12 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         recaller=Recaller(store, twilio, metrics),
                         courier=courier,
                         templates=twilio.templates,
-                        follower=Follower(store, metrics, Resender(store, _resending(settings))),
+                        follower=Follower(
+                            store,
+                            metrics,
+                            Resender(store, _resending(settings)),
+                            Fallbacks(store, settings, twilio.service_pool),
+                        ),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
                     )

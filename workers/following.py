@@ -48,6 +48,7 @@ HOLDS_LANE: Final[dict[int, float]] = {30001: QUEUE_FULL_SECONDS, 30022: 60.0, 6
 class Failed(NamedTuple):
     """A delivery that failed: `state` undelivered or failed, `began` the unix second of its attempt.
 
+    Where WhatsApp can't reach somebody, and an SMS follows, also one that Twilio refused (`dead`).
     `batch` is `LANE.BATCH`, `lane` the sender's name, `sid` SM… or MM….
     """
 
@@ -62,17 +63,17 @@ class Failed(NamedTuple):
     lane: str
 
 
-#: Sends some of them again, if the settings say so; may be called twice with the same.
-Resend = Callable[[Sequence[Failed]], Awaitable[None]]
+#: What else follows from some of them: they go again, or an SMS goes. May be called twice with the same.
+FollowUp = Callable[[Sequence[Failed]], Awaitable[None]]
 
 
 class Follower:
-    """Sees to what follows. `resend` is told of every failed delivery that has a code."""
+    """Sees to what follows. `follow_ups` are told of every failed delivery that has a code, in order."""
 
-    def __init__(self, store: Store, metrics: Metrics, resend: Resend | None = None) -> None:
+    def __init__(self, store: Store, metrics: Metrics, *follow_ups: FollowUp) -> None:
         self._store = store
         self._metrics = metrics
-        self._resend = resend
+        self._follow_ups = follow_ups
 
     async def round(self) -> None:
         """See to all that failed, and look for the strays whose turn it is. Raises redis' errors."""
@@ -99,8 +100,8 @@ class Follower:
         ]
         if calls:
             await self._store.run_all(calls)
-        if self._resend is not None and failed:
-            await self._resend(failed)
+        for follow_up in self._follow_ups if failed else ():
+            await follow_up(failed)
         async with self._store.redis.pipeline(transaction=False) as pipe:
             for raw in raws:
                 pipe.lrem(key, 1, raw)

@@ -229,7 +229,7 @@ def _check(content: Content) -> None:
     for key, text in content.content_variables.items():
         if not text.strip():  # Twilio refuses it (21656)
             raise ContentError(
-                f"content variable {key} is empty: give it a value, or leave it out to take the template's default"
+                f"content variable {key} is empty: give it a value, or leave it out to take the default"
             )
     if bool(content.languages) != bool(content.language_column):
         raise ContentError(

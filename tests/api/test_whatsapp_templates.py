@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from asgi_api import api_here
-
-from broadcaster.simulator.config import ACCOUNT_SID, SimulatorConfig, TemplateConfig
-from broadcaster.simulator.server import running_simulator
+from content_templates import FROM, TO, VARIABLES, decide, hx, settings, simulated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,36 +19,7 @@ if TYPE_CHECKING:
     from broadcaster.simulator.server import Simulator
     from broadcaster.store.connection import Store
 
-FROM: Final = "whatsapp:+14155550199"
-TO: Final = "whatsapp:+14155550100"
 CONSENT: Final = {"source": "webform", "at": "2026-01-31"}
-
-
-def hx(name: str) -> str:
-    """Return a template's SID that begins with a word in hexadecimal letters."""
-    return f"HX{name.encode().hex()[:32]:0<32}"
-
-
-def template(body: str = "Hi {{1}}, see you at {{2}}.", **fields: Any) -> TemplateConfig:
-    return TemplateConfig(body=body, **{"variables": {"2": "14:00"}, "friendly_name": "visit", **fields})
-
-
-TEMPLATES: Final = {
-    "good": template(),
-    "german": template("Hallo {{1}}, bis {{2}}.", language="de"),
-    "swiss": template("Hoi {{1}}, bis {{2}}.", language="de_CH", friendly_name="visit"),
-    "short": template("Servus {{1}}.", language="de", variables={}),
-    "pending": template(status="pending"),
-    "received": template(status="received"),
-    "unsubmitted": template(status="unsubmitted", category=""),
-    "rejected": template(status="rejected", rejection_reason="INVALID_FORMAT"),
-    "paused": template(status="paused"),
-    "disabled": template(status="disabled"),
-    "offer": template("{{1}}, buy one, get two at {{2}}", category="MARKETING"),
-    "code": TemplateConfig(types={"whatsapp/authentication": {"actions": []}}, category="AUTHENTICATION"),
-    "buttons": TemplateConfig(types={"twilio/call-to-action": {"body": "Hi"}}, status="unsubmitted"),
-}
-VARIABLES: Final = {"1": "Ada", "2": "15:00"}
 
 
 def order(name: str, **more: Any) -> dict[str, Any]:
@@ -64,19 +33,13 @@ def free_text(fallback: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    config = SimulatorConfig(templates={hx(name): one for name, one in TEMPLATES.items()})
-    async with running_simulator(config) as running:
+    async with simulated() as running:
         yield running
 
 
 @pytest.fixture
 async def api(simulator: Simulator, store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    settings = {
-        "twilio_account_sid": ACCOUNT_SID,
-        "twilio_auth_token": "simulator",
-        "twilio_api_base_url": simulator.url,
-    }
-    async with api_here(store, **settings) as (client, _):
+    async with api_here(store, **settings(simulator)) as (client, _):
         yield client
 
 
@@ -220,3 +183,85 @@ async def test_what_is_taken(api: httpx.AsyncClient) -> None:
         assert len(warnings) == len(expected), (case, warnings)
         for words, warning in zip(expected, warnings, strict=True):
             assert words in warning, case
+
+
+def single(name: str, to: str = TO, **more: Any) -> dict[str, Any]:
+    return {"to": to, "from": FROM, "content_sid": hx(name), "content_variables": VARIABLES, **more}
+
+
+SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
+    "approved": (single("good"), {}),
+    "missing": (single("no such"), {"/content_sid": "has no template"}),
+    "pending": (single("pending"), {"/content_sid": "not approved yet"}),
+    "rejected": (single("rejected"), {"/content_sid": "INVALID_FORMAT"}),
+    "category": (single("offer"), {"/content_sid": "MARKETING"}),
+    "unsubmitted, in answer to somebody": (single("unsubmitted"), {}),
+    "unsubmitted, of a type that needs approval": (
+        single("buttons", content_variables={}),
+        {"/content_sid": "never submitted"},
+    ),
+    "wrong variables": (
+        single("good", content_variables={"3": "x"}),
+        {"/content_variables/1": "needs variable 1", "/content_variables/3": "has no variable 3"},
+    ),
+    "pending by SMS": (single("pending", "+14155550100", **{"from": "+14155550199"}), {}),
+}
+
+
+async def test_single_messages(api: httpx.AsyncClient) -> None:
+    for case, (asked, expected) in SINGLES.items():
+        answer = await api.post("/v1/messages", json=asked)
+        if not expected:
+            assert answer.status_code == 202, (case, answer.text)
+            continue
+        found = errors(answer)
+        assert found.keys() == expected.keys(), (case, found)
+        for pointer, words in expected.items():
+            assert words in found[pointer], case
+    sent = (await api.get("/v1/messages", params={"to": TO})).json()["data"]
+    assert len(sent) == 2  # the two that were taken
+
+
+async def test_a_burst_asks_once_for_some_seconds(simulator: Simulator, api: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
+    assert simulator.world.requests == 2  # the template and its approval
+    decide(simulator, "good", status="paused")
+    assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
+
+
+@pytest.mark.parametrize("code", [20003, 20429, 20500])
+async def test_what_cannot_be_asked_is_a_warning(code: int, store: Store) -> None:
+    """No permission for the Content API, too many requests, an error there: nobody knows, so it may go."""
+    async with (
+        simulated(denied={"/v1/Content": code}) as simulator,
+        api_here(store, **settings(simulator)) as (api, _),
+    ):
+        made = await api.post("/v1/broadcasts", json=order("rejected"))
+        assert made.status_code == 202, made.text
+        assert [text for text in made.json()["warnings"] if "could not be checked at Twilio" in text]
+        assert (await api.post("/v1/messages", json=single("rejected"))).status_code == 202
+
+
+async def test_no_answer_is_a_warning(store: Store) -> None:
+    nobody = {"twilio_api_base_url": "http://127.0.0.1:9", "twilio_auth_token": "t"}
+    async with api_here(store, twilio_account_sid="AC" + "0" * 32, **nobody) as (api, _):
+        made = await api.post("/v1/broadcasts", json=order("good"))
+        assert made.status_code == 202, made.text
+        assert [text for text in made.json()["warnings"] if "could not be checked at Twilio" in text]
+
+
+async def test_a_templates_text_given_as_a_body(api: httpx.AsyncClient) -> None:
+    """It is free text all the same: whoever sends it is told which template says so."""
+    texts = {"Hi {{ name }},  see you at {{time}}.": hx("good"), "Hi {{ name }}, see you soon.": None}
+    person = {"to": TO, "variables": {"name": "Ada", "time": "15:00"}}
+    for body, sid in texts.items():
+        asked = {
+            "from": FROM,
+            "body": body,
+            "recipients": [person],
+            "outside_window": "send",
+            "dry_run": True,
+        }
+        told = (await api.post("/v1/broadcasts", json=asked)).json()["warnings"]
+        assert [sid in text for text in told if "text of template" in text] == ([True] if sid else [])
