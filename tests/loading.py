@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority, Scheduler
 from broadcaster.domain.content import Content
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Record, State
@@ -44,6 +44,7 @@ async def load(
     send_window: SendWindow | None = None,
     purpose: Purpose = Purpose.UTILITY,
     address: Callable[[int], str] = number,
+    scheduler: Scheduler = Scheduler.BROADCASTER,
 ) -> str:
     """Load a broadcast with so many recipients for each lane; start it unless told not to, or when."""
     spec = BroadcastSpec(
@@ -57,6 +58,7 @@ async def load(
         rate=rate,
         send_window=send_window,
         purpose=purpose,
+        scheduler=scheduler,
     )
     bid = new_broadcast_id()
     assert (await store.run(reserve(bid, spec))).verdict == "new"
@@ -79,7 +81,7 @@ async def load(
             )
             at += size
     await loader.seal(fingerprint="f", facts={})
-    if begin and schedule_in is None:
+    if begin and spec.starts_at is None:
         assert await store.run(start(bid)) == "ok"
     return bid
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,9 +55,10 @@ class Holding:
         metrics: Metrics,
         on_change: Callable[[], None],
         callbacks: CallbackUrls | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.plan = Plan()
-        self.contents = Contents(store, callbacks)
+        self.contents = Contents(store, callbacks, now)
         self._windows = Windows(store)
         self.finished: list[str] = []
         self.unsent: dict[str, list[int]] = {}

@@ -17,7 +17,7 @@ from broadcaster.api.shapes import answer
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
-from broadcaster.intake.faults import ListError, ListRefusedError
+from broadcaster.intake.faults import ListError, ListRefusedError, TooLongListError
 from broadcaster.intake.peek import Peeked
 from broadcaster.intake.read_ahead import in_thread
 from broadcaster.intake.refusals import ContentRefusedError, FullError, KeyTakenError, UnderWayError
@@ -146,6 +146,8 @@ def told_in_fields(pointer: str) -> Iterator[None]:
         raise in_progress(_IMPORT_SECONDS, f"{error}.") from None
     except KeyTakenError:
         raise reused() from None
+    except TooLongListError as error:
+        raise Problem("too-large", str(error)) from None
     except FullError as error:
         raise unavailable(f"{error}.") from None
     except ListRefusedError as error:

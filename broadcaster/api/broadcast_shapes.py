@@ -91,6 +91,8 @@ class DryRun(BaseModel):
     senders: list[Share]
     seconds: float
     messages: list[Shown]
+    warnings: list[str] = Field(description="What you should know, though it stops nothing.")
+    encoding: str | None = Field(description="What the list was read as; null of one in JSON.")
 
 
 class Trial(BaseModel):

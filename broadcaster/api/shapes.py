@@ -100,6 +100,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "warnings": [],
     "send_window": "09:00-20:00 America/Lima",
     "schedule_at": None,
+    "scheduler": "broadcaster",
     "started_at": 1795276805,
     "finished_at": None,
     "removed_at": None,
@@ -135,6 +136,7 @@ class Broadcast(BaseModel):
     warnings: list[str] = Field(description="What you should know, though it stops nothing.")
     send_window: str | None = Field(description="The daily hours outside which it waits.")
     schedule_at: int | None = Field(description="When it is to start, if a time was named.")
+    scheduler: str = Field(description="Who keeps it until then: `broadcaster`, or `twilio`, which sends it.")
     started_at: int | None
     finished_at: int | None
     removed_at: int | None = Field(

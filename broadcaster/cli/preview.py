@@ -13,6 +13,7 @@ from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import format_rate
+from broadcaster.intake.encodings import UTF8
 from broadcaster.operations.trying import forecast, look_ahead
 from broadcaster.runtime import twilio_rest
 from broadcaster.settings import SettingsError
@@ -65,7 +66,7 @@ def tell(report: DryRun, options: SendOptions) -> int:
 
 def _show(report: DryRun, options: SendOptions) -> None:
     click.echo(
-        f"{report.list_name}: {report.rows:,} rows, {report.recipients:,} recipients, "
+        f"{report.list_name}{_read_as(report)}: {report.rows:,} rows, {report.recipients:,} recipients, "
         f"{report.duplicates:,} duplicates, {report.rejected:,} faulty"
     )
     print_table(
@@ -95,6 +96,10 @@ def _show(report: DryRun, options: SendOptions) -> None:
         say("Error: the list would be refused for its faulty rows; --rejects FILE sends the others.")
     elif report.rejected:
         say(f"{report.rejected:,} faulty rows would go to {options.rejects}; the others would be sent.")
+
+
+def _read_as(report: DryRun) -> str:
+    return "" if report.encoding in (None, UTF8) else f" ({report.encoding})"
 
 
 def _by_fallback(count: int) -> str:

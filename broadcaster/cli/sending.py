@@ -97,9 +97,10 @@ class _Send:
         options = self._options
         lanes = await options.order.lanes(options.settings, store, rest.service_pool, self._reader.channels)
         submission = options.order.submission(lanes, options.idempotency_key)
-        check(submission, now=time.time())
+        known = await is_known(store, submission.idempotency_key)
+        check(submission, now=None if known else time.time())
         await check_credentials(rest)
-        if not await is_known(store, submission.idempotency_key):
+        if not known:
             self._found = await preflight(
                 Asked(
                     order=options.order,

@@ -160,6 +160,7 @@ def _spec(options: SendOptions) -> dict[str, Any]:
         "region": options.region,
         "to_column": options.to_column,
         "delimiter": options.delimiter,
+        "encoding": options.encoding,
         "draft": options.draft or None,
         "on_invalid": "skip" if options.rejects is not None else None,
     }

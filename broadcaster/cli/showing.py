@@ -67,6 +67,8 @@ def _show_open(now: Mapping[str, Any]) -> None:
 def _times(now: Mapping[str, Any]) -> str:
     times = [("made", now["created_at"]), ("started", now["started_at"]), ("ended", now["finished_at"])]
     times.append(("messages removed", now["removed_at"]))
-    if now["state"] == "scheduled":
+    if now.get("scheduler") == "twilio":
+        times.append(("Twilio sends", now["schedule_at"]))
+    elif now["state"] == "scheduled":
         times.append(("starts", now["schedule_at"]))
     return ", ".join(f"{what} {when(at)}" for what, at in times if at)

@@ -59,6 +59,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     `refused`: rows are faulty and would stop the list, since no rejects file is given. `faults` are the
     first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
     `ucs2` count text messages by encoding. `seconds` is the slowest sender's. `warnings` stop nothing.
+    `encoding` is what the list was read as, None where it came as values.
     `by_fallback` of the recipients would get the fallback template: their 24 hours with the sender are over.
     """
 
@@ -79,6 +80,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     messages: tuple[FirstMessage, ...]
     warnings: tuple[str, ...] = ()
+    encoding: str | None = None
     by_fallback: int = 0
 
 
@@ -155,4 +157,6 @@ def dry_run(
             )
             for m in summary.first
         ),
+        warnings=summary.notes,
+        encoding=summary.encoding,
     )

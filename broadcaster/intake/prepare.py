@@ -114,6 +114,7 @@ class Preparation:
 
     def _check_end(self) -> None:
         summary, name = self.summary, self._reader.name
+        summary.encoding, summary.notes = self._reader.encoding, self._reader.notes
         if not summary.rows:
             raise EmptyListError(f"{name} has no recipients: there is nobody to send to.")
         if self.faults.total and (self._rejects is None or not summary.records):

@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
-from broadcaster.domain.openings import closed_words, never_open
+from broadcaster.domain.handing import timed
+from broadcaster.domain.openings import closed_words, never_open, opens_at
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
@@ -23,6 +24,7 @@ from broadcaster.intake.read_ahead import ReadAhead, in_thread
 from broadcaster.intake.refusals import (
     ContentRefusedError,
     FullError,
+    HandedOutsideError,
     KeyTakenError,
     NotConfirmedError,
     SubmissionError,
@@ -67,22 +69,31 @@ class Submitted:
     summary: Summary | None
 
 
-def check(submission: Submission, now: float) -> None:
-    """Check what can be known before the list is read. Raises ContentError or ContentRefusedError."""
+def check(submission: Submission, now: float | None) -> None:
+    """Check what can be known before the list is read. Raises ContentError or ContentRefusedError.
+
+    Without `now` (unix seconds) times are not judged: what was taken before may be asked for late.
+    """
     compile_content(submission.content)
+    content = timed(submission.content, submission.handed_at)
     faults: list[Fault] = []
     for lane in submission.lanes:
         service = lane.name if lane.name.startswith("MG") else submission.messaging_service_sid
         sender = None if lane.name.startswith("MG") else lane.name
-        found = check_content(submission.content, from_=sender, messaging_service_sid=service, now=now)
+        found = check_content(content, from_=sender, messaging_service_sid=service, now=now)
         faults += [fault for fault in found if fault not in faults]
     if faults:
         raise ContentRefusedError(faults)
 
 
 def check_hours(spec: BroadcastSpec, now: float) -> None:
-    """Refuse what would surely expire before it may be sent. Raises WindowMissedError."""
+    """Refuse what would surely expire before it may be sent, or that Twilio would send outside the hours.
+
+    Raises WindowMissedError.
+    """
     window, expires = spec.send_window, spec.expires_at
+    if window is not None and spec.handing is not None and (opens := opens_at(window, spec.handing.at)):
+        raise HandedOutsideError(closed_words(window, opens))
     if window is None or expires is None:
         return
     if never_open(window, spec.schedule_at or now, expires):
@@ -111,7 +122,7 @@ async def submit(
     `NotConfirmedError` or a `StoreError`; nothing stays queued then.
     """
     now = time.time()
-    check(submission, now)
+    check(submission, None if await is_known(store, submission.idempotency_key) else now)
     spec = submission.spec(now)
     try:
         reservation = await reserved(store, spec, submission.idempotency_key)
@@ -160,7 +171,7 @@ async def submit(
 def warnings_of(found: Findings, summary: Summary) -> list[str]:
     """Return what was found out, and what of it only the list tells."""
     recipients = {name: lane.recipients for name, lane in summary.lanes.items()}
-    return [*found.warnings, *found.over_limits(recipients)]
+    return [*summary.notes, *found.warnings, *found.over_limits(recipients)]
 
 
 async def is_known(store: Store, key: str) -> bool:

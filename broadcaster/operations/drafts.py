@@ -54,7 +54,7 @@ async def open_draft(
     lanes = await order.lanes(settings, store, read_pool)
     submission = order.submission(lanes, idempotency_key)
     now = time.time()
-    check(submission, now)
+    check(submission, None if await is_known(store, idempotency_key) else now)
     spec = submission.spec(now)
     check_hours(spec, now)
     found = NOTHING_FOUND

@@ -112,6 +112,7 @@ def forecast(
     )
     recipients = {share.sender: share.recipients for share in report.senders}
     warnings = (
+        *report.warnings,
         *warnings_about(order.purpose, order.content),
         *found.warnings,
         *found.over_limits(recipients),

@@ -114,6 +114,7 @@ class BroadcastView:
             "warnings": [*warnings_about(self.spec.purpose, self.spec.content), *self.found],
             "send_window": None if self.spec.send_window is None else str(self.spec.send_window),
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
+            "scheduler": self.spec.scheduler.value,
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "removed_at": self.removed_at,
@@ -221,7 +222,7 @@ def _lacks(view: BroadcastView, silent: bytes | None, workers: int) -> str:
 
 def _closed(view: BroadcastView, now: float) -> str:
     """Say that its send window is closed, and until when; '' while it isn't, or nothing is left to send."""
-    window = view.spec.send_window
+    window = view.spec.hours
     if window is None or view.state != "running" or not view.unsent:
         return ""
     opens = opens_at(window, now)
