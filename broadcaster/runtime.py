@@ -12,7 +12,6 @@ from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.witness import Witness
 from broadcaster.twilio.callback_urls import CallbackUrls
-from broadcaster.twilio.content import Templates
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
 from broadcaster.twilio.rest import TwilioRest
@@ -95,17 +94,6 @@ def twilio_rest(settings: Settings) -> TwilioRest:
         edge=settings.twilio_edge,
         proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
     )
-
-
-@asynccontextmanager
-async def opened_templates(settings: Settings) -> AsyncIterator[Templates]:
-    """Give the account's templates. Raises `SettingsError` without credentials."""
-    async with twilio_rest(settings) as twilio:
-        templates = Templates(twilio)
-        try:
-            yield templates
-        finally:
-            await templates.close()
 
 
 def postman(settings: Settings) -> Postman:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority
+from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, Priority, Scheduler
 from broadcaster.domain.content import Content
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Record, State
@@ -14,6 +14,8 @@ from broadcaster.intake.load import Loader, new_broadcast_id, reserve
 from broadcaster.lanes.control import start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broadcaster.domain.send_window import SendWindow
     from broadcaster.store.connection import Store
 
@@ -41,6 +43,8 @@ async def load(
     on_doubt: OnDoubt = OnDoubt.RESEND,
     send_window: SendWindow | None = None,
     purpose: Purpose = Purpose.UTILITY,
+    address: Callable[[int], str] = number,
+    scheduler: Scheduler = Scheduler.BROADCASTER,
 ) -> str:
     """Load a broadcast with so many recipients for each lane; start it unless told not to, or when."""
     spec = BroadcastSpec(
@@ -54,6 +58,7 @@ async def load(
         rate=rate,
         send_window=send_window,
         purpose=purpose,
+        scheduler=scheduler,
     )
     bid = new_broadcast_id()
     assert (await store.run(reserve(bid, spec))).verdict == "new"
@@ -65,7 +70,7 @@ async def load(
             await loader.add(
                 BatchRows(
                     lane=lane,
-                    to=[number(at + i) for i in range(size)],
+                    to=[address(at + i) for i in range(size)],
                     references=None,
                     columns=(),
                     values=[],
@@ -76,7 +81,7 @@ async def load(
             )
             at += size
     await loader.seal(fingerprint="f", facts={})
-    if begin and schedule_in is None:
+    if begin and spec.starts_at is None:
         assert await store.run(start(bid)) == "ok"
     return bid
 

@@ -19,6 +19,7 @@ from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.resending import Resending
 from broadcaster.events.courier import Courier
 from broadcaster.events.serving import Pace
+from broadcaster.intake.fallbacks import Fallbacks
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
 from broadcaster.ledger.resending import Resender
@@ -36,7 +37,6 @@ from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metrics import Metrics
-from broadcaster.twilio.content import Templates
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.following import Follower
@@ -128,8 +128,13 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         poller=Poller(store, twilio, _polling(settings), metrics),
                         recaller=Recaller(store, twilio, metrics),
                         courier=courier,
-                        templates=Templates(twilio),
-                        follower=Follower(store, metrics, Resender(store, _resending(settings))),
+                        templates=twilio.templates,
+                        follower=Follower(
+                            store,
+                            metrics,
+                            Resender(store, _resending(settings)),
+                            Fallbacks(store, settings, twilio.service_pool),
+                        ),
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
                     )

@@ -1,4 +1,4 @@
-"""A clock for leases: unlike the monotonic one it goes on while the machine sleeps."""
+"""Clocks: one for leases, which goes on while the machine sleeps, and Redis', by which everything waits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from typing import Final
 
 #: Linux' CLOCK_BOOTTIME counts suspended time too; elsewhere the monotonic clock has to do.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class RedisClock:
+    """Redis' unix seconds, as well as this process knows them: its own until it has asked (`watch_clock`)."""
+
+    __slots__ = ("_ahead",)
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def hear(self, ahead: float) -> None:
+        """Learn how far Redis' clock is ahead of `lease_clock`, in seconds."""
+        self._ahead = ahead
+
+    def now(self) -> float:
+        """Return unix seconds."""
+        return time.time() if self._ahead is None else lease_clock() + self._ahead
 
 
 def lease_clock() -> float:

@@ -15,10 +15,13 @@ import structlog
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
 from broadcaster.domain.forgotten import FORGOTTEN
+from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.record import BY_TEMPLATE
+from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.forms import FormTemplate
+from broadcaster.twilio.forms import FormTemplate, encode_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,13 +44,19 @@ class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
     `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
-    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`). `callback` makes
-    the parameter that says where it shall tell what became of a message, from its index and attempt.
+    Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`), from its
+    time on. `callback` makes the parameter that says where it shall tell what became of a message, from its
+    index and attempt. With `handing` Twilio keeps what leaves early enough; `now` is Redis' clock.
+
+    Free text on WhatsApp has `window`, the unix second by which people's 24 hours are judged (0.0: now; None:
+    nothing depends on them), and perhaps `instead`, what goes to whom they are over for. `flag` is what a
+    record says of an accepted message of this batch.
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
-        *("purpose", "service"),
+        *("_handing", "_kept_back", "_now"),
+        *("flag", "instead", "purpose", "service", "window"),
     )
 
     def __init__(
@@ -61,15 +70,23 @@ class Batch:
         callback: Callable[[int, int], bytes] | None = None,
         service: str | None = None,
         purpose: str = Purpose.UTILITY,
+        handing: Handing | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.service = service
         self.purpose = purpose
+        self.window: float | None = None
+        self.instead: Batch | None = None
+        self.flag = 0
         self._recipients = recipients
         self._render = render
         self._template = template
         self._expires_at = expires_at
         self._valid_most = valid_most
         self._callback = callback
+        self._handing = handing
+        self._kept_back = b"" if handing is None else b"&" + encode_form(handed_options(handing.at).items())
+        self._now = now
 
     def address(self, index: int) -> str:
         """Return the recipient's address."""
@@ -87,12 +104,25 @@ class Batch:
         form = self._template.encode(
             recipients.to[index], rendered.body, rendered.content_variables, rendered.content_sid
         )
-        if self._expires_at is not None:
-            left = int(self._expires_at - time.time())
-            form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
+        if self._handing is not None or self._expires_at is not None:
+            form += self._timed()
         if self._callback is not None:
             form += self._callback(index, attempt)
         return form
+
+    def _timed(self) -> bytes:
+        """Return the parameters that depend on when it leaves."""
+        leaves, form = self._now(), b""
+        if self._handing is not None and self._handing.is_handed(leaves):
+            form, leaves = self._kept_back, self._handing.at
+        if self._expires_at is not None:
+            left = int(self._expires_at - leaves)
+            form += b"&ValidityPeriod=%d" % max(1, min(left, self._valid_most))
+        return form
+
+    def goes_itself_in(self) -> float:
+        """Return in how many seconds a message that Twilio does not keep back any more goes by itself."""
+        return 0.0 if self._handing is None else max(0.0, self._handing.begins - self._now())
 
 
 def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
@@ -120,9 +150,15 @@ class Contents:
     a place of their own keeps that.
     """
 
-    def __init__(self, store: Store, callbacks: CallbackUrls | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        callbacks: CallbackUrls | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._callbacks = callbacks
+        self._now = now
         self._batches: OrderedDict[tuple[str, str], Batch] = OrderedDict()
         self._broadcasts: OrderedDict[str, tuple[BroadcastSpec, Renderer]] = OrderedDict()
         self._lock = asyncio.Lock()
@@ -159,7 +195,9 @@ class Contents:
                 if raw is not None and known is not None:
                     with _told(bid, batch):
                         callback = self._callback(known[0], bid, batch)
-                        self._batches[bid, batch] = _make(raw, *known, missing[bid, batch], callback)
+                        self._batches[bid, batch] = _make(
+                            raw, *known, missing[bid, batch], callback, now=self._now
+                        )
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
 
@@ -185,8 +223,28 @@ def _make(
     renderer: Renderer,
     lane: str,
     callback: Callable[[int, int], bytes] | None = None,
+    *,
+    now: Callable[[], float] = time.time,
 ) -> Batch:
     recipients = unpack_batch(raw)
+    batch = _batch(recipients, spec, renderer, lane, callback, now=now)
+    batch.window = _window(spec, lane, recipients)
+    if batch.window is not None and spec.content.fallback is not None and renderer.fallback is not None:
+        template = msgspec.structs.replace(spec, content=stand_in(spec.content, spec.content.fallback))
+        batch.instead = _batch(recipients, template, renderer.fallback, lane, callback, now=now)
+        batch.instead.flag = BY_TEMPLATE
+    return batch
+
+
+def _batch(
+    recipients: Recipients,
+    spec: BroadcastSpec,
+    renderer: Renderer,
+    lane: str,
+    callback: Callable[[int, int], bytes] | None,
+    *,
+    now: Callable[[], float],
+) -> Batch:
     own = spec.content.options.get(_VALIDITY, "")
     return Batch(
         recipients,
@@ -197,7 +255,18 @@ def _make(
         callback=callback,
         service=spec.messaging_service_sid,
         purpose=spec.purpose,
+        handing=spec.handing,
+        now=now,
     )
+
+
+def _window(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
+    """Return by when people's 24 hours are judged, None where nothing depends on them."""
+    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
+        return None
+    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
+        return None
+    return spec.send_at
 
 
 def _bound(cache: OrderedDict[Any, Any], most: int) -> None:

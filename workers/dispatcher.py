@@ -20,6 +20,7 @@ from broadcaster.reporting.completed import say_completed
 from broadcaster.store.ending import end
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 from workers.beat import Beat
+from workers.clock import RedisClock
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.lease import Lease, Limits
@@ -73,8 +74,9 @@ class Dispatcher:
         self._store = store
         self._limits = limits
         self._metrics = metrics
+        self.clock = RedisClock()
         self._beat = Beat()
-        self._holding = Holding(store, metrics, self._beat.nudge, callbacks)
+        self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
         self._gate = Gate(store, self._holding, self._poster, metrics)

@@ -65,7 +65,10 @@ class _Source:
         spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
         content = spec.content
         changed = (
-            content.is_template or content.media_urls or any(n in content.options for n in _CHANGES_BODY)
+            content.is_template
+            or content.media_urls
+            or content.fallback  # which of both went is not kept before the answer
+            or any(n in content.options for n in _CHANGES_BODY)
         )
         return cls(spec, content.body is not None and not changed)
 

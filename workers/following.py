@@ -15,9 +15,11 @@ import structlog
 from broadcaster.domain.failures import Remedy
 from broadcaster.domain.opt_out_scopes import MARKETING_OPT_OUTS
 from broadcaster.domain.record import State
+from broadcaster.domain.whatsapp_window import OUTSIDE
 from broadcaster.lanes import control
 from broadcaster.ledger import strays
 from broadcaster.ledger.callbacks import write_statuses
+from broadcaster.ledger.inbound import refused
 from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import QUEUE_FULL_SECONDS
 from broadcaster.ledger.people_key import key_in_use
@@ -46,6 +48,7 @@ HOLDS_LANE: Final[dict[int, float]] = {30001: QUEUE_FULL_SECONDS, 30022: 60.0, 6
 class Failed(NamedTuple):
     """A delivery that failed: `state` undelivered or failed, `began` the unix second of its attempt.
 
+    Where WhatsApp can't reach somebody, and an SMS follows, also one that Twilio refused (`dead`).
     `batch` is `LANE.BATCH`, `lane` the sender's name, `sid` SM… or MM….
     """
 
@@ -60,17 +63,17 @@ class Failed(NamedTuple):
     lane: str
 
 
-#: Sends some of them again, if the settings say so; may be called twice with the same.
-Resend = Callable[[Sequence[Failed]], Awaitable[None]]
+#: What else follows from some of them: they go again, or an SMS goes. May be called twice with the same.
+FollowUp = Callable[[Sequence[Failed]], Awaitable[None]]
 
 
 class Follower:
-    """Sees to what follows. `resend` is told of every failed delivery that has a code."""
+    """Sees to what follows. `follow_ups` are told of every failed delivery that has a code, in order."""
 
-    def __init__(self, store: Store, metrics: Metrics, resend: Resend | None = None) -> None:
+    def __init__(self, store: Store, metrics: Metrics, *follow_ups: FollowUp) -> None:
         self._store = store
         self._metrics = metrics
-        self._resend = resend
+        self._follow_ups = follow_ups
 
     async def round(self) -> None:
         """See to all that failed, and look for the strays whose turn it is. Raises redis' errors."""
@@ -90,11 +93,15 @@ class Follower:
         key = self._store.keys.plain(KEY)
         raws = await self._store.redis.lrange(key, 0, AT_ONCE - 1)
         failed = await self._read(raws)
-        calls = [*await self._opt_outs(failed), *await self._stops(failed)]
+        calls = [
+            *await self._opt_outs(failed),
+            *await self._windows(failed),  # before anything goes again: then the template does
+            *await self._stops(failed),
+        ]
         if calls:
             await self._store.run_all(calls)
-        if self._resend is not None and failed:
-            await self._resend(failed)
+        for follow_up in self._follow_ups if failed else ():
+            await follow_up(failed)
         async with self._store.redis.pipeline(transaction=False) as pipe:
             for raw in raws:
                 pipe.lrem(key, 1, raw)
@@ -123,20 +130,33 @@ class Follower:
 
     async def _opt_outs(self, failed: Sequence[Failed]) -> list[Call[Any]]:
         """Return the calls that remember who wants nothing more of us."""
-        refusing = [one for one in failed if opts_out(one.code)]
+        refusing = await self._people([one for one in failed if opts_out(one.code)])
         if not refusing:
             return []
-        batches = sorted({(one.broadcast, one.batch) for one in refusing})
+        key = await key_in_use(self._store)
+        log.info("opt_outs.delivery", count=len(refusing))
+        return [refused_by(one.lane, to, one.code, key=key) for one, to in refusing]
+
+    async def _windows(self, failed: Sequence[Failed]) -> list[Call[Any]]:
+        """Return the calls that remember whose 24 hours of WhatsApp were over, whatever we had thought."""
+        outside = [one for one in failed if one.code == OUTSIDE and one.began]
+        attempts: dict[str, dict[str, int]] = {}
+        for one, to in await self._people(outside):
+            of_lane = attempts.setdefault(one.lane, {})
+            of_lane[to] = max(of_lane.get(to, 0), one.began)
+        if attempts:
+            log.warning("windows.closed", count=len(outside), lanes=sorted(attempts))
+        return [call for lane, people in attempts.items() for call in refused(lane, people)]
+
+    async def _people(self, failed: Sequence[Failed]) -> list[tuple[Failed, str]]:
+        """Return whom they went to, without who was forgotten meanwhile."""
+        batches = sorted({(one.broadcast, one.batch) for one in failed})
+        if not batches:
+            return []
         raws = await self._store.redis.mget([self._store.keys.batch(*at) for at in batches])
         people = {at: unpack_batch(raw).to for at, raw in zip(batches, raws, strict=True) if raw is not None}
-        key = await key_in_use(self._store)
-        calls = []
-        for one in refusing:
-            to = people.get((one.broadcast, one.batch), [])[one.row : one.row + 1]
-            if to and to[0].startswith(("+", "whatsapp:+")):  # else the person was forgotten meanwhile
-                calls.append(refused_by(one.lane, to[0], one.code, key=key))
-        log.info("opt_outs.delivery", count=len(calls))
-        return calls
+        found = ((one, people.get((one.broadcast, one.batch), [])[one.row : one.row + 1]) for one in failed)
+        return [(one, to[0]) for one, to in found if to and to[0].startswith(("+", "whatsapp:+"))]
 
     async def _stops(self, failed: Sequence[Failed]) -> list[Call[Any]]:
         """Return the calls that stop, or hold, what can deliver nothing; each once."""

@@ -80,6 +80,8 @@ class Gate:
         portions = again + portions
         if self._optouts:
             portions = [(held, self._without_opted_out(held, items)) for held, items in portions]
+        if any(held.closed for held, _ in portions):
+            portions = [(held, self._without_closed(held, items)) for held, items in portions]
         for held in ended + [held for held, _ in again]:
             self._holding.close_if_done(held)
         return [(held, items) for held, items in portions if items]
@@ -121,6 +123,8 @@ class Gate:
                     for item, may in zip(items, verdict.yes, strict=True)
                     if may == "1"
                 ]
+                if held.closed:
+                    going = _instead(held.closed, batch, going)
                 held.open -= len(items) - len(going)
                 (self._poster.turn_back if late else self._poster.approve)(going)
                 self._holding.close_if_done(held)
@@ -152,6 +156,15 @@ class Gate:
         for place, reason in gone.items():
             self._poster.skip(held, items[place], reason)
         return [item for place, item in enumerate(items) if place not in gone]
+
+    def _without_closed(self, held: Held, items: list[Item]) -> list[Item]:
+        """Skip those to whom free text may not go any more, unless a template goes in its place."""
+        if not held.closed or _batch_of(held).instead is not None:
+            return items
+        for item in items:
+            if item.row in held.closed:
+                self._poster.skip(held, item, Reason.WINDOW_CLOSED)
+        return [item for item in items if item.row not in held.closed]
 
     async def hear(self, optout_epoch: str) -> None:
         """Learn of opt-outs if there are new ones."""
@@ -186,6 +199,12 @@ def _batch_of(held: Held) -> Batch:
     if held.batch is None:
         raise RuntimeError("a slice was planned without its batch")
     return held.batch
+
+
+def _instead(closed: frozenset[int], batch: Batch, going: list[Message]) -> list[Message]:
+    """Let the template go to whom free text may not."""
+    instead = batch.instead or batch
+    return [m._replace(batch=instead) if m.item.row in closed else m for m in going]
 
 
 def _group(held: Held, items: list[Item]) -> claims.Group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from broadcaster.store.errors import LeaseLost
 from workers.contents import Contents
 from workers.exhausted import watch
 from workers.plan import Held, Plan
+from workers.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,7 @@ UNSENT_AT_MOST: Final = 4000
 ENOUGH: Final = 256
 #: Slices of fewer records log their line at debug: a thousand slow senders would write that many a second.
 LINE_FROM: Final = 10
+_NOBODY: Final[frozenset[int]] = frozenset()
 
 
 class Holding:
@@ -52,9 +55,11 @@ class Holding:
         metrics: Metrics,
         on_change: Callable[[], None],
         callbacks: CallbackUrls | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.plan = Plan()
-        self.contents = Contents(store, callbacks)
+        self.contents = Contents(store, callbacks, now)
+        self._windows = Windows(store)
         self.finished: list[str] = []
         self.unsent: dict[str, list[int]] = {}
         self.limited = False
@@ -119,9 +124,11 @@ class Holding:
 
     async def _admit(self, slices: list[Slice]) -> None:
         """Fetch what the slices say, then plan them; those that were dropped meanwhile are left."""
+        closed: dict[str, frozenset[int]] = {}
         while any(slice_.claim in self._held for slice_ in slices):
             try:
                 await self.contents.load(slices)
+                closed = await self._windows.closed(slices, self.contents)
                 break
             except (RedisError, OSError):
                 await asyncio.sleep(0.2)
@@ -136,6 +143,7 @@ class Holding:
                 continue
             self.plan.add(held)
             held.batch = self.contents.get(slice_.broadcast, slice_.batch)
+            held.closed = closed.get(slice_.claim, _NOBODY)
             if held.batch is None:
                 log.error("batch.missing", broadcast=slice_.broadcast, batch=slice_.batch)
                 self.give_up(held)

@@ -24,7 +24,8 @@ class Held:
 
     `batch` is kept here while the slice is held, since the cache may drop it meanwhile. `refused` counts how
     often it was asked for with old opt-outs. `unsent` are rows that the gate refused after its first answer
-    about them had been lost: that one may have been a yes.
+    about them had been lost: that one may have been a yes. `closed` are rows to which free text may not go,
+    as WhatsApp's 24 hours are over (workers/windows.py).
     """
 
     slice: Slice
@@ -37,6 +38,7 @@ class Held:
     dropped: bool = False
     batch: Batch | None = None
     refused: int = 0
+    closed: frozenset[int] = frozenset()
     unsent: list[int] = field(default_factory=list)
     stale_after: float = field(init=False)
 

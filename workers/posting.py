@@ -34,6 +34,8 @@ MICRO: Final = 1_000_000
 #: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
+#: Twilio's codes for a `SendAt` that it doesn't take: too near by its clock, which may be ahead of ours.
+_NOT_KEPT_BACK: Final = frozenset((35114, 35115))
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
 
@@ -262,6 +264,8 @@ class Poster:
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
         item = message.item
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
+        if outcome.code in _NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
+            decision = Decision(State.RETRY, outcome.code, spends=True, delay_seconds=wait)
         if decision.state is State.RETRY:
             tally.retries[kind.value] = tally.retries.get(kind.value, 0) + 1
         if decision.stop is not Stop.NOTHING or decision.opts_out:
@@ -278,7 +282,7 @@ class Poster:
                 decision.state,
                 decision.code,
                 bytes.fromhex(sid[2:]) if sid else b"",
-                1 if sid is not None and sid[0] == "M" else 0,
+                0 if sid is None else message.batch.flag | (sid[0] == "M"),
                 int(decision.spends),
                 int(decision.delay_seconds * MICRO),
                 int(decision.about_content),

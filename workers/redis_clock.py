@@ -15,6 +15,7 @@ from workers.clock import lease_clock
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
+    from workers.clock import RedisClock
 
 log = structlog.get_logger("clock")
 
@@ -39,8 +40,8 @@ def look_at_clock(expected: float = 0.0) -> Call[tuple[int, int]]:
     return Call("clock", arguments, lambda reply: (int(reply[0]), int(reply[1])))
 
 
-async def watch_clock(store: Store) -> None:
-    """Look every second until cancelled."""
+async def watch_clock(store: Store, clock: RedisClock) -> None:
+    """Look every second until cancelled, and let `clock` know."""
     ahead: float | None = None  # Redis' clock of ours
     while True:
         try:
@@ -48,6 +49,8 @@ async def watch_clock(store: Store) -> None:
             moved, now = await store.run(look_at_clock(0.0 if ahead is None else began + ahead))
             # an answer that took long says too little about when it was made
             ahead = now / _MICRO - began if lease_clock() - began < ROUND_TRIP_SECONDS else None
+            if ahead is not None:
+                clock.hear(ahead)
             if moved:
                 log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
         except (StoreError, RedisError, OSError):

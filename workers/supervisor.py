@@ -82,7 +82,7 @@ async def serve(
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [
         watch(asyncio.create_task(_run_jobs(context, job_expires_ms), name="jobs")),
-        watch(asyncio.create_task(watch_clock(store), name="clock")),
+        watch(asyncio.create_task(watch_clock(store, dispatcher.clock), name="clock")),
     ]
     if settler is not None:
         owners = watch_owners(store, settler.how.owner_gone_seconds)

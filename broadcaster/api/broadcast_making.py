@@ -17,11 +17,12 @@ from broadcaster.api.shapes import answer
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.senders import NoSenderError
-from broadcaster.intake.faults import ListError, ListRefusedError
+from broadcaster.intake.faults import ListError, ListRefusedError, TooLongListError
 from broadcaster.intake.peek import Peeked
 from broadcaster.intake.read_ahead import in_thread
 from broadcaster.intake.refusals import ContentRefusedError, FullError, KeyTakenError, UnderWayError
 from broadcaster.intake.rejects import StoredRejects
+from broadcaster.intake.windows import here
 from broadcaster.operations.creating import create
 from broadcaster.operations.drafts import open_draft
 from broadcaster.operations.errors import Fault, Invalid
@@ -105,6 +106,7 @@ class Making:
                 idempotency_key=self.key,
                 rejects=StoredRejects() if order.skips_faults else None,
                 opt_outs=self.parts.opt_outs,
+                windows=self.parts.windows,
             )
         return await self._made(done.broadcast)
 
@@ -117,16 +119,16 @@ class Making:
     async def _test(self, order: Order, peeked: Peeked, to: str) -> Response:
         settings = self.parts.settings
         settings.credentials()
-        found = await self._forecast(order, peeked)
+        found = await self._forecast(order, peeked, looks=False)
         async with message_sender(settings, 1) as sender:
             trial = await send_first(order, found, to, sender.post)
         await record_trial(self.parts.store, self.actor, order, trial)
         return answer(trial.summary())
 
-    async def _forecast(self, order: Order, peeked: Peeked) -> Forecast:
-        settings = self.parts.settings
+    async def _forecast(self, order: Order, peeked: Peeked, *, looks: bool = True) -> Forecast:
+        settings, windows_of = self.parts.settings, here(self.parts.windows) if looks else None
         found = await look_ahead(order, peeked, settings, self.parts.twilio)
-        return await in_thread(lambda: forecast(order, peeked, settings, found))
+        return await in_thread(lambda: forecast(order, peeked, settings, found, windows_of))
 
     async def _pool(self, service: str) -> list[str]:
         if self.parts.twilio is None:
@@ -144,6 +146,8 @@ def told_in_fields(pointer: str) -> Iterator[None]:
         raise in_progress(_IMPORT_SECONDS, f"{error}.") from None
     except KeyTakenError:
         raise reused() from None
+    except TooLongListError as error:
+        raise Problem("too-large", str(error)) from None
     except FullError as error:
         raise unavailable(f"{error}.") from None
     except ListRefusedError as error:

@@ -78,6 +78,9 @@ class DryRun(BaseModel):
     recipients: int
     duplicates: int
     opted_out: int
+    by_fallback: int = Field(
+        description="Recipients who would get the fallback template: their 24 hours of WhatsApp are over."
+    )
     rejected: int
     refused: bool
     faults: list[RowFault]
@@ -88,6 +91,8 @@ class DryRun(BaseModel):
     senders: list[Share]
     seconds: float
     messages: list[Shown]
+    warnings: list[str] = Field(description="What you should know, though it stops nothing.")
+    encoding: str | None = Field(description="What the list was read as; null of one in JSON.")
 
 
 class Trial(BaseModel):

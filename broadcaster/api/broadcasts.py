@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from python_multipart.multipart import parse_options_header
 
 from broadcaster.api.bodies import media_type, whole
 from broadcaster.api.broadcast_making import Making, told_in_fields
@@ -22,12 +23,14 @@ from broadcaster.api.broadcast_shapes import (
     asked_part,
     described,
 )
+from broadcaster.api.gate import LIST_BYTES
 from broadcaster.api.once import fingerprint, once, reused, turn
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
 from broadcaster.api.shapes import Broadcast, BroadcastId, answer
 from broadcaster.api.uploads import BoundedRows, Room, Upload
 from broadcaster.domain.api_keys import Scope
+from broadcaster.intake.encodings import EncodingError, encoding_named
 from broadcaster.intake.read_ahead import in_thread
 from broadcaster.intake.read_json import ValuesReader
 from broadcaster.intake.reader import ListOptions, read_list
@@ -71,8 +74,8 @@ async def create_broadcast(request: Request, parts: TheParts) -> Response:
     """Send a message to every recipient of a list, once.
 
     The list is in the request's JSON (up to 10,000 recipients), or the second part of multipart/form-data, as
-    CSV or NDJSON of any length; the first part is `spec`, this JSON without its list. The answer comes when
-    the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and nothing is
+    CSV or NDJSON of any length, in gzip or not; the first part is `spec`, this JSON without its list. The answer
+    comes when the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and nothing is
     queued; a test's one message goes out at once, beside the ledger, and again with every repetition.
     """
     if media_type(request, JSON, MULTIPART) == MULTIPART:
@@ -110,14 +113,15 @@ async def _read_upload(upload: Upload, request: Request, parts: Parts, mine: Tur
             return mine.kept.response()
         form = await making.read(spec, inline=False)
         with told_in_fields(""):
-            options = ListOptions(to_column=form.to_column, delimiter=form.delimiter)
-            reader = await in_thread(lambda: read_list(_source(pipe, name), options))
+            order, most = form.order(parts.settings), parts.settings.api_upload_bytes
+            options = ListOptions(to_column=order.to_column, delimiter=order.delimiter)
+            reader = await in_thread(lambda: read_list(_source(pipe, name, order.encoding, most), options))
         response = await making.answer(form, BoundedRows(reader, parts.settings.api_upload_rows), name)
         return await mine.keep(response, _asked(request, spec, await in_thread(reader.digest)))
 
 
-def _source(stream: BinaryIO, name: str) -> ListSource:
-    return ListSource(stream, name, owns=False)
+def _source(stream: BinaryIO, name: str, encoding: str | None = None, most: int | None = None) -> ListSource:
+    return ListSource(stream, name, owns=False, encoding=encoding, most=most)
 
 
 def _asked(request: Request, spec: bytes, digest: str) -> str:
@@ -139,9 +143,11 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
     """Add up to 10,000 recipients to a draft that was made without any; start it when it has all.
 
     Needs an Idempotency-Key: sent again with the same one, a part changes nothing and gets the same answer. A
-    part is taken whole or not at all; who is in an earlier part already is skipped as a duplicate.
+    part is taken whole or not at all; who is in an earlier part already is skipped as a duplicate. CSV and
+    NDJSON may be packed with gzip, and in another encoding than UTF-8; `charset` in Content-Type names it.
     """
     kind = media_type(request, JSON, CSV, NDJSON)
+    charset = None if kind == JSON else _charset(request)
     body = await whole(request)
     if kind == JSON:
         values = _values(body)
@@ -149,18 +155,35 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
     def read(column: str | None) -> ListReader:
         if kind == JSON:
             return ValuesReader(values, to_column=column)
-        reader = read_list(_source(io.BytesIO(body), "recipients"), ListOptions(to_column=column))
-        return BoundedRows(reader, INLINE_MOST)
+        source = _source(io.BytesIO(body), "recipients", charset, LIST_BYTES)
+        return BoundedRows(read_list(source, ListOptions(to_column=column)), INLINE_MOST)
 
     async def work(nonce: str) -> Response:
         with told_in_fields("/recipients" if kind == JSON else ""):
             actor, print_ = caller_of(request).actor, fingerprint(request, body)
             told = await drafts.extend(
-                parts.store, actor, broadcast, read, name=nonce, asked=print_, opt_outs=parts.opt_outs
+                parts.store,
+                actor,
+                broadcast,
+                read,
+                name=nonce,
+                asked=print_,
+                opt_outs=parts.opt_outs,
+                windows=parts.windows,
             )
         return answer(told)
 
     return await once(request, work, required=True, payload=body)
+
+
+def _charset(request: Request) -> str | None:
+    """Return the encoding that Content-Type names. Raises `Problem` 415."""
+    _, options = parse_options_header(request.headers.get("content-type", ""))
+    named = options.get(b"charset", b"").decode("latin-1")
+    try:
+        return encoding_named(named) if named else None
+    except EncodingError as error:
+        raise Problem("unsupported-media-type", f"Content-Type: {error}.") from None
 
 
 def _values(body: bytes) -> list[Any]:

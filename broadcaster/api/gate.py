@@ -41,7 +41,7 @@ _BODY_BYTES: Final = 1024 * 1024
 #: A hundred recipients with all that may be said to each; to judge more takes seconds.
 _MESSAGE_BYTES: Final = 256 * 1024
 #: Of what may hold up to 10,000 recipients.
-_LIST_BYTES: Final = 16 * 1024 * 1024
+LIST_BYTES: Final = 16 * 1024 * 1024
 
 
 class Gate:
@@ -180,7 +180,7 @@ class BoundedBody:
 def _most_of(path: str) -> int:
     if path == COMMON_PATH:
         return _MESSAGE_BYTES
-    return _LIST_BYTES if path.startswith(UPLOAD_PATH) else _BODY_BYTES
+    return LIST_BYTES if path.startswith(UPLOAD_PATH) else _BODY_BYTES
 
 
 def _too_large(most: int) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -23,8 +23,9 @@ from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.times import TimeError, parse_duration
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
-from broadcaster.operations.errors import Fault, Invalid, NotFound
+from broadcaster.operations.errors import Fault, Invalid, NotFound, invalid
 from broadcaster.operations.removals import check_kept
+from broadcaster.operations.template_checks import check_templates
 from broadcaster.reporting.messages import find_number
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ router = APIRouter(tags=["messages"])
 MessageId = Annotated[
     str, Path(alias="id", max_length=100, description="Our id, the SID that we gave it, or Twilio's SID.")
 ]
+#: So long a message waits for what Twilio says of its template.
+_TEMPLATE_SECONDS: Final = 3.0
 _READ = guarded(Scope.MESSAGES_READ)
 _WRITE = guarded(Scope.MESSAGES_WRITE)
 
@@ -54,6 +57,8 @@ async def send(request: Request, body: MessageRequest) -> Any:
 
     async def work(nonce: str) -> Response:
         asked = asked_for(body, caller_of(request).key.id, nonce)
+        if body.content_sid is not None:
+            await _check_template(request, asked)
         try:
             accepted = await parts_of(request).singles.post(asked)
         except RefusedError as error:
@@ -104,6 +109,24 @@ def _options(body: MessageRequest) -> dict[str, str]:
         return {**body.options, "PersistentAction": body.location.action}
     except LocationError as error:
         raise Invalid(Fault(str(error), "/location")) from None
+
+
+async def _check_template(request: Request, asked: SingleRequest) -> None:
+    """Ask Twilio, or what it said some seconds ago, about a template. Raises Invalid.
+
+    Where it does not answer soon the message goes all the same: it may be urgent.
+    """
+    twilio = parts_of(request).twilio
+    if twilio is not None:
+        checked = await check_templates(
+            twilio.templates,
+            asked.content,
+            asked.purpose,
+            whatsapp=any(person.to.strip().lower().startswith("whatsapp:") for person in asked.to),
+            in_session=True,
+            patience_seconds=_TEMPLATE_SECONDS,
+        )
+        invalid(checked.faults)
 
 
 def _consent(body: MessageRequest) -> Consent | None:

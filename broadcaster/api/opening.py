@@ -10,11 +10,11 @@ from broadcaster.api.cursors import Cursors
 from broadcaster.api.parts import Parts
 from broadcaster.api.webhooks.opening import webhook_parts
 from broadcaster.intake.singles import SingleMessages
+from broadcaster.intake.windows import Windows
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.runtime import opened_store, signing_keys, twilio_rest
 from broadcaster.settings import SettingsError
-from broadcaster.twilio.content import Templates
 from broadcaster.twilio.rest import TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -32,15 +32,14 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, redis_url))
         await audit.keep(store, settings.audit_days)
-        twilio = templates = None
+        twilio = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
-            templates = Templates(twilio)
-            stack.push_async_callback(templates.close)
         keys = await signing_keys(settings, store)
         webhooks = webhook_parts(settings, store, metrics, keys)
         stack.push_async_callback(webhooks.writer.close)
-        singles = SingleMessages(store, settings, _pools_of(twilio))
+        windows = Windows(store, twilio)
+        singles = SingleMessages(store, settings, _pools_of(twilio), checks=(windows.of_request,))
         stack.push_async_callback(singles.close)
         yield Parts(
             store=store,
@@ -49,9 +48,9 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             cursors=Cursors(keys),
             metrics=metrics,
             twilio=twilio,
-            templates=templates,
             singles=singles,
             opt_outs=OptOuts(),
+            windows=windows,
             webhooks=webhooks,
         )
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from broadcaster.api.webhooks.opening import WebhookParts
     from broadcaster.domain.api_keys import Scope
     from broadcaster.intake.singles import SingleMessages
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
-    from broadcaster.twilio.content import Templates
     from broadcaster.twilio.rest import TwilioRest
 
 
@@ -33,9 +33,9 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
-    templates: Templates | None
     singles: SingleMessages
     opt_outs: OptOuts
+    windows: Windows
     webhooks: WebhookParts
 
 

@@ -70,6 +70,13 @@ class Awaiting(BaseModel):
     refused: str | None
 
 
+class Fallbacks(BaseModel):
+    """SMS that went, or wait to go, to whom WhatsApp can't reach; nobody is counted twice in `total`."""
+
+    total: int
+    counts: dict[str, int] = Field(description="These SMS by state; all 0 once their people are removed.")
+
+
 _BROADCAST: Final[dict[str, Any]] = {
     "id": "1nf3r8k2m0t4qa",
     "name": "Storm warning",
@@ -84,6 +91,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "awaiting": {"count": 1280, "next_at": 1795280405, "given_up": 0, "gone": 0, "refused": None},
     "retried": 0,
     "rejected": 0,
+    "fallbacks": {"total": 12, "counts": {"queued": 2, "delivered": 10}},
     "rate": 49.8,
     "eta": 24,
     "created_at": 1795276800,
@@ -92,6 +100,7 @@ _BROADCAST: Final[dict[str, Any]] = {
     "warnings": [],
     "send_window": "09:00-20:00 America/Lima",
     "schedule_at": None,
+    "scheduler": "broadcaster",
     "started_at": 1795276805,
     "finished_at": None,
     "removed_at": None,
@@ -118,6 +127,7 @@ class Broadcast(BaseModel):
     awaiting: Awaiting | None
     retried: int
     rejected: int = Field(description="Faulty rows that were left out.")
+    fallbacks: Fallbacks | None = Field(description="SMS in place of its WhatsApp messages.")
     rate: float | None = Field(description="Segments a second since the start, while it runs.")
     eta: int | None = Field(description="Seconds until all is sent, null while it waits.")
     created_at: int
@@ -126,6 +136,7 @@ class Broadcast(BaseModel):
     warnings: list[str] = Field(description="What you should know, though it stops nothing.")
     send_window: str | None = Field(description="The daily hours outside which it waits.")
     schedule_at: int | None = Field(description="When it is to start, if a time was named.")
+    scheduler: str = Field(description="Who keeps it until then: `broadcaster`, or `twilio`, which sends it.")
     started_at: int | None
     finished_at: int | None
     removed_at: int | None = Field(
@@ -151,10 +162,13 @@ MESSAGE: Final[dict[str, Any]] = {
     "attempts": 1,
     "segments": 1,
     "evidence": None,
+    "fallback": None,
     "attempted_at": 1795276800,
     "changed_at": 1795276801,
     "retry_at": None,
     "consent": None,
+    "fallback_id": None,
+    "fallback_of": None,
 }
 
 
@@ -180,10 +194,16 @@ class Message(BaseModel):
     attempts: int
     segments: int
     evidence: str | None = Field(description="What its state is known by.")
+    fallback: str | None = Field(
+        description="`template`: that went in place of the text, as WhatsApp's 24-hour window was closed; "
+        "`sms`: an SMS went in its place, as WhatsApp can't reach the person."
+    )
     attempted_at: int | None
     changed_at: int | None
     retry_at: int | None = Field(description="From when it may go again, while it waits for another try.")
     consent: str | None = Field(description="Where and when this person agreed to be written to.")
+    fallback_id: str | None = Field(description="The SMS that went in its place; lists don't tell.")
+    fallback_of: str | None = Field(description="The WhatsApp message in whose place this SMS went.")
 
 
 class MessagePage(Page[Message]):

@@ -56,7 +56,8 @@ class Retried(BaseModel):
 async def start(request: Request, broadcast: BroadcastId, why: WhyOrNothing = None) -> Any:  # noqa: ARG001 - taken everywhere alike
     """Start a draft, or a scheduled broadcast before its time."""
     parts = parts_of(request)
-    view = await acts.start(parts.store, caller_of(request).actor, broadcast, parts.templates)
+    templates = None if parts.twilio is None else parts.twilio.templates
+    view = await acts.start(parts.store, caller_of(request).actor, broadcast, templates)
     return view.summary()
 
 

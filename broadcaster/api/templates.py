@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.pages import USUAL, Cursor, Limit, Page, begin, page
 from broadcaster.api.parts import guarded, parts_of
+from broadcaster.api.problems import unavailable
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import templates as acts
+
+if TYPE_CHECKING:
+    from broadcaster.twilio.content import Templates
 
 router = APIRouter(tags=["templates"])
 _READ = guarded(Scope.TEMPLATES_READ)
@@ -68,6 +72,7 @@ class TemplatePage(Page[Template]):
 async def list_(
     request: Request,
     response: Response,
+    *,
     status: Annotated[
         Literal["unsubmitted", "received", "pending", "approved", "rejected", "paused", "disabled"] | None,
         Query(description="Only those that WhatsApp has decided so about."),
@@ -107,8 +112,9 @@ async def get(
     return (await acts.existing(_templates(request), sid)).summary()
 
 
-def _templates(request: Request) -> Any:
+def _templates(request: Request) -> Templates:
     parts = parts_of(request)
-    if parts.templates is None:
-        parts.settings.credentials()  # raises: it says which are missing
-    return parts.templates
+    if parts.twilio is None:
+        parts.settings.credentials()  # says what is missing
+        raise unavailable("The API was started without Twilio's credentials.")
+    return parts.twilio.templates

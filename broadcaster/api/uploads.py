@@ -270,6 +270,16 @@ class BoundedRows:
                 raise Problem("too-large", f"A list has {self._most:,} rows at most here; split it.")
             yield chunk
 
+    @property
+    def encoding(self) -> str | None:
+        """What the list is read as; None where it came as values."""
+        return self._reader.encoding
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever sent the list should know of how it was read."""
+        return self._reader.notes
+
     def digest(self) -> str:
         """Return the list's digest, reading what is left."""
         return self._reader.digest()

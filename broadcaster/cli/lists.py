@@ -47,7 +47,8 @@ class Reading:
 
 def open_peeked(options: SendOptions) -> Peeked:
     """Open the list. Raises a `ListError`."""
-    reader = open_list(options.file, ListOptions(delimiter=options.delimiter, to_column=options.to_column))
+    how = ListOptions(delimiter=options.delimiter, to_column=options.to_column, encoding=options.encoding)
+    reader = open_list(options.file, how)
     try:
         return Peeked(reader)
     except BaseException:

@@ -11,8 +11,9 @@ import click
 from broadcaster.cli.connect import at_hand
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.exporting import export_rows, output_options, save
+from broadcaster.cli.list_options import encoding_option
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import print_json, print_table, when
+from broadcaster.cli.output import print_json, print_table, say, when
 from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.opt_out_scopes import parts_of_scope
 from broadcaster.domain.purpose import Purpose
@@ -143,12 +144,14 @@ def remove(addresses: Sequence[str], *, as_json: bool, env_file: Path | None, **
 @click.option(
     "--rejects", type=click.Path(dir_okay=False, path_type=Path), help="Write bad rows here, add the rest."
 )
+@encoding_option
 @json_option
 @env_file_option
 def import_(
     file: str,
     source: str,
     rejects: Path | None,
+    encoding: str | None,
     *,
     as_json: bool,
     env_file: Path | None,
@@ -161,7 +164,15 @@ def import_(
     scope, region = scope_named(**about), settings_from(env_file).region
     with contextlib.ExitStack() as stack:
         bad = stack.enter_context(RejectsFile(rejects, list_path=file)) if rejects else None
-        entries = read_opt_outs(file, scope=scope, source=source, region=region, rejects=bad)
+        entries = read_opt_outs(
+            file,
+            scope=scope,
+            source=source,
+            region=region,
+            rejects=bad,
+            encoding=encoding,
+            note=lambda text: say(f"Warning: {text}"),
+        )
 
     async def work(store: Store) -> int:
         return await acts.add_each(store, at_the_shell(), entries)

@@ -48,6 +48,7 @@ _OPTIONS: Final = {
     "rate": "--rate",
     "name": "--name",
     "delimiter": "--delimiter",
+    "encoding": "--encoding",
     "messages": "MESSAGE",
     "codes": "--code",
     "broadcast": "--broadcast",

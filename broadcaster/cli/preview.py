@@ -13,6 +13,7 @@ from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import format_rate
+from broadcaster.intake.encodings import UTF8
 from broadcaster.operations.trying import forecast, look_ahead
 from broadcaster.runtime import twilio_rest
 from broadcaster.settings import SettingsError
@@ -65,7 +66,7 @@ def tell(report: DryRun, options: SendOptions) -> int:
 
 def _show(report: DryRun, options: SendOptions) -> None:
     click.echo(
-        f"{report.list_name}: {report.rows:,} rows, {report.recipients:,} recipients, "
+        f"{report.list_name}{_read_as(report)}: {report.rows:,} rows, {report.recipients:,} recipients, "
         f"{report.duplicates:,} duplicates, {report.rejected:,} faulty"
     )
     print_table(
@@ -77,6 +78,8 @@ def _show(report: DryRun, options: SendOptions) -> None:
         right=(1, 2),
     )
     seconds = max(report.seconds, report.segments / options.rate if options.rate else 0.0)
+    if report.by_fallback:
+        click.echo(_by_fallback(report.by_fallback))
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
     click.echo(_encoding(report))
     for message in report.messages:
@@ -93,6 +96,14 @@ def _show(report: DryRun, options: SendOptions) -> None:
         say("Error: the list would be refused for its faulty rows; --rejects FILE sends the others.")
     elif report.rejected:
         say(f"{report.rejected:,} faulty rows would go to {options.rejects}; the others would be sent.")
+
+
+def _read_as(report: DryRun) -> str:
+    return "" if report.encoding in (None, UTF8) else f" ({report.encoding})"
+
+
+def _by_fallback(count: int) -> str:
+    return f"{count:,} of them get the fallback template: they wrote nothing in the last 24 hours"
 
 
 def _encoding(report: DryRun) -> str:
@@ -117,6 +128,8 @@ def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = 
             else ""
         )
     ]
+    if summary.by_fallback:
+        lines.append(f"  {_by_fallback(summary.by_fallback)}")
     slowest = (submission.rate and summary.segments / submission.rate) or 0.0
     for lane in submission.lanes:
         totals = summary.lanes[lane.name]

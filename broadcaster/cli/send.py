@@ -10,6 +10,7 @@ import click
 
 from broadcaster.cli.content_options import content_of, content_options
 from broadcaster.cli.exits import InputError
+from broadcaster.cli.list_options import encoding_option
 from broadcaster.cli.options import env_file_option, json_option, parse_duration, parse_time, settings_from
 from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority, Scheduler
 from broadcaster.domain.purpose import Consent, Purpose, parse_consent
@@ -41,6 +42,7 @@ class SendOptions:
     service: str | None
     to_column: str | None
     delimiter: str | None
+    encoding: str | None
     region: str | None
     name: str
     schedule_at: float | None
@@ -85,6 +87,7 @@ class SendOptions:
             rate=self.rate,
             to_column=self.to_column,
             delimiter=self.delimiter,
+            encoding=self.encoding,
             draft=self.draft,
             skips_faults=self.rejects is not None,
             purpose=self.purpose,
@@ -104,6 +107,7 @@ class SendOptions:
 @click.option("--messaging-service", "service", metavar="MG…", help="A Messaging Service that sends.")
 @click.option("--to-column", metavar="COLUMN", help="The column with the numbers.")
 @click.option("--delimiter", metavar="CHAR", help="What separates a CSV's columns, if it is not found out.")
+@encoding_option
 @click.option("--region", metavar="CC", help="Country of numbers without +, like US.")
 @click.option("--name", help="What to call the broadcast.")
 @click.option("--at", metavar="TIME", help="Start then: 2026-11-21T18:30+01:00.")
@@ -205,6 +209,7 @@ def _read(given: dict[str, Any]) -> SendOptions:
         service=given["service"],
         to_column=given["to_column"],
         delimiter="\t" if given["delimiter"] in (r"\t", "tab") else given["delimiter"],
+        encoding=given["encoding"],
         region=(given["region"] or settings.region or "").upper() or None,
         name=given["name"] or ("standard input" if given["file"] == "-" else Path(given["file"]).stem),
         schedule_at=parse_time(given["at"], given["zone"]) if given["at"] else None,

@@ -22,6 +22,7 @@ from broadcaster.intake.faults import RejectsFile
 from broadcaster.intake.findings import NOTHING_FOUND
 from broadcaster.intake.read_ahead import ReadAhead
 from broadcaster.intake.submit import check, is_known, submit, warnings_of
+from broadcaster.intake.windows import Windows
 from broadcaster.operations.actor import at_the_shell
 from broadcaster.operations.creating import begin
 from broadcaster.operations.preflight import Asked, preflight
@@ -81,8 +82,9 @@ class _Send:
 
     async def run(self, url: str) -> int:
         async with opened_store(self._options.settings, url) as store:
-            submission = await self._submission(store)
-            done = await self._submit(store, submission)
+            async with twilio_rest(self._options.settings) as rest:
+                submission = await self._submission(store, rest)
+                done = await self._submit(store, submission, Windows(store, rest))
             if done.known:
                 say(f"This list was taken before with this idempotency key, as broadcast {done.broadcast}.")
             await begin(store, at_the_shell(), submission, done, draft=self._options.draft)
@@ -91,28 +93,26 @@ class _Send:
                 return await self._tell(store, done)
             return await self._wait(store, done)
 
-    async def _submission(self, store: Store) -> Submission:
+    async def _submission(self, store: Store, rest: TwilioRest) -> Submission:
         options = self._options
-        async with twilio_rest(options.settings) as rest:
-            lanes = await options.order.lanes(
-                options.settings, store, rest.service_pool, self._reader.channels
-            )
-            submission = options.order.submission(lanes, options.idempotency_key)
-            check(submission, now=time.time())
-            await check_credentials(rest)
-            if not await is_known(store, submission.idempotency_key):
-                self._found = await preflight(
-                    Asked(
-                        order=options.order,
-                        lanes=lanes,
-                        channels=self._reader.channels,
-                        settings=options.settings,
-                        twilio=rest,
-                    )
+        lanes = await options.order.lanes(options.settings, store, rest.service_pool, self._reader.channels)
+        submission = options.order.submission(lanes, options.idempotency_key)
+        known = await is_known(store, submission.idempotency_key)
+        check(submission, now=None if known else time.time())
+        await check_credentials(rest)
+        if not known:
+            self._found = await preflight(
+                Asked(
+                    order=options.order,
+                    lanes=lanes,
+                    channels=self._reader.channels,
+                    settings=options.settings,
+                    twilio=rest,
                 )
+            )
         return submission
 
-    async def _submit(self, store: Store, submission: Submission) -> Submitted:
+    async def _submit(self, store: Store, submission: Submission, windows: Windows) -> Submitted:
         options = self._options
         with ExitStack() as stack:
             rejects = None
@@ -137,6 +137,7 @@ class _Send:
                 submission,
                 rejects=rejects,
                 faults=None if rejects else fault_list(options.file),
+                windows=windows,
                 progress=reading.update,
                 confirm=confirm,
                 found=self._found,

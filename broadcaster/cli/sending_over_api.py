@@ -148,7 +148,7 @@ def _spec(options: SendOptions) -> dict[str, Any]:
         "name": options.name,
         "from": list(options.senders) or None,
         "messaging_service_sid": options.service,
-        **_content(content),
+        **content_fields(content),
         "outside_window": options.outside_window.value,
         "scheduler": options.scheduler.value,
         "schedule_at": None if at is None else datetime.fromtimestamp(at, UTC).isoformat(),
@@ -160,12 +160,14 @@ def _spec(options: SendOptions) -> dict[str, Any]:
         "region": options.region,
         "to_column": options.to_column,
         "delimiter": options.delimiter,
+        "encoding": options.encoding,
         "draft": options.draft or None,
         "on_invalid": "skip" if options.rejects is not None else None,
     }
 
 
-def _content(content: Content) -> dict[str, Any]:
+def content_fields(content: Content) -> dict[str, Any]:
+    """Return what is sent as the API has it (`ContentForm`); None where it says nothing."""
     fallback, sms = content.fallback, content.sms
     return {
         "body": content.body,

@@ -58,11 +58,17 @@ def _show_open(now: Mapping[str, Any]) -> None:
             click.echo(SearchState.of(now["in_doubt"]).words(now["in_doubt"]["count"]))
     if now.get("awaiting"):
         click.echo(Awaiting.of(now["awaiting"]).words())
+    if now.get("fallbacks"):
+        sms = now["fallbacks"]
+        states = ", ".join(f"{n:,} {state}" for state, n in sms["counts"].items() if n)
+        click.echo(f"{sms['total']:,} SMS in place of WhatsApp messages" + (f": {states}" if states else ""))
 
 
 def _times(now: Mapping[str, Any]) -> str:
     times = [("made", now["created_at"]), ("started", now["started_at"]), ("ended", now["finished_at"])]
     times.append(("messages removed", now["removed_at"]))
-    if now["state"] == "scheduled":
+    if now.get("scheduler") == "twilio":
+        times.append(("Twilio sends", now["schedule_at"]))
+    elif now["state"] == "scheduled":
         times.append(("starts", now["schedule_at"]))
     return ", ".join(f"{what} {when(at)}" for what, at in times if at)

@@ -15,7 +15,7 @@ from broadcaster.operations import broadcasts as broadcast_acts
 from broadcaster.operations import templates as acts
 from broadcaster.operations.actor import at_the_shell
 from broadcaster.operations.template_starts import to_be_asked
-from broadcaster.runtime import opened_templates
+from broadcaster.runtime import twilio_rest
 from broadcaster.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def _at_twilio(
             return there(client)
 
     async def run() -> _T:
-        async with opened_templates(settings) as found:
-            return await here(found)
+        async with twilio_rest(settings) as twilio:
+            return await here(twilio.templates)
 
     return running.run(run())
 
@@ -136,5 +136,5 @@ async def start_checked(store: Store, settings: Settings, broadcast: str) -> Bro
         found = None
         if await to_be_asked(store, broadcast) is not None:
             with contextlib.suppress(SettingsError):
-                found = await stack.enter_async_context(opened_templates(settings))
+                found = (await stack.enter_async_context(twilio_rest(settings))).templates
         return await broadcast_acts.start(store, at_the_shell(), broadcast, found)

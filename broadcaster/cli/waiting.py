@@ -155,7 +155,7 @@ def stop_reason(now: Mapping[str, Any]) -> str:
             return f"{state}: {now['state_reason'] or 'by request'}{hint}"
         case BroadcastState.DRAFT:
             return f"a draft, not started: broadcaster broadcasts start {now['id']}"
-        case BroadcastState.RUNNING if unsent(now):
+        case BroadcastState.RUNNING if unsent(now) or fallbacks_open(now):
             return _stop_of_running(now["waits_for"])
     return ""
 
@@ -178,9 +178,16 @@ def unsent(now: Mapping[str, Any]) -> int:
     return int(now["counts"]["queued"] + now["counts"]["retry"])
 
 
+def fallbacks_open(now: Mapping[str, Any]) -> int:
+    """Return how many SMS in place of WhatsApp messages have yet to go."""
+    counts = (now.get("fallbacks") or {}).get("counts", {})
+    return sum(counts.get(state, 0) for state in ("queued", "retry", "sending"))
+
+
 def settled(now: Mapping[str, Any]) -> bool:
     """Whether nothing moves any more by itself: all ended, or only doubt is left."""
-    return not (unsent(now) or now["counts"]["sending"]) or now["state"] in ("canceled", "failed")
+    moves = unsent(now) or now["counts"]["sending"] or fallbacks_open(now)
+    return not moves or now["state"] in ("canceled", "failed")
 
 
 def exit_code(now: Mapping[str, Any]) -> int:

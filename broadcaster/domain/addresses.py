@@ -12,6 +12,8 @@ from typing import Final
 
 import phonenumbers
 
+from broadcaster.domain.spreadsheet_numbers import RoundedError, as_typed, out_of_formula
+
 # E.164: at most 15 digits, no leading zero; 7 is the shortest that any country uses with its code.
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _ADDRESS: Final = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
@@ -20,7 +22,9 @@ _PREFIX: Final = re.compile(r"(whatsapp:|tel:|)\s*(.*)", re.IGNORECASE | re.DOTA
 # Full-width plus, and the hyphens, dashes and minus sign that word processors put for "-".
 _PLUS: Final = ("+", "\uff0b")
 _FOREIGN: Final = re.compile("[^\\d\\s+\uff0b().\\-/\u2010-\u2015\u2212]")
-_SPREADSHEET: Final = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
+# Spaces of print (narrow, of a digit's width) and hyphens that phonenumbers doesn't know.
+_SPACE: Final = re.compile(r"[^\S\r\n]")
+_HYPHENS: Final = {0xAD: "-", 0xFF0D: "-", 0xFE63: "-"}
 _MASKABLE: Final = re.compile(r"(?<![0-9A-Za-z])[0-9]{7,}(?![0-9A-Za-z])")
 # Invisible marks that spreadsheets and chat programs leave around a number, and Excel's "text" apostrophe.
 _WRAPPING: Final = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'"
@@ -51,8 +55,9 @@ def parse_address(text: str, region: str | None = None) -> str:
     """Return the address that `text` means, in Twilio's form.
 
     Strict E.164 (with or without `whatsapp:`) is taken by its shape alone. Anything else is read as
-    people write numbers; a national number needs `region` (ISO 3166 letters, `US`) and every number must
-    be possible in its country's plan. Raises AddressError.
+    people and spreadsheets write numbers; a national number needs `region` (ISO 3166 letters, `US`) and every
+    number must be possible in its country's plan. Digits that are no number of `region`, but one with a plus
+    before them, have lost that to a spreadsheet. Raises AddressError.
     """
     if _ADDRESS.fullmatch(text) is not None:
         return text
@@ -71,22 +76,65 @@ def with_plus(text: str) -> str:
 
 
 def _parse_written(text: str, region: str | None) -> str:
-    bare = text.strip().strip(_WRAPPING).strip()
+    bare = out_of_formula(text.strip().strip(_WRAPPING).strip()).strip(_WRAPPING).strip()
     if not bare:
         raise AddressError("there is no number here")
     match = _PREFIX.fullmatch(bare)
     scheme, number = (match[1].lower(), match[2].strip(_WRAPPING)) if match else ("", bare)
-    if _SPREADSHEET.fullmatch(number):
-        raise AddressError(
-            "a spreadsheet has rounded this number: format its column as text and export again"
-        )
+    try:
+        number = as_typed(number)
+    except RoundedError as error:
+        raise AddressError(f"{error}. Format its column as text, and export again") from None
+    number = _SPACE.sub(" ", number).translate(_HYPHENS)
     foreign = _FOREIGN.search(number)
     if foreign:
         raise AddressError(f"{foreign[0]!r} does not belong in a number: write it like +14155550100")
     if region is None and not number.startswith(_PLUS):
-        raise AddressError("no country code: write it like +14155550100, or name the country with --region")
+        raise AddressError(
+            "no country code: write it like +14155550100, or name the country with --region"
+            + _lost_plus_hint(number)
+        )
     plain = _to_e164(number, region)
     return f"whatsapp:{plain}" if scheme == "whatsapp:" else plain
+
+
+def _lost_plus_hint(number: str) -> str:
+    """Say whose number it is where only its plus is missing."""
+    with_it = _lost_plus(number) if _BARE.fullmatch(number) else None
+    if with_it is None:
+        return ""
+    country = phonenumbers.region_code_for_number(with_it)
+    return f" (a spreadsheet may have taken its plus off: with it, it is a number of {country})"
+
+
+def _lost_plus(digits: str) -> phonenumbers.PhoneNumber | None:
+    """Return the number that digits are with a plus before them; None if that is none."""
+    try:
+        parsed = phonenumbers.parse(f"+{digits}", None)
+    except phonenumbers.NumberParseException:
+        return None
+    return parsed if phonenumbers.is_valid_number(parsed) else None
+
+
+def _with_or_without_plus(
+    digits: str, own: phonenumbers.PhoneNumber, region: str
+) -> phonenumbers.PhoneNumber:
+    """Choose between `own`, the number that digits are in `region`, and the one that lost its plus.
+
+    Only a cell that became a number has lost it, so it is all digits. Digits that begin with the region's own
+    country code and are numbers both ways (in Germany 491601234567) could be two people's.
+    """
+    is_own = phonenumbers.is_valid_number(own)
+    own_code = str(phonenumbers.country_code_for_region(region.upper()))
+    if is_own and not (digits.startswith(own_code) and own.national_number == int(digits)):
+        return own
+    with_plus_back = _lost_plus(digits)
+    if is_own and with_plus_back is not None:
+        raise AddressError(
+            "this may be a number without its country code, or one whose plus a spreadsheet took off: "
+            "write it like +14155550100"
+        )
+    return with_plus_back or own
 
 
 _NOT_POSSIBLE: Final = {
@@ -109,6 +157,8 @@ def _to_e164(number: str, region: str | None) -> str:
         else:
             hint = "not a telephone number"
         raise AddressError(f"{hint}: write it like +14155550100") from None
+    if region and _BARE.fullmatch(number):
+        parsed = _with_or_without_plus(number, parsed, region)
     reason = _NOT_POSSIBLE.get(phonenumbers.is_possible_number_with_reason(parsed))
     plain: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if reason is None and not is_e164(plain):

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from broadcaster.domain.content import Content
+from broadcaster.domain.handing import Handing
 from broadcaster.domain.purpose import Consent, Purpose
 from broadcaster.domain.send_window import SendWindow
 
@@ -89,8 +90,27 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: Scheduler = Scheduler.BROADCASTER
 
     @property
+    def hours(self) -> SendWindow | Handing | None:
+        """When its messages may leave us; None: at any time."""
+        return self.send_window if self.handing is None else self.handing
+
+    @property
+    def handing(self) -> Handing | None:
+        """How its messages are handed over to Twilio's scheduler, if they are."""
+        if self.scheduler is not Scheduler.TWILIO or self.schedule_at is None:
+            return None
+        return Handing(self.schedule_at, self.send_window)
+
+    @property
+    def starts_at(self) -> float | None:
+        """When it starts by itself, in unix seconds; None: at once, or by hand."""
+        return None if self.handing else self.schedule_at
+
+    @property
     def send_at(self) -> float:
         """Until when Twilio keeps its messages back (`SendAt`), in unix seconds; 0.0: it sends at once."""
+        if self.handing is not None:
+            return self.handing.at
         text = self.content.options.get("SendAt", "")
         try:
             return datetime.fromisoformat(text).timestamp() if text else 0.0

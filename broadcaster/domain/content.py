@@ -226,6 +226,11 @@ def _check(content: Content) -> None:
         raise ContentError("the body is empty")
     if content.content_variables and not content.is_template:
         raise ContentError("content variables belong to a content template: give its content sid (HX…) too")
+    for key, text in content.content_variables.items():
+        if not text.strip():  # Twilio refuses it (21656)
+            raise ContentError(
+                f"content variable {key} is empty: give it a value, or leave it out to take the default"
+            )
     if bool(content.languages) != bool(content.language_column):
         raise ContentError(
             "templates by language need the column that says each recipient's language, and it needs them: "

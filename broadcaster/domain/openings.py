@@ -6,21 +6,26 @@ Lua knows no time zones, so a broadcast with a window carries its next openings 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
+
+from broadcaster.domain.handing import Handing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broadcaster.domain.send_window import SendWindow
 
+    #: When messages of a broadcast may leave.
+    Hours = SendWindow | Handing
+
 #: So many are kept: with nobody there to renew them nothing leaves after the last.
 KEPT: Final = 3
 
 
-def openings_text(window: SendWindow, now: float) -> str:
+def openings_text(window: Hours, now: float) -> str:
     """Return the openings that are kept at `now` (unix seconds), the one that it lies in first."""
     return ",".join(f"{begin}:{end}" for begin, end in islice(window.openings(now), KEPT))
 
@@ -31,14 +36,22 @@ def read_openings(text: str) -> list[tuple[int, int]]:
     return [(int(begin), int(end)) for begin, end in pairs]
 
 
-def opens_at(window: SendWindow, now: float) -> int | None:
+def opens_at(window: Hours, now: float) -> int | None:
     """Return when a window opens next; None while it is open."""
     begin, _ = next(window.openings(now))
     return begin if begin > now else None
 
 
-def closed_words(window: SendWindow, opens: int) -> str:
+def closed_words(window: Hours, opens: int) -> str:
     """Say that a broadcast waits for its window, and until when, in the window's own zone."""
+    if isinstance(window, Handing):
+        if window.window is None or opens == window.begins:
+            at = datetime.fromtimestamp(opens, UTC)
+            return (
+                "Twilio takes messages up to 15 minutes ahead of their time: what is left goes by itself "
+                f"on {at:%Y-%m-%d %H:%M} UTC"
+            )
+        window = window.window
     begins, ends = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (window.begins, window.ends))
     there = datetime.fromtimestamp(opens, ZoneInfo(window.zone))
     return (
@@ -47,7 +60,7 @@ def closed_words(window: SendWindow, opens: int) -> str:
     )
 
 
-def never_open(window: SendWindow, begins: float, expires: float) -> bool:
+def never_open(window: Hours, begins: float, expires: float) -> bool:
     """Whether a broadcast that begins at `begins` surely expires before its window opens."""
     opens, _ = next(window.openings(begins))
     return opens >= expires

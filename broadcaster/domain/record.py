@@ -4,8 +4,9 @@ A record is 32 bytes, big-endian, so that Lua's `struct` and Python's read the s
 
     offset  size  field
     0       1     state in the low four bits (a `State`), spent attempts in the high four
-    1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bits 4-6 free, bit 7 its
-                        person was forgotten, so that it is never tried again
+    1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bit 4 an SMS went in its
+                        place, bit 5 the fallback template was accepted in place of free text, bit 6
+                        free, bit 7 its person was forgotten; with bit 4 or 7 it is never tried again
     2       1     segments: what one send costs in permits, 1 to 255
     3       2     attempt: raised by every intent, never lowered
     5       3     code: Twilio's, or an HTTP status below 1000, or one of our own `Reason`s below 100
@@ -25,8 +26,13 @@ from typing import Final
 
 RECORD_BYTES: Final = 32
 MAX_SPENT: Final = 15
+#: The flag of an attempt in which the fallback template went, and not the text.
+BY_TEMPLATE: Final = 0x20
 _LAYOUT: Final = struct.Struct(">BBBHBH16sII")
 _NO_SID: Final = bytes(16)
+#: Flags of a record that is never tried again.
+FELL_BACK: Final = 0x10
+GONE: Final = 0x80
 
 
 class State(enum.IntEnum):
@@ -132,6 +138,16 @@ class Record:
     def evidence(self) -> Evidence:
         """What the state rests on."""
         return Evidence(self.flags >> 1 & 7)
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether an SMS went, or waits to go, in its place."""
+        return bool(self.flags & FELL_BACK)
+
+    @property
+    def by_template(self) -> bool:
+        """Whether the fallback template went in place of free text, as far as Twilio's answer told."""
+        return bool(self.flags & BY_TEMPLATE)
 
     def pack(self) -> bytes:
         """Return the 32 bytes of this record."""

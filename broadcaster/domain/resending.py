@@ -1,7 +1,8 @@
 """Which failed deliveries go again by themselves, when, and how often.
 
 Twilio took these messages, so a second one may follow a late first: by default none goes again but those that
-Twilio held back for quiet hours at the recipient, which surely did not arrive (30610, 30615).
+Twilio held back for quiet hours at the recipient, which surely did not arrive (30610, 30615), and free text
+outside WhatsApp's 24 hours (63016) where a template was given to go in its place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.whatsapp_window import OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +35,7 @@ _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 #: One of the soft kind goes again at most so often, quiet hours likewise.
 TWICE: Final = 2
+_ONCE: Final = 1
 _SPREAD_SECONDS: Final = 600.0
 Openings = Iterator[tuple[int, int]]
 
@@ -72,6 +76,8 @@ def parse_codes(text: str) -> list[int]:
 
 def most_times(code: int, max_attempts: int) -> int:
     """Return how often a message may go again for failures of this kind."""
+    if code == OUTSIDE:  # as the template, which is not free text
+        return _ONCE
     return max_attempts if code in NEVER_LEFT else TWICE
 
 

@@ -112,9 +112,7 @@ def value_faults(given: Mapping[str, str], *, whatsapp: bool = True) -> dict[str
     for key, value in given.items():
         if _CODE.search(value):
             continue
-        if not value.strip():
-            faults[key] = f"variable {key} is empty: give it a value, or leave it out to take the default"
-        elif whatsapp and _UNFIT.search(value):
+        if whatsapp and _UNFIT.search(value):
             faults[key] = (
                 f"variable {key} has a line break, a tab or five spaces in a row: WhatsApp takes none"
             )

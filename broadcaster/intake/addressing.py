@@ -32,6 +32,17 @@ class OptOuts(Protocol):
         """Return the places of those who have opted out in one of them; "" is nobody."""
 
 
+class Windows(Protocol):
+    """Whose 24 hours with a WhatsApp sender are over. `refuses`: that is a fault of their rows."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a row whose window is closed is faulty; else something else goes to it."""
+
+    def closed(self, lane: str, addresses: Sequence[str]) -> dict[int, str]:
+        """Return why windows are closed, by place; addresses of other channels have none."""
+
+
 def uniform_channel(addresses: Sequence[str]) -> Channel | None:
     """Return the channel of `addresses` if each is a strict address of that one channel, else None."""
     column = "\n".join(addresses) + "\n"

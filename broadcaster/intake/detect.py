@@ -9,11 +9,13 @@ import itertools
 import re
 from typing import Final
 
-from broadcaster.intake.faults import UnreadableListError
-
 DELIMITERS: Final = (",", ";", "\t", "|")
 _ROWS_LOOKED_AT: Final = 50
-_LIKE_AN_ADDRESS: Final = re.compile(r"(?:whatsapp:|tel:)?[^a-z]*[0-9][^a-z]*", re.IGNORECASE)
+_LIKE_AN_ADDRESS: Final = re.compile(
+    r"(?:whatsapp:|tel:)?(?:[^a-z]*[0-9][^a-z]*|[0-9]([.,][0-9]+)?e\+?[0-9]+)", re.IGNORECASE
+)
+#: The line that Excel wants before a CSV's header to know its delimiter.
+_SEPARATOR_LINE: Final = re.compile(r'\ufeff?"?sep=(.)"?[\s,;|]*', re.IGNORECASE)
 
 
 class Format(enum.StrEnum):
@@ -37,9 +39,16 @@ def detect_format(sample: str) -> Format:
     if head.startswith("{"):
         return Format.NDJSON
     first = head.splitlines()[0]
+    if is_separator_line(first):
+        return Format.CSV
     if any(delimiter in first for delimiter in DELIMITERS):
         return Format.CSV
     return Format.LINES if looks_like_an_address(first) else Format.CSV
+
+
+def is_separator_line(line: str) -> bool:
+    """Whether a line is Excel's `sep=;`, which is no header."""
+    return _SEPARATOR_LINE.fullmatch(line) is not None
 
 
 def looks_like_an_address(text: str) -> bool:
@@ -50,8 +59,11 @@ def looks_like_an_address(text: str) -> bool:
 def detect_delimiter(sample: str) -> str:
     """Return the delimiter under which most of the first rows have as many fields as the header.
 
-    Ties go to the one with more columns, then to `,` before `;`, tab and `|`. A single column is `,`.
+    Excel's line `sep=;` says it itself. Ties go to the one with more columns, then to `,` before `;`, tab
+    and `|`. A single column is `,`.
     """
+    if told := _SEPARATOR_LINE.fullmatch(sample.lstrip().partition("\n")[0]):
+        return told[1]
     best, best_score = ",", (0, 0)
     for delimiter in DELIMITERS:
         rows = _rows(sample, delimiter)
@@ -71,24 +83,3 @@ def _rows(sample: str, delimiter: str) -> list[list[str]]:
     except csv.Error:
         pass  # the rows before the unreadable one still tell
     return rows[:-1] if 1 < len(rows) < _ROWS_LOOKED_AT else rows  # the sample may end inside the last
-
-
-def decode_sample(sample: bytes, name: str) -> str:
-    """Return the sample as text; a character cut off by its end is dropped.
-
-    Raises `UnreadableListError` where it is not UTF-8, naming the line.
-    """
-    try:
-        return sample.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data":
-            return sample[: error.start].decode("utf-8-sig")
-        raise not_utf8(name, 1 + sample.count(b"\n", 0, error.start), sample[error.start]) from None
-
-
-def not_utf8(name: str, line: int, byte: int) -> UnreadableListError:
-    """Return the error for a byte that UTF-8 does not have at that place."""
-    return UnreadableListError(
-        f"{name}, line {line:,}: byte 0x{byte:02x} is not UTF-8 text. "
-        "Save the list as UTF-8 (Excel: 'CSV UTF-8'), or convert it: iconv -f WINDOWS-1252 -t UTF-8."
-    )

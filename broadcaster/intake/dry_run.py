@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from broadcaster.domain.content import Renderer
-    from broadcaster.intake.addressing import OptOuts
+    from broadcaster.intake.addressing import OptOuts, Windows
     from broadcaster.intake.table import ListReader
 
 
@@ -59,6 +59,8 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     `refused`: rows are faulty and would stop the list, since no rejects file is given. `faults` are the
     first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
     `ucs2` count text messages by encoding. `seconds` is the slowest sender's. `warnings` stop nothing.
+    `encoding` is what the list was read as, None where it came as values.
+    `by_fallback` of the recipients would get the fallback template: their 24 hours with the sender are over.
     """
 
     list_name: str
@@ -78,6 +80,8 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     messages: tuple[FirstMessage, ...]
     warnings: tuple[str, ...] = ()
+    encoding: str | None = None
+    by_fallback: int = 0
 
 
 def dry_run(
@@ -90,6 +94,7 @@ def dry_run(
     faults: FaultList | None = None,
     with_rejects: bool = False,
     consent_column: str | None = None,
+    windows: Windows | None = None,
     verified: Collection[str] | None = None,
 ) -> DryRun:
     """Read the whole list and report; `with_rejects` as if a rejects file were given (none is written).
@@ -104,6 +109,7 @@ def dry_run(
         opt_outs=opt_outs,
         faults=faults,
         consent_column=consent_column,
+        windows=windows,
         verified=verified,
     )
     refused = False
@@ -128,6 +134,7 @@ def dry_run(
         recipients=summary.recipients,
         duplicates=summary.duplicates,
         opted_out=summary.opted_out,
+        by_fallback=summary.by_fallback,
         rejected=summary.rejected,
         refused=refused,
         faults=tuple(preparation.faults.shown),
@@ -150,4 +157,6 @@ def dry_run(
             )
             for m in summary.first
         ),
+        warnings=summary.notes,
+        encoding=summary.encoding,
     )

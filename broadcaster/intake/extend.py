@@ -21,6 +21,7 @@ from broadcaster.intake.addressing import Seen
 from broadcaster.intake.load import codes_of, states_of, to_send
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.rejects import StoredRejects
+from broadcaster.intake.windows import windows_for
 from broadcaster.store.batches import Recipients, first_records, pack_batch
 from broadcaster.store.scripts import Call, packed
 from broadcaster.store.who import marks
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.batches import BatchRows
     from broadcaster.intake.summary import Summary
     from broadcaster.intake.table import ListReader
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.store.connection import Store
 
@@ -94,7 +96,9 @@ async def known_part(store: Store, broadcast: str, name: str) -> Extended | None
 class Part:
     """One part, read and checked: `prepare`, which may take a while and runs in a thread; then `commit`."""
 
-    def __init__(self, draft: Draft, reader: ListReader, opt_outs: OptOuts, before: Seen) -> None:
+    def __init__(
+        self, draft: Draft, reader: ListReader, opt_outs: OptOuts, before: Seen, windows: Windows
+    ) -> None:
         how = draft.open or OpenDraft(rates={})
         self._draft = draft
         self._seen = Seen(before)
@@ -110,6 +114,7 @@ class Part:
             consent_column=draft.spec.consent_column,
             rejects=self._rejects,
             seen=self._seen,
+            windows=windows_for(windows, draft.spec),
         )
         self._batches: list[Any] = []
 

@@ -3,7 +3,8 @@
 ::
 
     ListError
-    ├── UnreadableListError   not a file we can read: missing, binary, not UTF-8, broken JSON
+    ├── UnreadableListError   not a file we can read: missing, binary, in no one encoding, broken JSON
+    ├── TooLongListError      more of it than is taken here
     ├── ColumnError           no such column; names the ones there are
     ├── EmptyListError        a list without a recipient
     └── ListRefusedError      rows with faults, and nobody asked to go on without them
@@ -35,7 +36,11 @@ class ListError(ValueError):
 
 
 class UnreadableListError(ListError):
-    """The bytes are not a list: no such file, not UTF-8, not JSON where JSON was promised."""
+    """The bytes are not a list: no such file, no text, not JSON where JSON was promised."""
+
+
+class TooLongListError(ListError):
+    """There is more in the list than whoever reads it takes."""
 
 
 class ColumnError(ListError):

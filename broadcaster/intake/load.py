@@ -202,8 +202,10 @@ class Loader:
         """Make the list whole: `scheduled` if the spec names a time, else `draft`; or `ImportLostError`."""
         await self.flush()
         spec = self.spec
-        if spec.send_window is not None:
-            facts = facts | {"windows": openings_text(spec.send_window, time.time())}
+        if spec.hours is not None:
+            facts = facts | {"windows": openings_text(spec.hours, time.time())}
+        if spec.content.sms is not None:
+            facts = facts | {"sms": "1"}
         made = batches_of or self._batches
         body = (
             [
@@ -216,13 +218,13 @@ class Loader:
         )
         if spec.send_at:  # before anything of it can leave (workers/recalling.py)
             await self.store.redis.zadd(self.store.keys.plain("handed"), {self.broadcast: spec.send_at})
-        scheduled = spec.schedule_at is not None
+        starts = spec.starts_at
         call: Call[str] = Call(
             "seal",
             (
                 self.broadcast,
-                "scheduled" if scheduled else "draft",
-                "" if spec.schedule_at is None else repr(spec.schedule_at),
+                "draft" if starts is None else "scheduled",
+                "" if starts is None else repr(starts),
                 "" if spec.expires_at is None else repr(spec.expires_at),
                 "" if spec.rate is None else repr(spec.rate),
                 fingerprint,

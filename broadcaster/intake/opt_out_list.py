@@ -14,7 +14,6 @@ from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.opt_out_scopes import EVERYWHERE, parts_of_scope, scope_for, sender_of_scope
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.times import TimeError, parse_moment
-from broadcaster.intake.detect import decode_sample
 from broadcaster.intake.faults import EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.reader import ListOptions, read_list
 from broadcaster.intake.sources import open_source
@@ -23,7 +22,7 @@ from broadcaster.ledger.optouts import OptOut
 from broadcaster.ledger.people_key import is_hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from broadcaster.intake.faults import Rejects
     from broadcaster.intake.table import Chunk, ListReader
@@ -54,18 +53,23 @@ def read_opt_outs(
     source: str = "import",
     region: str | None = None,
     rejects: Rejects | None = None,
+    encoding: str | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> list[OptOut]:
     """Return the opt-outs in the file at `path` (`-`: standard input).
 
     `scope` and `source` are what a row has that says nothing itself. Rows with faults go to `rejects` if
-    given. Raises a `ListError`: else the faults', unreadable, or nothing in it.
+    given; `note` is told what to know of how the file was read. Raises a `ListError`: else the faults',
+    unreadable, or nothing in it.
     """
-    opened = open_source(path)
+    opened = open_source(path, encoding)
     try:
-        sample = decode_sample(opened.sample, opened.name).lstrip()
-        named = re.search(rf"\b{_ADDRESS}\b", sample.partition("\n")[0], re.IGNORECASE)
+        named = re.search(rf"\b{_ADDRESS}\b", opened.sample.lstrip().partition("\n")[0], re.IGNORECASE)
         reader = read_list(opened, ListOptions(to_column=_ADDRESS if named else None))
-        return _read(reader, _Rows(scope, source, region), rejects)
+        entries = _read(reader, _Rows(scope, source, region), rejects)
+        for text in reader.notes:
+            note(text)
+        return entries
     finally:
         opened.release()
 

@@ -28,6 +28,16 @@ class Peeked:
         """Yield the rows in chunks."""
         return chain(self.first, self._chunks)
 
+    @property
+    def encoding(self) -> str | None:
+        """What the list is read as; None where it came as values."""
+        return self._reader.encoding
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever sent the list should know of how it was read."""
+        return self._reader.notes
+
     def digest(self) -> str:
         """Return the list's digest, reading what is left."""
         return self._reader.digest()

@@ -9,9 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.addresses import Channel
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Reason, State
-from broadcaster.intake.addressing import LanePicker, OptOuts, Problems, Seen, parse_column, uniform_channel
+from broadcaster.intake.addressing import (
+    LanePicker,
+    OptOuts,
+    Problems,
+    Seen,
+    Windows,
+    parse_column,
+    uniform_channel,
+)
 from broadcaster.intake.batches import BatchRows, LaneRows
 from broadcaster.intake.faults import ColumnError, EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.rendering import RowRenderer
@@ -21,7 +30,6 @@ from broadcaster.intake.table import BadRow, listed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from broadcaster.domain.addresses import Channel
     from broadcaster.domain.content import Renderer
     from broadcaster.intake.faults import Rejects
     from broadcaster.intake.table import Chunk, ListReader
@@ -44,8 +52,9 @@ class Preparation:
     content uses, or with `keep_unused_columns` all but the recipient and the reference. `seen` are the
     addresses that count as duplicates from the beginning; the list's are added. Opt-outs are looked for by
     `service`, which the broadcast names beside its senders, and `purpose`. With a `consent_column` batches
-    hold that, too, and a row with nothing in it has a fault. Of a trial account only `verified` numbers are
-    written to, None for any; others get rows in state skipped.
+    hold that, too, and a row with nothing in it has a fault; with `windows` so has one whose window is
+    closed, or it is counted. Of a trial account only `verified` numbers are written to, None for any; others
+    get rows in state skipped.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class Preparation:
         keep_unused_columns: bool = False,
         seen: Seen | None = None,
         consent_column: str | None = None,
+        windows: Windows | None = None,
         verified: Collection[str] | None = None,
     ) -> None:
         self.summary = Summary(lanes={name: LaneTotals() for name, _ in senders})
@@ -71,6 +81,7 @@ class Preparation:
         self._region = region
         self._opt_outs = opt_outs
         self._about = (service, purpose)
+        self._windows = windows
         self._rejects = rejects
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
@@ -103,6 +114,7 @@ class Preparation:
 
     def _check_end(self) -> None:
         summary, name = self.summary, self._reader.name
+        summary.encoding, summary.notes = self._reader.encoding, self._reader.notes
         if not summary.rows:
             raise EmptyListError(f"{name} has no recipients: there is nobody to send to.")
         if self.faults.total and (self._rejects is None or not summary.records):
@@ -124,8 +136,15 @@ class Preparation:
         lanes, unfit = self._picker.lanes(addresses, channel)
         problems.update({index: (to_column, reason) for index, reason in unfit.items()})
         problems.update(self._without_consent(chunk, problems))
-        codes = self._codes(addresses, lanes, channel, problems)
+        opted_out = list(self._opted_out(addresses, lanes))
+        closed: dict[int, str] = {}
+        if self._windows is not None and channel is not Channel.SMS:
+            closed = self._closed(self._windows, addresses, lanes, {*problems, *opted_out})
+        if self._windows is not None and self._windows.refuses:
+            problems.update({index: (to_column, why) for index, why in closed.items()})
+        codes = self._codes(addresses, opted_out, channel, problems)
         segments = self._render(chunk, addresses, lanes, problems, codes)
+        self.summary.by_fallback += sum(not codes[i] and i not in problems for i in closed)
         if problems or chunk.bad:
             self._report(chunk, problems)
         kept: Sequence[int] = range(len(chunk))
@@ -154,7 +173,7 @@ class Preparation:
         }
 
     def _codes(
-        self, addresses: Sequence[str], lanes: Sequence[int], channel: Channel | None, problems: Problems
+        self, addresses: Sequence[str], opted_out: Sequence[int], channel: Channel | None, problems: Problems
     ) -> list[int]:
         """Return a `Reason` per row: why a good one is skipped, else 0."""
         codes = [0] * len(addresses)
@@ -162,10 +181,20 @@ class Preparation:
             for index, address in enumerate(addresses):
                 if index not in problems and not self._seen.take(address):
                     codes[index] = _DUPLICATE
-        for index in self._opted_out(addresses, lanes):
+        for index in opted_out:
             if not codes[index] and index not in problems:
                 codes[index] = _OPTED_OUT
         return codes
+
+    def _closed(
+        self, windows: Windows, addresses: Sequence[str], lanes: Sequence[int], spared: set[int]
+    ) -> dict[int, str]:
+        """Return why free text may not go to rows, by row; those that are `spared` are not looked at."""
+        found: dict[int, str] = {}
+        for lane, rows in _by_lane(lanes, [row for row in range(len(lanes)) if row not in spared]).items():
+            told = windows.closed(self._names[lane], [addresses[row] for row in rows])
+            found.update((rows[place], why) for place, why in told.items())
+        return found
 
     def _opted_out(self, addresses: Sequence[str], lanes: Sequence[int]) -> Iterator[int]:
         """Yield the rows of who opted out of what their lanes send."""

@@ -6,6 +6,7 @@ import csv
 import itertools
 from typing import TYPE_CHECKING
 
+from broadcaster.intake.detect import is_separator_line
 from broadcaster.intake.faults import ColumnError, UnreadableListError
 from broadcaster.intake.table import (
     CHUNK_ROWS,
@@ -40,6 +41,8 @@ class CsvReader(SourceReader):
         self._rows = csv.reader(self._lines.each(), delimiter=delimiter, strict=True)
         try:
             header = next(filter(None, self._rows), [])
+            if is_separator_line(delimiter.join(header)):
+                header = next(filter(None, self._rows), [])
         except csv.Error as error:
             raise UnreadableListError(f"{self.name}, line {self._rows.line_num}: {error}") from None
         while len(header) > 1 and not header[-1].strip():

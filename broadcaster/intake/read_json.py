@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from broadcaster.intake.detect import not_utf8
 from broadcaster.intake.faults import UnreadableListError
 from broadcaster.intake.json_rows import JsonRows
 from broadcaster.intake.table import CHUNK_ROWS, SourceReader
@@ -48,6 +47,8 @@ class ValuesReader:
     """Recipients that are Python values already, such as an API call's: strings or mappings."""
 
     position = "item"
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, values: Iterable[Any], *, name: str = "recipients", to_column: str | None = None
@@ -150,11 +151,7 @@ class _Items:
                 f"an item of more than {MAX_ITEM_CHARACTERS:,} characters; a quote may be missing"
             )
         self._line += self._buffer.count("\n", 0, self._at)
-        try:
-            block = self._text.read(_BLOCK_CHARACTERS)
-        except UnicodeDecodeError as error:
-            line = self._line + self._buffer.count("\n", self._at) + error.object.count(b"\n", 0, error.start)
-            raise not_utf8(self._source.name, line, error.object[error.start]) from None
+        block = self._text.read(_BLOCK_CHARACTERS)
         self._buffer = self._buffer[self._at :] + block
         self._at = 0
         return bool(block)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from broadcaster.intake.detect import Format, decode_sample, detect_delimiter, detect_format
+from broadcaster.intake.detect import Format, detect_delimiter, detect_format
 from broadcaster.intake.faults import ColumnError
 from broadcaster.intake.read_csv import CsvReader
 from broadcaster.intake.read_json import JsonReader
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class ListOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to read a list, where it should not be told from its content.
 
-    `to_column` names the column (or JSON key) with the recipients' numbers.
+    `to_column` names the column (or JSON key) with the numbers. `encoding` is one as Python names it.
     """
 
     format: Format | None = None
     delimiter: str | None = None
     to_column: str | None = None
+    encoding: str | None = None
 
 
 def open_list(path: str, options: ListOptions | None = None) -> ListReader:
@@ -33,9 +34,10 @@ def open_list(path: str, options: ListOptions | None = None) -> ListReader:
 
     Raises a `ListError`: unreadable, empty, or without a column of recipients.
     """
-    source = open_source(path)
+    options = options or ListOptions()
+    source = open_source(path, options.encoding)
     try:
-        return read_list(source, options or ListOptions())
+        return read_list(source, options)
     except BaseException:
         source.release()
         raise
@@ -43,7 +45,7 @@ def open_list(path: str, options: ListOptions | None = None) -> ListReader:
 
 def read_list(source: ListSource, options: ListOptions) -> ListReader:
     """Return the reader that fits what `source` holds; raises like `open_list`."""
-    sample = decode_sample(source.sample, source.name)
+    sample = source.sample
     match options.format or detect_format(sample):
         case Format.JSON:
             return JsonReader(source, to_column=options.to_column)

@@ -36,6 +36,16 @@ class WindowMissedError(SubmissionError):
         )
 
 
+class HandedOutsideError(SubmissionError):
+    """Twilio would send it at an hour outside its send window."""
+
+    def __init__(self, waits: str) -> None:
+        super().__init__(
+            f"Twilio sends at the very time that is named, which is {waits}. Name a time within these hours, "
+            "or let us keep it (scheduler broadcaster), who wait for them"
+        )
+
+
 class FullError(SubmissionError):
     """Redis has no room for it now."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.senders import NoSenderError, SenderKind, choose_senders, default_rate, parse_sender
+from broadcaster.ledger.pools import POOL_FIELD
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
     PoolReader = Callable[[str], Awaitable[list[str]]]
-
-#: Field of a service's lane: the names in its pool, one a line, as they were read when it was first used.
-POOL_FIELD: Final = "members"
 
 
 @dataclass(frozen=True, slots=True)

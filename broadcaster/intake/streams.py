@@ -18,11 +18,14 @@ from broadcaster.domain.purpose import CONSENT_GIVEN, Purpose
 from broadcaster.domain.record import RECORD_BYTES, Record
 from broadcaster.intake.load import CLASS_OF, new_broadcast_id
 from broadcaster.ledger.people import forget
+from broadcaster.ledger.removing_replies import remove_answering
 from broadcaster.store.batches import unpack_batch
 from broadcaster.store.scripts import Call, packed, text, unpacked
 from broadcaster.store.who import bucket_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broadcaster.domain.content import Content
     from broadcaster.store.connection import Store
 
@@ -98,6 +101,8 @@ class Stream:
             "" if spec.rate is None else repr(spec.rate),
             [(name, repr(rate)) for name, rate in key.lanes],
             repr(spec.send_at) if spec.send_at else "",
+            "",
+            "",
         )
         print_ = hashlib.sha256(whole).hexdigest()[:24]
         return cls(key, print_, spec, new_broadcast_id(), packed(facts))
@@ -175,13 +180,29 @@ async def remove_streams(store: Store, kept_seconds: int) -> int:
     oldest = (now - max(kept_seconds, HOUR_SECONDS)) * 1_000_000 + micro
     for raw in await store.redis.zrangebyscore(keys.plain("streams"), "-inf", oldest):
         stream = raw.decode()
-        state = await store.redis.hget(keys.broadcast(stream), "state")
-        if state == b"completed" and await _last_change(store, stream) > now - kept_seconds:
+        state, parent = await store.redis.hmget(keys.broadcast(stream), "state", "parent")
+        alone = state == b"completed" and parent is None
+        if alone and await _last_change(store, stream) > now - kept_seconds:
             continue
         if await store.run(retire(stream, kept_seconds)) in ("ok", "gone"):
             await _remove(store, stream)
             removed += 1
     return removed
+
+
+async def remove_fallbacks(store: Store, broadcasts: Iterable[str]) -> None:
+    """Remove the SMS, and replies to them, of broadcasts that are being deleted, or whose people's data are.
+
+    What can't go yet goes by `remove_streams`. It may be done twice. Raises redis' errors and `StoreError`.
+    """
+    for broadcast in broadcasts:
+        found = await store.redis.smembers(store.keys.broadcast(broadcast, ":fallbacks"))
+        streams = [raw.decode() for raw in found]
+        if streams:
+            await remove_answering(store, streams)
+        for stream in streams:
+            if await store.run(retire(stream, 0)) in ("ok", "gone"):
+                await _remove(store, stream)
 
 
 async def _last_change(store: Store, stream: str) -> int:
@@ -213,7 +234,7 @@ async def _flows(store: Store, stream: str) -> list[tuple[str, list[str]]]:
 async def _remove(store: Store, stream: str) -> None:
     keys = store.keys
     flows = await _flows(store, stream)
-    serial = await store.redis.hget(keys.broadcast(stream), "serial")
+    serial, parent = await store.redis.hmget(keys.broadcast(stream), "serial", "parent")
     for _, batches in flows:
         for start in range(0, len(batches), _BATCHES_AT_ONCE):
             await _remove_batches(store, stream, int(serial or 0), batches[start : start + _BATCHES_AT_ONCE])
@@ -226,6 +247,10 @@ async def _remove(store: Store, stream: str) -> None:
         pipe.unlink(*(keys.broadcast(stream, part) for part in parts))
         if serial is not None:
             pipe.hdel(keys.plain("bcs:serials"), serial)
+        for name in ("active", "skipping", "doubtful", "windowed"):
+            pipe.srem(keys.plain(name), stream)
+        if parent is not None:
+            pipe.srem(keys.broadcast(parent.decode(), ":fallbacks"), stream)
         pipe.zrem(keys.plain("streams"), stream)
         await pipe.execute()
 

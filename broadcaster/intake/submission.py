@@ -45,6 +45,11 @@ class Submission:
     outside_window: OutsideWindow = OutsideWindow.REFUSE
     scheduler: Scheduler = Scheduler.BROADCASTER
 
+    @property
+    def handed_at(self) -> float | None:
+        """Until when Twilio's scheduler shall keep it, in unix seconds; None: it isn't asked to."""
+        return self.schedule_at if self.scheduler is Scheduler.TWILIO else None
+
     def spec(self, now: float) -> BroadcastSpec:
         """Return what workers need to know of it."""
         expires = None

@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
-from broadcaster.domain.openings import closed_words, never_open
+from broadcaster.domain.handing import timed
+from broadcaster.domain.openings import closed_words, never_open, opens_at
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.intake.load import Loader, Reservation, abandon, new_broadcast_id, remove_data, reserve
 from broadcaster.intake.prepare import Preparation
@@ -23,6 +24,7 @@ from broadcaster.intake.read_ahead import ReadAhead, in_thread
 from broadcaster.intake.refusals import (
     ContentRefusedError,
     FullError,
+    HandedOutsideError,
     KeyTakenError,
     NotConfirmedError,
     SubmissionError,
@@ -31,6 +33,7 @@ from broadcaster.intake.refusals import (
 )
 from broadcaster.intake.rejects import StoredRejects, store_rejects
 from broadcaster.intake.submission import Submission
+from broadcaster.intake.windows import Windows, windows_for
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.errors import StoreError
@@ -66,22 +69,31 @@ class Submitted:
     summary: Summary | None
 
 
-def check(submission: Submission, now: float) -> None:
-    """Check what can be known before the list is read. Raises ContentError or ContentRefusedError."""
+def check(submission: Submission, now: float | None) -> None:
+    """Check what can be known before the list is read. Raises ContentError or ContentRefusedError.
+
+    Without `now` (unix seconds) times are not judged: what was taken before may be asked for late.
+    """
     compile_content(submission.content)
+    content = timed(submission.content, submission.handed_at)
     faults: list[Fault] = []
     for lane in submission.lanes:
         service = lane.name if lane.name.startswith("MG") else submission.messaging_service_sid
         sender = None if lane.name.startswith("MG") else lane.name
-        found = check_content(submission.content, from_=sender, messaging_service_sid=service, now=now)
+        found = check_content(content, from_=sender, messaging_service_sid=service, now=now)
         faults += [fault for fault in found if fault not in faults]
     if faults:
         raise ContentRefusedError(faults)
 
 
 def check_hours(spec: BroadcastSpec, now: float) -> None:
-    """Refuse what would surely expire before it may be sent. Raises WindowMissedError."""
+    """Refuse what would surely expire before it may be sent, or that Twilio would send outside the hours.
+
+    Raises WindowMissedError.
+    """
     window, expires = spec.send_window, spec.expires_at
+    if window is not None and spec.handing is not None and (opens := opens_at(window, spec.handing.at)):
+        raise HandedOutsideError(closed_words(window, opens))
     if window is None or expires is None:
         return
     if never_open(window, spec.schedule_at or now, expires):
@@ -96,6 +108,7 @@ async def submit(
     rejects: RejectsFile | StoredRejects | None = None,
     faults: FaultList | None = None,
     opt_outs: OptOuts | None = None,
+    windows: Windows | None = None,
     progress: Callable[[Summary], None] | None = None,
     confirm: Callable[[Summary], Awaitable[bool]] | None = None,
     found: Findings = NOTHING_FOUND,
@@ -103,12 +116,13 @@ async def submit(
     """Load the list; it ends as `draft`, or `scheduled` where a time is named. Starting it is another step.
 
     The same idempotency key with the same list and content returns the broadcast that is there. `opt_outs`
-    are those that this process keeps, if it does; they are made current. `confirm` is asked once all is
-    loaded and checked; `found` is what preflight came to. Raises `SubmissionError`, a `ListError`,
-    `ContentError`, `NotConfirmedError` or a `StoreError`; nothing stays queued then.
+    are those that this process keeps, if it does; they are made current. Without `windows` Twilio isn't asked
+    about WhatsApp's 24 hours: what replies say counts. `confirm` is asked once all is loaded and checked;
+    `found` is what preflight came to. Raises `SubmissionError`, a `ListError`, `ContentError`,
+    `NotConfirmedError` or a `StoreError`; nothing stays queued then.
     """
     now = time.time()
-    check(submission, now)
+    check(submission, None if await is_known(store, submission.idempotency_key) else now)
     spec = submission.spec(now)
     try:
         reservation = await reserved(store, spec, submission.idempotency_key)
@@ -135,6 +149,7 @@ async def submit(
             consent_column=spec.consent_column,
             rejects=rejects,
             faults=faults,
+            windows=windows_for(windows or Windows(store, None), spec),
             verified=found.verified,
         )
         await _load(loader, preparation, progress, rejects)
@@ -156,7 +171,7 @@ async def submit(
 def warnings_of(found: Findings, summary: Summary) -> list[str]:
     """Return what was found out, and what of it only the list tells."""
     recipients = {name: lane.recipients for name, lane in summary.lanes.items()}
-    return [*found.warnings, *found.over_limits(recipients)]
+    return [*summary.notes, *found.warnings, *found.over_limits(recipients)]
 
 
 async def is_known(store: Store, key: str) -> bool:

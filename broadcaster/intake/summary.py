@@ -41,7 +41,9 @@ class ShownMessage:
 class Summary:
     """Counters of one list. `rows` is `recipients` + `duplicates` + `opted_out` + `rejected`.
 
-    `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`.
+    `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`, of
+    whom `by_fallback` get the template as their 24-hour window is closed now. `encoding` is what the list was
+    read as (None: it came as values), `notes` what to know of how it was read.
     """
 
     rows: int = 0
@@ -54,6 +56,9 @@ class Summary:
     gsm7: int = 0
     ucs2: int = 0
     culprit: Culprit | None = None
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
+    by_fallback: int = 0
     lanes: dict[str, LaneTotals] = field(default_factory=dict)
     first: list[ShownMessage] = field(default_factory=list)
 

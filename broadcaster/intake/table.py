@@ -70,6 +70,14 @@ class ListReader(Protocol):
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the rows in chunks."""
 
+    @property
+    def encoding(self) -> str | None:
+        """What its text is read as, once it is read; None where it came as values."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever sent it should know of how it was read."""
+
     def digest(self) -> str:
         """Return the SHA-256 of the list in hex; to be asked after the last row."""
 
@@ -85,6 +93,16 @@ class SourceReader:
     def __init__(self, source: ListSource) -> None:
         self.source = source
         self.name = source.name
+
+    @property
+    def encoding(self) -> str | None:
+        """What its text is read as, as far as it was read."""
+        return self.source.encoding
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where its encoding was guessed, that it was."""
+        return () if self.source.guess is None else (f"{self.name} is {self.source.guess}",)
 
     def digest(self) -> str:
         """Return the SHA-256 of all bytes as they came, in hex; to be asked after the last row."""
@@ -148,7 +166,7 @@ def header_names(cells: Sequence[str], name: str) -> tuple[str, ...]:
     """
     names: list[str] = []
     for number, cell in enumerate(cells, 1):
-        column = cell.strip() or f"column_{number}"
+        column = cell.strip().strip("\ufeff").strip() or f"column_{number}"
         if column in names:
             first = names.index(column) + 1
             raise ColumnError(f"{name} has two columns called {column!r} ({first} and {number}); rename one.")

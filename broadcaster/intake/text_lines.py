@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.intake.detect import not_utf8
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,29 +14,19 @@ _GROUP_LINES: Final = 1024
 
 
 class TextLines:
-    r"""Lines end with \n, \r or \r\n, which they keep. Iterate once; only UTF-8 is read.
+    r"""Lines end with \n, \r or \r\n, which they keep. Iterate once.
 
     Lines that were handed out can be looked at again until `forget` lets them go.
     """
 
     def __init__(self, source: ListSource) -> None:
-        self._name = source.name
-        self._text = source.text()
+        self._text = source.text(lines=True)
         self._count = 0
         self._kept: list[tuple[int, list[str]]] = []
 
     def groups(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (number of the first line, lines). Raises `UnreadableListError` where it is not UTF-8."""
-        while True:
-            lines: list[str] = []
-            try:
-                lines.extend(itertools.islice(self._text, _GROUP_LINES))
-            except UnicodeDecodeError as error:
-                # The decoder works on blocks: complete lines before this block are all in `lines`.
-                line = self._count + len(lines) + 1 + error.object.count(b"\n", 0, error.start)
-                raise not_utf8(self._name, line, error.object[error.start]) from None
-            if not lines:
-                return
+        """Yield (number of the first line, lines). Raises what reading the source raises."""
+        while lines := list(itertools.islice(self._text, _GROUP_LINES)):
             first = self._count + 1
             self._count += len(lines)
             yield first, lines

@@ -13,7 +13,7 @@ from broadcaster.store.scripts import Call, packed, unpacked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from broadcaster.domain.send_window import SendWindow
+    from broadcaster.domain.openings import Hours
     from broadcaster.store.connection import Store
 
 _AT_ONCE: Final = 100
@@ -26,7 +26,7 @@ class News(NamedTuple):
     """
 
     broadcast: str
-    window: SendWindow
+    window: Hours
     opens: int | None
 
 
@@ -62,8 +62,8 @@ async def keep_ahead(store: Store, only: Iterable[str] | None = None) -> list[Ne
     return news
 
 
-def _window(spec: bytes | None) -> SendWindow | None:
-    return None if spec is None else msgspec.msgpack.decode(spec, type=BroadcastSpec).send_window
+def _window(spec: bytes | None) -> Hours | None:
+    return None if spec is None else msgspec.msgpack.decode(spec, type=BroadcastSpec).hours
 
 
 def _str(value: str | bytes) -> str:

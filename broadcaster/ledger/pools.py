@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: Field of a service's lane: the names in its pool, one a line, as they were last read.
+POOL_FIELD: Final = "members"
 
 
 def share_pool(lane: str, service: str) -> Call[int]:

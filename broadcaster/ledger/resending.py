@@ -13,9 +13,10 @@ import msgspec
 import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.record import RECORD_BYTES, Record
+from broadcaster.domain.record import BY_TEMPLATE, RECORD_BYTES, Record
 from broadcaster.domain.resending import QUIET, most_times, quiet_until, wait_seconds
 from broadcaster.domain.send_window import SendWindow
+from broadcaster.domain.whatsapp_window import OUTSIDE
 from broadcaster.ledger.zones import zones_of
 from broadcaster.store.batches import unpack_batch
 from broadcaster.store.scripts import Call, packed
@@ -62,7 +63,11 @@ class Failed(Protocol):
 
 
 class Resender:
-    """Lets failed deliveries wait for another try, where the settings, or quiet hours, say so."""
+    """Lets failed deliveries wait for another try, where the settings, or quiet hours, say so.
+
+    Free text outside WhatsApp's 24 hours (63016) surely did not arrive: where the broadcast has a template
+    for that, it goes again at once. Whoever remembered the closed window first makes it that template.
+    """
 
     def __init__(self, store: Store, how: Resending) -> None:
         self._store = store
@@ -74,7 +79,7 @@ class Resender:
 
         Raises `StoreError` and redis' errors; then it is to be called again.
         """
-        chosen = [one for one in failed if self._how.goes_again(one.code)]
+        chosen = [one for one in failed if self._how.goes_again(one.code) or one.code == OUTSIDE]
         for start in range(0, len(chosen), _AT_ONCE):
             await self._some(chosen[start : start + _AT_ONCE])
 
@@ -88,8 +93,11 @@ class Resender:
         read = zip(failed, raws, strict=True)
         there = [(one, Record.unpack(raw)) for one, raw in read if len(raw) == RECORD_BYTES]
         quiet = await self._windows([one for one, _ in there if one.code in QUIET])
+        outside = await self._with_template({one.broadcast for one, _ in there if one.code == OUTSIDE})
         groups: dict[tuple[str, str], list[tuple[int, int, int, int, int]]] = {}
         for one, record in there:
+            if one.code == OUTSIDE and (one.broadcast not in outside or record.flags & BY_TEMPLATE):
+                continue
             at_seconds = self._at(record, quiet.get((one.broadcast, one.batch, one.row)), one.code)
             if at_seconds is not None:
                 most = most_times(one.code, self._how.max_attempts)
@@ -106,11 +114,22 @@ class Resender:
 
     def _at(self, record: Record, windows: Sequence[SendWindow] | None, code: int) -> int | None:
         """Return the second from which a failure may go again; None if never."""
+        if code == OUTSIDE:
+            return record.changed
         draw = random.random()  # noqa: S311 - spreads a crowd, no secret
         if code not in QUIET:
             return int(record.changed + wait_seconds(code, record.spent, draw))
         at = quiet_until(windows, record.changed, draw) if windows else None
         return None if at is None else int(at)
+
+    async def _with_template(self, broadcasts: Iterable[str]) -> set[str]:
+        """Return those in which a template goes where free text may not."""
+        found = set()
+        for broadcast in broadcasts:
+            spec = await self._store.redis.hget(self._store.keys.broadcast(broadcast), "spec")
+            if spec is not None and msgspec.msgpack.decode(spec, type=BroadcastSpec).content.fallback:
+                found.add(broadcast)
+        return found
 
     async def _windows(self, failed: Iterable[Failed]) -> dict[tuple[str, str, int], Sequence[SendWindow]]:
         """Return when each may be written to: in its broadcast's own hours, else by day where it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.intake.load import remove_data
+from broadcaster.intake.streams import remove_fallbacks
 from broadcaster.lanes import control
 from broadcaster.ledger.removing_replies import remove_answering
 from broadcaster.operations import audit
@@ -32,6 +33,7 @@ _PARTS: Final = (
     ":unasked",
     ":run",
     ":importer",
+    ":fallbacks",
 )
 _SETS: Final = ("active", "importing", "skipping", "doubtful", "removing")
 
@@ -132,6 +134,7 @@ async def delete(store: Store, actor: Actor, broadcast: str) -> None:
     if state != "deleting":
         old = {"name": before.name, "state": state, "total": before.total}
         await audit.record(store, actor, "broadcast.delete", broadcast, old=old)
+    await remove_fallbacks(store, [broadcast])
     await remove_data(store, broadcast)
     await remove_answering(store, [broadcast])
     keys = store.keys

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.rejects import StoredRejects
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.submit import Submission, Submitted
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
@@ -38,6 +39,7 @@ async def create(
     idempotency_key: str = "",
     rejects: StoredRejects | None = None,
     opt_outs: OptOuts | None = None,
+    windows: Windows | None = None,
 ) -> Submitted:
     """Take a list and begin to send to it, unless it is a draft or has its time.
 
@@ -51,7 +53,9 @@ async def create(
         check(submission, time.time())
         asked = Asked(order=order, lanes=lanes, channels=reader.channels, settings=settings, twilio=twilio)
         found = await preflight(asked)
-    done = await submit(store, reader, submission, rejects=rejects, opt_outs=opt_outs, found=found)
+    done = await submit(
+        store, reader, submission, rejects=rejects, opt_outs=opt_outs, windows=windows, found=found
+    )
     await begin(store, actor, submission, done, draft=order.draft)
     return done
 

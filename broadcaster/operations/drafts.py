@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.extend import Draft, Extended
     from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.table import ListReader
+    from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
@@ -53,7 +54,7 @@ async def open_draft(
     lanes = await order.lanes(settings, store, read_pool)
     submission = order.submission(lanes, idempotency_key)
     now = time.time()
-    check(submission, now)
+    check(submission, None if await is_known(store, idempotency_key) else now)
     spec = submission.spec(now)
     check_hours(spec, now)
     found = NOTHING_FOUND
@@ -90,6 +91,7 @@ async def extend(
     name: str,
     asked: str,
     opt_outs: OptOuts,
+    windows: Windows,
 ) -> dict[str, Any]:
     """Add a part to a draft, once per `name`; return what it came to.
 
@@ -106,7 +108,7 @@ async def extend(
         _check(draft)
         await check_memory(store)
         await opt_outs.refresh(store)
-        part = Part(draft, read(_column(draft)), opt_outs, await _seen.read(store, draft))
+        part = Part(draft, read(_column(draft)), opt_outs, await _seen.read(store, draft), windows)
         await asyncio.to_thread(part.prepare)
         summary = part.summary
         told = {

@@ -36,6 +36,7 @@ _FIELDS: Final = (
     ("--content-variables", "`content_variables`"),
     ("--to-column COLUMN", "`to_column`"),
     ("--from", "`from`"),
+    ("--encoding", "`encoding`"),
     ("--region", "`region`"),
     ("--send-window", "`send_window`"),
     ("--ignore-window", "`ignore_window`"),

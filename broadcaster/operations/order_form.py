@@ -13,6 +13,7 @@ from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority, Sched
 from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.senders import choose_senders, parse_rate, parse_sender
 from broadcaster.domain.times import TimeError, parse_duration, parse_moment
+from broadcaster.intake.encodings import encoding_named
 from broadcaster.operations.content_form import CONTENT_FIELDS, ContentForm, Short
 from broadcaster.operations.errors import Fault
 from broadcaster.operations.order_bounds import INLINE_MOST
@@ -132,6 +133,10 @@ class OrderForm(ContentForm):
     delimiter: Annotated[
         str | None, Field(description="What separates an uploaded CSV's columns, if it is not found out.")
     ] = None
+    encoding: Annotated[
+        Short | None,
+        Field(description="What an uploaded list's text is in, if it is not found out: windows-1252."),
+    ] = None
 
     @property
     def senders(self) -> tuple[str, ...]:
@@ -156,6 +161,7 @@ class OrderForm(ContentForm):
             rate=None if self.rate is None else parse_rate(str(self.rate)),
             to_column=self.to_column,
             delimiter=self.delimiter,
+            encoding=None if self.encoding is None else encoding_named(self.encoding),
             draft=self.draft,
             skips_faults=self.on_invalid == "skip",
             purpose=Purpose(self.purpose),
@@ -171,7 +177,11 @@ class OrderForm(ContentForm):
         """Yield what is wrong with fields by themselves and together; those in `unread` are not looked at."""
         yield from self._time_faults(late=late)
         yield from self._term_faults(settings, unread)
-        for field, read in (("expires_in", _seconds), ("rate", lambda value: parse_rate(str(value)))):
+        for field, read in (
+            ("expires_in", _seconds),
+            ("rate", lambda value: parse_rate(str(value))),
+            ("encoding", encoding_named),
+        ):
             if (value := getattr(self, field)) is not None:
                 yield from told(f"/{field}", read, value)
         region = self.region or settings.region
@@ -189,7 +199,10 @@ class OrderForm(ContentForm):
         if not unread & CONTENT_FIELDS:
             known = not (faulty or unread & {"from", "messaging_service_sid"})
             service = self.messaging_service_sid if known and self.senders else None
-            yield from content_faults(self.content, self._chosen(settings) if known else (), service)
+            handed_at = self._handed_at(late=late)
+            yield from content_faults(
+                self.content, self._chosen(settings) if known else (), service, handed_at
+            )
 
     @property
     def _consent(self) -> Consent | None:
@@ -211,8 +224,19 @@ class OrderForm(ContentForm):
         if Purpose(self.purpose) is Purpose.MARKETING and not consented:
             yield Fault(as_fields(CONSENT_MISSING), "/consent")
 
+    def _handed_at(self, *, late: bool) -> float | None:
+        """Return until when Twilio shall keep it, where that is to be judged."""
+        if late or self.scheduler != "twilio" or self.schedule_at is None:
+            return None
+        try:
+            return parse_moment(self.schedule_at, self.zone).timestamp()
+        except TimeError:  # told already
+            return None
+
     def _time_faults(self, *, late: bool) -> Iterable[Fault]:
         if self.schedule_at is None:
+            if self.scheduler == "twilio":
+                yield Fault("Twilio keeps messages until a time: name it in `schedule_at`", "/scheduler")
             if self.zone is not None and self.send_window is None:
                 yield Fault("is the zone of `schedule_at` and `send_window`: give one of them too", "/zone")
             return

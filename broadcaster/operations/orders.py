@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority, Scheduler
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.create_message import check_content
+from broadcaster.domain.handing import timed
 from broadcaster.domain.purpose import Consent, Purpose
 from broadcaster.intake.senders import lanes_offline, resolve_lanes, senders_for
 from broadcaster.intake.submit import Submission
@@ -34,6 +36,7 @@ _POINTERS: Final = {
     "Fallback.ContentSid": "/fallback/content_sid",
     "Sms.From": "/sms_fallback/from",
 }
+_EMPTY: Final = re.compile(r"content variable (.+) is empty: ")
 #: Twilio's own number for tests: what is wrong with a text is mostly wrong whoever sends it.
 _ANY_SENDER: Final = "+15005550006"
 
@@ -58,6 +61,7 @@ class Order:
     rate: float | None = None
     to_column: str | None = None
     delimiter: str | None = None
+    encoding: str | None = None
     draft: bool = False
     skips_faults: bool = False
     purpose: Purpose = Purpose.UTILITY
@@ -85,6 +89,7 @@ class Order:
             list_options=(
                 ("to_column", self.to_column),
                 ("delimiter", self.delimiter),
+                ("encoding", self.encoding),
                 ("on_invalid", "skip" if self.skips_faults else None),
             ),
             purpose=self.purpose,
@@ -116,11 +121,18 @@ class Order:
         return tuple(lanes_offline(senders_for(settings, self.senders, self.service, channels)))
 
 
-def content_faults(content: Content, senders: Sequence[str], service: str | None) -> list[Fault]:
-    """Return everything that is wrong with a content, whoever the recipients are."""
+def content_faults(
+    content: Content, senders: Sequence[str], service: str | None, handed_at: float | None = None
+) -> list[Fault]:
+    """Return everything that is wrong with a content, whoever the recipients are.
+
+    `handed_at` is the time (unix seconds) until which Twilio shall keep it, if it shall.
+    """
     found: dict[str, Fault] = {}
+    pointers = _POINTERS | (dict.fromkeys(("SendAt", "ScheduleType"), "/schedule_at") if handed_at else {})
     try:
         compile_content(content)
+        content = timed(content, handed_at)
     except ContentError as error:
         place = _place_of(str(error))
         found[place] = Fault(str(error), place)
@@ -134,17 +146,21 @@ def content_faults(content: Content, senders: Sequence[str], service: str | None
         )
         for fault in faults:
             code = f" (Twilio {fault.twilio_code})" if fault.twilio_code else ""
-            place = _POINTERS.get(fault.parameter, f"/options/{fault.parameter}")
+            place = pointers.get(fault.parameter, f"/options/{fault.parameter}")
             found.setdefault(place, Fault(f"{fault.rule}{code}", place))
     return list(found.values())
 
 
 def _place_of(error: str) -> str:
     """Return where a content's error is."""
+    empty = _EMPTY.search(error)
+    key = f"/{empty[1].replace('~', '~0').replace('/', '~1')}" if empty else ""
     if error.startswith("fallback"):
-        return "/fallback/content_variables"
+        return f"/fallback/content_variables{key}"
     if "fallback SMS" in error or error.startswith("SMS fallback"):
         return "/sms_fallback/body"
+    if "broadcast's time" in error:
+        return "/options"
     if "templates by language" in error:
         return "/content_sids"
-    return "/content_variables" if "content variable" in error else "/body"
+    return f"/content_variables{key}" if "content variable" in error else "/body"

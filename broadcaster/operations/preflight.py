@@ -9,13 +9,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.addresses import Channel
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
+from broadcaster.operations.template_checks import check_templates
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from broadcaster.domain.addresses import Channel
     from broadcaster.intake.senders import Lane
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
@@ -46,8 +47,23 @@ class Checked:
     findings: Findings = NOTHING_FOUND
 
 
+async def _templates(asked: Asked) -> Checked:
+    """Ask Twilio about the templates that the order names, and about its free text."""
+    if asked.twilio is None:
+        return Checked()
+    whatsapp = Channel.WHATSAPP in asked.channels or any(
+        lane.name.startswith("whatsapp:") for lane in asked.lanes
+    )
+    known = whatsapp or asked.channels or not any(lane.name.startswith("MG") for lane in asked.lanes)
+    order = asked.order
+    found = await check_templates(
+        asked.twilio.templates, order.content, order.purpose, whatsapp=whatsapp if known else None
+    )
+    return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
+
+
 #: In the order in which their faults and warnings are told.
-CHECKS: Final[tuple[Check, ...]] = ()
+CHECKS: Final[tuple[Check, ...]] = (_templates,)
 
 
 async def preflight(asked: Asked) -> Findings:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.record import State
+from broadcaster.intake.streams import remove_fallbacks
 from broadcaster.ledger.removing import mark, remove_marked, removed_at
 from broadcaster.operations import audit
 from broadcaster.operations.broadcasts import existing
@@ -55,6 +56,7 @@ async def remove(store: Store, actor: Actor, broadcast: str, *, ended_at: int | 
         raise _not_removable(broadcast, marked.verdict)
     if marked.verdict == "ok":
         await audit.record(store, actor, "broadcast.remove", broadcast, old={"total": before.total})
+    await remove_fallbacks(store, [broadcast])
     await remove_marked(store, broadcast)
     return await existing(store, broadcast)
 

@@ -6,7 +6,8 @@ records, histories, rejected rows, replies to them, and their entries in the per
 times and counts by state and code stay. So do messages that are still open or in doubt: they have not ended.
 Replies go BROADCASTER_RETENTION_DAYS after they came where they have not gone with their broadcast, but those
 to one that is kept longer stay with it. Events that no endpoint took go by the same days, single messages
-with their stream (intake/streams.py), stored answers with their day.
+with their stream (intake/streams.py), SMS in place of WhatsApp messages with the broadcast of those, stored
+answers with their day.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.events import expiring
+from broadcaster.intake.streams import remove_fallbacks
 from broadcaster.ledger.removing import mark, remove_marked
 from broadcaster.ledger.removing_replies import remove_older
 
@@ -56,8 +58,9 @@ async def remove_old(store: Store, days: int, now_s: float | None = None) -> Rem
         marked = await store.run(mark(broadcast, spec, ended_before=cutoff, reason=reason))
         removed += marked.verdict == "ok"
     # what was begun before too; all together, as their replies are found by one walk
-    marks = await store.redis.smembers(store.keys.plain("removing"))
-    replies = await remove_marked(store, *sorted(raw.decode() for raw in marks)) if marks else 0
+    marks = sorted(raw.decode() for raw in await store.redis.smembers(store.keys.plain("removing")))
+    await remove_fallbacks(store, marks)
+    replies = await remove_marked(store, *marks) if marks else 0
     before_s = now_s - days * DAY_SECONDS
     events = await expiring.remove_older(store, before_s)
     return Removed(removed, events, replies + await remove_older(store, before_s, days))

@@ -30,7 +30,7 @@ _MISSING: Final = (
 )
 _SAME_TEXT: Final = (
     "this is the text of template {sid} ({name}), sent as free text, which WhatsApp takes only within 24 "
-    "hours of what the person wrote last: use --content-sid {sid}"
+    "hours of what the person wrote last: send the template itself, by its content SID"
 )
 
 
@@ -63,23 +63,27 @@ async def check_templates(
     content: Content,
     purpose: Purpose,
     *,
-    whatsapp: bool,
+    whatsapp: bool | None,
     in_session: bool = False,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Checked:
     """Check every template that a content names: its own, one a language, the fallback's. Never raises.
 
-    `whatsapp`: some of it goes there; SMS needs no approval and knows no categories. `in_session`: these are
-    answers to people rather than a list, see `rules.approval_fault`.
+    `whatsapp`: some of it goes there, None: perhaps (then what WhatsApp forbids is a warning); SMS needs no
+    approval and knows no categories. `in_session`: these are answers to people rather than a list, see
+    `rules.approval_fault`.
     """
     checked = Checked()
     try:
         async with asyncio.timeout(patience_seconds):
             for group in _groups(content):
                 found = await _read(templates, group.uses, checked)
+                refusals = _refusals(found, purpose, in_session=in_session)
                 if whatsapp:
-                    checked.faults.extend(_refusals(found, purpose, in_session=in_session))
-                checked.faults.extend(_faults_of_variables(found, group, whatsapp=whatsapp))
+                    checked.faults.extend(refusals)
+                elif whatsapp is None:
+                    checked.warnings.extend(f"not to WhatsApp: {fault.detail}" for fault in refusals)
+                checked.faults.extend(_faults_of_variables(found, group, whatsapp=bool(whatsapp)))
                 checked.warnings.extend(_hints(found, group))
             if whatsapp and content.body and not in_session:
                 checked.warnings.extend(await _hints_about_text(templates, content.body))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from broadcaster.domain.addresses import channel_of, parse_address
+from broadcaster.domain.addresses import Channel, channel_of, parse_address
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.failures import Kind
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import NoSenderError, parse_sender
+from broadcaster.domain.whatsapp_window import window_warnings
 from broadcaster.intake.dry_run import dry_run
 from broadcaster.intake.faults import EmptyListError
 from broadcaster.intake.findings import NOTHING_FOUND
@@ -24,7 +25,9 @@ from broadcaster.twilio.forms import encode_form
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.domain.failures import Outcome
+    from broadcaster.intake.addressing import Windows
     from broadcaster.intake.dry_run import DryRun, FirstMessage
     from broadcaster.intake.findings import Findings
     from broadcaster.intake.peek import Peeked
@@ -78,13 +81,25 @@ async def look_ahead(order: Order, reader: Peeked, settings: Settings, twilio: T
     return await preflight(asked)
 
 
-def forecast(order: Order, reader: Peeked, settings: Settings, found: Findings = NOTHING_FOUND) -> Forecast:
+def forecast(
+    order: Order,
+    reader: Peeked,
+    settings: Settings,
+    found: Findings = NOTHING_FOUND,
+    windows_of: Callable[[BroadcastSpec], Windows | None] | None = None,
+) -> Forecast:
     """Read the whole list and report; no Redis and no credentials are needed. `found`: what preflight found.
+
+    `windows_of` gives what looks at WhatsApp's windows, which needs both; without it that is said.
 
     Raises what reading a list raises (but for faulty rows), AddressError, NoSenderError, ContentRefusedError.
     """
     lanes = order.lanes_offline(settings, reader.channels)
-    check(order.submission(lanes), now=time.time())
+    now = time.time()
+    submission = order.submission(lanes)
+    check(submission, now)
+    spec = submission.spec(now)
+    blind = windows_of is None and Channel.WHATSAPP in reader.channels
     report = dry_run(
         reader,
         renderer=compile_content(order.content),
@@ -92,13 +107,16 @@ def forecast(order: Order, reader: Peeked, settings: Settings, found: Findings =
         region=order.region,
         with_rejects=order.skips_faults,
         consent_column=order.consent_column,
+        windows=None if windows_of is None else windows_of(spec),
         verified=found.verified,
     )
     recipients = {share.sender: share.recipients for share in report.senders}
     warnings = (
+        *report.warnings,
         *warnings_about(order.purpose, order.content),
         *found.warnings,
         *found.over_limits(recipients),
+        *(window_warnings(spec) if blind else ()),
     )
     origins = {lane.name: lane.origin for lane in lanes}
     told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)

@@ -21,7 +21,9 @@ async def read_spec(store: Store, broadcast: str) -> BroadcastSpec | None:
 
 
 def body_of(spec: BroadcastSpec, view: MessageView) -> str:
-    """Return a message's text, "" where it has none or its variables are gone."""
+    """Return a message's text, "" where it has none, a template went, or its variables are gone."""
+    if view.record.by_template:
+        return ""
     try:
         return compile_content(spec.content).render(view.variables).body or ""
     except RenderError:

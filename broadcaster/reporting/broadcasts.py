@@ -16,6 +16,7 @@ from broadcaster.domain.record import State
 from broadcaster.reporting.awaiting import Awaiting, read_awaiting
 from broadcaster.reporting.doubt import SearchState, read_search
 from broadcaster.reporting.due import next_try
+from broadcaster.reporting.fallbacks import FallbackCounts, fallback_streams
 from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
@@ -45,7 +46,8 @@ class BroadcastView:
     `search` says what its messages in doubt wait for, None where nobody has looked yet; `awaiting` what those
     that Twilio has taken wait for. `rejected` rows of
     the list were faulty and left out. `windows` are the next openings of its send window (`domain/openings`).
-    `removed_at` is since when its messages are gone, and only counts stay.
+    `removed_at` is since when its messages are gone, and only counts stay. `fallbacks` are the SMS in place
+    of its WhatsApp messages, None while there was none.
     """
 
     id: str
@@ -69,6 +71,7 @@ class BroadcastView:
     windows: str = ""
     awaiting: Awaiting | None = None
     removed_at: int | None = None
+    fallbacks: FallbackCounts | None = None
     found: tuple[str, ...] = ()
 
     @property
@@ -102,6 +105,7 @@ class BroadcastView:
             "awaiting": None if self.awaiting is None else self.awaiting.summary(),
             "retried": self.retried,
             "rejected": self.rejected,
+            "fallbacks": None if self.fallbacks is None else self.fallbacks.summary(),
             "rate": None if self.rate is None else round(self.rate, 2),
             "eta": None if self.eta_seconds is None else round(self.eta_seconds),
             "created_at": self.created_at,
@@ -110,6 +114,7 @@ class BroadcastView:
             "warnings": [*warnings_about(self.spec.purpose, self.spec.content), *self.found],
             "send_window": None if self.spec.send_window is None else str(self.spec.send_window),
             "schedule_at": None if self.spec.schedule_at is None else int(self.spec.schedule_at),
+            "scheduler": self.spec.scheduler.value,
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "removed_at": self.removed_at,
@@ -139,9 +144,22 @@ async def read_broadcast(store: Store, broadcast: str) -> BroadcastView | None:
         view = replace(view, search=await read_search(store, broadcast))
     if "removed" not in fields:
         view = replace(view, awaiting=await read_awaiting(store, broadcast, view.counts))
-    if view.state not in ("running", "paused", "scheduled"):
-        return view
-    return await _with_lanes(store, view, now[0] + now[1] / 1e6)
+    if view.state in ("running", "paused", "scheduled"):
+        view = await _with_lanes(store, view, now[0] + now[1] / 1e6)
+    return await _with_fallbacks(store, view) if view.fallbacks else view
+
+
+async def _with_fallbacks(store: Store, view: BroadcastView) -> BroadcastView:
+    """Add what became of its SMS, and what those wait for that have yet to go."""
+    streams = [await read_broadcast(store, name) for name in await fallback_streams(store, view.id)]
+    counts: dict[State, int] = {}
+    waits = dict(view.waits_for)
+    for stream in filter(None, streams):
+        for state, n in stream.counts.items():
+            counts[state] = counts.get(state, 0) + n
+        waits = stream.waits_for | waits
+    total = view.fallbacks.total if view.fallbacks else 0
+    return replace(view, fallbacks=FallbackCounts(total, counts), waits_for=waits)
 
 
 async def list_broadcasts(store: Store, *, limit: int = 50) -> list[BroadcastView]:
@@ -177,6 +195,7 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
         rejected=int(fields.get("rejected", 0)),
         windows=fields.get("windows", b"").decode(),
         removed_at=int(fields.get("removed", 0)) or None,
+        fallbacks=FallbackCounts(int(fields["fallbacks"])) if "fallbacks" in fields else None,
         found=msgspec.json.decode(fields.get("warnings", b"[]"), type=tuple[str, ...]),
     )
 
@@ -203,7 +222,7 @@ def _lacks(view: BroadcastView, silent: bytes | None, workers: int) -> str:
 
 def _closed(view: BroadcastView, now: float) -> str:
     """Say that its send window is closed, and until when; '' while it isn't, or nothing is left to send."""
-    window = view.spec.send_window
+    window = view.spec.hours
     if window is None or view.state != "running" or not view.unsent:
         return ""
     opens = opens_at(window, now)

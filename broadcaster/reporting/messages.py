@@ -6,21 +6,23 @@ the person index names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
-import msgspec
 
-from broadcaster.domain.purpose import CONSENT_GIVEN, Consent
+from broadcaster.domain.fallback import FALLBACK_OF
+from broadcaster.domain.purpose import CONSENT_GIVEN
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
+from broadcaster.reporting.consents import terms_of
 from broadcaster.reporting.due import retry_times
+from broadcaster.reporting.fallbacks import fallback_streams
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.codes import class_of, meaning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from broadcaster.store.connection import Store
 
@@ -34,7 +36,8 @@ _FLAGS: Final = 8
 class MessageView:
     """One recipient of one broadcast: who, and what became of it.
 
-    `retry_at` is the unix second from which one that waits for another try may go.
+    `retry_at` is the unix second from which one that waits for another try may go. `fallback_id` is that of
+    the SMS that went in its place (only `read_message` tells), `fallback_of` whose place that took.
     """
 
     broadcast: str
@@ -47,6 +50,8 @@ class MessageView:
     variables: dict[str, str] = field(default_factory=dict)
     consent: str | None = None
     retry_at: int | None = None
+    fallback_of: str | None = None
+    fallback_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -70,10 +75,13 @@ class MessageView:
             "attempts": record.attempt,
             "segments": record.segments,
             "evidence": record.evidence.label or ("answer" if record.sid else None),
+            "fallback": "sms" if record.fell_back else "template" if record.by_template else None,
             "attempted_at": record.began or None,
             "changed_at": record.changed or None,
             "retry_at": self.retry_at,
             "consent": self.consent,
+            "fallback_id": self.fallback_id,
+            "fallback_of": self.fallback_of,
         }
 
 
@@ -156,7 +164,17 @@ async def read_message(store: Store, name: str) -> tuple[MessageView, list[Attem
         return None
     lane = lanes[int(parts[1])].decode()
     async for view in _read(store, [(broadcast, lane, batch)], only=index):
-        return view, await read_history(store, view)
+        fallback = await _fallback(store, view) if view.record.fell_back else None
+        return replace(view, fallback_id=fallback), await read_history(store, view)
+    return None
+
+
+async def _fallback(store: Store, view: MessageView) -> str | None:
+    """Return the id of the SMS that went in place of a message; None once its person is forgotten."""
+    for stream in await fallback_streams(store, view.broadcast):
+        async for sms in find_number(store, stream, view.to.removeprefix("whatsapp:")):
+            if sms.fallback_of == view.id:
+                return sms.id
     return None
 
 
@@ -232,7 +250,7 @@ async def _read(
     raws = await store.redis.mget(
         [key(broadcast, name) for broadcast, _, name in batches for key in (keys.batch, keys.ledger)]
     )
-    terms = await _terms(store, {broadcast for broadcast, _, _ in batches})
+    terms = await terms_of(store, {broadcast for broadcast, _, _ in batches})
     for (broadcast, lane, name), packed, ledger in zip(batches, raws[::2], raws[1::2], strict=True):
         if packed is None or ledger is None:
             continue
@@ -244,30 +262,10 @@ async def _read(
             variables = recipients.variables(index) if recipients.columns else {}
             consent = terms[broadcast].of(variables)
             variables.pop(CONSENT_GIVEN, None)
+            parent = variables.pop(FALLBACK_OF, None) or None
             to = recipients.to[index]
-            about = (variables, consent, due.get(index))
+            about = (variables, consent, due.get(index), parent)
             yield MessageView(broadcast, name, index, to, reference, lane, record, *about)
-
-
-class _Terms(msgspec.Struct, frozen=True):
-    """What a broadcast's spec says of its recipients' consent."""
-
-    consent: Consent | None = None
-    consent_column: str | None = None
-
-    def of(self, variables: Mapping[str, str]) -> str | None:
-        """Return the consent of who has these variables."""
-        own = variables.get(self.consent_column) if self.consent_column else None
-        return own or (None if self.consent is None else str(self.consent))
-
-
-async def _terms(store: Store, broadcasts: Collection[str]) -> dict[str, _Terms]:
-    async with store.redis.pipeline(transaction=False) as pipe:
-        for broadcast in broadcasts:
-            pipe.hget(store.keys.broadcast(broadcast), "spec")
-        specs = await pipe.execute()
-    read = msgspec.msgpack.decode
-    return {b: read(raw, type=_Terms) if raw else _Terms() for b, raw in zip(broadcasts, specs, strict=True)}
 
 
 def _chosen(to: list[str], only: str | int | None) -> Sequence[int]:

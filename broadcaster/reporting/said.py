@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.domain.content import Rendered, RenderError, compile_content
 from broadcaster.domain.forgotten import FORGOTTEN
+from broadcaster.domain.whatsapp_window import stand_in
 
 if TYPE_CHECKING:
     from broadcaster.domain.broadcast import BroadcastSpec
@@ -26,11 +27,17 @@ class Said:
             self._renderer = compile_content(spec.content)
 
     def whole(self, view: MessageView) -> dict[str, Any]:
-        """Return a message with its variables, texts and consent, in JSON's types."""
-        spec, said = self._spec, _NOTHING
-        if self._renderer is not None and view.to != FORGOTTEN:
+        """Return a message with its variables, texts and consent, in JSON's types.
+
+        Of a broadcast with a fallback template it is that one which is known to have gone.
+        """
+        spec, said, renderer = self._spec, _NOTHING, self._renderer
+        content = spec.content if spec else None
+        if renderer is not None and content is not None and content.fallback and view.record.by_template:
+            renderer, content = renderer.fallback, stand_in(content, content.fallback)
+        if renderer is not None and view.to != FORGOTTEN:
             with contextlib.suppress(RenderError):  # a row whose text can't be made was never sent
-                said = self._renderer.render(view.variables)
+                said = renderer.render(view.variables)
         column = spec.consent_column if spec else None
         consent = (
             view.variables.get(column) if column else str(spec.consent) if spec and spec.consent else None
@@ -38,9 +45,9 @@ class Said:
         return view.summary() | {
             "variables": view.variables,
             "body": said.body,
-            "content_sid": said.content_sid or (spec.content.content_sid if spec else None),
+            "content_sid": said.content_sid or (content.content_sid if content else None),
             "content_variables": said.content_variables,
-            "media_urls": list(spec.content.media_urls) if spec else [],
+            "media_urls": list(content.media_urls) if content else [],
             "purpose": str(spec.purpose) if spec else None,
             "consent": consent or None,
         }

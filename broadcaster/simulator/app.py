@@ -7,7 +7,7 @@ import binascii
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.simulator import contents, control, reading, services, verify
+from broadcaster.simulator import channel_senders, contents, control, reading, services, verify
 from broadcaster.simulator.errors import error_body, status_of
 from broadcaster.simulator.exchange import Answer, Exchange
 from broadcaster.simulator.sending import create_message
@@ -64,6 +64,8 @@ class SimulatorApp:
             await reading.serve(world, exchange, account, rest)
         elif path.startswith("/v1/Content"):
             await contents.serve(world, exchange)
+        elif path.startswith(channel_senders.PATH):
+            await channel_senders.serve(world, exchange)
         elif path.startswith("/v2/Services"):
             await verify.serve(world, exchange)
         else:

@@ -78,6 +78,15 @@ class NumberConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Of voice calls; shown only."""
 
 
+class WhatsAppSenderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A WhatsApp sender; the messaging limit is kept (63018) for those that the config describes."""
+
+    name: str = "Simulated"
+    status: str = "ONLINE"
+    quality_rating: str = "HIGH"
+    messaging_limit: str = "10K Customers/24hr"
+
+
 class RecipientFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fault for one recipient: on its first `tries` tries, on all of them when `tries` is 0."""
 
@@ -102,7 +111,10 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     account_type: Literal["Full", "Trial"] = "Full"
     account_status: Literal["active", "suspended", "closed"] = "active"
     verified: tuple[str, ...] | None = None
-    """On a trial account, the only recipients allowed (21608); None allows all."""
+    """On a trial account, the only recipients allowed (21608), listed as outgoing caller IDs; None allows all
+    and lists nobody."""
+    caller_names: dict[str, str] = msgspec.field(default_factory=dict)
+    """The friendly names of `verified` numbers that have one."""
 
     senders: dict[str, float] = msgspec.field(default_factory=dict)
     """Sender to its rate; others get their kind's default."""
@@ -165,6 +177,18 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Share of callbacks that never come."""
     callback_extras: float = 0.02
     """Share of callbacks with parameters nobody has heard of."""
+
+    whatsapp_window: bool = False
+    """Free-form messages to whom did not write within 24 hours end with 63016."""
+    whatsapp_senders: dict[str, WhatsAppSenderConfig] = msgspec.field(default_factory=dict)
+    not_on_whatsapp: dict[str, int] = msgspec.field(default_factory=dict)
+    """Beginning of a number, or all of it, to the code of WhatsApp messages to it: 63024 or 63003."""
+    withholds_us_marketing: bool = False
+    """Marketing templates to +1 end with 63049, as since April 2025."""
+    sandbox_code: str = ""
+    """What follows `join` in a text to the sandbox; empty: any word."""
+    media_failures: dict[str, int] = msgspec.field(default_factory=dict)
+    """Beginning of a media URL to the code of messages with it: 63019 (no download), 30019 (too large), …"""
 
     numbers: dict[str, NumberConfig] = msgspec.field(default_factory=dict)
     """Settings of numbers; each belongs to the account."""

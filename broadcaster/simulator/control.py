@@ -11,6 +11,7 @@ GET  concurrency                 tenths of seconds: requests being processed on 
 GET  senders                     rate and waiting segments of each queue
 GET  config                      the config, secrets left out
 GET  templates                   Content templates with what WhatsApp thinks of them
+GET  windows                     open 24-hour windows: by WhatsApp sender and person, the seconds left
 GET  verifications?To=…          what Verify sent, codes and texts included
 GET  callbacks?wait=SECONDS      status callbacks: pending, answered, failed, lost, by status; once none is
                                  pending, or that long
@@ -108,6 +109,7 @@ def _look(world: World, name: str, query: Query) -> object:
         "optouts": world.optouts.summary,
         "config": lambda: public(world.config),
         "verifications": lambda: world.verifications.rows(_one(query, "To")),
+        "windows": lambda: world.chats.windows(world.now()),
         "templates": lambda: shown_templates(world),
     }
     return looks[name]() if name in looks else None
@@ -158,11 +160,11 @@ def recipient(world: World, to: str) -> dict[str, Any]:
     return {
         "tries": world.next_attempt(to) - 1,
         "decisions": [world.decisions[place] for place in world.decisions_by_to.get(to, [])],
-        "accepted": [accepted_row(world.messages[number], world.now()) for number in world.messages_to(to)],
+        "accepted": [accepted_row(world, world.messages[number]) for number in world.messages_to(to)],
     }
 
 
-def accepted_row(message: Message, now: float) -> dict[str, Any]:
+def accepted_row(world: World, message: Message) -> dict[str, Any]:
     """Return one line of `accepted`: times are unix seconds on the true clock, and monotonic milliseconds."""
     return {
         "n": message.number,
@@ -171,12 +173,15 @@ def accepted_row(message: Message, now: float) -> dict[str, Any]:
         "from": message.sender,
         "service": message.service,
         "body": message.body,
+        "content_sid": message.content_sid or None,
+        "media": [url for url, _ in world.files.get(message.number, ())],
+        "actions": list(world.actions.get(message.number, ())),
         "segments": message.segments,
         "attempt": message.attempt,
         "fault": message.fault,
         "received_at": message.created,
         "received_ms": message.received_ms,
-        "status": message.status(now),
+        "status": message.status(world.now()),
     }
 
 
@@ -187,7 +192,7 @@ def _accepted(world: World, query: Query) -> Iterator[dict[str, Any]]:
     numbers: Sequence[int] = range(start, len(world.messages)) if to is None else world.messages_to(to)
     found = (world.messages[number] for number in numbers if number >= start)
     wanted = (message for message in found if sender is None or message.sender == sender)
-    return (accepted_row(message, world.now()) for message in islice(wanted, limit))
+    return (accepted_row(world, message) for message in islice(wanted, limit))
 
 
 def _inbound(world: World, query: Query) -> Iterator[object]:

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from broadcaster.simulator.encoding import count_segments, smart
 from broadcaster.simulator.faults import draw
+from broadcaster.simulator.media import guessed
 from broadcaster.simulator.messages import Message
 from broadcaster.simulator.rules import send_at
 from broadcaster.simulator.templates import rendered
@@ -30,8 +31,8 @@ def text_of(form: Form, config: SimulatorConfig) -> tuple[str, tuple[str, ...]]:
     fields = form.fields
     body, media = fields.get("Body", ""), tuple(form.media)
     template = fields.get("ContentSid")
+    whatsapp = fields["To"].startswith("whatsapp:")
     if template:
-        whatsapp = fields["To"].startswith("whatsapp:")
         body, media = rendered(template, fields.get("ContentVariables"), config, whatsapp=whatsapp)
     service = config.services.get(fields.get("MessagingServiceSid", ""))
     if service is not None and fields.get("ShortenUrls", "").lower() == "true":
@@ -40,7 +41,7 @@ def text_of(form: Form, config: SimulatorConfig) -> tuple[str, tuple[str, ...]]:
         body = smart(body)
     if config.account_type == "Trial":
         body = TRIAL_PREFIX + body
-    return body, media
+    return body, media[:1] if whatsapp else media  # WhatsApp takes one file
 
 
 def _short(url: str, to: str, service: ServiceConfig) -> str:
@@ -74,15 +75,14 @@ def accept(
     validity = fields.get("ValidityPeriod")
     if validity and not full and leaves > due + int(validity):
         leaves, outcome = due + int(validity), EXPIRED_IN_QUEUE
-    if not outcome and config.delivery_failures:
-        outcome = int(world.failures.at(draw(config.seed, to, "delivery")) or 0)
+    whatsapp = to.startswith("whatsapp:")
+    outcome = outcome or _failure(world, form, sender, media, leaves)
     callback = _callback(fields, config)
     early = bool(callback) and not scheduled and _drawn(config.callback_early, config, to, "early")
     if early:  # it leaves at once, so that there is something to tell
         starts = leaves = now
         chosen = now if service else 0.0
     ends = leaves + config.delivery_seconds
-    whatsapp = to.startswith("whatsapp:")
     message = Message(
         number=len(world.messages),
         prefix=world.prefix,
@@ -107,10 +107,30 @@ def accept(
         no_receipt=not whatsapp and _drawn(config.no_receipts, config, to, "receipt"),
         read_at=ends + config.read_seconds if whatsapp and _drawn(config.reads, config, to, "read") else 0.0,
         callback=callback,
+        content_sid=fields.get("ContentSid", ""),
+        discard=fields.get("ContentRetention") == "discard",
+        obfuscate=fields.get("AddressRetention") == "obfuscate",
         early=early,
     )
     world.add(message)
+    if media:
+        world.files[message.number] = tuple(guessed(url) for url in media)
+    if form.actions:
+        world.actions[message.number] = tuple(form.actions)
     return message
+
+
+def _failure(world: World, form: Form, sender: str, media: tuple[str, ...], leaves: float) -> int:
+    """Return the code that the message ends with once it has left its queue, 0 where it arrives."""
+    config, to, code = world.config, form.fields["To"], 0
+    if to.startswith("whatsapp:"):
+        code = world.chats.failure(form, sender, config, leaves)
+    if media and not code:
+        failures = config.media_failures.items()
+        code = next((code for part, code in failures for url in media if url.startswith(part)), 0)
+    if not code and config.delivery_failures:
+        code = int(world.failures.at(draw(config.seed, to, "delivery")) or 0)
+    return code
 
 
 def _drawn(share: float, config: SimulatorConfig, *what: str) -> bool:

@@ -84,6 +84,7 @@ _MESSAGES: Final[dict[int, str]] = {
     35114: "SendAt is not a time in ISO 8601",
     35115: "SendAt is outside the window for scheduling",
     35118: "Scheduling needs a Messaging Service",
+    35126: "The schedule type is not fixed",
     60200: "Invalid parameter",
     60202: "Max check attempts reached",
     60203: "Max send attempts reached",
@@ -92,6 +93,8 @@ _MESSAGES: Final[dict[int, str]] = {
     60212: "Too many concurrent requests for this number",
     60410: "Verifications to this prefix are blocked for now: suspected fraud",
     60605: "Verifications to this country are not enabled",
+    63007: "'From' is no WhatsApp sender of this account",
+    63030: "A template brings its own media: MediaUrl can't be combined with ContentSid",
 }
 
 

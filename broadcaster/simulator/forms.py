@@ -9,19 +9,21 @@ REPEATED: Final = frozenset({"MediaUrl", "PersistentAction"})
 
 
 class Form:
-    """A decoded body: the last value of each name, and all media URLs."""
+    """A decoded body: the last value of each name, all media URLs, all persistent actions."""
 
-    __slots__ = ("fields", "media")
+    __slots__ = ("actions", "fields", "media")
 
-    def __init__(self, fields: dict[str, str], media: list[str]) -> None:
+    def __init__(self, fields: dict[str, str], media: list[str], actions: list[str] | None = None) -> None:
         self.fields = fields
         self.media = media
+        self.actions = actions or []
 
 
 def parse_form(raw: bytes) -> Form:
     """Decode a body; pairs without `=` are names with an empty value."""
     fields: dict[str, str] = {}
     media: list[str] = []
+    actions: list[str] = []
     for pair in raw.decode("utf-8", "replace").split("&"):
         name, _, value = pair.partition("=")
         if "+" in value or "%" in value:
@@ -29,11 +31,10 @@ def parse_form(raw: bytes) -> Form:
         if "%" in name or "+" in name:
             name = _unquote(name)
         if name in REPEATED:
-            if name == "MediaUrl":
-                media.append(value)
+            (media if name == "MediaUrl" else actions).append(value)
         elif name:
             fields[name] = value
-    return Form(fields, media)
+    return Form(fields, media, actions)
 
 
 def _unquote(value: str) -> str:

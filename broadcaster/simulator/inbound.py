@@ -16,6 +16,7 @@ from broadcaster.simulator.media import media_sid
 from broadcaster.simulator.optouts import ANSWERS, meaning, service_of
 from broadcaster.simulator.twiml import NO_TWIML, Reply, TwimlError, replies_in
 from broadcaster.simulator.webhook import webhook
+from broadcaster.simulator.whatsapp import reopen
 
 if TYPE_CHECKING:
     from broadcaster.simulator.config import SimulatorConfig
@@ -67,6 +68,10 @@ async def receive(world: World, written: Written) -> dict[str, Any]:
     service = service_of(written.to, config)
     media = tuple((media.url, media.content_type) for media in written.media)
     message = conversation.receive(Text(written.to, written.sender, service, written.body, media), now)
+    answer = ""
+    if written.to.startswith("whatsapp:"):
+        answer = world.chats.hear(written.sender, written.to, written.body, config, now)
+        reopen([world.messages[number] for number in world.messages_to(written.sender)], written.to, now)
     word = meaning(written.body, written.to, config)
     heard = Heard(number=message.number)
     conversation.heard.append(heard)
@@ -77,8 +82,11 @@ async def receive(world: World, written: Written) -> dict[str, Any]:
             heard.answered_by_twilio = True
             # The confirmation of a STOP is the one message that still goes out.
             _send_back(world, message, heard, Reply(ANSWERS[word], ()))
+    if answer:  # the sandbox's own business
+        heard.answered_by_twilio = True
+        _send_back(world, message, heard, Reply(answer, ()))
     url, method = _where(written.to, service, config)
-    if url:
+    if url and not answer:
         heard.url = url
         result = await _ask(world, url, method, inbound_form(world, message, written, heard.opt_out_type))
         if world.conversation is conversation:  # else all was forgotten meanwhile

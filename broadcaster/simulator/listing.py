@@ -25,6 +25,7 @@ DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 1000
 SNAPSHOTS_KEPT: Final = 16
 FILTERS: Final = ("To", "From", "DateSent", "DateSent<", "DateSent>")
+_OTHERS: Final = ("PhoneNumber", "FriendlyName", "ShortCode")
 _DAY: Final = 86_400.0
 encoded: Final = msgspec.json.Encoder().encode
 
@@ -97,7 +98,7 @@ class _Page(NamedTuple):
 
 def _envelope(path: str, query: dict[str, str], page: _Page) -> dict[str, object]:
     """Return what the 2010 API wraps around a page."""
-    filters = {name: query[name] for name in (*FILTERS, "PhoneNumber") if name in query}
+    filters = {name: query[name] for name in (*FILTERS, *_OTHERS) if name in query}
 
     def uri(number: int, page_token: str | None = None) -> str:
         more = {"PageToken": page_token} if page_token else {}
@@ -147,6 +148,8 @@ def _select(world: World, query: dict[str, str]) -> list[int]:
     for place in places:
         message = _at(world, place)
         if message.deleted or message.created > newest:
+            continue
+        if message.obfuscate and to and message.shown_to(now) != as_number(to):
             continue
         if sender and message.shown_sender(now) != as_number(sender):
             continue

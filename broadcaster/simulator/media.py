@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mimetypes import guess_type
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from broadcaster.simulator.errors import error_body, status_of
 from broadcaster.simulator.exchange import Answer
@@ -40,9 +42,15 @@ def media_answer(world: World, method: str, path: str, message: Message) -> Answ
 
 
 def _file(world: World, message: Message, place: int) -> tuple[str, str]:
-    """Return URL and type of a file; of what the API was given only the number of files is kept."""
-    files = world.conversation.media.get(message.number, ()) if message.direction != "outbound-api" else ()
-    return files[place] if files else ("https://media.example/file", "image/jpeg")
+    """Return URL and type of a file."""
+    kept = world.files if message.direction == "outbound-api" else world.conversation.media
+    return kept[message.number][place]
+
+
+def guessed(url: str) -> tuple[str, str]:
+    """Return a URL with the type that its path promises; what it really is nobody looks up."""
+    found = guess_type(urlsplit(url).path)[0]
+    return url, found or "application/octet-stream"
 
 
 def _resource(world: World, message: Message, place: int) -> dict[str, object]:

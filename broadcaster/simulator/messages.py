@@ -51,6 +51,11 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
     read_at: float = 0.0
     callback: str = ""
     direction: str = "outbound-api"
+    content_sid: str = ""
+    discard: bool = False
+    """Its body is forgotten once it is sent."""
+    obfuscate: bool = False
+    """The end of its recipient's number is forgotten once it is sent."""
     early: bool = False
     """Its first callbacks are answered before its 201 is."""
 
@@ -93,14 +98,24 @@ class Message(msgspec.Struct, gc=False, kw_only=True):
         """Return its `from`: null until a service has chosen one."""
         return self.sender if self.named or now >= self.chosen_at else None
 
+    def shown_to(self, now: float) -> str:
+        """Return its `to`, without the last four digits where they are not to be kept."""
+        return f"{self.to[:-4]}XXXX" if self.obfuscate and self.complete(now) else self.to
+
+    def shown_body(self, now: float) -> str:
+        """Return its `body`; a service fills a template only when it has chosen the sender."""
+        if self.redacted or (self.discard and self.complete(now)):
+            return ""
+        return "" if self.content_sid and self.service and now < self.chosen_at else self.body
+
     def complete(self, now: float) -> bool:
         """Whether it may be deleted."""
         return self.status(now) in _FINAL
 
 
-#: Codes of messages that never left: queue overflow of a service's sender, validity period over; of
-#: replies to somebody who opted out.
-FAILED_HERE: Final = frozenset({30001, 30036, 21610})
+#: Codes of messages that never left: queue overflow of a service's sender, validity period over; replies to
+#: somebody who opted out; what Twilio itself knows about WhatsApp recipients and templates.
+FAILED_HERE: Final = frozenset({30001, 30036, 21610, 63003, 63015, 63027, 63040, 63041, 63042})
 
 
 def number_in(sid: str) -> int:
@@ -139,8 +154,8 @@ def resource(message: Message, now: float, skew: float) -> dict[str, object]:
         "api_version": "2010-04-01",
         "messaging_service_sid": message.service,
         "from": shown,
-        "to": message.to,
-        "body": "" if message.redacted else message.body,
+        "to": message.shown_to(now),
+        "body": message.shown_body(now),
         "status": status,
         "direction": message.direction,
         "num_segments": "0" if message.service and shown is None else str(message.segments),

@@ -56,7 +56,7 @@ _ALWAYS: Final = {
 
 def number_page(config: SimulatorConfig, path: str, account: str, query: dict[str, str]) -> Answer:
     """List the account's numbers; where any sender is accepted, any number asked for is the account's."""
-    numbers = [sender for sender in _owned(config) if is_number(sender)]
+    numbers = [sender for sender in owned(config) if is_number(sender)]
     wanted = query.get("PhoneNumber")
     if wanted:
         number = as_number(wanted.strip() if wanted.startswith("+") else f"+{wanted.strip()}")
@@ -70,20 +70,45 @@ def one_number(config: SimulatorConfig, rest: str, account: str) -> Answer:
     matched = _ONE.fullmatch(rest)
     digits = matched[1].removeprefix("PN").lstrip("0") if matched else ""
     number = f"+{digits}"
-    if not is_number(number) or not (config.any_sender or number in _owned(config)):
+    if not is_number(number) or not (config.any_sender or number in owned(config)):
         return Answer(status_of(20404), error_body(20404, status_of(20404), f"{rest} was not found"))
     return Answer(200, encoded(_number(config, account, number)))
 
 
 def short_code_page(config: SimulatorConfig, path: str, account: str, query: dict[str, str]) -> Answer:
     """List the account's short codes."""
-    codes = [sender for sender in _owned(config) if is_short_code(sender)]
+    codes = [sender for sender in owned(config) if is_short_code(sender)]
     wanted = query.get("ShortCode")
     rows: list[object] = [_short_code(config, account, code) for code in codes if wanted in (None, "", code)]
     return simple_page(path, query, "short_codes", rows)
 
 
-def _owned(config: SimulatorConfig) -> list[str]:
+def caller_id_page(config: SimulatorConfig, path: str, account: str, query: dict[str, str]) -> Answer:
+    """List the numbers that were verified, which are all that a trial account may send to."""
+    wanted = {"phone_number": query.get("PhoneNumber"), "friendly_name": query.get("FriendlyName")}
+    rows: list[object] = [
+        row
+        for row in (_caller_id(config, account, number) for number in config.verified or ())
+        if all(not value or row[name] == as_number(value) for name, value in wanted.items())
+    ]
+    return simple_page(path, query, "outgoing_caller_ids", rows)
+
+
+def _caller_id(config: SimulatorConfig, account: str, number: str) -> dict[str, object]:
+    sid = f"PN{number[1:]:0>32}"
+    return {
+        "sid": sid,
+        "account_sid": account,
+        "phone_number": number,
+        "friendly_name": config.caller_names.get(number, number),
+        "date_created": rfc2822(0),
+        "date_updated": rfc2822(0),
+        "uri": f"/2010-04-01/Accounts/{account}/OutgoingCallerIds/{sid}.json",
+    }
+
+
+def owned(config: SimulatorConfig) -> list[str]:
+    """Return all senders that the config names: numbers, codes, names, WhatsApp senders."""
     pools = (sender for service in config.services.values() for sender in service.senders)
     return list(dict.fromkeys((*config.senders, *config.numbers, *pools)))
 

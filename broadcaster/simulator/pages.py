@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 1000
+_PLACE: Final = ("PageSize", "Page", "PageToken")
 
 
 def page_of(url: str, query: dict[str, str], key: str, rows: list[dict[str, object]]) -> Answer:
@@ -21,8 +22,10 @@ def page_of(url: str, query: dict[str, str], key: str, rows: list[dict[str, obje
         return failed(20007)
     size, page = int(size_text), int(page_text)
 
+    filters = {name: value for name, value in query.items() if name not in _PLACE}
+
     def at(number: int) -> str:
-        return f"{url}?{urlencode({'PageSize': size, 'Page': number})}"
+        return f"{url}?{urlencode(filters | {'PageSize': str(size), 'Page': str(number)})}"
 
     meta = {
         "key": key,

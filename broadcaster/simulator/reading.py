@@ -11,7 +11,7 @@ from broadcaster.simulator.forms import parse_form
 from broadcaster.simulator.listing import encoded, message_page
 from broadcaster.simulator.media import media_answer
 from broadcaster.simulator.messages import resource, rfc2822
-from broadcaster.simulator.numbers import number_page, one_number, short_code_page
+from broadcaster.simulator.numbers import caller_id_page, number_page, one_number, short_code_page
 
 if TYPE_CHECKING:
     from broadcaster.simulator.exchange import Exchange
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _MESSAGE: Final = re.compile(
     r"/Messages/((?:SM|MM)[0-9a-fA-F]{32})(/Media|/Feedback|/Media/ME[0-9a-f]{32})?(\.json)?"
 )
+_PAGES: Final = {
+    "/IncomingPhoneNumbers.json": number_page,
+    "/OutgoingCallerIds.json": caller_id_page,
+    "/SMS/ShortCodes.json": short_code_page,
+}
 
 
 async def serve(world: World, exchange: Exchange, account: str, rest: str) -> None:
@@ -64,10 +69,8 @@ def _lists(world: World, exchange: Exchange, account: str, rest: str) -> Answer:
             return found(_account(world, account))
         case "/Messages.json":
             return message_page(world, exchange.path, query)
-        case "/IncomingPhoneNumbers.json":
-            return number_page(world.config, exchange.path, account, query)
-        case "/SMS/ShortCodes.json":
-            return short_code_page(world.config, exchange.path, account, query)
+        case _ if rest in _PAGES:
+            return _PAGES[rest](world.config, exchange.path, account, query)
         case _ if rest.startswith("/IncomingPhoneNumbers/"):
             return one_number(world.config, rest, account)
         case _:
@@ -79,7 +82,10 @@ def _part(world: World, exchange: Exchange, message: Message, part: str, fields:
     if part.startswith("/Media"):
         return media_answer(world, exchange.method, exchange.path, message)
     if exchange.method == "POST":
-        return found(_feedback(message, fields.get("Outcome", "confirmed"), world.now()))
+        outcome = fields.get("Outcome", "confirmed")
+        if outcome not in ("confirmed", "unconfirmed"):
+            return failed(20422, "Outcome is confirmed or unconfirmed")
+        return found(_feedback(message, outcome, world.now()))
     return failed(20404, f"{exchange.path} was not found")
 
 
@@ -92,7 +98,8 @@ def _message(world: World, method: str, message: Message, fields: dict[str, str]
         message.deleted = True
         return Answer(204, b"")
     code = _update(world, message, fields, now) if method == "POST" else 0
-    return failed(code) if code else found(resource(message, now, world.config.clock_skew_seconds))
+    detail = "Body may be empty only" if fields.get("Body") else ""
+    return failed(code, detail) if code else found(resource(message, now, world.config.clock_skew_seconds))
 
 
 def _update(world: World, message: Message, fields: dict[str, str], now: float) -> int:

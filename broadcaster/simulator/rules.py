@@ -76,8 +76,9 @@ def _recipient(to: str, config: SimulatorConfig, *, testing: bool) -> int:
     if (testing or config.magic_numbers) and to in _MAGIC_TO:
         return _MAGIC_TO[to]
     if is_number(to) or is_whatsapp(to):
+        number = to.removeprefix("whatsapp:")
         unverified = (
-            config.account_type == "Trial" and config.verified is not None and to not in config.verified
+            config.account_type == "Trial" and config.verified is not None and number not in config.verified
         )
         return 21608 if unverified else 0
     return 21265 if is_short_code(to) else 21211
@@ -107,7 +108,9 @@ def _sender(  # noqa: PLR0911  one return per rule
     if config.account_type == "Trial" and is_alphanumeric(sender):
         return 21267
     known = config.any_sender or service or sender in config.senders
-    return 0 if known or any(sender in pool.senders for pool in config.services.values()) else 21606
+    if known or any(sender in pool.senders for pool in config.services.values()):
+        return 0
+    return 63007 if is_whatsapp(sender) else 21606
 
 
 def _service(service: str, sender: str | None, config: SimulatorConfig) -> int:
@@ -125,6 +128,8 @@ def _options(form: Form, config: SimulatorConfig, now: float) -> int:
     """Check the optional parameters, each by its own rule."""
     if len(form.media) > MAX_MEDIA:
         return 21623
+    if form.media and "ContentSid" in form.fields:
+        return 63030
     if not all(url.startswith(("http://", "https://")) for url in form.media):
         return 21620
     for name, rule in _RULES.items():
@@ -186,7 +191,7 @@ _RULES: Final[dict[str, Callable[[str, dict[str, str], SimulatorConfig], int]]] 
     "AddressRetention": _one_of("retain", "obfuscate", code=30030),
     "RiskCheck": _one_of("enable", "disable", code=20422),
     "TrafficType": _one_of("free", code=20422),
-    "ScheduleType": _one_of("fixed", code=20422),
+    "ScheduleType": _one_of("fixed", code=35126),
 }
 
 

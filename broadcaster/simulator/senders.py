@@ -10,7 +10,7 @@ _NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 _SHORT_CODE: Final = re.compile(r"\d{5,6}")
 _ALPHANUMERIC: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}")
 _WHATSAPP: Final = "whatsapp:"
-_SANDBOX: Final = "whatsapp:+14155238886"
+SANDBOX: Final = "whatsapp:+14155238886"
 
 
 def is_number(text: str) -> bool:
@@ -40,7 +40,7 @@ def is_toll_free(text: str) -> bool:
 
 def default_rate(sender: str) -> float:
     """Return the segments a second that Twilio gives a sender of this kind (help pages, 2026)."""
-    if sender == _SANDBOX:
+    if sender == SANDBOX:
         return 1 / 3
     if sender.startswith(_WHATSAPP):
         return 80.0

@@ -22,6 +22,7 @@ from broadcaster.simulator.optouts import OptOuts
 from broadcaster.simulator.outgoing import Outgoing
 from broadcaster.simulator.senders import SenderQueue, default_rate
 from broadcaster.simulator.verifications import Verifications
+from broadcaster.simulator.whatsapp import Chats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,6 +105,9 @@ class World:
         self.conversation = Conversation(self.prefix, self.config.account_sid)
         self.optouts = OptOuts()
         self.verifications = Verifications(self.prefix)
+        self.chats = Chats()
+        self.files: dict[int, tuple[tuple[str, str], ...]] = {}  # by message: URL and type of each
+        self.actions: dict[int, tuple[str, ...]] = {}
         self.media_deleted: set[tuple[str, int]] = set()
 
     # -- messages ---------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ removing                  set        broadcasts whose people's data are being re
 bc:ID                     hash       state, counts `n0`..`n11`, spec (without content once its people are
                                      `removed`, `retention_days` after its end); until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
+bc:ID:fallbacks           set        streams of the SMS in place of its WhatsApp messages, which are kept and
+                                     removed with its people; with them
 bc:ID:rejects             list       rows that a list was taken without; with its people
 bc:ID:seen                list       addresses of a draft's parts; until it starts
 bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
@@ -63,7 +65,8 @@ people:mark               string     tells the key that people were forgotten wi
 reply:SID                 hash       one reply; until it is removed (with its broadcast, by age, `forget`)
 replies[:flagged]         zset       replies by the millisecond they came; `flagged`: those for a person
 replies:of:DIGEST         zset       one person's, by a digest of the address; with their last
-inbound:SENDER            zset       when people (digests) last wrote to a sender; a day (EXPIRE)
+inbound:SENDER            zset       when people (digests) last wrote to a sender, were refused by it (`!`),
+                                     and Twilio's list of that was read (`@`); a day (EXPIRE)
 answered:SENDER           zset       when people (digests) were last answered by it; a day (EXPIRE)
 endpoints                 hash       endpoints of events out, until they are deleted
 events:wanted             string     the kinds of events that they ask for; with them

@@ -30,7 +30,12 @@ T = TypeVar("T")
 #: How long replicas may take to confirm.
 CONFIRM_MS: Final = 1000
 #: What more than one script has behind its prelude, and which.
-_PARTS: Final = {"auto_stop": ("record",), "opt_out_changes": ("optout", "optout_tail", "pool", "reply")}
+_PARTS: Final = {
+    "auto_stop": ("record",),
+    "give_back": ("leave", "release", "sweep"),
+    "opt_out_changes": ("optout", "optout_tail", "pool", "reply"),
+    "streams": ("append", "fall_back"),
+}
 Argument = str | bytes | int | float
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Unpack
 
 import msgspec
 
+from broadcaster.twilio.content import Templates
 from broadcaster.twilio.messages import PAGE_SIZE, list_query, list_url, message_url, remove
 from broadcaster.twilio.resources import (
     Account,
@@ -44,6 +46,15 @@ class TwilioRest(Wire):
 
     Every method raises `TwilioError` or `TwilioUnreachable`; none retries.
     """
+
+    @cached_property
+    def templates(self) -> Templates:
+        """The account's templates; what is read of them is kept for some seconds."""
+        return Templates(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.templates.close()
+        await super().__aexit__()
 
     # ---- messages
 

@@ -38,8 +38,8 @@ class TwilioError(Exception):
         code: int = 0,
         message: str = "",
         retry_after_seconds: float | None = None,
-        more_info: str = "",
         *,
+        more_info: str = "",
         limit: str = "",
     ) -> None:
         super().__init__(status, code, message, retry_after_seconds)
@@ -185,7 +185,7 @@ def _refusal(answer: httpx.Response) -> TwilioError:
     wish = retry_after_seconds(answer.headers.get("retry-after"), answer.headers.get("date"))
     code = twilio_code(answer.content)
     limit = answer.headers.get("twilio-reached-rate-limit", "")[:_LONGEST_LIMIT]
-    return TwilioError(answer.status_code, code, said.message, wish, said.more_info, limit=limit)
+    return TwilioError(answer.status_code, code, said.message, wish, more_info=said.more_info, limit=limit)
 
 
 def follow(current: str, following: str | None) -> str | None:

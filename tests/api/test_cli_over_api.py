@@ -16,6 +16,7 @@ from fault_proxy import FaultProxy
 from over_api import acted, draft, over_api
 
 from broadcaster.domain.api_keys import Scope
+from broadcaster.simulator.config import TEMPLATE_SID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,8 @@ def test_everything_that_reads_shows_the_same(here: Desk, there: Desk, apart: Ap
         ["opt-outs", "list", "--purpose", "marketing"],
         ["audit", "list", "--limit", "3"],
         ["audit", "list", "--what", "lane"],
+        ["templates", "list", "--status", "approved", "--category", "utility"],
+        ["templates", "show", TEMPLATE_SID],
         ["events", "endpoints", "list"],
     ):
         one, other = here.call(*command, "--json"), there.call(*command, "--json")
@@ -86,7 +89,10 @@ def test_everything_that_reads_shows_the_same(here: Desk, there: Desk, apart: Ap
         assert one[0] == 0, one
         if command[0] != "events" and "delivered" not in command:
             assert len(json.loads(one[1])) > 0, command
-    for command in (["broadcasts", "show", bid], ["messages", "show", message["id"]], ["audit", "list"]):
+    for command in (
+        *(["broadcasts", "show", bid], ["messages", "show", message["id"]], ["audit", "list"]),
+        *(["templates", "list"], ["templates", "show", TEMPLATE_SID], ["templates", "show", "HX12"]),
+    ):
         assert here.call(*command) == there.call(*command)  # what is printed is made of the same objects
 
 

@@ -31,6 +31,8 @@ class SlowList:
 
     name = "slow"
     position = "line"
+    encoding = None
+    notes = ()
 
     def __init__(self) -> None:
         self.go = threading.Event()

@@ -222,7 +222,9 @@ OTHERS = {"account_sid", "token", "api_keys", "test_account_sid", "test_token", 
           "callbacks", "callback_concurrency", "callback_delay_ms", "callback_jitter_ms", "callback_shuffle",
           "callback_sending", "callback_duplicates", "callback_early", "callback_lost", "callback_extras",
           "no_receipts", "reads", "read_seconds", "numbers", "inbound_url", "reply_share", "stop_share",
-          "reply_seconds", "denied", "verify_services", "verify_seconds", "verify_recipients"}  # fmt: skip
+          "reply_seconds", "denied", "verify_services", "verify_seconds", "verify_recipients",
+          "caller_names", "whatsapp_window", "whatsapp_senders", "not_on_whatsapp", "withholds_us_marketing",
+          "sandbox_code", "media_failures"}  # fmt: skip
 OF_A_SERVICE = {"senders", "friendly_name", "smart_encoding", "link_domain", "validity_period",
                 "status_callback", "inbound_request_url", "use_inbound_webhook_on_number",
                 "advanced_opt_out"}  # fmt: skip
@@ -231,7 +233,8 @@ OF_A_TEMPLATE = {"body", "variables", "media", "types",
                  "friendly_name", "language", "status", "name", "category", "rejection_reason", "failure",
                  "date_created", "date_updated"}  # fmt: skip
 PARAMETERS = {"Body", "ContentSid", "ContentVariables", "MessagingServiceSid", "ShortenUrls", "SmartEncoded",
-              "To", "From", "ValidityPeriod", "StatusCallback"}  # fmt: skip
+              "To", "From", "ValidityPeriod", "StatusCallback",
+              "ContentRetention", "AddressRetention"}  # fmt: skip
 
 CONTENTS: dict[str, tuple[dict[str, Any], str]] = {
     "plain": ({"body": "hello"}, LANE),
@@ -299,9 +302,15 @@ async def test_however_it_is_shown_it_is_found_and_its_absence_too(tmp_path: Pat
         ]
         for bid, name in zip(bids, CONTENTS, strict=True):
             held = name == "addresses obfuscated"  # there the list proves no absence
+            hidden = held and world.startswith("a trial account")  # where all is sent at once
             told = await end(run, bid)
-            assert told == ({State.ACCEPTED: 1, State.DEAD: 1} if held else {State.ACCEPTED: 2}), name
+            missing = 2 if hidden else 1 if held else 0
+            assert told.get(State.DEAD, 0) == missing, name
+            assert told.get(State.ACCEPTED, 0) == 2 - missing, name
             got, missed = await ledger(run, bid)
+            if hidden:  # once it is sent, the list shows it under no address that could be asked for
+                assert got.evidence is missed.evidence is Evidence.POLICY, name
+                continue
             assert got.evidence is Evidence.LIST, name
             assert missed.evidence is (Evidence.POLICY if held else Evidence.NONE), name
             assert str(got.sid).startswith("MM" if "media" in name else "SM"), name

@@ -21,7 +21,7 @@ from commanding import accepted, simulated_twilio
 from broadcaster.cli.broadcasts import broadcasts
 from broadcaster.cli.senders import senders
 from broadcaster.cli.settings_table import describe
-from broadcaster.simulator.config import ACCOUNT_SID
+from broadcaster.simulator.config import ACCOUNT_SID, TEMPLATE_SID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,11 @@ def start(folder: Path, command: str, **more: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = f"{folder / '.venv/bin'}:{clean['PATH']}"
     return subprocess.Popen(
-        ["bash", "-c", _TOLD_ONLY.sub(r"make -n demo \1", command.replace("+1…", SELF))],
+        [
+            "bash",
+            "-c",
+            _TOLD_ONLY.sub(r"make -n demo \1", command.replace("+1…", SELF).replace("HX…", TEMPLATE_SID)),
+        ],
         cwd=folder,
         env=clean | {"PATH": path, "BROADCASTER_METRICS_PORT": "0", "BROADCASTER_API_PORT": "0", **more},
         stdin=subprocess.DEVNULL,
@@ -169,7 +173,7 @@ def test_the_first_message_of_the_page_about_twilio(checkout: Path, twilio: str)
     assert "Ready to send" in shown
     assert len(accepted(twilio)) == before + 1, shown
     for command in others:
-        with start(checkout, f"set -e\n{command}".replace("HX…", "HX" + "0" * 32)) as process:
+        with start(checkout, f"set -e\n{command}") as process:
             shown, _ = process.communicate(timeout=30)
         assert process.returncode == 0, shown
 

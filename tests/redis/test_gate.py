@@ -191,13 +191,13 @@ async def test_lua_and_python_agree_on_the_layout(store: Store) -> None:
     """A record with every field in use goes through the gate and the ledger; what nobody changes stays."""
     bid, held = await one_slice(store, 3)
     key = store.keys.ledger(bid, "0.0")
-    odd = Record(State.RETRY, 255, attempt=0x1234, spent=9, flags=0x20, code=0x123456, began=7, changed=8)
+    odd = Record(State.RETRY, 255, attempt=0x1234, spent=9, flags=0x40, code=0x123456, began=7, changed=8)
     raw = await store.redis.get(key)
     await store.redis.set(key, raw[:32] + odd.pack() + raw[64:])
     assert (await ask(store, held, [held.items[1]._replace(attempt=0x1234)])).yes == "1"
     sent = (await records(store, bid))["0.0", 1]
     assert (sent.attempt, sent.spent, sent.flags, sent.code, sent.segments) == (
-        0x1235, 9, 0x20, 0x123456, 255,
+        0x1235, 9, 0x40, 0x123456, 255,
     )  # fmt: skip
     outcome = result(1, 0x1235, State.ACCEPTED, code=0xFEDCBA, sid=SID, flags=1, spend=1)
     await tell(store, held, [outcome])

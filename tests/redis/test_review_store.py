@@ -36,6 +36,8 @@ class ShortList:
 
     name = "short"
     position = "line"
+    encoding = None
+    notes = ()
 
     def __iter__(self) -> Iterator[Chunk]:
         yield Chunk(("to",), 0, None, [1, 2], [["+14155550100", "+14155550101"]])

@@ -54,6 +54,8 @@ SERVED = without("From", MessagingServiceSid=SERVICE_SID)
         (without("Body", ContentSid=TEMPLATE_SID, ContentVariables="{"), 21656),
         (without("Body", ContentSid="HX" + "0" * 32), 21655),
         (GOOD | {"ScheduleType": "fixed", "SendAt": IN_AN_HOUR}, 35118),
+        (SERVED | {"ScheduleType": "optimal", "SendAt": IN_AN_HOUR}, 35126),
+        (without("Body", ContentSid=TEMPLATE_SID, MediaUrl="https://example.org/a"), 63030),
         (SERVED | {"ScheduleType": "fixed"}, 35111),
         (SERVED | {"ScheduleType": "fixed", "SendAt": "soon"}, 35114),
         (SERVED | {"ScheduleType": "fixed", "SendAt": IN_A_YEAR}, 35115),

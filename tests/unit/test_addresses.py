@@ -46,6 +46,24 @@ BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
         ("\N{LEFT-TO-RIGHT EMBEDDING}+1 415 555 0100\N{POP DIRECTIONAL FORMATTING}", None, "+14155550100"),
         ("+1\N{NO-BREAK SPACE}415\N{NO-BREAK SPACE}555\N{NON-BREAKING HYPHEN}0100", None, "+14155550100"),
         ("\N{FULLWIDTH PLUS SIGN}14155550100", None, "+14155550100"),
+        (
+            "+41\N{NARROW NO-BREAK SPACE}79\N{FIGURE SPACE}123\N{SOFT HYPHEN}45\N{MINUS SIGN}67",
+            None,
+            "+41791234567",
+        ),
+        ('="+41791234567"', None, "+41791234567"),
+        ('="+41791234567', None, "+41791234567"),  # the other quote is gone with those of the line
+        ('="whatsapp:+41791234567"', None, "whatsapp:+41791234567"),
+        ("='+41791234567", None, "+41791234567"),
+        ("+41791234567.0", None, "+41791234567"),
+        ("4155550100,00", "US", "+14155550100"),
+        ("4.1791234567E+10", "US", "+41791234567"),  # every digit is there
+        ("4,17912345670e10", "US", "+41791234567"),
+        ("41791234567", "US", "+41791234567"),  # too long for the US: its plus is lost
+        ("41791234567", "CH", "+41791234567"),
+        ("whatsapp:41791234567", "FR", "whatsapp:+41791234567"),
+        ("4155550100", "US", "+14155550100"),  # would be Swiss with a plus, but is of the region named
+        ("791234567", "CH", "+41791234567"),
         ("+999999999999", None, "+999999999999"),  # the fast path asks for the shape alone
     ],
 )
@@ -62,6 +80,22 @@ def test_what_people_write(text: str, region: str | None, expected: str) -> None
         ("whatsapp:", None, "no country code"),
         ("whatsapp:", "US", "not a telephone number"),
         ("4155550100", None, "no country code"),
+        (
+            "41791234567",
+            None,
+            "no country code.*--region .*taken its plus off: with it, it is a number of CH",
+        ),
+        ("4915112345678", "DE", "may be a number without its country code, or one whose plus"),
+        (
+            "4.15E+10",
+            "US",
+            "rounded this number: the last 8 of its 11 digits are lost. Format its column as text",
+        ),
+        ("4,15E+10", None, "the last 8 of its 11 digits are lost"),
+        ("4.1555501e10", "US", "the last 3 of its 11 digits are lost"),
+        ("4.17912345671E+10", "US", "rounded this number. Format"),
+        ("4E+99", "US", "rounded this number. Format"),
+        ("=1+1", "US", "'=' does not belong|too short|not a telephone|area code"),
         ("00447911123456", None, "no country code"),
         ("n/a", "US", "'n' does not belong"),
         ("1-800-FLOWERS", "US", "'F' does not belong"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import parse_qs
 
 import pytest
@@ -28,15 +27,16 @@ LANE = "+14155550199"
         (90_000, None, "36000"),
     ],
 )
-def test_validity_is_what_is_left(
-    monkeypatch: pytest.MonkeyPatch, left: float | None, own: str | None, told: str | None
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1000.0)
+def test_validity_is_what_is_left(left: float | None, own: str | None, told: str | None) -> None:
     content = Content(body="hi", options={} if own is None else {"ValidityPeriod": own})
     expires = None if left is None else 1000.0 + left
     spec = BroadcastSpec(name="n", senders=(LANE,), content=content, expires_at=expires)
     batch = _make(
-        pack_batch(Recipients(["+14155550100"], None, (), [])), spec, compile_content(content), LANE
+        pack_batch(Recipients(["+14155550100"], None, (), [])),
+        spec,
+        compile_content(content),
+        LANE,
+        now=lambda: 1000.0,
     )
     form = parse_qs(batch.form(0, 1).decode())
     assert form.get("ValidityPeriod") == (None if told is None else [told])

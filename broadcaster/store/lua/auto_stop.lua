@@ -62,18 +62,19 @@ local function count(bid, kind, outcomes, code)
   end
 end
 
--- Opt-outs and doubt that nothing settled are no failures of the campaign. A delivery is an outcome with the first that is
+-- Opt-outs, doubt that nothing settled, and whom an SMS reaches instead are no failures of the campaign. A delivery is an outcome with the first that is
 -- heard of it; one that fails after that is a failure more.
 local UNCOUNTED = {[5] = true, [6] = true, [9] = true, [21610] = true, [30630] = true, [63014] = true, [63033] = true, [63050] = true}
 local function judge(bid, from, new, code)
   if new < ACCEPTED or new == SKIPPED then return end
+  local uncounted = UNCOUNTED[code] or falls_back(bid, new, code)
   if from < ACCEPTED then
     if new ~= DEAD then count(bid, REQUESTS, 1)
-    elseif not UNCOUNTED[code] then count(bid, REQUESTS, 1, code) end
+    elseif not uncounted then count(bid, REQUESTS, 1, code) end
   end
   if new < SENT or new >= DEAD then return end
   local first = (from < SENT or from >= DEAD) and 1 or 0
-  if new >= UNDELIVERED and not UNCOUNTED[code] then count(bid, DELIVERIES, first, code)
+  if new >= UNDELIVERED and not uncounted then count(bid, DELIVERIES, first, code)
   elseif first == 1 then count(bid, DELIVERIES, 1) end
 end
 
@@ -105,6 +106,7 @@ local function failing_kind(bid, kind, t)
   end
   local reason = 'failures:' .. math.min(100, math.floor(failures * 100 / outcomes)) .. ':' .. outcomes .. ':' .. top
   redis.call('HSET', key, 'state', 'paused', 'reason', reason)
+  pause_fallbacks(bid, reason)
   broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
   return reason
 end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- cancel: nothing of this broadcast leaves any more. Its unsent records are skipped by skip.lua, batch by batch; those
--- that Twilio keeps back until their hour are canceled there (workers/recalling.py).
+-- cancel: nothing of this broadcast, and of the SMS that follow from it, leaves any more. Its unsent records are skipped by
+-- skip.lua, batch by batch; those that Twilio keeps back until their hour are canceled there (workers/recalling.py).
 --
 -- ARGV[3] broadcast  ARGV[4] reason a person can read
 -- Returns 'ok', or the state that forbids it ('gone' if unknown).
@@ -14,14 +14,21 @@ if not state then return 'gone' end
 local handed = redis.call('ZSCORE', P .. 'handed', bid)
 local waits = state == 'completed' and handed and tonumber(handed) > now_s
 if not waits and state ~= 'running' and state ~= 'paused' and state ~= 'draft' and state ~= 'scheduled' then return state end
-redis.call('HSET', key, 'state', 'canceled', 'reason', ARGV[4], 'finished', now_s)
-for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
-  redis.call('ZREM', class_key(lane, v[2]), bid)
-  redis.call('ZREM', later_key(lane), bid)
+local function end_one(one)
+  redis.call('HSET', bc_key(one), 'state', 'canceled', 'reason', ARGV[4], 'finished', now_s)
+  for _, lane in ipairs(redis.call('LRANGE', bc_key(one) .. ':lanes', 0, -1)) do
+    redis.call('ZREM', class_key(lane, v[2]), one)
+    redis.call('ZREM', later_key(lane), one)
+  end
+  redis.call('SREM', P .. 'active', one)
+  redis.call('SADD', P .. 'skipping', one)
+end
+end_one(bid)
+for _, child in ipairs(fallbacks_of(bid)) do
+  local its = redis.call('HGET', bc_key(child), 'state')
+  if its == 'running' or its == 'paused' then end_one(child) end
 end
 redis.call('ZREM', P .. 'scheduled', bid)
-redis.call('SREM', P .. 'active', bid)
-redis.call('SADD', P .. 'skipping', bid)
 broadcast_changed('broadcast.completed', bid, state, 'canceled', ARGV[4])
 publish()
 return 'ok'

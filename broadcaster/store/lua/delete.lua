@@ -15,6 +15,9 @@ if not state then return {'gone', ''} end
 if state == 'deleting' then return {'ok', state} end
 if state ~= 'completed' and state ~= 'canceled' and state ~= 'failed' and state ~= 'draft' then return {state, state} end
 if tonumber(b[4] or 0) + tonumber(b[5] or 0) > 0 then return {'open', state} end
+for _, child in ipairs(fallbacks_of(bid)) do
+  if any_open(redis.call('HMGET', bc_key(child), 'n0', 'n1', 'n2', 'n3'), 1) then return {'open', state} end
+end
 -- nobody could cancel any more what Twilio keeps back until its hour
 local handed = redis.call('ZSCORE', P .. 'handed', bid)
 if handed and tonumber(handed) > now_s and tonumber(b[6] or 0) > 0 then return {'handed', state} end

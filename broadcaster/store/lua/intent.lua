@@ -54,8 +54,8 @@ local function pass(group)
     local answer = '0'
     if #raw >= at + 31 then
       local state, spent, flags, segments, attempt, code = head_of(raw, at)
-      if (state == QUEUED or state == RETRY) and attempt == expected and flags < GONE then
-        local new = record(SENDING, spent, flags, segments, attempt + 1, code, NO_SID, now_s, now_s)
+      if (state == QUEUED or state == RETRY) and attempt == expected and not never_again(flags) then
+        local new = record(SENDING, spent, without_template(flags), segments, attempt + 1, code, NO_SID, now_s, now_s)
         if dense then
           pieces[#pieces + 1] = string.sub(span, copied, at - 1)
           pieces[#pieces + 1] = new

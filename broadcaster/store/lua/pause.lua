@@ -15,6 +15,7 @@ for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
   redis.call('ZREM', class_key(lane, cls), bid)
   redis.call('ZREM', later_key(lane), bid)
 end
+pause_fallbacks(bid, ARGV[4])
 broadcast_changed('broadcast.paused', bid, state, 'paused', ARGV[4])
 publish()
 return 'ok'

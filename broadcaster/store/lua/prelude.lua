@@ -23,6 +23,14 @@ local CONTENT_RUN = 20
 local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANCELED = 2, 3, 5, 9, 12, 13, 14
 -- a record's flag: its person was forgotten (forget.lua), so it is never tried again
 local GONE = 0x80
+-- another: an SMS went in its place (fall_back.lua), so it isn't tried again either
+local FELL_BACK = 0x10
+local function never_again(flags) return flags >= GONE or flags % (2 * FELL_BACK) >= FELL_BACK end
+-- codes of whom WhatsApp surely did not reach, as it can't (domain/fallback.py)
+local UNREACHABLE = {[63003] = true, [63024] = true}
+-- a record's flag: Twilio has accepted the fallback template, not the text; each attempt says so anew
+local BY_TEMPLATE = 0x20
+local function without_template(flags) return flags % (2 * BY_TEMPLATE) >= BY_TEMPLATE and flags - BY_TEMPLATE or flags end
 local EVIDENCE = {[0] = '', 'answer', 'callback', 'list', 'policy'}
 local NO_SID = string.rep('\0', 16)
 
@@ -120,18 +128,56 @@ local function broadcast_changed(kind, bid, from, to, reason)
   happened[#happened + 1] = {kind, bid, from, to, reason}
 end
 
+-- The SMS that go in place of a broadcast's messages (fall_back.lua) are in streams of their own, which stop, go on and end
+-- with it; it is completed when they are.
+local function fallbacks_of(bid) return redis.call('SMEMBERS', bc_key(bid) .. ':fallbacks') end
+local function any_open(v, from)
+  for i = from, from + 3 do if tonumber(v[i] or 0) > 0 then return true end end
+  return false
+end
+local function pause_fallbacks(bid, reason)
+  for _, child in ipairs(fallbacks_of(bid)) do
+    if redis.call('HGET', bc_key(child), 'state') == 'running' then
+      redis.call('HSET', bc_key(child), 'state', 'paused', 'reason', reason)
+    end
+  end
+end
+
 local completed = {}
 -- A broadcast is completed when nothing is queued, sending, in retry or in doubt. A stream is so after every few messages,
 -- which nobody needs to be told.
 local function complete_if_done(bid)
   local key = bc_key(bid)
-  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3', 'kind')
-  if v[1] ~= 'running' then return end
-  for i = 2, 5 do if tonumber(v[i] or 0) > 0 then return end end
-  redis.call('HSET', key, 'state', 'completed', 'reason', '', 'finished', now_s)
-  redis.call('SREM', P .. 'active', bid)
-  broadcast_changed('broadcast.completed', bid, 'running', 'completed', '')
-  if v[6] ~= 'stream' then completed[#completed + 1] = bid end
+  local v = redis.call('HMGET', key, 'state', 'n0', 'n1', 'n2', 'n3', 'kind', 'fallbacks', 'parent')
+  if any_open(v, 2) then return end
+  if v[1] == 'running' then
+    for _, child in ipairs(v[7] and fallbacks_of(bid) or {}) do
+      if any_open(redis.call('HMGET', bc_key(child), 'n0', 'n1', 'n2', 'n3'), 1) then return end
+    end
+    redis.call('HSET', key, 'state', 'completed', 'reason', '', 'finished', now_s)
+    redis.call('SREM', P .. 'active', bid)
+    broadcast_changed('broadcast.completed', bid, 'running', 'completed', '')
+    if v[6] ~= 'stream' then completed[#completed + 1] = bid end
+  end
+  if v[8] then complete_if_done(v[8]) end
+end
+
+-- A completed broadcast has something to send again.
+local function run_again(bid, windows)
+  local key = bc_key(bid)
+  redis.call('HSET', key, 'state', 'running', 'reason', '')
+  redis.call('HDEL', key, 'finished', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
+  redis.call('SADD', P .. 'active', bid)
+  if windows and windows ~= '' then redis.call('SADD', P .. 'windowed', bid) end
+  broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
+end
+
+-- Does an SMS follow if a message ends so? Then a worker is told in the same step (workers/following.py).
+local function falls_back(bid, state, code)
+  return UNREACHABLE[code] and state >= UNDELIVERED and state <= DEAD and redis.call('HEXISTS', bc_key(bid), 'sms') == 1
+end
+local function follow(bid, batch, index, attempt, state, code, sid, flags, began_s)
+  redis.call('RPUSH', P .. 'failures', cmsgpack.pack({bid, batch, index, attempt, state, code, sid, flags % 2, began_s}))
 end
 
 local function apply_counters()
@@ -241,44 +287,4 @@ end
 local function with_flags(flags, told)
   if told > 1 then flags = bit.band(flags, 0xF1) end
   return bit.bor(flags, told)
-end
-
--- End one claim [broadcast, lane, batch, 'index:attempt,…']: unsent records return to their flow, in ranges where they
--- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it;
--- else they are returned, as they stood in the claim.
-local function give_back(claim, lost)
-  local bid, lane, batch = claim[1], claim[2], claim[3]
-  local led, flow = ledger_key(bid, batch), flow_key(bid, lane)
-  local batch_no = string.match(batch, '%.(%d+)$')
-  local b = redis.call('HMGET', bc_key(bid), 'state', 'cls')
-  local from, to, returned, sending = nil, nil, false, {}
-  local function close()
-    if from then redis.call('LPUSH', flow .. ':back', batch_no .. ':' .. from .. ':' .. to) end
-    from = nil
-  end
-  for i, a in string.gmatch(claim[4], '(%d+):(%d+)') do
-    local index, expected = tonumber(i), tonumber(a)
-    local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
-    if #raw == 32 then
-      local state, spent, flags, segments, attempt, code = head_of(raw, 1)
-      if state == QUEUED and attempt == expected then
-        if from and index == to then to = index + 1 else close(); from, to = index, index + 1 end
-        returned = true
-      elseif state == RETRY and attempt == expected then
-        retry_at(bid, lane, batch_no, index, now, b[1] == 'running')
-        returned = true
-      elseif state == SENDING and attempt == expected + 1 and not lost then sending[#sending + 1] = i .. ':' .. a
-      elseif state == SENDING and attempt == expected + 1 then
-        local began_s = struct.unpack('>I4', raw, 25)
-        redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
-        moved(bid, batch, SENDING, IN_DOUBT)
-        message_changed(bid, batch, SENDING, IN_DOUBT, index, attempt, lost[1], NO_SID, flags)
-        remember(bid, batch, index, {attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'})
-        redis.call('SADD', P .. 'owners', lost[2])
-      end
-    end
-  end
-  close()
-  if returned and b[1] == 'running' then activate(bid, lane, b[2]) end
-  return sending
 end

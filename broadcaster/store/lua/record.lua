@@ -7,7 +7,7 @@
 --   lane: '' where the caller does not know it. delay: µs until a retry is due. content: a refusal that is the content's
 --   fault. follow: if this makes the record undelivered or failed, or is news of an attempt before, something follows: it is put into the list
 --   `failures` in the same step, for a worker to see to (workers/following.py), so that it is done although whoever was told
---   may die on the way, and not again when they are told twice.
+--   may die on the way, and not again when they are told twice. So is what an SMS follows (falls_back in prelude.lua).
 -- Returns msgpack [changed, caused, paused, completed, missing]: records changed; duplicates we caused (an older attempt turns
 --   out to have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
 --   broadcasts that it completed; outcomes of which there is no record any more.
@@ -57,7 +57,7 @@ local function remember_late(bid, batch, o)
   remember(bid, batch, o[1], {o[2], o[3], o[4], now_s, now_s, o[5], ARGV[3], 'late', o[6]})
   -- who wants nothing more may say so to any attempt; 0: it left long ago, so it stops no sender (workers/following.py)
   if o[10] == 1 then
-    redis.call('RPUSH', P .. 'failures', cmsgpack.pack({bid, batch, o[1], o[2], o[3], o[4], o[5], o[6] % 2, 0}))
+    follow(bid, batch, o[1], o[2], o[3], o[4], o[5], o[6], 0)
   end
 end
 
@@ -128,7 +128,8 @@ local function apply(lane, bid, batch, o, broadcast)
     if late then new, code, told_sid, told_flags = late[2], late[3], late[6], late[9] end
   end
   if new == RETRY and broadcast == 'canceled' then new, code = SKIPPED, CANCELED end
-  if new == RETRY and flags >= GONE then new, code = SKIPPED, FORGOTTEN end
+  if new == RETRY and flags >= GONE then new, code = SKIPPED, FORGOTTEN
+  elseif new == RETRY and never_again(flags) then new = DEAD end
   local began_s = struct.unpack('>I4', raw, 25)
   flags = with_flags(flags, told_flags)
   if told_sid ~= '' then sid = told_sid end
@@ -148,8 +149,8 @@ local function apply(lane, bid, batch, o, broadcast)
     local its = lane == '' and lane_of(bid, batch) or lane
     redis.call('ZREM', flow_key(bid, its) .. ':retry', batch_no .. ':' .. index)
   end
-  if o[10] == 1 and (new == UNDELIVERED or new == FAILED) then
-    redis.call('RPUSH', P .. 'failures', cmsgpack.pack({bid, batch, index, attempt, new, code, sid, flags % 2, began_s}))
+  if (o[10] == 1 and (new == UNDELIVERED or new == FAILED)) or falls_back(bid, new, code) then
+    follow(bid, batch, index, attempt, new, code, sid, flags, began_s)
   end
   -- who read it after all did not fail
   if state >= UNDELIVERED then redis.call('HINCRBY', bc_key(bid) .. ':codes', state .. ':' .. known, -1) end
@@ -222,6 +223,7 @@ for _, bid in ipairs(paused) do
     end
     local reason = 'content:' .. code
     redis.call('HSET', bc_key(bid), 'state', 'paused', 'reason', reason)
+    pause_fallbacks(bid, reason)
     broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
     told[#told + 1] = {bid, reason}
   end

@@ -23,6 +23,9 @@ elseif state ~= 'completed' and state ~= 'canceled' and state ~= 'failed' then r
 if ARGV[5] ~= '' and ended > tonumber(ARGV[5]) then return {'kept', 0} end
 if ARGV[6] ~= '' and ended ~= tonumber(ARGV[6]) then return {'changed', 0} end
 for i = draft and 7 or 6, 9 do if tonumber(v[i] or 0) > 0 then return {'open', 0} end end
+for _, child in ipairs(fallbacks_of(bid)) do
+  if any_open(redis.call('HMGET', bc_key(child), 'n0', 'n1', 'n2', 'n3'), 1) then return {'open', 0} end
+end
 if not draft and tonumber(redis.call('ZSCORE', P .. 'handed', bid) or 0) > now_s then return {'handed', 0} end
 redis.call('HSET', key, 'spec', ARGV[4], 'removed', now_s)
 redis.call('HDEL', key, 'open', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')

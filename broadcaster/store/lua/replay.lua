@@ -5,7 +5,7 @@
 -- ARGV[8] msgpack [index, attempt, index, attempt, …], indexes ascending, attempts as the asker saw them
 -- Returns msgpack [verdict, changed, late]: verdict 'ok', 'expired', 'removed' (people's data are) or the state that forbids it ('gone' if unknown);
 --   late: letters left alone because an earlier attempt turned out to be with Twilio.
--- Letters of people who were forgotten are left alone.
+-- Letters of people who were forgotten, or to whom an SMS went instead, are left alone.
 -- A letter is (record, attempt): asked twice, the second time changes nothing, also if it has died again meanwhile.
 
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
@@ -27,7 +27,7 @@ for i = 1, #letters, 2 do
   local index, at = letters[i], letters[i] * 32 + 1
   local state, spent, flags, segments, attempt, code = SKIPPED, 0, 0, 0, -1, 0
   if at >= copied and #raw >= at + 31 then state, spent, flags, segments, attempt, code = head_of(raw, at) end
-  if again and flags >= GONE then state = SKIPPED end
+  if again and never_again(flags) then state = SKIPPED end
   if attempt == letters[i + 1] and (state == DEAD or (again and (state == UNDELIVERED or state == FAILED))) then
     local sid, began_s, changed_s = string.sub(raw, at + 8, at + 23), struct.unpack('>I4I4', raw, at + 24)
     if again and attempt > 1 and late_acceptance(bid, batch, index) then late = late + 1
@@ -56,11 +56,7 @@ for field, change in pairs(codes) do redis.call('HINCRBY', key .. ':codes', fiel
 if again then
   redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due))
   if b[1] == 'completed' then
-    redis.call('HSET', key, 'state', 'running', 'reason', '')
-    redis.call('HDEL', key, 'finished', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
-    redis.call('SADD', P .. 'active', bid)
-    if b[3] and b[3] ~= '' then redis.call('SADD', P .. 'windowed', bid) end
-    broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
+    run_again(bid, b[3])
   end
   if b[1] ~= 'paused' then
     redis.call('ZADD', later_key(lane), 'LT', now, bid)

@@ -33,6 +33,13 @@ for _, entry in ipairs(run) do
 end
 apply_counters()
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
+for _, child in ipairs(fallbacks_of(bid)) do
+  if redis.call('HGET', bc_key(child), 'state') == 'paused' then
+    redis.call('HSET', bc_key(child), 'state', 'running', 'reason', '')
+    for _, lane in ipairs(redis.call('LRANGE', bc_key(child) .. ':lanes', 0, -1)) do activate(child, lane, v[2]) end
+    complete_if_done(child)
+  end
+end
 complete_if_done(bid)
 publish()
 wake()

@@ -19,7 +19,7 @@ local function verdict_of(v, b, spent, flags)
   if flags >= GONE then return SKIPPED, FORGOTTEN, 3 end
   if b[1] == 'canceled' then return SKIPPED, CANCELED, 3 end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return SKIPPED, EXPIRED, 3 end
-  if v[5] == 1 or spent >= most then return DEAD, UNKNOWN, 4 end
+  if v[5] == 1 or spent >= most or never_again(flags) then return DEAD, UNKNOWN, 4 end
   return RETRY, nil, 0
 end
 
@@ -55,6 +55,7 @@ local function settle(lane, bid, batch, v, b)
   message_changed(bid, batch, IN_DOUBT, new, index, attempt, told, sid, flags)
   if new ~= QUEUED then remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word}) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. told, 1) end
+  if falls_back(bid, new, told) then follow(bid, batch, index, attempt, new, told, sid, flags, began_s) end
   if new == RETRY then
     redis.call('HINCRBY', bc_key(bid), 'retried', 1)
     retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, b[1] == 'running')

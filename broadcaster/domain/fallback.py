@@ -1,0 +1,32 @@
+"""Whom an SMS reaches in WhatsApp's stead: the codes that it follows, and what it says.
+
+Only codes which say both that the message surely did not arrive and that WhatsApp can't reach this number:
+
+- 63024: the number is no WhatsApp user's, or one that WhatsApp doesn't let us write to (Twilio's error page)
+- 63003: the channel doesn't know the recipient's address
+
+No SMS follows what may still arrive (30410, timeouts), what the recipient wants (63014 blocked, 63033 and
+63050 no marketing, 63049 and 63032 held back by Meta: an SMS would go round that), what is about the content
+or its window (63016: a template goes instead), nor what a join or a rate settles (63015, 63018).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broadcaster.domain.content import Content
+
+#: The same as in store/lua/prelude.lua.
+UNREACHABLE: Final = frozenset((63003, 63024))
+#: The column of an SMS that names the WhatsApp message in whose place it goes; no variable is called so.
+FALLBACK_OF: Final = "fallback of"
+
+
+def sms_content(content: Content) -> Content | None:
+    """Return what the SMS says, None where none follows.
+
+    It is text alone: media, template and further parameters of Create Message are the WhatsApp message's.
+    """
+    if content.sms is None:
+        return None
+    return Content(body=content.body if content.sms.body is None else content.sms.body)

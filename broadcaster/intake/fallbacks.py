@@ -1,0 +1,169 @@
+"""The SMS in place of WhatsApp messages that can't reach their people: each once, whatever dies on the way.
+
+An SMS is a message of its own, in a stream that belongs to its broadcast: same purpose, consent, priority,
+hours, expiry and pace, another sender. fall_back.lua appends it and marks the WhatsApp message in one step,
+so failed deliveries may be told twice, by several, and after any crash. Where Redis has lost writes since the
+WhatsApp message left, that mark may be what it lost, and the SMS with it: then the SMS begins in doubt, and
+leaves only once Twilio's list shows that it has not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from broadcaster.domain.addresses import Channel
+from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.content import RenderError, compile_content
+from broadcaster.domain.fallback import UNREACHABLE
+from broadcaster.domain.record import RECORD_BYTES, Reason, Record
+from broadcaster.domain.senders import NoSenderError, default_rate, parse_sender
+from broadcaster.intake.batches import MAX_BATCH
+from broadcaster.intake.fallback_plan import Plan, Unreached, sms_batch, sms_spec
+from broadcaster.intake.sender_choice import SenderChoice
+from broadcaster.ledger.optouts import OptOuts
+from broadcaster.store.batches import Recipients, unpack_batch
+from broadcaster.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.intake.senders import PoolReader
+    from broadcaster.ledger.resending import Failed
+    from broadcaster.settings import Settings
+    from broadcaster.store.connection import Store
+
+log = structlog.get_logger("fallbacks")
+
+TRIES: Final = 5
+_WHATSAPP: Final = "whatsapp:"
+#: The segments that a record has room for.
+_MOST_SEGMENTS: Final = 255
+#: What is over in a moment, or with another id.
+_AGAIN: Final = frozenset(("optouts", "server", "taken", "loss", "rewinding"))
+
+
+class Fallbacks:
+    """Lets an SMS follow failed WhatsApp deliveries whose broadcast says so. It may be told of one twice."""
+
+    def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
+        self._store = store
+        self._senders = SenderChoice(store, settings, read_pool)
+        self._opt_outs = OptOuts()
+        self.appended = 0
+
+    async def __call__(self, failed: Sequence[Failed]) -> None:
+        """Take failed deliveries; those that no SMS may follow are left as they are.
+
+        Raises `StoreError` and redis' errors; then it is to be called again.
+        """
+        by_broadcast: dict[str, list[Failed]] = {}
+        for one in failed:
+            if one.code in UNREACHABLE:
+                by_broadcast.setdefault(one.broadcast, []).append(one)
+        for broadcast, some in by_broadcast.items():
+            plan = await self._plan(broadcast)
+            if plan is not None:
+                await self._of_broadcast(plan, some)
+
+    async def _plan(self, broadcast: str) -> Plan | None:
+        key = self._store.keys.broadcast(broadcast)
+        told, raw = await self._store.redis.hmget(key, "sms", "spec")
+        spec = sms_spec(msgspec.msgpack.decode(raw, type=BroadcastSpec)) if told and raw else None
+        return None if spec is None else Plan(broadcast, spec, await self._lane(spec.senders[0]))
+
+    async def _lane(self, sender: str) -> tuple[str, float]:
+        """Return the sender with its rate; one that isn't there any more is told of by Twilio's refusal."""
+        asked = ((sender,), None, frozenset((Channel.SMS,)))
+        try:
+            chosen = self._senders.known(*asked) or await self._senders.choose(*asked)
+        except NoSenderError:
+            return sender, default_rate(parse_sender(sender).kind)
+        return chosen.named[0]
+
+    async def _of_broadcast(self, plan: Plan, failed: Sequence[Failed]) -> None:
+        store = self._store
+        loss = int(await store.redis.hget(store.keys.plain("rewound"), "at") or 0)
+        unreached = await self._unreached(plan, failed)
+        for doubtful in (False, True):
+            some = [one for one in unreached if (one.began <= loss) is doubtful]
+            for start in range(0, len(some), MAX_BATCH):
+                await self._append(plan, some[start : start + MAX_BATCH], doubtful=doubtful)
+
+    async def _unreached(self, plan: Plan, failed: Sequence[Failed]) -> list[Unreached]:
+        """Read who the SMS go to, and what they say; what has another attempt or code by now is left out."""
+        keys, broadcast = self._store.keys, plan.broadcast
+        renderer = compile_content(plan.spec.content)
+        names = sorted({one.batch for one in failed})
+        raws = await self._store.redis.mget(
+            [key(broadcast, name) for name in names for key in (keys.batch, keys.ledger)]
+        )
+        read = {
+            name: (unpack_batch(raw), ledger)
+            for name, raw, ledger in zip(names, raws[::2], raws[1::2], strict=True)
+            if raw and ledger
+        }
+        found: dict[tuple[str, int], Unreached] = {}
+        for one in failed:
+            if one.batch not in read:
+                continue
+            recipients, ledger = read[one.batch]
+            record = Record.unpack(ledger, one.row * RECORD_BYTES)
+            to = recipients.to[one.row]
+            if (record.attempt, record.code) != (one.attempt, one.code) or not to.startswith(_WHATSAPP):
+                continue
+            values = _values(recipients, one.row, plan.columns[:-1])
+            try:
+                rendered = renderer.render(dict(zip(plan.columns, values, strict=False)))
+            except RenderError as error:
+                name = f"{broadcast}.{one.batch}.{one.row}"
+                log.error("fallback.unrendered", message=name, reason=error.reason)  # noqa: TRY400 - no rows
+                continue
+            found[one.batch, one.row] = Unreached(
+                one.batch,
+                one.row,
+                one.attempt,
+                one.code,
+                record.began,
+                to.removeprefix(_WHATSAPP),
+                recipients.references[one.row] if recipients.references else None,
+                (*values, f"{broadcast}.{one.batch}.{one.row}"),
+                min(renderer.cost(rendered), _MOST_SEGMENTS),
+            )
+        return list(found.values())
+
+    async def _append(self, plan: Plan, some: list[Unreached], *, doubtful: bool) -> None:
+        store, verdict = self._store, ""
+        if not self._opt_outs.epoch:
+            await self._opt_outs.refresh(store)
+        for _ in range(TRIES):
+            if not some:
+                return
+            batch = sms_batch(plan, some, self._codes(plan, some), doubtful=doubtful)
+            told = await store.run(plan.append(some, batch, self._opt_outs.epoch, doubtful=doubtful))
+            verdict = told.verdict
+            if verdict == "unfit":
+                some = [one for place, one in enumerate(some) if place not in told.unfit]
+            elif verdict not in _AGAIN:
+                self.appended += len(some) if verdict == "ok" else 0
+                log.info("fallbacks", broadcast=plan.broadcast, verdict=verdict, messages=len(some))
+                return
+            elif verdict == "optouts":
+                await self._opt_outs.refresh(store)
+            elif verdict == "server":
+                await store.guard.look()
+        if some:
+            raise StoreError(f"SMS in place of WhatsApp messages could not be queued: {verdict}")
+
+    def _codes(self, plan: Plan, some: Sequence[Unreached]) -> list[int]:
+        """Return why each is skipped, 0 where it is sent."""
+        scopes = self._opt_outs.scopes(plan.lane[0], None, plan.spec.purpose)
+        blocks = self._opt_outs.blocks
+        return [Reason.OPTED_OUT if blocks(one.to, scopes) else 0 for one in some]
+
+
+def _values(recipients: Recipients, row: int, columns: Sequence[str]) -> tuple[str, ...]:
+    variables = recipients.variables(row) if recipients.columns else {}
+    return tuple(variables.get(name, "") for name in columns)

@@ -1,0 +1,41 @@
+-- give_back: stands behind the prelude of leave.lua, release.lua and sweep.lua: how a claim ends.
+
+-- End one claim [broadcast, lane, batch, 'index:attempt,…']: unsent records return to their flow, in ranges where they
+-- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it;
+-- else they are returned, as they stood in the claim.
+local function give_back(claim, lost)
+  local bid, lane, batch = claim[1], claim[2], claim[3]
+  local led, flow = ledger_key(bid, batch), flow_key(bid, lane)
+  local batch_no = string.match(batch, '%.(%d+)$')
+  local b = redis.call('HMGET', bc_key(bid), 'state', 'cls')
+  local from, to, returned, sending = nil, nil, false, {}
+  local function close()
+    if from then redis.call('LPUSH', flow .. ':back', batch_no .. ':' .. from .. ':' .. to) end
+    from = nil
+  end
+  for i, a in string.gmatch(claim[4], '(%d+):(%d+)') do
+    local index, expected = tonumber(i), tonumber(a)
+    local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
+    if #raw == 32 then
+      local state, spent, flags, segments, attempt, code = head_of(raw, 1)
+      if state == QUEUED and attempt == expected then
+        if from and index == to then to = index + 1 else close(); from, to = index, index + 1 end
+        returned = true
+      elseif state == RETRY and attempt == expected then
+        retry_at(bid, lane, batch_no, index, now, b[1] == 'running')
+        returned = true
+      elseif state == SENDING and attempt == expected + 1 and not lost then sending[#sending + 1] = i .. ':' .. a
+      elseif state == SENDING and attempt == expected + 1 then
+        local began_s = struct.unpack('>I4', raw, 25)
+        redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
+        moved(bid, batch, SENDING, IN_DOUBT)
+        message_changed(bid, batch, SENDING, IN_DOUBT, index, attempt, lost[1], NO_SID, flags)
+        remember(bid, batch, index, {attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'})
+        redis.call('SADD', P .. 'owners', lost[2])
+      end
+    end
+  end
+  close()
+  if returned and b[1] == 'running' then activate(bid, lane, b[2]) end
+  return sending
+end

@@ -1,0 +1,165 @@
+"""Broadcasts that Twilio keeps until their time: until when it takes their messages, and what goes after."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from broadcaster.domain.broadcast import BroadcastSpec, Scheduler
+from broadcaster.domain.content import Content, ContentError, compile_content
+from broadcaster.domain.create_message import check_content
+from broadcaster.domain.handing import NEVER, Handing, handed_options, timed
+from broadcaster.domain.openings import closed_words, openings_text, opens_at
+from broadcaster.domain.polling import PollTimes
+from broadcaster.domain.send_window import SendWindow
+from broadcaster.intake.refusals import HandedOutsideError, WindowMissedError
+from broadcaster.intake.submit import check_hours
+from broadcaster.operations.order_form import OrderForm
+from broadcaster.settings import Settings
+from broadcaster.store.batches import Recipients, pack_batch
+from workers.contents import _make
+
+SERVICE = "MG" + "0a" * 16
+#: A day's first second, and a time on it.
+DAY = int(datetime(2030, 1, 31, tzinfo=UTC).timestamp())
+NOON = DAY + 12 * 3600
+LAST = NOON - 16 * 60
+HANDING = Handing(NOON)
+
+
+def soon(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def spec(at: float = NOON, **more: Any) -> BroadcastSpec:
+    given: dict[str, Any] = {"name": "n", "senders": (SERVICE,), "content": Content(body="hi")}
+    return BroadcastSpec(**given | {"schedule_at": at, "scheduler": Scheduler.TWILIO} | more)
+
+
+def form(now: float, **more: Any) -> dict[str, list[str]]:
+    """Return what leaves a worker by whose knowledge it is `now`."""
+    made = spec(**more)
+    packed = pack_batch(Recipients(["+14155550100"], None, (), []))
+    batch = _make(packed, made, compile_content(made.content), SERVICE, now=lambda: now)
+    return parse_qs(batch.form(0, 1).decode())
+
+
+@pytest.mark.parametrize(
+    ("now", "openings"),
+    [
+        (DAY, [(0, LAST), (NOON, NEVER)]),
+        (LAST - 0.1, [(0, LAST), (NOON, NEVER)]),
+        (LAST, [(NOON, NEVER)]),
+        (NOON - 0.1, [(NOON, NEVER)]),
+        (NOON + 10**8, [(NOON, NEVER)]),
+    ],
+)
+def test_it_is_open_until_twilio_takes_no_more_and_from_its_time_on(
+    now: float, openings: list[tuple[int, int]]
+) -> None:
+    assert list(islice(HANDING.openings(now), 3)) == openings
+    assert openings_text(HANDING, now) == ",".join(f"{a}:{b}" for a, b in openings)
+    assert opens_at(HANDING, now) == (NOON if LAST <= now < NOON else None)
+
+
+def test_what_goes_by_itself_keeps_to_the_broadcasts_hours() -> None:
+    hours = SendWindow(11 * 60, 13 * 60, "UTC")
+    both = Handing(NOON + 0.5, hours)
+    found = list(islice(both.openings(DAY), 3))
+    assert found == [(0, LAST), (NOON + 1, NOON + 3600), (DAY + 86400 + 11 * 3600, DAY + 86400 + 13 * 3600)]
+    assert next(both.openings(NOON + 7200)) == found[2]
+    assert "goes by itself on 2030-01-31 12:00 UTC" in closed_words(both, NOON + 1)
+    assert closed_words(both, found[2][0]).startswith("outside its send window 11:00")
+
+
+def test_a_time_outside_its_hours_is_refused_as_twilio_would_not_wait_for_them() -> None:
+    hours = SendWindow(9 * 60, 11 * 60, "UTC")
+    with pytest.raises(HandedOutsideError, match="outside its send window 09:00"):
+        check_hours(spec(send_window=hours), DAY)
+    check_hours(spec(NOON - 2 * 3600, send_window=hours), DAY)
+    check_hours(spec(send_window=hours, scheduler=Scheduler.BROADCASTER), DAY)
+    with pytest.raises(WindowMissedError):  # ours waits for them, if there is time enough
+        check_hours(spec(send_window=hours, scheduler=Scheduler.BROADCASTER, expires_at=NOON + 60), DAY)
+
+
+def test_a_fraction_of_a_second_is_never_early() -> None:
+    assert handed_options(NOON + 0.001) == {"SendAt": "2030-01-31T12:00:01Z", "ScheduleType": "fixed"}
+    assert Handing(NOON + 0.001).begins == NOON + 1
+
+
+#: How far a worker's clock may be off without a message being early, or Twilio refusing it.
+OFF_SECONDS = 450
+
+
+@pytest.mark.parametrize("off", [-OFF_SECONDS, -5.0, 0.0, 5.0, OFF_SECONDS])
+def test_what_may_leave_before_is_handed_and_what_may_leave_after_is_not(off: float) -> None:
+    """The gate goes by Redis' clock; what a worker writes into a request may rest on another one."""
+    for now in (DAY, LAST - 1):
+        told = form(now + off)
+        assert (told["SendAt"], told["ScheduleType"]) == (["2030-01-31T12:00:00Z"], ["fixed"])
+        assert told["MessagingServiceSid"] == [SERVICE]
+    for now in (NOON, NOON + 3600):
+        assert not {"SendAt", "ScheduleType"} & form(now + off).keys()
+
+
+def test_it_is_valid_for_as_long_as_is_left_when_it_is_sent() -> None:
+    expires = {"expires_at": NOON + 900.0}
+    assert form(DAY, **expires)["ValidityPeriod"] == ["900"]
+    assert form(NOON + 300, **expires)["ValidityPeriod"] == ["600"]
+    own = {"content": Content(body="x", options={"ValidityPeriod": "60"})}
+    assert form(DAY, **own)["ValidityPeriod"] == form(DAY, **own, **expires)["ValidityPeriod"] == ["60"]
+    assert "ValidityPeriod" not in form(DAY)
+
+
+def test_what_twilio_would_refuse_is_refused_before() -> None:
+    def faults(after_seconds: float, service: str | None = SERVICE) -> list[int]:
+        content = timed(Content(body="x"), DAY + after_seconds)
+        sender = None if service else "+14155550199"
+        found = check_content(content, from_=sender, messaging_service_sid=service, now=DAY)
+        return [fault.twilio_code for fault in found]
+
+    days = 86400.0
+    for seconds, codes in ((899, [35115]), (901, []), (35 * days - 1, []), (35 * days + 1, [35115])):
+        assert faults(seconds) == codes, seconds
+    assert faults(3600, None) == [35118]
+    assert timed(Content(body="x"), None) == Content(body="x")
+    with pytest.raises(ContentError, match="SendAt follow"):
+        timed(Content(body="x", options={"SendAt": "2030-01-31T12:00:00Z"}), NOON)
+
+
+def test_it_begins_at_once_and_is_asked_about_only_after_its_time() -> None:
+    handed, ours = spec(), spec(scheduler=Scheduler.BROADCASTER)
+    assert (handed.starts_at, handed.send_at, handed.hours) == (None, NOON, HANDING)
+    assert (ours.starts_at, ours.send_at, ours.hours) == (NOON, 0.0, None)
+    accepted = float(DAY)
+    assert PollTimes().following(max(accepted, handed.send_at), DAY) == NOON + 60
+
+
+@pytest.mark.parametrize(
+    ("order", "pointers"),
+    [
+        ({"messaging_service_sid": SERVICE, "schedule_at": "2030-01-31T12:00Z"}, {"/schedule_at"}),
+        ({"messaging_service_sid": SERVICE, "schedule_at": soon(60)}, {"/schedule_at"}),
+        ({"messaging_service_sid": SERVICE, "schedule_at": soon(3600)}, set()),
+        ({"from": "+14155550199", "schedule_at": soon(3600)}, {"/schedule_at"}),
+        ({"messaging_service_sid": SERVICE}, {"/scheduler"}),
+        (
+            {
+                "messaging_service_sid": SERVICE,
+                "schedule_at": soon(3600),
+                "options": {"SendAt": soon(7200), "ScheduleType": "fixed"},
+            },
+            {"/options"},
+        ),
+    ],
+)
+def test_an_order_says_where_it_is_wrong(order: dict[str, Any], pointers: set[str]) -> None:
+    form = OrderForm.model_validate(
+        {"body": "x", "recipients": ["+14155550100"], "scheduler": "twilio"} | order
+    )
+    faults = form.faults(Settings(), frozenset(), late=False)
+    assert {fault.pointer for fault in faults} == pointers
