@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dispatching import Twilio, dispatching
 from loading import counts, load, records
-from test_review import Twilio, dispatching
 
 from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import State
