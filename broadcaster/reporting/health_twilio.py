@@ -51,9 +51,9 @@ async def check_twilio(rest: TwilioRest, senders: Mapping[str, str], *, base_url
 
 async def _whatsapp(rest: TwilioRest, names: list[str]) -> list[Check]:
     """Check the WhatsApp senders that are set, those in a service's pool included; not the sandbox."""
-    label = "whatsapp senders"
+    label = "whatsapp limits"
     try:
-        pools = [await rest.service_pool(name) for name in names if name.startswith("MG")]
+        pools = [await _pool(rest, name) for name in names if name.startswith("MG")]
         used = [name for some in (names, *pools) for name in some if _is_whatsapp(name)]
         if not used:
             return []
@@ -67,6 +67,15 @@ async def _whatsapp(rest: TwilioRest, names: list[str]) -> list[Check]:
     if not listed:
         return [ok(label, "Twilio lists none of this account: limit and quality are not known")]
     return [_quality(name, listed.get(name)) for name in dict.fromkeys(used)]
+
+
+async def _pool(rest: TwilioRest, service: str) -> list[str]:
+    try:
+        return await rest.service_pool(service)
+    except TwilioError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return []  # which was told already
+        raise
 
 
 def _is_whatsapp(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
 from asgi_api import api_here
 
 from broadcaster.reporting.health_twilio import check_twilio
@@ -16,6 +15,7 @@ from broadcaster.twilio.rest import TwilioRest
 from broadcaster.twilio.whatsapp_senders import whatsapp_senders
 
 if TYPE_CHECKING:
+    import pytest
     from collections.abc import AsyncIterator
 
     import httpx
@@ -109,29 +109,33 @@ async def test_what_a_key_may_not_read_is_a_warning(store: Store) -> None:
     assert "can't be told: this API key may not read the account" in warning
 
 
-@pytest.mark.parametrize(
-    ("sender", "more", "told"),
-    [
-        (WhatsAppSenderConfig(messaging_limit="3 Customers/24hr"), {}, "may begin to write to 3 people"),
-        (WhatsAppSenderConfig(messaging_limit="4 Customers/24hr"), {}, None),
-        (WhatsAppSenderConfig(messaging_limit="Unlimited"), {}, None),
-        (WhatsAppSenderConfig(messaging_limit="soon"), {}, "isn't known: Twilio says 'soon'"),
-        (WhatsAppSenderConfig(status="OFFLINE"), {}, "is OFFLINE as a WhatsApp sender"),
-        (WhatsAppSenderConfig(status="ONLINE:UPDATING"), {}, None),
-        (None, {}, "is none of this account's WhatsApp senders"),
-    ],
-)
-async def test_a_list_beyond_what_its_sender_may_do_is_told_of(
-    store: Store, sender: WhatsAppSenderConfig | None, more: dict[str, Any], told: str | None
-) -> None:
-    senders = {"whatsapp:+14155550181": WhatsAppSenderConfig()} | ({WHATSAPP: sender} if sender else {})
+LIMITED: Final[list[tuple[WhatsAppSenderConfig | None, str | None]]] = [
+    (WhatsAppSenderConfig(messaging_limit="3 Customers/24hr"), "may begin to write to 3 people"),
+    (WhatsAppSenderConfig(messaging_limit="4 Customers/24hr"), None),
+    (WhatsAppSenderConfig(messaging_limit="Unlimited"), None),
+    (WhatsAppSenderConfig(messaging_limit="soon"), "isn't known: Twilio says 'soon'"),
+    (WhatsAppSenderConfig(status="OFFLINE"), "is OFFLINE as a WhatsApp sender"),
+    (WhatsAppSenderConfig(status="ONLINE:UPDATING"), None),
+    (None, "is none of this account's WhatsApp senders"),
+]
+
+
+async def test_a_list_beyond_what_its_sender_may_do_is_told_of(store: Store) -> None:
+    names = [f"whatsapp:+1415555018{n}" for n in range(len(LIMITED))]
+    senders = {name: sender for name, (sender, _) in zip(names, LIMITED, strict=True) if sender}
     people = [f"whatsapp:{number}" for number in LIST]
-    request = {"from": WHATSAPP, "content_sid": TEMPLATE, "recipients": people, **more}
-    for dry_run in (True, False):
-        answer = await asked(store, request | {"dry_run": dry_run}, whatsapp_senders=senders)
-        found = [text for text in answer["warnings"] if WHATSAPP in text]
-        assert len(found) == (told is not None), answer
-        assert all(str(told) in text for text in found)
+    async with over_api(store, whatsapp_senders=senders) as api:
+        for name, (_, told) in zip(names, LIMITED, strict=True):
+            request = {"from": name, "content_sid": TEMPLATE, "recipients": people, "draft": True}
+            for dry_run in (True, False):
+                answer = (await api.post("/v1/broadcasts", json=request | {"dry_run": dry_run})).json()
+                found = [text for text in answer["warnings"] if name in text]
+                assert len(found) == (told is not None), answer
+                assert all(str(told) in text for text in found)
+        # free text goes to those only who have written: that begins nothing
+        text = {"from": names[0], "body": "Hi", "recipients": people, "on_invalid": "skip", "dry_run": True}
+        answer = (await api.post("/v1/broadcasts", json=text)).json()
+        assert not [text for text in answer["warnings"] if "may begin" in text]
 
 
 async def test_pages_are_read_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
