@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,6 +25,10 @@ from broadcaster.domain.create_message import (
     parse_form,
 )
 from broadcaster.domain.shown import SHOWN, Shown, goes_elsewhere, shown
+from broadcaster.intake.faults import FaultList, ListRefusedError
+from broadcaster.intake.prepare import Preparation
+from broadcaster.intake.read_csv import CsvReader
+from broadcaster.intake.sources import ListSource
 from broadcaster.operations.order_form import OrderForm
 from broadcaster.store.batches import Recipients, pack_batch
 from workers.contents import _make
@@ -92,8 +99,12 @@ TAKEN = [(name, value, sent) for name, taken, _ in ROWS for value, sent in taken
 REFUSED = [(name, value, code) for name, _, refused in ROWS for value, code in refused]
 
 
-def test_the_table_has_every_parameter() -> None:
-    assert {name for name, *_ in ROWS} | set(OURS) == set(TWILIO_NAMES.values()) == set(SHOWN)
+def test_the_table_has_every_parameter_of_twilios_openapi_file() -> None:
+    described = json.loads((Path(__file__).parents[1] / "twilio/openapi/messages.json").read_text())
+    post = described["paths"]["/2010-04-01/Accounts/{AccountSid}/Messages.json"]["post"]
+    (form,) = post["body"].values()
+    assert {name for name, *_ in ROWS} | set(OURS) == set(form["properties"])
+    assert set(TWILIO_NAMES.values()) == set(SHOWN) == set(form["properties"])
 
 
 def in_json(name: str, value: Any) -> Content:
@@ -230,3 +241,22 @@ def test_what_the_list_may_show_otherwise(options: dict[str, str], expected: Sho
 def test_a_pool_with_rcs_may_write_on_another_channel() -> None:
     assert goes_elsewhere(["+14155550100", "rcs:brand_agent"])
     assert not goes_elsewhere(["+14155550100", "whatsapp:+14155550100", "12345"])
+
+
+def test_a_place_to_who_is_not_on_whatsapp_is_a_fault_of_that_row() -> None:
+    content = Content(body="{{ name }}", options={"PersistentAction": GEO})
+    assert faults(content, SERVICE) == [], "a service may have WhatsApp senders"
+    assert faults(content, "+14155550199") == [("PersistentAction", 0)]
+    rows = "to,name\nwhatsapp:+14155550100,Shelter\n+14155550101,Shelter\n"
+    for body in ("{{ name }}", "Shelter"):
+        told = FaultList()
+        prepared = Preparation(
+            CsvReader(ListSource(io.BytesIO(rows.encode()), "list.csv"), delimiter=","),
+            renderer=compile_content(Content(body=body, options=content.options)),
+            senders=[(SERVICE, 10.0)],
+            faults=told,
+        )
+        with pytest.raises(ListRefusedError) as refused:
+            list(prepared)
+        ((fault,),) = (refused.value.shown,)
+        assert (fault.line, "only WhatsApp shows places" in fault.reason) == (3, True)
