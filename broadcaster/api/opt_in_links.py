@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.pages import Page
 from broadcaster.api.parts import guarded, parts_of
+from broadcaster.api.problems import Problem
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.opt_in_links import LONGEST_TEXT
 from broadcaster.operations import opt_in_links as acts
+from broadcaster.operations.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 router = APIRouter(tags=["opt-in links"])
 SVG: Final = "image/svg+xml"
@@ -66,10 +72,11 @@ async def list_(
 ) -> Any:
     """Return the links of one sender, or of every WhatsApp sender: of the settings, or that has sent."""
     parts = parts_of(request)
-    if sender is not None:
-        found = [acts.links_of(sender, text)]
-    else:
-        found = await acts.every(parts.store, parts.settings, text)
+    with _of_parameters():
+        if sender is not None:
+            found = [acts.links_of(sender, text)]
+        else:
+            found = await acts.every(parts.store, parts.settings, text)
     return {"data": [one.summary() for one in found], "next": None}
 
 
@@ -84,4 +91,16 @@ async def list_(
 )
 async def qr(sender: Annotated[str, Query(max_length=60, description=_SENDER)], text: Text = "") -> Response:
     """Return the QR code of a sender's link, as SVG."""
-    return Response(acts.qr_of(sender, text), media_type=SVG, headers=_HEADERS)
+    with _of_parameters():
+        drawn = acts.qr_of(sender, text)
+    return Response(drawn, media_type=SVG, headers=_HEADERS)
+
+
+@contextlib.contextmanager
+def _of_parameters() -> Iterator[None]:
+    """Let faults name parameters of the query."""
+    try:
+        yield
+    except Invalid as error:
+        told = [{"detail": one.detail, "parameter": one.pointer.lstrip("/")} for one in error.faults]
+        raise Problem("invalid", errors=told) from None

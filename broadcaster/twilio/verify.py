@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from broadcaster.domain.failures import Remedy
-from broadcaster.domain.verify_services import CODE_VALID_SECONDS, MOST_CHECKS, MOST_SENDS
+from broadcaster.domain.verify_services import CHANGE_FIELDS, CODE_VALID_SECONDS, MOST_CHECKS, MOST_SENDS
 from broadcaster.twilio.codes import lookup
 from broadcaster.twilio.resources import unix_seconds
 from broadcaster.twilio.wire import TwilioError, TwilioUnreachable, decode
@@ -111,12 +111,12 @@ class VerifyService(msgspec.Struct, frozen=True, kw_only=True):
 
     def settings(self) -> dict[str, Any]:
         """Return its settings under the names by which they are changed."""
-        own = ("sid", "whatsapp", "date_created", "date_updated")
         whatsapp = self.whatsapp or _WhatsApp()
-        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in own} | {
+        theirs = {
             "whatsapp_messaging_service_sid": whatsapp.msg_service_sid,
             "whatsapp_from": whatsapp.sender,
         }
+        return {name: theirs[name] if name in theirs else getattr(self, name) for name in CHANGE_FIELDS}
 
     def summary(self) -> dict[str, Any]:
         """Return the object of `verify service … --json` and the API, in JSON's types."""

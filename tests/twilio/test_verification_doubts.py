@@ -1,0 +1,137 @@
+"""Starts of verifications whose answers are lost: said to be in doubt, and never made again by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from faulty import Seen, Visit, answer
+from faulty import serving as misbehaving
+from verifying import TO, VE
+
+from broadcaster.domain.verifications import Start
+from broadcaster.operations import verifications as acts
+from broadcaster.operations.actor import Actor
+from broadcaster.operations.errors import InDoubt, KeyReused, Limited, UnderWay
+from broadcaster.simulator.config import ACCOUNT_SID
+from broadcaster.simulator.verify_settings import VERIFY_SID
+from broadcaster.twilio.verify import Verification, Verify
+from broadcaster.twilio.wire import TwilioUnreachable, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from broadcaster.store.connection import Store
+
+GOOD = answer("201 Created", json.dumps({"sid": VE, "status": "pending", "channel": "sms"}).encode())
+
+
+class Starting:
+    """Starts by one key after the other against a Twilio of the test's own."""
+
+    def __init__(self, store: Store, wire: Wire, seen: Seen) -> None:
+        self.work = acts.Verifying(store, Verify(wire), Actor("key:1 test", "here"), VERIFY_SID, None)
+        self.seen = seen
+
+    async def start(self, key: str = "", locale: str | None = None) -> Verification:
+        return await acts.start(
+            self.work, Start(TO, locale=locale), key=acts.Key(f"n{key}" if key else "", key)
+        )
+
+
+@asynccontextmanager
+async def starting(
+    store: Store, script: Callable[[Visit], Awaitable[None]], url: str = ""
+) -> AsyncIterator[Starting]:
+    async with (
+        misbehaving(script) as (there, seen),
+        Wire(ACCOUNT_SID, (ACCOUNT_SID, "x"), url or there) as wire,
+    ):
+        yield Starting(store, wire, seen)
+
+
+async def test_a_lost_answer_is_a_doubt_and_nothing_is_sent_again(store: Store) -> None:
+    bad = {
+        "reset": b"",
+        "500": answer("500 Oh", b'{"code":20500,"message":"x","status":500}'),
+        "504": answer("504 Gateway", b"<html>"),
+        "no JSON": answer("201 Created", b"<html>"),
+        "conflict": answer("409 Conflict", b'{"code":20409,"message":"x","status":409}'),
+    }
+    left = list(bad.values())
+
+    async def lose(visit: Visit) -> None:
+        await visit.request()
+        visit.send(told) if (told := left.pop(0)) else visit.reset()
+
+    async with starting(store, lose) as desk:
+        for key in bad:
+            for _ in range(3):
+                with pytest.raises(InDoubt, match="may have been sent") as lost:
+                    await desk.start(key)
+                assert lost.value.began_at > 1_700_000_000
+            with pytest.raises(KeyReused):
+                await desk.start(key, locale="de")
+        assert len(desk.seen.requests) == len(bad)
+        left.append(b"")
+        with pytest.raises(InDoubt, match="start again"):
+            await desk.start()
+
+
+async def test_who_was_not_reached_or_refuses_leaves_the_key_free(store: Store) -> None:
+    left = [
+        answer("429 Too Many", b'{"code":60203,"message":"x","status":429}'),
+        answer("429 Too Many", b"", "Retry-After: 7", "Twilio-Reached-Rate-Limit: user"),
+        GOOD,
+    ]
+
+    async def refuse(visit: Visit) -> None:
+        await visit.request()
+        visit.send(left.pop(0))
+
+    async with starting(store, refuse, "http://127.0.0.1:9") as desk:
+        with pytest.raises(TwilioUnreachable):
+            await desk.start("one")
+    async with starting(store, refuse) as desk:
+        limits = []
+        for _ in range(2):
+            with pytest.raises(Limited) as limited:
+                await desk.start("one")
+            limits.append((limited.value.code, limited.value.limit, limited.value.retry_after_seconds))
+        assert limits == [(60203, "send_attempts", 600), (0, "user", 7)]
+        assert (await desk.start("one")).sid == VE
+        assert (await desk.start("one")).to == TO
+
+
+async def test_two_at_once_are_one_and_a_process_that_dies_leaves_a_doubt(store: Store) -> None:
+    entered, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(visit: Visit) -> None:
+        await visit.request()
+        entered.set()
+        await goes_on.wait()
+        visit.send(GOOD)
+
+    async with starting(store, slow) as desk:
+        first = asyncio.ensure_future(desk.start("one"))
+        await entered.wait()
+        with pytest.raises(UnderWay) as under_way:
+            await desk.start("one")
+        assert 50 < under_way.value.retry_after_seconds <= 65
+        goes_on.set()
+        assert (await first).sid == (await desk.start("one")).sid == VE
+
+        entered.clear()
+        goes_on.clear()
+        second = asyncio.ensure_future(desk.start("two"))
+        await entered.wait()
+        second.cancel()  # as a process that dies: nothing more is written
+        await asyncio.gather(second, return_exceptions=True)
+        await store.redis.hset(store.keys.plain("verify:ntwo"), "until", 0)  # its time runs out
+        with pytest.raises(InDoubt):
+            await desk.start("two")
+        goes_on.set()
+        assert len(desk.seen.requests) == 2
