@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from broadcaster.api.pages import Page
 from broadcaster.api.shapes import Asked
 from broadcaster.domain.verifications import VerifyChannel
 
@@ -213,3 +214,7 @@ class VerifyService(BaseModel):
     created_at: int | None
     updated_at: int | None
     only_by_support: OnlyBySupport
+
+
+class VerifyServicePage(Page[VerifyService]):
+    """All of them on one page."""

@@ -239,5 +239,5 @@ def _print(found: dict[str, Any]) -> None:
 def _typed(what: str) -> str:
     """Return what somebody types without showing it, or the first line of standard input."""
     if sys.stdin.isatty():
-        return str(click.prompt(what, hide_input=True))
+        return str(click.prompt(what, hide_input=True, err=True))
     return sys.stdin.readline().strip()

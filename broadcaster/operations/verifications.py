@@ -114,17 +114,7 @@ async def start(work: Verifying, asked: Start, *, service: str | None = None, ke
     refuse(start_faults(asked, work.region))
     chosen, asked = work.chosen(service), asked.resolved(work.region)
     form = asked.form()
-    if (
-        work.actor.where == "command line"
-    ):  # services start thousands, which would fill the audit: they are logged
-        told = {"channel": form["Channel"], "service": chosen}
-        await audit.record(
-            work.store,
-            work.actor,
-            "verification.start",
-            await audit.person(work.store, asked.to),
-            new=told,
-        )
+    await _note(work, "verification.start", asked.to, {"channel": form["Channel"], "service": chosen})
     if not key.nonce:
         try:
             found = await work.twilio.start(chosen, form)
@@ -209,6 +199,7 @@ async def check(
             ) from None
         raise refusal(error, chosen, sid or masked(name)) from None
     _log("verification.checked", work, found, found.to or name)
+    await _note(work, "verification.check", found.to or name, {"valid": bool(found.valid)})
     return found
 
 
@@ -243,6 +234,13 @@ async def end(work: Verifying, sid: str, status: str, *, service: str | None = N
 def refuse(wrong: Iterable[Wrong]) -> None:
     """Raise Invalid if anything is wrong."""
     invalid(Fault(one.words, f"/{one.field}" if one.field else "") for one in wrong)
+
+
+async def _note(work: Verifying, what: str, to: str, new: dict[str, Any]) -> None:
+    """Add what a person does to the audit. Services do it by the thousand: that is in the log."""
+    if work.actor.who.startswith("person:"):
+        target = to if is_verification_sid(to) else await audit.person(work.store, to)
+        await audit.record(work.store, work.actor, what, target, new=new)
 
 
 def _log(event: str, work: Verifying, found: Verification, to: str) -> None:

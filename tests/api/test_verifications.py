@@ -142,6 +142,7 @@ async def test_services_are_made_shown_and_changed_by_admins(store: Store) -> No
         assert changed.json()["skip_sms_to_landlines"]
         assert (await client.get(where)).json() == changed.json()
         own = (await client.get("/v1/verify-services/default")).json()
+        assert (await client.get("/v1/verify-services")).json()["data"] == [own, changed.json()]
         assert (own["sid"], own["custom_code_enabled"]) == (VERIFY_SID, True)
         wrong = await client.patch(where, json={"code_length": 11, "friendly_name": "Call 12345"})
         assert {one["pointer"] for one in wrong.json()["errors"]} == {"/code_length", "/friendly_name"}
