@@ -81,6 +81,8 @@ class DryRun(BaseModel):
     by_fallback: int = Field(
         description="Recipients who would get the fallback template: their 24 hours of WhatsApp are over."
     )
+    unverified: int = Field(description="Numbers that a trial account may not write to: they are skipped.")
+    first_unverified: list[str] = Field(description="The first of them.")
     rejected: int
     refused: bool
     faults: list[RowFault]

@@ -25,7 +25,7 @@ from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Fault, Invalid, NotFound, invalid
 from broadcaster.operations.removals import check_kept
-from broadcaster.operations.template_checks import check_templates
+from broadcaster.operations.template_checks import check_templates, names_templates
 from broadcaster.reporting.messages import find_number
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ async def send(request: Request, body: MessageRequest) -> Any:
 
     async def work(nonce: str) -> Response:
         asked = asked_for(body, caller_of(request).key.id, nonce)
-        if body.content_sid is not None:
-            await _check_template(request, asked)
+        if names_templates(asked.content):
+            await _check_templates(request, asked)
         try:
             accepted = await parts_of(request).singles.post(asked)
         except RefusedError as error:
@@ -111,21 +111,24 @@ def _options(body: MessageRequest) -> dict[str, str]:
         raise Invalid(Fault(str(error), "/location")) from None
 
 
-async def _check_template(request: Request, asked: SingleRequest) -> None:
-    """Ask Twilio, or what it said some seconds ago, about a template. Raises Invalid.
+async def _check_templates(request: Request, asked: SingleRequest) -> None:
+    """Ask Twilio, or what it said some seconds ago, about a message's templates. Raises Invalid.
 
-    Where it does not answer soon the message goes all the same: it may be urgent.
+    Where it does not answer soon the message goes all the same: it may be urgent. What is queued already, by
+    a request whose answer was lost, is not refused for what became of its template since.
     """
-    twilio = parts_of(request).twilio
-    if twilio is not None:
-        checked = await check_templates(
-            twilio.templates,
-            asked.content,
-            asked.purpose,
-            whatsapp=any(person.to.strip().lower().startswith("whatsapp:") for person in asked.to),
-            in_session=True,
-            patience_seconds=_TEMPLATE_SECONDS,
-        )
+    parts = parts_of(request)
+    if parts.twilio is None:
+        return
+    checked = await check_templates(
+        parts.twilio.templates,
+        asked.content,
+        asked.purpose,
+        whatsapp=any(person.to.strip().lower().startswith("whatsapp:") for person in asked.to),
+        in_session=True,
+        patience_seconds=_TEMPLATE_SECONDS,
+    )
+    if checked.faults and not await parts.singles.known(asked):
         invalid(checked.faults)
 
 

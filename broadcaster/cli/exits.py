@@ -74,7 +74,8 @@ def explain(error: Exception) -> tuple[int, str] | None:
         return FAILED, "Nothing was sent."
     if isinstance(error, ListRefusedError):
         return BAD_INPUT, _refused_list(error)
-    text = "\n".join((f"Error: {error}", *getattr(error, "__notes__", ())))
+    told = _faults(error) if isinstance(error, Invalid) else str(error)
+    text = "\n".join((f"Error: {told}", *getattr(error, "__notes__", ())))
     if isinstance(error, Limited | UnderWay):
         return FAILED, f"{text}. Ask again in {error.retry_after_seconds:.0f} s"
     if isinstance(error, NotFound) and error.what in _SHOWN_BY:
@@ -84,6 +85,13 @@ def explain(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, RedisError | OSError | StoreError | TwilioError | TwilioUnreachable):
         return FAILED, text
     return (FAILED, text) if isinstance(error, CommandFailedError | Conflict | InDoubt) else None
+
+
+def _faults(error: Invalid) -> str:
+    """Return every fault with its option, as over an API."""
+    from broadcaster.cli.over_api import faults_text  # noqa: PLC0415 - only a fault needs it
+
+    return faults_text([{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults])
 
 
 def _refused_list(error: ListRefusedError) -> str:

@@ -78,6 +78,8 @@ def _show(report: DryRun, options: SendOptions) -> None:
         right=(1, 2),
     )
     seconds = max(report.seconds, report.segments / options.rate if options.rate else 0.0)
+    if report.unverified:
+        click.echo(_unverified(report.unverified, report.first_unverified))
     if report.by_fallback:
         click.echo(_by_fallback(report.by_fallback))
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
@@ -100,6 +102,11 @@ def _show(report: DryRun, options: SendOptions) -> None:
 
 def _read_as(report: DryRun) -> str:
     return "" if report.encoding in (None, UTF8) else f" ({report.encoding})"
+
+
+def _unverified(count: int, first: Sequence[str]) -> str:
+    shown = ", ".join(first) + (", …" if count > len(first) else "")
+    return f"{count:,} are skipped, as a trial account writes to verified numbers only: {shown}"
 
 
 def _by_fallback(count: int) -> str:
@@ -128,6 +135,8 @@ def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = 
             else ""
         )
     ]
+    if summary.unverified:
+        lines.append(f"  {_unverified(summary.unverified, summary.first_unverified)}")
     if summary.by_fallback:
         lines.append(f"  {_by_fallback(summary.by_fallback)}")
     slowest = (submission.rate and summary.segments / submission.rate) or 0.0

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from broadcaster.cli.connect import at_hand
-from broadcaster.cli.exits import InputError
 from broadcaster.cli.options import settings_from
 from broadcaster.operations.actor import at_the_shell
-from broadcaster.operations.errors import Invalid
 from broadcaster.operations.verifications import Verifying
 from broadcaster.runtime import twilio_rest
 from broadcaster.twilio.verify import Verify
@@ -37,12 +35,6 @@ def at_verify(
         settings = settings_from(env_file)
         async with twilio_rest(settings) as twilio:
             work = Verifying.of(store, Verify(twilio), at_the_shell(), settings)
-            try:
-                return await act(work)
-            except Invalid as error:
-                from broadcaster.cli.over_api import faults_text  # noqa: PLC0415 - only a fault needs it
-
-                faults = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
-                raise InputError(faults_text(faults)) from None
+            return await act(work)
 
     return at_hand(env_file, here, there)

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from broadcaster.events.addresses import forbidden_because
+from broadcaster.outside.addresses import forbidden_because
 from broadcaster.store.errors import StoreError
 from broadcaster.store.scripts import Call, packed, text
 

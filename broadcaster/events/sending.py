@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final, Self
 from standardwebhooks.webhooks import Webhook
 
 from broadcaster import __version__
-from broadcaster.events.connections import Broken, Connections, ForbiddenAddress, NoConnection, connect
+from broadcaster.events.connections import Broken, Connections
 from broadcaster.events.endpoints import EndpointError, check_url
+from broadcaster.outside.connecting import ForbiddenAddress, NoConnection, connect
 from broadcaster.twilio.answers import retry_after_seconds
 
 if TYPE_CHECKING:
-    from broadcaster.events.connections import Connect
     from broadcaster.events.endpoints import Endpoint
+    from broadcaster.outside.connecting import Connect
 
 TIMEOUT_SECONDS: Final = 15.0
 

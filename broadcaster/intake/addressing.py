@@ -12,11 +12,14 @@ from broadcaster.domain.addresses import AddressError, Channel, channel_of, digi
 from broadcaster.domain.senders import NoSenderError, SenderShare, parse_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from broadcaster.intake.table import Chunk
 
 #: One expression over a whole column at once: twenty times faster than a match per row.
 _ALL_NUMBERS: Final = re.compile(r"(?:\+[1-9][0-9]{6,14}\n)*+")
 _ALL_WHATSAPP: Final = re.compile(r"(?:whatsapp:\+[1-9][0-9]{6,14}\n)*+")
+_NO_CONSENT: Final = "nothing says where and when this person agreed to be written to"
 
 #: What is wrong with rows, by their index in the chunk: the column ("" for none) and the reason.
 Problems = dict[int, tuple[str, str]]
@@ -152,3 +155,33 @@ class LanePicker:
                 lanes.append(-1)
                 unfit[index] = str(error)
         return lanes, unfit
+
+
+def by_lane(lanes: Sequence[int], kept: Sequence[int]) -> dict[int, Sequence[int]]:
+    """Group the row numbers `kept` by lane."""
+    if not kept:
+        return {}
+    first = lanes[kept[0]]
+    if lanes.count(first) == len(lanes):
+        return {first: kept}
+    groups: dict[int, list[int]] = {}
+    for index in kept:
+        groups.setdefault(lanes[index], []).append(index)
+    return dict(groups)
+
+
+def unverified(addresses: Sequence[str], verified: Collection[str]) -> Iterator[int]:
+    """Yield the rows of numbers that are not `verified`; people on WhatsApp aren't asked about."""
+    for row, address in enumerate(addresses):
+        if address[:1] == "+" and address not in verified:
+            yield row
+
+
+def without_consent(chunk: Chunk, column: str, problems: Problems) -> Problems:
+    """Return the rows in whose `column` nothing says when this person agreed to be written to."""
+    there = dict(zip(chunk.columns, chunk.values, strict=True)).get(column) or [""] * len(chunk)
+    return {
+        index: (column, _NO_CONSENT)
+        for index, text in enumerate(there)
+        if index not in problems and not text.strip()
+    }

@@ -54,12 +54,13 @@ class Ucs2Cause(msgspec.Struct, frozen=True):
 
 
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The report. `rows` is recipients + duplicates + opted_out + rejected.
+    """The report. `rows` is recipients + duplicates + opted_out + unverified + rejected.
 
     `refused`: rows are faulty and would stop the list, since no rejects file is given. `faults` are the
     first hundred of `rejected`; `position` says what their lines count, "line" or "item". `gsm7` and
     `ucs2` count text messages by encoding. `seconds` is the slowest sender's. `warnings` stop nothing.
     `encoding` is what the list was read as, None where it came as values.
+    A trial account would skip the `unverified`, of whom `first_unverified` are the first.
     `by_fallback` of the recipients would get the fallback template: their 24 hours with the sender are over.
     """
 
@@ -82,6 +83,8 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     encoding: str | None = None
     by_fallback: int = 0
+    unverified: int = 0
+    first_unverified: tuple[str, ...] = ()
 
 
 def dry_run(
@@ -135,6 +138,8 @@ def dry_run(
         duplicates=summary.duplicates,
         opted_out=summary.opted_out,
         by_fallback=summary.by_fallback,
+        unverified=summary.unverified,
+        first_unverified=tuple(summary.first_unverified),
         rejected=summary.rejected,
         refused=refused,
         faults=tuple(preparation.faults.shown),

@@ -18,8 +18,11 @@ from broadcaster.intake.addressing import (
     Problems,
     Seen,
     Windows,
+    by_lane,
     parse_column,
     uniform_channel,
+    unverified,
+    without_consent,
 )
 from broadcaster.intake.batches import BatchRows, LaneRows
 from broadcaster.intake.faults import ColumnError, EmptyListError, Fault, FaultList, shown_value
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
 
 _DUPLICATE: Final = int(Reason.DUPLICATE)
 _OPTED_OUT: Final = int(Reason.OPTED_OUT)
+_UNVERIFIED: Final = int(Reason.UNVERIFIED)
 _QUEUED: Final = int(State.QUEUED)
-_NO_CONSENT: Final = "nothing says where and when this person agreed to be written to"
 _SKIPPED: Final = int(State.SKIPPED)
 
 
@@ -135,7 +138,8 @@ class Preparation:
         addresses, problems = (texts, {}) if channel else parse_column(texts, to_column, self._region)
         lanes, unfit = self._picker.lanes(addresses, channel)
         problems.update({index: (to_column, reason) for index, reason in unfit.items()})
-        problems.update(self._without_consent(chunk, problems))
+        if self._consent is not None:
+            problems.update(without_consent(chunk, self._consent, problems))
         opted_out = list(self._opted_out(addresses, lanes))
         closed: dict[int, str] = {}
         if self._windows is not None and channel is not Channel.SMS:
@@ -150,8 +154,8 @@ class Preparation:
         kept: Sequence[int] = range(len(chunk))
         if problems:
             kept = [index for index in kept if index not in problems]
-        groups = _by_lane(lanes, kept)
-        self._count(groups, codes, segments)
+        groups = by_lane(lanes, kept)
+        self._count(groups, addresses, codes, segments)
         if self.faults.total and self._rejects is None:
             return []
         rows = self._rows(chunk, addresses, codes, segments)
@@ -159,18 +163,6 @@ class Preparation:
         for lane, indexes in groups.items():
             full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))
         return full
-
-    def _without_consent(self, chunk: Chunk, problems: Problems) -> Problems:
-        """Return the rows in which nothing says when this person agreed to be written to."""
-        wanted = self._consent
-        if wanted is None:
-            return {}
-        there = dict(zip(chunk.columns, chunk.values, strict=True)).get(wanted) or [""] * len(chunk)
-        return {
-            index: (wanted, _NO_CONSENT)
-            for index, text in enumerate(there)
-            if index not in problems and not text.strip()
-        }
 
     def _codes(
         self, addresses: Sequence[str], opted_out: Sequence[int], channel: Channel | None, problems: Problems
@@ -181,9 +173,13 @@ class Preparation:
             for index, address in enumerate(addresses):
                 if index not in problems and not self._seen.take(address):
                     codes[index] = _DUPLICATE
-        for index in opted_out:
-            if not codes[index] and index not in problems:
-                codes[index] = _OPTED_OUT
+        found = [(_OPTED_OUT, opted_out)]
+        if self._verified is not None:
+            found.append((_UNVERIFIED, list(unverified(addresses, self._verified))))
+        for code, rows in found:
+            for index in rows:
+                if not codes[index] and index not in problems:
+                    codes[index] = code
         return codes
 
     def _closed(
@@ -191,7 +187,7 @@ class Preparation:
     ) -> dict[int, str]:
         """Return why free text may not go to rows, by row; those that are `spared` are not looked at."""
         found: dict[int, str] = {}
-        for lane, rows in _by_lane(lanes, [row for row in range(len(lanes)) if row not in spared]).items():
+        for lane, rows in by_lane(lanes, [row for row in range(len(lanes)) if row not in spared]).items():
             told = windows.closed(self._names[lane], [addresses[row] for row in rows])
             found.update((rows[place], why) for place, why in told.items())
         return found
@@ -200,7 +196,7 @@ class Preparation:
         """Yield the rows of who opted out of what their lanes send."""
         if self._opt_outs is None:
             return
-        for lane, rows in _by_lane(lanes, range(len(addresses))).items():
+        for lane, rows in by_lane(lanes, range(len(addresses))).items():
             scopes = self._opt_outs.scopes(self._names[lane], *self._about) if lane >= 0 else ()
             if scopes:
                 of_lane = [addresses[row] for row in rows] if len(rows) < len(addresses) else addresses
@@ -248,7 +244,13 @@ class Preparation:
                 self._rejects.add(bad.line, bad.reason, chunk.columns, bad.values)
         self.summary.rejected += len(found)
 
-    def _count(self, groups: dict[int, Sequence[int]], codes: Sequence[int], segments: Sequence[int]) -> None:
+    def _count(
+        self,
+        groups: dict[int, Sequence[int]],
+        addresses: Sequence[str],
+        codes: Sequence[int],
+        segments: Sequence[int],
+    ) -> None:
         """Add the rows that are kept, grouped by lane, to the counters."""
         summary, skipped = self.summary, any(codes)
         for lane, kept in groups.items():
@@ -256,6 +258,7 @@ class Preparation:
             if skipped:
                 summary.duplicates += sum(codes[index] == _DUPLICATE for index in kept)
                 summary.opted_out += sum(codes[index] == _OPTED_OUT for index in kept)
+                summary.note_unverified(addresses[index] for index in kept if codes[index] == _UNVERIFIED)
                 indexes = [index for index in kept if not codes[index]]
             cost = sum(segments[index] for index in indexes)
             totals = summary.lanes[self._names[lane]]
@@ -291,16 +294,3 @@ class Preparation:
             return tuple(chunk.columns[i] for i in indexes), [chunk.values[i] for i in indexes]
         there = dict(zip(chunk.columns, chunk.values, strict=True))
         return self._kept, [there.get(name) or [""] * len(chunk) for name in self._kept]
-
-
-def _by_lane(lanes: Sequence[int], kept: Sequence[int]) -> dict[int, Sequence[int]]:
-    """Group the row numbers `kept` by lane."""
-    if not kept:
-        return {}
-    first = lanes[kept[0]]
-    if lanes.count(first) == len(lanes):
-        return {first: kept}
-    groups: dict[int, list[int]] = {}
-    for index in kept:
-        groups.setdefault(lanes[index], []).append(index)
-    return dict(groups)

@@ -103,6 +103,7 @@ class SingleMessages:
         checks: Sequence[SingleCheck] = (),
     ) -> None:
         self._checks = checks
+        self._store = store
         self._region = settings.region
         self._on_doubt = OnDoubt(settings.on_doubt)
         self._senders = SenderChoice(store, settings, read_pool)
@@ -144,6 +145,13 @@ class SingleMessages:
             rows = [row._replace(values=row.values + agreed) for row in rows]
         self._commit.add(Waiting(stream, columns, rows, memo, answer))
         return await answer
+
+    async def known(self, request: SingleRequest) -> bool:
+        """Tell whether a request was carried out already, by its nonce. Raises redis' errors."""
+        if not request.nonce:
+            return False
+        memo = _memo(request.key_id, request.nonce)
+        return bool(await self._store.redis.exists(self._store.keys.plain(f"append:{memo}")))
 
     async def close(self) -> None:
         """Write what is under way, then return."""

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broadcaster.domain.content import Rendered
 
 SHOWN_MESSAGES: Final = 3
+SHOWN_UNVERIFIED: Final = 5
 
 
 @dataclass(slots=True)
@@ -39,11 +42,12 @@ class ShownMessage:
 
 @dataclass(slots=True)
 class Summary:
-    """Counters of one list. `rows` is `recipients` + `duplicates` + `opted_out` + `rejected`.
+    """Counters of one list. `rows` is `recipients` + `duplicates` + `opted_out` + `unverified` + `rejected`.
 
     `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`, of
     whom `by_fallback` get the template as their 24-hour window is closed now. `encoding` is what the list was
-    read as (None: it came as values), `notes` what to know of how it was read.
+    read as (None: it came as values), `notes` what to know of how it was read. A trial account may not write to
+    the `unverified`, of whom the first are shown.
     """
 
     rows: int = 0
@@ -59,8 +63,17 @@ class Summary:
     encoding: str | None = None
     notes: tuple[str, ...] = ()
     by_fallback: int = 0
+    unverified: int = 0
+    first_unverified: list[str] = field(default_factory=list)
     lanes: dict[str, LaneTotals] = field(default_factory=dict)
     first: list[ShownMessage] = field(default_factory=list)
+
+    def note_unverified(self, addresses: Iterable[str]) -> None:
+        """Count people whom a trial account may not write to."""
+        for address in addresses:
+            self.unverified += 1
+            if len(self.first_unverified) < SHOWN_UNVERIFIED:
+                self.first_unverified.append(address)
 
     @property
     def records(self) -> int:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.addresses import Channel
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
-from broadcaster.operations.template_checks import check_templates
+from broadcaster.operations.sender_limits import check_limits
+from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates
+from broadcaster.operations.trial_checks import check_trial
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -62,8 +64,38 @@ async def _templates(asked: Asked) -> Checked:
     return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
 
 
+async def _trial(asked: Asked) -> Checked:
+    """Ask whether this is a trial account, and whom that may write to."""
+    if asked.twilio is None:
+        return Checked()
+    names = [lane.name for lane in asked.lanes]
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            found = await check_trial(asked.twilio, names, asked.order.content, asked.channels)
+    except TimeoutError:
+        return _unanswered("whether this is a trial account")
+    return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings), verified=found.verified))
+
+
+async def _limits(asked: Asked) -> Checked:
+    """Ask how the WhatsApp senders are, and how many people they may write to in a day."""
+    if asked.twilio is None:
+        return Checked()
+    names = [lane.name for lane in asked.lanes]
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            found = await check_limits(asked.twilio, names, asked.order.content)
+    except TimeoutError:
+        return _unanswered("how the WhatsApp senders are")
+    return Checked(findings=Findings(warnings=tuple(found.warnings), limits=found.limits))
+
+
+def _unanswered(what: str) -> Checked:
+    return Checked(findings=Findings(warnings=(f"{what} can't be told: Twilio gave no answer in time",)))
+
+
 #: In the order in which their faults and warnings are told.
-CHECKS: Final[tuple[Check, ...]] = (_templates,)
+CHECKS: Final[tuple[Check, ...]] = (_templates, _trial, _limits)
 
 
 async def preflight(asked: Asked) -> Findings:

@@ -6,11 +6,12 @@ A definite answer refuses; Twilio that does not answer, or may not be asked, is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain import template_rules as rules
-from broadcaster.domain.message_templates import APPROVED, likeness
+from broadcaster.domain.message_templates import APPROVED, MessageTemplate, likeness
 from broadcaster.operations.errors import Fault
 from broadcaster.twilio.wire import TwilioError, TwilioUnreachable
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from broadcaster.domain.content import Content
-    from broadcaster.domain.message_templates import MessageTemplate
     from broadcaster.domain.purpose import Purpose
     from broadcaster.twilio.content import Templates
 
 #: So long a list waits for what Twilio says of its templates.
 PATIENCE_SECONDS: Final = 10.0
+_HINT_SECONDS: Final = 3.0
 _MISSING: Final = (
     "this account has no template {sid}: `broadcaster templates list` shows those there are; one of another "
     "account can't be used"
@@ -51,11 +52,15 @@ class _Use(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Templates that share their variables, and where these are in an order."""
+    """Templates that share their variables, and where these are in an order.
+
+    `stands_in`: they go where the 24-hour window is closed.
+    """
 
     uses: Sequence[_Use]
     given: Mapping[str, str]
     place: str
+    stands_in: bool = False
 
 
 async def check_templates(
@@ -78,19 +83,19 @@ async def check_templates(
         async with asyncio.timeout(patience_seconds):
             for group in _groups(content):
                 found = await _read(templates, group.uses, checked)
-                refusals = _refusals(found, purpose, in_session=in_session)
+                refusals = _refusals(found, purpose, in_session=in_session and not group.stands_in)
                 if whatsapp:
                     checked.faults.extend(refusals)
                 elif whatsapp is None:
                     checked.warnings.extend(f"not to WhatsApp: {fault.detail}" for fault in refusals)
                 checked.faults.extend(_faults_of_variables(found, group, whatsapp=bool(whatsapp)))
-                checked.warnings.extend(_hints(found, group))
-            if whatsapp and content.body and not in_session:
-                checked.warnings.extend(await _hints_about_text(templates, content.body))
+                checked.warnings.extend(dict.fromkeys(_hints(found, group)))
     except TimeoutError:
         checked.warnings.append(_unchecked(f"no answer within {patience_seconds:.0f} s"))
     except (TwilioError, TwilioUnreachable) as error:
         checked.warnings.append(_unchecked(str(error)))
+    if whatsapp and content.body and not in_session:
+        checked.warnings.extend(await _hints_about_text(templates, content.body))
     return checked
 
 
@@ -108,7 +113,7 @@ def _groups(content: Content) -> list[_Group]:
     fallback = content.fallback
     if fallback is not None:
         use = _Use(fallback.sid, "/fallback/content_sid")
-        groups.append(_Group([use], fallback.variables, "/fallback/content_variables"))
+        groups.append(_Group([use], fallback.variables, "/fallback/content_variables", stands_in=True))
     return groups
 
 
@@ -116,7 +121,10 @@ async def _read(
     templates: Templates, uses: Sequence[_Use], checked: Checked
 ) -> list[tuple[_Use, MessageTemplate]]:
     """Return the templates that there are. Raises `TwilioError` or `TwilioUnreachable`."""
-    found = await asyncio.gather(*(templates.find(use.sid) for use in uses))
+    if len(uses) == 1:  # as a single message's, which is mostly known already
+        found = [await templates.find(uses[0].sid)]
+    else:
+        found = await asyncio.gather(*(templates.find(use.sid) for use in uses))
     there = []
     for use, template in zip(uses, found, strict=True):
         if template is None:
@@ -160,9 +168,15 @@ def _hints(found: Sequence[tuple[_Use, MessageTemplate]], group: _Group) -> Iter
 
 
 async def _hints_about_text(templates: Templates, body: str) -> list[str]:
-    """Warn of free text that says what an approved template says: outside the window only that one goes."""
-    wanted = likeness(body)
-    for template in await templates.every():
+    """Warn of free text that says what an approved template says: outside the window only that one goes.
+
+    It is only a hint: where the templates can't be read soon there is none.
+    """
+    wanted, found = likeness(body), list[MessageTemplate]()
+    with contextlib.suppress(TwilioError, TwilioUnreachable, TimeoutError):
+        async with asyncio.timeout(_HINT_SECONDS):
+            found = await templates.every()
+    for template in found:
         if template.status == APPROVED and template.body and likeness(template.body) == wanted:
             return [_SAME_TEXT.format(sid=template.sid, name=template.name)]
     return []

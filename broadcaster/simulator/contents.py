@@ -17,7 +17,7 @@ from broadcaster.simulator.forms import parse_form
 from broadcaster.simulator.messages import iso8601
 from broadcaster.simulator.pages import page_of
 from broadcaster.simulator.reading import failed, found
-from broadcaster.simulator.templates import types_of
+from broadcaster.simulator.templates import SESSION_ONLY, richest, types_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,8 +193,10 @@ def _submit(world: World, _base: str, sid: str, body: bytes) -> Answer:
     asked, template = msgspec.json.decode(body, type=Request), world.config.templates[sid]
     if not _NAME.fullmatch(asked.name):
         raise ValueError("name may have lower-case letters, digits and underscores only")
+    if richest(template, whatsapp=True) in SESSION_ONLY:
+        raise ValueError("this content type can't be submitted: it is for open conversations only")
     if template.status in _SUBMITTED:
-        return failed(20409, "this template was submitted before")
+        return failed(92009)
     template = msgspec.structs.replace(
         template, status="received", name=asked.name, category=asked.category, rejection_reason=""
     )

@@ -76,7 +76,7 @@ def accept(
     if validity and not full and leaves > due + int(validity):
         leaves, outcome = due + int(validity), EXPIRED_IN_QUEUE
     whatsapp = to.startswith("whatsapp:")
-    outcome = outcome or _failure(world, form, sender, media, leaves)
+    outcome = outcome or _failure(world, form, sender, (body, media), leaves)
     callback = _callback(fields, config)
     early = bool(callback) and not scheduled and _drawn(config.callback_early, config, to, "early")
     if early:  # it leaves at once, so that there is something to tell
@@ -120,11 +120,12 @@ def accept(
     return message
 
 
-def _failure(world: World, form: Form, sender: str, media: tuple[str, ...], leaves: float) -> int:
+def _failure(world: World, form: Form, sender: str, text: tuple[str, tuple[str, ...]], leaves: float) -> int:
     """Return the code that the message ends with once it has left its queue, 0 where it arrives."""
     config, to, code = world.config, form.fields["To"], 0
+    body, media = text
     if to.startswith("whatsapp:"):
-        code = world.chats.failure(form, sender, config, leaves)
+        code = world.chats.failure(form, sender, body, config, leaves)
     if media and not code:
         failures = config.media_failures.items()
         code = next((code for part, code in failures for url in media if url.startswith(part)), 0)

@@ -69,7 +69,7 @@ _MESSAGES: Final[dict[int, str]] = {
     21624: "The validity period is outside 1 to 36000 seconds",
     21654: "Content variables need a ContentSid",
     21655: "The ContentSid names no template",
-    21656: "The content variables are not a JSON object of strings",
+    21656: "The content variables are not a JSON object of strings, none of them empty",
     21664: "A fallback sender needs a Messaging Service",
     21665: "A fallback sender and a 'From' exclude each other",
     21701: "There is no such Messaging Service",
@@ -93,8 +93,10 @@ _MESSAGES: Final[dict[int, str]] = {
     60212: "Too many concurrent requests for this number",
     60410: "Verifications to this prefix are blocked for now: suspected fraud",
     60605: "Verifications to this country are not enabled",
+    60408: "A TemplateSid is for text messages and calls only",
     63007: "'From' is no WhatsApp sender of this account",
     63030: "A template brings its own media: MediaUrl can't be combined with ContentSid",
+    92009: "This template has already been submitted for approval",
 }
 
 

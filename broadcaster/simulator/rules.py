@@ -161,10 +161,10 @@ def _variables(value: str, fields: dict[str, str], _config: SimulatorConfig) -> 
     if not fields.get("ContentSid"):
         return 21654
     try:
-        msgspec.json.decode(value, type=dict[str, str])
+        given = msgspec.json.decode(value, type=dict[str, str])
     except msgspec.MsgspecError:
         return 21656
-    return 0
+    return 0 if all(given.values()) else 21656
 
 
 def _template(value: str, _fields: dict[str, str], config: SimulatorConfig) -> int:

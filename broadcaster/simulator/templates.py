@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from broadcaster.simulator.config import SimulatorConfig, TemplateConfig
 
 PLACEHOLDER: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+SESSION_ONLY: Final = ("twilio/location", "twilio/list-picker")
+"""Types that WhatsApp takes inside the 24-hour window alone, and never approves."""
 _TEXT: Final = "twilio/text"
 _ON_SMS: Final = ("twilio/media", _TEXT)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_SENDS: Final = 5
 MAX_CHECKS: Final = 5
+POLLS: Final = {60: 60, 3600: 180, 86_400: 250}
+"""Seconds to the most fetches of one verification in them."""
 TOO_MANY_CHECKS: Final = 60202
 TOO_MANY_SENDS: Final = 60203
 TOO_MANY_REQUESTS: Final = 20429
@@ -49,6 +51,8 @@ class Verification(msgspec.Struct, kw_only=True):
     amount: str | None = None
     payee: str | None = None
     checks: int = 0
+    polled: list[float] = msgspec.field(default_factory=list)
+    """When it was fetched."""
     sent: list[Sent] = msgspec.field(default_factory=list)
 
 
@@ -128,6 +132,14 @@ class Verifications:
             text += "." + _WARNING
         one.sent.append(Sent(now, shown, f"VL{self._digest(one.sid, len(one.sent))}", text))
         return one
+
+    def poll(self, one: Verification, now: float) -> None:
+        """Count a fetch. Raises LimitReached where there were too many."""
+        for seconds, most in POLLS.items():
+            recent = [at for at in one.polled if at > now - seconds]
+            if len(recent) >= most:
+                raise LimitReached(TOO_MANY_REQUESTS, recent[-most] + seconds - now, "status_polls")
+        one.polled.append(now)
 
     def check(self, one: Verification, fields: dict[str, str], config: SimulatorConfig, now: float) -> None:
         """Compare a code: `approved` where it is right. Raises LimitReached after five wrong ones."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CONCURRENT: Final = 60212
 NOT_ENABLED: Final = 60204
 INVALID: Final = 60200
+TEMPLATE_CHANNEL: Final = 60408
 _PATH: Final = re.compile(
     r"/v2/Services/(VA[0-9a-fA-F]{32})(?:/(Verifications|VerificationCheck)(?:/([^/]+))?)?"
 )
@@ -160,6 +161,8 @@ def _one(world: World, exchange: Exchange, service: str, key: str, fields: dict[
         if fields.get("Status") not in ("approved", "canceled"):
             raise BadParameterError("Status")
         world.verifications.close(one, fields["Status"], world.now())
+    else:
+        world.verifications.poll(one, world.now())
     return found(_shown(world, exchange.origin, one))
 
 
@@ -196,6 +199,8 @@ def _refusal(fields: dict[str, str], service: VerifyServiceConfig, refused: dict
         raise BadParameterError("Tags")
     if _object("RateLimits", fields).keys() - service.rate_limits.keys():
         raise BadParameterError("RateLimits")
+    if "TemplateSid" in fields and channel not in ("sms", "call", "auto"):
+        return TEMPLATE_CHANNEL
     payment = "Amount" in fields or "Payee" in fields
     if (payment and not service.psd2_enabled) or ("CustomCode" in fields and not service.custom_code_enabled):
         return NOT_ENABLED

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.simulator.senders import SANDBOX
-from broadcaster.simulator.templates import given, placeholders
+from broadcaster.simulator.templates import SESSION_ONLY, given, placeholders, richest
 
 if TYPE_CHECKING:
     from broadcaster.simulator.config import SimulatorConfig
@@ -22,6 +22,8 @@ JOINED_SECONDS: Final = 3 * 86_400.0
 NOT_JOINED: Final = 63015
 WINDOW_CLOSED: Final = 63016
 TIER_SPENT: Final = 63018
+TOO_LONG: Final = 63021
+MAX_TEMPLATE: Final = 1024
 WRONG_VARIABLES: Final = 63028
 BAD_PARAMETER: Final = 63030
 MARKETING_WITHHELD: Final = 63049
@@ -43,6 +45,8 @@ class Chats:
     def hear(self, person: str, sender: str, body: str, config: SimulatorConfig, now: float) -> str:
         """Note that a person wrote to a sender; returns what the sandbox itself answers to a `join`."""
         self._heard[sender, person] = now
+        if sender == SANDBOX and body.strip().lower() == "stop":
+            self._joined.pop(person, None)
         joins = _JOIN.fullmatch(body.strip()) if sender == SANDBOX else None
         if joins is None or config.sandbox_code not in ("", joins[1]):
             return ""
@@ -61,7 +65,7 @@ class Chats:
         """Whether the sender may write freely to that person at this moment."""
         return at < self._heard.get((sender, person), float("-inf")) + WINDOW_SECONDS
 
-    def failure(self, form: Form, sender: str, config: SimulatorConfig, leaves: float) -> int:
+    def failure(self, form: Form, sender: str, body: str, config: SimulatorConfig, leaves: float) -> int:
         """Return the code that a message, leaving at that moment, ends with; 0 where it arrives."""
         fields = form.fields
         person = fields["To"]
@@ -73,7 +77,7 @@ class Chats:
             return NOT_JOINED
         is_open = self.open(sender, person, leaves)
         if "ContentSid" in fields:
-            code = _of_template(fields, number, config, is_open=is_open)
+            code = _of_template(fields, body, config, is_open=is_open)
             return code or (0 if is_open else self._tier(sender, person, config, leaves))
         if any(not _is_place(action) for action in form.actions):
             return BAD_PARAMETER
@@ -104,19 +108,23 @@ def reopen(messages: list[Message], sender: str, now: float) -> None:
             message.outcome = 0
 
 
-def _of_template(fields: dict[str, str], number: str, config: SimulatorConfig, *, is_open: bool) -> int:
+def _of_template(fields: dict[str, str], body: str, config: SimulatorConfig, *, is_open: bool) -> int:
     """Return what is wrong with a message made of a template. Inside the window no approval is needed."""
     template = config.templates[fields["ContentSid"]]
     if template.failure:
         return template.failure
     if template.status in _REFUSED:
         return _REFUSED[template.status]
-    if template.status != "approved" and not is_open:
+    approved = template.status == "approved" and richest(template, whatsapp=True) not in SESSION_ONLY
+    if not approved and not is_open:
         return WINDOW_CLOSED
     wanted, named = placeholders(template), given(fields.get("ContentVariables")).keys()
     if named - wanted or wanted - named - template.variables.keys():
         return WRONG_VARIABLES
-    withheld = config.withholds_us_marketing and template.category == "MARKETING" and number.startswith("+1")
+    if len(body) > MAX_TEMPLATE:
+        return TOO_LONG
+    american = fields["To"].startswith("whatsapp:+1")
+    withheld = config.withholds_us_marketing and template.category == "MARKETING" and american
     return MARKETING_WITHHELD if withheld else 0
 
 

@@ -93,7 +93,7 @@ class Templates:
                 self._asked = {key: one for key, one in self._asked.items() if not one.task.done()}
             asked = self._asked[name] = _Asked(asyncio.create_task(ask()))
             asked.task.add_done_callback(partial(self._answered, asked, kept_seconds))
-        return await asyncio.shield(asked.task)
+        return asked.task.result() if asked.task.done() else await asyncio.shield(asked.task)
 
     def _answered(self, asked: _Asked, kept_seconds: float, task: asyncio.Task[Any]) -> None:
         if task.cancelled():

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 from unittest import mock
 
+import httpx
 import pytest
 from api_apart import Apart, api_apart
 from commanding import SENDER, Desk, accepted, simulated_twilio
@@ -149,6 +150,8 @@ def test_what_is_refused_is_refused_in_the_same_words(here: Desk, there: Desk) -
         ["send", "zip.csv", "--body", "Hi"],
         ["send", people, "--body", "Hi {{ nobody }}"],
         ["send", people, "--body", "Hi", "--from", "not a sender!"],
+        ["send", people, "--content-sid", "HX" + "9" * 32],
+        ["send", people, "--content-sid", TEMPLATE_SID, "--content-variables", '{"7": "x", "8": "y"}'],
         ["send", people, "--body", "Hi", "--to-column", "phone"],
         ["send", people, "--body", "Hi", "--rejects", people],
         ["send", people, "--body", "Hi", "--at", "tomorrow"],
@@ -165,6 +168,25 @@ def test_what_is_refused_is_refused_in_the_same_words(here: Desk, there: Desk) -
     code, _, err = there.call("send", people, "--from", SENDER, "--priority", "bulk")
     assert (code, err.startswith("Error: --body: ")) == (2, True)
     assert there.call("send", people, "--body", "x", "--name", "n" * 201)[0] == 2
+
+
+def test_a_draft_whose_template_was_paused_is_not_started(here: Desk, there: Desk, apart: Apart) -> None:
+    sid = "HX" + "7" * 32
+    whatsapp = here.write("chats.csv", "to", "whatsapp:+14155550100")
+
+    def decide(**fields: str) -> None:
+        told = httpx.post(f"{apart.twilio}/_simulator/templates", json={sid: fields}, trust_env=False)
+        assert told.status_code == 200, told.text
+
+    decide(body="Hi", status="approved")
+    order = ("send", whatsapp, "--from", "whatsapp:+14155550199", "--content-sid", sid, "--draft")
+    bid = here.json(*order)["id"]
+    decide(status="paused")
+    one, other = (desk.call("broadcasts", "start", bid) for desk in (here, there))
+    assert one == other
+    assert (one[0], one[1]) == (1, "")
+    assert f"broadcast {bid} can't be started: template {sid} is paused by WhatsApp" in one[2]
+    assert there.json("broadcasts", "show", bid)["state"] == "draft"
 
 
 def test_what_needs_redis_says_so(there: Desk, apart: Apart) -> None:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from asgi_api import api_here
-from content_templates import FROM, TO, VARIABLES, decide, hx, settings, simulated
+from content_templates import FROM, TO, VARIABLES, client, decide, hx, settings, simulated
+
+from broadcaster.domain.content import Content
+from broadcaster.domain.purpose import Purpose
+from broadcaster.operations.template_checks import check_templates
+from broadcaster.twilio.content import Templates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
     from broadcaster.simulator.server import Simulator
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.rest import TwilioRest
 
 CONSENT: Final = {"source": "webform", "at": "2026-01-31"}
 
@@ -130,14 +136,15 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
 }
 
 
-@pytest.mark.parametrize("how", [{}, {"draft": True}, {"dry_run": True}])
-async def test_what_is_refused(how: dict[str, bool], api: httpx.AsyncClient) -> None:
+async def test_what_is_refused(api: httpx.AsyncClient) -> None:
     """Nothing is queued, as a broadcast, a draft or a dry run; each fault has its place."""
     for case, (asked, expected) in REFUSED.items():
-        found = errors(await api.post("/v1/broadcasts", json={**asked, **how}))
+        found = errors(await api.post("/v1/broadcasts", json=asked))
         assert found.keys() == expected.keys(), (case, found)
         for pointer, words in expected.items():
             assert words in found[pointer], case
+        for how in ({"draft": True}, {"dry_run": True}):
+            assert errors(await api.post("/v1/broadcasts", json={**asked, **how})) == found, (case, how)
     assert (await api.get("/v1/broadcasts")).json()["data"] == []
 
 
@@ -204,6 +211,10 @@ SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
         single("good", content_variables={"3": "x"}),
         {"/content_variables/1": "needs variable 1", "/content_variables/3": "has no variable 3"},
     ),
+    "unsubmitted, to stand in where the window is closed": (
+        {"to": TO, "from": FROM, "body": "Hi", "fallback": {"content_sid": hx("unsubmitted")}},
+        {"/fallback/content_sid": "never submitted", "/fallback/content_variables/1": "needs variable 1"},
+    ),
     "pending by SMS": (single("pending", "+14155550100", **{"from": "+14155550199"}), {}),
 }
 
@@ -222,6 +233,22 @@ async def test_single_messages(api: httpx.AsyncClient) -> None:
     assert len(sent) == 2  # the two that were taken
 
 
+async def test_what_is_queued_already_is_not_refused(simulator: Simulator, store: Store) -> None:
+    """The answer was lost, and the template paused meanwhile: the same request gets the same answer."""
+    async with api_here(store, **settings(simulator)) as (api, app):
+        key = {"Idempotency-Key": "once"}
+        first = await api.post("/v1/messages", json=single("good"), headers=key)
+        assert first.status_code == 202, first.text
+        (kept,) = [name async for name in store.redis.scan_iter(f"{store.keys.prefix}once:*")]
+        await store.redis.delete(kept)
+        decide(simulator, "good", status="paused")
+        twilio = app.state.parts.twilio
+        twilio.templates = Templates(twilio)  # some seconds later
+        again = await api.post("/v1/messages", json=single("good"), headers=key)
+        assert (again.status_code, again.json()) == (202, first.json())
+        assert errors(await api.post("/v1/messages", json=single("good"))).keys() == {"/content_sid"}
+
+
 async def test_a_burst_asks_once_for_some_seconds(simulator: Simulator, api: httpx.AsyncClient) -> None:
     for _ in range(3):
         assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
@@ -230,11 +257,10 @@ async def test_a_burst_asks_once_for_some_seconds(simulator: Simulator, api: htt
     assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
 
 
-@pytest.mark.parametrize("code", [20003, 20429, 20500])
-async def test_what_cannot_be_asked_is_a_warning(code: int, store: Store) -> None:
-    """No permission for the Content API, too many requests, an error there: nobody knows, so it may go."""
+async def test_what_cannot_be_asked_is_a_warning(store: Store) -> None:
+    """The key may not read templates: nobody knows, so it may go."""
     async with (
-        simulated(denied={"/v1/Content": code}) as simulator,
+        simulated(denied={"/v1/Content": 20003}) as simulator,
         api_here(store, **settings(simulator)) as (api, _),
     ):
         made = await api.post("/v1/broadcasts", json=order("rejected"))
@@ -243,12 +269,20 @@ async def test_what_cannot_be_asked_is_a_warning(code: int, store: Store) -> Non
         assert (await api.post("/v1/messages", json=single("rejected"))).status_code == 202
 
 
-async def test_no_answer_is_a_warning(store: Store) -> None:
-    nobody = {"twilio_api_base_url": "http://127.0.0.1:9", "twilio_auth_token": "t"}
-    async with api_here(store, twilio_account_sid="AC" + "0" * 32, **nobody) as (api, _):
-        made = await api.post("/v1/broadcasts", json=order("good"))
-        assert made.status_code == 202, made.text
-        assert [text for text in made.json()["warnings"] if "could not be checked at Twilio" in text]
+async def test_trouble_at_twilio_is_a_warning() -> None:
+    content = Content(content_sid=hx("rejected"), content_variables=VARIABLES)
+
+    async def warned(twilio: TwilioRest) -> str:
+        found = await check_templates(twilio.templates, content, Purpose.UTILITY, whatsapp=True)
+        assert not found.faults
+        (warning,) = found.warnings
+        return warning
+
+    for code, words in ((20429, "20429"), (20500, "20500"), (20403, "20403")):
+        async with simulated(denied={"/v1/Content": code}) as simulator, client(simulator) as twilio:
+            assert words in await warned(twilio)
+    async with client(simulator) as twilio:  # nobody listens there any more
+        assert "could not be checked at Twilio: 127.0.0.1" in await warned(twilio)
 
 
 async def test_a_templates_text_given_as_a_body(api: httpx.AsyncClient) -> None:

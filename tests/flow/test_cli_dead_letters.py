@@ -186,7 +186,7 @@ def test_an_export_is_a_valid_list_and_no_spreadsheet_runs_it(desk: Desk, tmp_pa
     )
     sent = desk.json(
         "send", "people.csv", "--body", "Hi {{ name }} in {{ state }}", "--from", "12345",
-        "--from", "whatsapp:+14155238886", "--draft",
+        "--from", "whatsapp:+14155238886", "--draft", "--outside-window", "send",
     )  # fmt: skip
     code, out, err = desk.call("broadcasts", "export", sent["id"])
     assert code == 0, err

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dispatching import dispatching
 from loading import counts, load
 
 from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
 from broadcaster.ledger.optouts import OptOuts, opt_in, opt_out
-from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.ending import end
 from broadcaster.store.errors import Unreachable
-from broadcaster.telemetry.metrics import Metrics
 from workers import contents, supervisor
-from workers.dispatcher import Dispatcher
-from workers.lease import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from broadcaster.store.connection import Store
 
@@ -45,20 +41,6 @@ class Twilio:
         self.before()
         await self.open.wait()
         return Outcome(Kind.ACCEPTED, sid=f"SM{len(self.forms):032x}", http_status=201)
-
-
-@asynccontextmanager
-async def dispatching(store: Store, twilio: Twilio, **limits: Any) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a dispatcher beside the test."""
-    chosen = Limits(**{"concurrency": 8, "renew_seconds": 0.05, "drain_seconds": 5.0} | limits)
-    dispatcher = Dispatcher(store, twilio, chosen, RetryPolicy(base_seconds=0.1), Metrics())
-    task = asyncio.create_task(dispatcher.run())
-    try:
-        yield task
-        dispatcher.stop()
-        await task
-    finally:
-        await end([task])
 
 
 @pytest.mark.parametrize("setting", ["replicas", "readonly"])

@@ -203,7 +203,7 @@ async def test_lua_and_python_agree_on_the_layout(store: Store) -> None:
     await tell(store, held, [outcome])
     done = (await records(store, bid))["0.0", 1]
     assert done == Record(
-        State.ACCEPTED, 255, attempt=0x1235, spent=10, flags=0x21, code=0xFEDCBA, sid="MM" + SID.hex(),
+        State.ACCEPTED, 255, attempt=0x1235, spent=10, flags=0x41, code=0xFEDCBA, sid="MM" + SID.hex(),
         began=sent.began, changed=done.changed,
     )  # fmt: skip
     after = await store.redis.get(key)

@@ -52,28 +52,40 @@ async def state_of(store: Store, bid: str) -> tuple[str, str]:
     return view.state, view.state_reason
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"status": "paused"}, "is paused by WhatsApp"),
-        ({"status": "rejected", "rejection_reason": "TAG_CONTENT_MISMATCH"}, "(TAG_CONTENT_MISMATCH)"),
-        ({"category": "MARKETING"}, "of the category MARKETING, this is utility"),
-        ({}, "has no template"),
-    ],
-)
-async def test_its_hour_pauses_it(
-    store: Store, simulator: Simulator, templates: Templates, change: dict[str, Any], words: str
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"status": "paused"}, "is paused by WhatsApp"),
+    ({"status": "rejected", "rejection_reason": "TAG_CONTENT_MISMATCH"}, "(TAG_CONTENT_MISMATCH)"),
+    ({"status": "approved", "category": "MARKETING"}, "of the category MARKETING, this is utility"),
+    ({}, "has no template"),
+]
+
+
+async def test_its_hour_pauses_it(store: Store, simulator: Simulator) -> None:
+    bids = [await due(store) for _ in CHANGES]
+    for bid, (change, words) in zip(bids, CHANGES, strict=True):
+        decide(simulator, "good", **change)
+        await store.redis.zadd(store.keys.plain("scheduled"), dict.fromkeys(bids, 2e9) | {bid: 1.0})
+        async with client(simulator) as twilio:
+            await start_due(store, twilio.templates)
+            state, reason = await state_of(store, bid)
+            assert state == "paused"
+            assert words in reason
+            await start_due(store, twilio.templates)  # it is nobody's turn any more
+        assert await state_of(store, bid) == (state, reason)
+        assert await store.redis.zscore(store.keys.plain("scheduled"), bid) is None
+    assert not await store.redis.exists(store.keys.plain("due"))
+
+
+async def test_whoever_knows_better_resumes_it(
+    store: Store, simulator: Simulator, templates: Templates
 ) -> None:
     bid = await due(store)
-    decide(simulator, "good", **change)
+    decide(simulator, "good", status="paused")
     await start_due(store, templates)
-    state, reason = await state_of(store, bid)
-    assert state == "paused"
-    assert words in reason
-    assert not await store.redis.exists(store.keys.plain("scheduled"), store.keys.plain("due"))
-    await start_due(store, templates)  # it is nobody's turn any more
-    assert (await state_of(store, bid))[0] == "paused"
-    assert await store.run(control.resume(bid)) == "ok"  # whoever knows better
+    view = await read_broadcast(store, bid)
+    assert view is not None
+    assert (view.state, view.started_at) == ("paused", None)
+    assert await store.run(control.resume(bid)) == "ok"
     view = await read_broadcast(store, bid)
     assert view is not None
     assert (view.state, view.state_reason) == ("running", "")

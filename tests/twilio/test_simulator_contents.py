@@ -87,6 +87,8 @@ async def test_answers_have_the_shape_of_the_openapi_file() -> None:
 async def test_what_the_content_api_refuses() -> None:
     async with api_of() as api:
         made = (await api.http.post("/v1/Content", json=TEXT)).json()["sid"]
+        place = {"language": "en", "types": {"twilio/location": {"latitude": 1, "longitude": 2}}}
+        pin = (await api.http.post("/v1/Content", json=place)).json()["sid"]
         requests = [
             ("POST", "/v1/Content", b"{", 400, 20422),
             ("POST", "/v1/Content", {"types": TEXT["types"]}, 400, 20422),
@@ -95,7 +97,8 @@ async def test_what_the_content_api_refuses() -> None:
             ("POST", "/v1/Content", TEXT | {"types": {"twilio/location": {"latitude": 1}}}, 400, 20422),
             ("POST", f"/v1/Content/{made}/ApprovalRequests/whatsapp", OFFER | {"name": "No!"}, 400, 20422),
             ("POST", f"/v1/Content/{made}/ApprovalRequests/whatsapp", OFFER | {"category": "x"}, 400, 20422),
-            ("POST", f"/v1/Content/{TEMPLATE_SID}/ApprovalRequests/whatsapp", OFFER, 409, 20409),
+            ("POST", f"/v1/Content/{TEMPLATE_SID}/ApprovalRequests/whatsapp", OFFER, 400, 92009),
+            ("POST", f"/v1/Content/{pin}/ApprovalRequests/whatsapp", OFFER, 400, 20422),
             ("PUT", f"/v1/Content/{TEMPLATE_SID}", TEXT, 409, 20409),
             ("GET", f"/v1/Content/{OTHER}", None, 404, 20404),
             ("DELETE", f"/v1/Content/{OTHER}", None, 404, 20404),

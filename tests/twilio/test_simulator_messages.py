@@ -52,6 +52,7 @@ SERVED = without("From", MessagingServiceSid=SERVICE_SID)
         (GOOD | {"ContentVariables": "{}"}, 21654),
         (without("Body", ContentVariables="{}"), 21654),
         (without("Body", ContentSid=TEMPLATE_SID, ContentVariables="{"), 21656),
+        (without("Body", ContentSid=TEMPLATE_SID, ContentVariables='{"1": ""}'), 21656),
         (without("Body", ContentSid="HX" + "0" * 32), 21655),
         (GOOD | {"ScheduleType": "fixed", "SendAt": IN_AN_HOUR}, 35118),
         (SERVED | {"ScheduleType": "optimal", "SendAt": IN_AN_HOUR}, 35126),

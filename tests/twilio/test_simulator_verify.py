@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SERVICE = f"/v2/Services/{VERIFY_SID}"
 BY_SMS = {"To": TO, "Channel": "sms"}
 TEMPLATE = "HJ" + "1" * 32
+NOON = 1_800_000_000.0
 
 
 async def starts(api: Api, **form: str) -> httpx.Response:
@@ -109,7 +110,7 @@ async def test_answers_have_the_shape_of_the_openapi_file_and_never_the_code() -
 
 async def test_starting_again_continues_with_the_same_code_five_times() -> None:
     async with api_of() as api:
-        api.at(1_800_000_000.0)
+        api.at(NOON)
         begun = [
             (await starts(api, Channel=channel)).json() for channel in ("sms", "call", "sms", "whatsapp")
         ]
@@ -120,12 +121,12 @@ async def test_starting_again_continues_with_the_same_code_five_times() -> None:
         assert channels == ["SMS", "CALL", "SMS", "whatsapp", "SMS"]
         row = await sent(api)
         assert all(row["code"] in message["text"] for message in row["sent"])
-        api.at(1_800_000_090.0)
+        api.at(NOON + 90)
         sixth = await starts(api)
         assert told(sixth) == (429, 60203)
         assert sixth.headers["retry-after"] == "510"
         assert sixth.headers["twilio-reached-rate-limit"] == "send_attempts"
-        api.at(1_800_000_600.0)
+        api.at(NOON + 600)
         assert told(await checks(api, row["code"])) == (404, 20404)
         assert (await sent(api))["status"] == "expired"
         assert (await starts(api)).json()["sid"] != row["sid"]
@@ -159,7 +160,7 @@ async def test_two_starts_at_once_for_one_number() -> None:
 async def test_a_programmable_rate_limit_counts_by_its_value() -> None:
     limits = {"end_user_ip": RateLimit(max=2, interval=60)}
     async with api_of(**of_service(rate_limits=limits)) as api:
-        api.at(1_800_000_000.0)
+        api.at(NOON)
         for to, ip, expected in [
             ("+14155550101", "a", (201, 0)),
             ("+14155550102", "a", (201, 0)),
@@ -171,7 +172,7 @@ async def test_a_programmable_rate_limit_counts_by_its_value() -> None:
             if expected[0] == 429:
                 assert answer.headers["twilio-reached-rate-limit"] == "end_user_ip"
                 assert answer.headers["retry-after"] == "60"
-        api.at(1_800_000_060.0)
+        api.at(NOON + 60)
         assert told(await starts(api, RateLimits='{"end_user_ip": "a"}')) == (201, 0)
 
 
@@ -266,6 +267,23 @@ async def test_good_parameters_pass() -> None:
 async def test_a_bad_service_is_refused(form: dict[str, str]) -> None:
     async with api_of() as api:
         assert told(await api.http.post("/v2/Services", data=form)) == (400, 60200)
+
+
+async def test_a_template_is_for_texts_and_calls() -> None:
+    async with api_of() as api:
+        assert told(await starts(api, Channel="whatsapp", TemplateSid=TEMPLATE)) == (400, 60408)
+
+
+async def test_asking_for_the_status_again_and_again() -> None:
+    async with api_of() as api:
+        api.at(NOON)
+        await starts(api)
+        asked = [await api.http.get(f"{SERVICE}/Verifications/{TO}") for _ in range(61)]
+        assert {answer.status_code for answer in asked[:60]} == {200}
+        assert told(asked[60]) == (429, 20429)
+        assert asked[60].headers["retry-after"] == "60"
+        api.at(NOON + 60)
+        assert (await api.http.get(f"{SERVICE}/Verifications/{TO}")).status_code == 200
 
 
 async def test_what_is_not_there() -> None:

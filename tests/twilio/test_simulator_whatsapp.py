@@ -108,6 +108,8 @@ async def test_a_person_who_writes_opens_it_for_what_is_scheduled() -> None:
         ({"status": "disabled"}, ("failed", 63042), ("failed", 63042)),
         ({"failure": 63027}, ("failed", 63027), ("failed", 63027)),
         ({"failure": 63053}, ("undelivered", 63053), ("undelivered", 63053)),
+        ({"types": {"twilio/location": {"latitude": 1, "longitude": 2}}, "variables": {}}, CLOSED, DELIVERED),
+        ({"body": "x" * 1025, "variables": {}}, ("undelivered", 63021), ("undelivered", 63021)),
         ({"variables": {}}, ("undelivered", 63028), ("undelivered", 63028)),
         ({"category": "MARKETING"}, ("undelivered", 63049), ("undelivered", 63049)),
     ],
@@ -152,6 +154,9 @@ async def test_the_sandbox_delivers_to_whom_joined() -> None:
         waits = api.simulator.world.queue(SANDBOX).waiting(NOON)
         assert waits == pytest.approx(4), "one in three seconds: three messages and a reply"
         api.at(NOON + 3 * DAY)
+        assert await ends(api, form) == ("failed", 63015)
+        await writes(api, "join happy-tiger", to=SANDBOX)
+        await writes(api, "Stop", to=SANDBOX)
         assert await ends(api, form) == ("failed", 63015)
 
 

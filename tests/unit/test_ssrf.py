@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asking import TRUST, receiver
 
-from broadcaster.events.addresses import forbidden_because
-from broadcaster.events.connections import ANSWER_BYTES
 from broadcaster.events.endpoints import Endpoint, new_secret
 from broadcaster.events.sending import Postman
+from broadcaster.outside.addresses import forbidden_because
+from broadcaster.outside.connecting import ANSWER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

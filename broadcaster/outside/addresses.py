@@ -1,4 +1,4 @@
-"""Which addresses events are never sent to: whoever names the URL must not reach into our network through us.
+"""Which addresses requests to URLs of others never go to: whoever names the URL must not reach into our network through us.
 
 The ranges are IANA's special-purpose registries (iana-ipv4-special-registry, iana-ipv6-special-registry), all
 that is not globally reachable, and every form that carries an IPv4 address inside an IPv6 one: what such an
@@ -52,7 +52,7 @@ _RANGES_V6: Final = tuple((ipaddress.IPv6Network(net), why) for net, why in _V6.
 
 
 def forbidden_because(address: Address) -> str:
-    """Say what an address is that events must not be sent to; "" for a public one."""
+    """Say what an address is that requests must not go to; "" for a public one."""
     if isinstance(address, ipaddress.IPv4Address):
         return next((why for network, why in _RANGES_V4 if address in network), "")
     bare = ipaddress.IPv6Address(int(address))  # without a zone, which would hide it from the table

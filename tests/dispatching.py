@@ -1,0 +1,33 @@
+"""A worker's dispatcher beside the test, in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.ledger.outcomes import RetryPolicy
+from broadcaster.store.ending import end
+from broadcaster.telemetry.metrics import Metrics
+from workers.dispatcher import Dispatcher
+from workers.lease import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from broadcaster.store.connection import Store
+    from workers.outgoing import Sends
+
+
+@asynccontextmanager
+async def dispatching(store: Store, twilio: Sends, **limits: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """Run it until the block ends."""
+    chosen = Limits(**{"concurrency": 8, "renew_seconds": 0.05, "drain_seconds": 5.0} | limits)
+    dispatcher = Dispatcher(store, twilio, chosen, RetryPolicy(base_seconds=0.1), Metrics())
+    task = asyncio.create_task(dispatcher.run())
+    try:
+        yield task
+        dispatcher.stop()
+        await task
+    finally:
+        await end([task])
