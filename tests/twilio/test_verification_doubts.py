@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from faulty import Seen, Visit, answer
 from faulty import serving as misbehaving
+from serving import key_for
+from serving import serving as serving_api
 from verifying import TO, VE
 
 from broadcaster.domain.verifications import Start
@@ -135,3 +138,35 @@ async def test_two_at_once_are_one_and_a_process_that_dies_leaves_a_doubt(store:
             await desk.start("two")
         goes_on.set()
         assert len(desk.seen.requests) == 2
+
+
+@pytest.mark.slow
+async def test_an_api_process_killed_while_twilio_is_asked(store: Store) -> None:
+    """The next process with the same key asks nothing of Twilio: at first it waits, then it is a doubt."""
+    entered = asyncio.Event()
+
+    async def hang(visit: Visit) -> None:
+        await visit.request()
+        entered.set()
+        await visit.until_closed()
+
+    request: dict[str, Any] = {"json": {"to": TO}, "headers": {"Idempotency-Key": "one"}}
+    async with misbehaving(hang) as (url, seen):
+        settings = {"TWILIO_API_BASE_URL": url, "TWILIO_VERIFY_SERVICE_SID": VERIFY_SID}
+        key = await key_for(store)
+        async with serving_api(store, key=key, **settings) as api:
+            asked = asyncio.ensure_future(api.client.post("/v1/verifications", **request))
+            await entered.wait()
+            api.kill()
+            with pytest.raises(httpx.TransportError):
+                await asked
+        async with serving_api(store, key=key, **settings) as api:
+            for name in await store.redis.keys(store.keys.plain("once:*")):  # its turn runs out after 10 s
+                await store.redis.hset(name, "until", 0)
+            waits = await api.client.post("/v1/verifications", **request)
+            assert waits.json()["type"] == "/problems/in-progress"
+            for name in await store.redis.keys(store.keys.plain("verify:*")):  # and the start after 65
+                await store.redis.hset(name, "until", 0)
+            lost = await api.client.post("/v1/verifications", **request)
+            assert lost.json()["type"] == "/problems/in-doubt"
+        assert len(seen.requests) == 1
