@@ -48,7 +48,9 @@ class NewVerification(Asked):
     template_substitutions: dict[str, Any] = Field(default_factory=dict)
     custom_friendly_name: Text | None = Field(default=None, description="How this message calls you.")
     custom_code: Text | None = Field(
-        default=None, description="4 to 10 characters, where the service allows it. It is not kept."
+        default=None,
+        repr=False,
+        description="4 to 10 characters, where the service allows it. It is not kept.",
     )
     send_digits: Text | None = Field(default=None, description="Dialled when a call is answered.")
     rate_limits: dict[str, Any] = Field(
@@ -75,9 +77,12 @@ class CodeToCheck(Asked):
 
     to: Address | None = Field(default=None, description="Who is verified; or else `sid`.")
     sid: Text | None = Field(default=None, description="The verification.")
-    code: Text | None = Field(default=None, description="What was typed; not needed for `sna`.")
+    code: Text | None = Field(default=None, repr=False, description="What was typed.")
+    sna: bool = Field(default=False, description="No code: the phone has called `sna_url`.")
     service_sid: Service = None
-    sna_client_token: Text | None = None
+    sna_client_token: Text | None = Field(
+        default=None, description="What the phone got there, where the start asked for it."
+    )
     amount: Text | None = None
     payee: Text | None = None
 

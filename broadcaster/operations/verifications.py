@@ -173,17 +173,19 @@ async def check(
     sid: str | None = None,
     code: str | None,
     service: str | None = None,
+    sna: bool = False,
     sna_client_token: str | None = None,
     amount: str | None = None,
     payee: str | None = None,
 ) -> Verification:
     """Check a code: `valid` of what is returned says whether it is right. Each check counts at Twilio.
 
+    `sna`: there is no code, the phone's network was asked in its place.
+
     Raises Invalid, Refused, Limited; NotFound where nothing is pending; InDoubt where Twilio's answer is
     lost, which may have used the code up.
     """
-    sna = code is None and sid is None and to is not None and sna_client_token is not None
-    refuse(check_faults(to, sid, code, work.region, sna=sna))
+    refuse(check_faults(to, sid, code, work.region, sna=sna or sna_client_token is not None))
     chosen = work.chosen(service)
     parameter, name = named_verification(sid or to or "", work.region)
     given = {"Code": code, "SnaClientToken": sna_client_token, "Amount": amount, "Payee": payee}
