@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asgi_api import api_here
 from serving import bearer, key_for
 from structlog.testing import capture_logs
-from verifying import SERVICE, TO, VE, at, desk, problem
+from verifying import SERVICE, TO, VE, desk, problem
 
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import audit
@@ -84,8 +83,23 @@ async def test_custom_codes_are_kept_nowhere(store: Store) -> None:
         assert not any("8844" in request.path + request.query for request in at_desk.asked)
 
 
-async def test_limits_and_refusals_say_what_and_when_to_ask_again(store: Store) -> None:
+async def test_faults_refusals_and_limits_say_what_and_when_to_ask_again(store: Store) -> None:
     async with desk(store, verify_recipients={BLOCKED: 60410}) as at_desk:
+
+        async def told(path: str, **body: object) -> set[str]:
+            answer = await at_desk.post(path, **body)
+            assert problem(answer) == (422, "invalid")
+            assert '"98"' not in answer.text
+            return {str(one.get("pointer", one.get("parameter"))) for one in answer.json()["errors"]}
+
+        assert await told(
+            "", to="12", channel="pigeon", custom_code="98", locale="!", tags={"a": "b" * 200}
+        ) == {"/to", "/channel", "/custom_code", "/locale", "/tags"}
+        assert await told("/check", code="1") == {"/to", "/code"}
+        assert await told("/VE1/cancel") == {"sid"}
+        assert await told("", to=TO, service_sid="x") == {"/service_sid"}
+        assert at_desk.asked == []
+
         for _ in range(2):
             limited = await at_desk.post(to=TO, rate_limits={"user": "7"})
         assert problem(limited) == (429, "twilio-limited")
@@ -107,28 +121,6 @@ async def test_limits_and_refusals_say_what_and_when_to_ask_again(store: Store) 
         unknown = await at_desk.post(to="+14155550102", service_sid="VA" + "9" * 32)
         assert problem(unknown) == (404, "not-found")
         assert "Verify service" in unknown.json()["detail"]
-
-
-async def test_every_fault_is_told_before_twilio_is_asked(store: Store) -> None:
-    async with at(store, "http://127.0.0.1:9") as client:
-
-        async def told(path: str, **body: object) -> set[str]:
-            answer = await client.post(f"/v1/verifications{path}", json=body)
-            assert problem(answer) == (422, "invalid")
-            assert '"98"' not in answer.text
-            return {str(one.get("pointer", one.get("parameter"))) for one in answer.json()["errors"]}
-
-        assert await told(
-            "", to="12", channel="pigeon", custom_code="98", locale="!", tags={"a": "b" * 200}
-        ) == {"/to", "/channel", "/custom_code", "/locale", "/tags"}
-        assert await told("/check", code="1") == {"/to", "/code"}
-        assert await told("/VE1/cancel") == {"sid"}
-        assert await told("", to=TO, service_sid="x") == {"/service_sid"}
-        unreached = await client.post("/v1/verifications", json={"to": TO})
-        assert problem(unreached) == (502, "twilio-failed")
-    async with api_here(store) as (client, _):
-        lacking = await client.post("/v1/verifications", json={"to": TO})
-        assert (lacking.status_code, "TWILIO_ACCOUNT_SID" in lacking.text) == (422, True)
 
 
 async def test_services_are_made_shown_and_changed_by_admins(store: Store) -> None:
