@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import logging
+from typing import TYPE_CHECKING, Any
 
+import pytest
+import structlog
 from serving import bearer, key_for
-from structlog.testing import capture_logs
 from verifying import SERVICE, TO, VE, desk, problem
 
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import audit
 from broadcaster.simulator.verify_settings import VERIFY_SID
+from broadcaster.telemetry.logs import configure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from broadcaster.store.connection import Store
 
 BLOCKED = "+14155550109"
@@ -56,24 +62,36 @@ async def test_a_code_is_sent_once_for_a_key_and_checked(store: Store) -> None:
         assert len(at_desk.asked) == 6
 
 
-async def test_custom_codes_are_kept_nowhere(store: Store) -> None:
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """All that the process logs, as it would."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure("debug", "json", stream=stream)
+    yield stream
+    root.handlers[:], level = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+async def test_custom_codes_are_kept_nowhere(store: Store, lines: io.StringIO) -> None:
     async with desk(store) as at_desk:
-        with capture_logs() as logs:
-            made = (await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884422")).json()
-            assert made["channel"] == "whatsapp"
-            another = await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884423")
-            assert problem(another) == (422, "idempotency-key-reused")
-            assert not (await at_desk.post("/check", to=TO, code="884421")).json()["valid"]
-            assert (await at_desk.post(f"/{made['sid']}/approve")).json()["status"] == "approved"
-            made = (await at_desk.post(to=TO)).json()
-            assert (await at_desk.post(f"/{made['sid']}/cancel")).json()["status"] == "canceled"
-            assert problem(await at_desk.post(f"/{VE}/approve")) == (404, "not-found")
+        made = (await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884422")).json()
+        assert made["channel"] == "whatsapp"
+        another = await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884423")
+        assert problem(another) == (422, "idempotency-key-reused")
+        assert not (await at_desk.post("/check", to=TO, code="884421")).json()["valid"]
+        assert (await at_desk.post(f"/{made['sid']}/approve")).json()["status"] == "approved"
+        made = (await at_desk.post(to=TO)).json()
+        assert (await at_desk.post(f"/{made['sid']}/cancel")).json()["status"] == "canceled"
+        assert problem(await at_desk.post(f"/{VE}/approve")) == (404, "not-found")
         entries = await audit.page(store, what="verification")
         assert [(one.what, one.old, one.new) for one in reversed(entries)] == [
             ("verification.approve", "pending", "approved"),
             ("verification.cancel", "pending", "canceled"),
         ]
-        shown = str(logs)
+        shown = lines.getvalue()
         assert "verification.started" in shown
         assert "+1415•••0100" in shown
         assert "8844" not in shown
@@ -86,7 +104,7 @@ async def test_custom_codes_are_kept_nowhere(store: Store) -> None:
 async def test_faults_refusals_and_limits_say_what_and_when_to_ask_again(store: Store) -> None:
     async with desk(store, verify_recipients={BLOCKED: 60410}) as at_desk:
 
-        async def told(path: str, **body: object) -> set[str]:
+        async def told(path: str, **body: Any) -> set[str]:
             answer = await at_desk.post(path, **body)
             assert problem(answer) == (422, "invalid")
             assert '"98"' not in answer.text
