@@ -122,10 +122,9 @@ async def start(work: Verifying, asked: Start, *, service: str | None = None, ke
             if doubtful(error):
                 raise InDoubt(_DOUBT_UNKEYED, int(time.time())) from None
             raise refusal(error, chosen) from None
-    else:
-        found = await _once(work, chosen, form, key)
-    _log("verification.started", work, found, asked.to)
-    return found
+        _log("verification.started", work, found, asked.to)
+        return found
+    return await _once(work, chosen, form, key)
 
 
 async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key) -> Verification:
@@ -160,6 +159,7 @@ async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key
         if unknown:
             raise InDoubt(_DOUBT, began_at) from None
         raise refusal(error, service) from None
+    _log("verification.started", work, found, form["To"])
     kept = msgspec.json.encode(msgspec.structs.replace(found, to=None))
     with suppress(StoreError):  # whoever asked is told all the same; asked again it is a doubt
         await work.store.run(ledger.finish(key.nonce, token, kept))

@@ -19,6 +19,7 @@ from broadcaster.domain.verifications import Start
 from broadcaster.operations import verifications as acts
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.errors import InDoubt, KeyReused, Limited, UnderWay
+from broadcaster.reporting.health_verify import check_verify
 from broadcaster.simulator.config import ACCOUNT_SID
 from broadcaster.simulator.verify_settings import VERIFY_SID
 from broadcaster.twilio.verify import Verification, Verify
@@ -36,6 +37,7 @@ class Starting:
     """Starts by one key after the other against a Twilio of the test's own."""
 
     def __init__(self, store: Store, wire: Wire, seen: Seen) -> None:
+        self.wire = wire
         self.work = acts.Verifying(store, Verify(wire), Actor("key:1 test", "here"), VERIFY_SID, None)
         self.seen = seen
 
@@ -138,6 +140,28 @@ async def test_two_at_once_are_one_and_a_process_that_dies_leaves_a_doubt(store:
             await desk.start("two")
         goes_on.set()
         assert len(desk.seen.requests) == 2
+
+
+async def test_the_doctor_looks_for_the_service(store: Store) -> None:
+    body = {"sid": VERIFY_SID, "friendly_name": "Owl", "code_length": 6}
+    left = [
+        answer("200 OK", json.dumps(body).encode()),
+        answer("404 Not Found", b'{"code":20404,"message":"x","status":404}'),
+        answer("403 Forbidden", b'{"code":20006,"message":"x","status":403}'),
+        answer("503 Oh", b""),
+    ]
+
+    async def tell(visit: Visit) -> None:
+        await visit.reader.readuntil(b"\r\n\r\n")
+        visit.send(left.pop(0))
+
+    async with starting(store, tell) as desk:
+        found = [await check_verify(desk.wire, VERIFY_SID) for _ in range(len(left))]
+        assert [one.level for (one,) in found] == ["ok", "fail", "ok", "warn"]
+        assert "Owl: codes of 6 digits" in found[0][0].found
+        assert await check_verify(desk.wire, None) == []
+    async with starting(store, tell, "http://127.0.0.1:9") as desk:
+        assert [one.level for one in await check_verify(desk.wire, VERIFY_SID)] == ["warn"]
 
 
 @pytest.mark.slow
