@@ -1,7 +1,7 @@
 """What people write while free text waits for them: read from Twilio's list, where no webhook tells us.
 
-Without that whoever wrote after a list was taken would be skipped, or get the template, though their window is
-open. Asked for is only what broadcasts that run, or start within a minute, depend on: a page a minute and
+Without that whoever wrote after a list was taken would be skipped, or get the template, though their window
+is open. Asked for is only what broadcasts that run, or start within a minute, depend on: a page a minute and
 sender (intake/inbox.py).
 """
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_intake_prepare import Blocked, listed
 
 from broadcaster.domain.broadcast import OutsideWindow
 from broadcaster.domain.content import Content, Template, compile_content
@@ -13,6 +13,8 @@ from broadcaster.domain.record import State
 from broadcaster.intake.faults import ListRefusedError
 from broadcaster.intake.peek import Peeked
 from broadcaster.intake.prepare import Preparation
+from broadcaster.intake.read_csv import CsvReader
+from broadcaster.intake.sources import ListSource
 from broadcaster.operations.orders import Order
 from broadcaster.operations.trying import forecast
 from broadcaster.settings import load_settings
@@ -39,9 +41,29 @@ class Windows:
         return dict.fromkeys(silent, f"nothing to {lane}")
 
 
+class OptOuts:
+    """Everybody from `gone` opted out."""
+
+    def __init__(self, *gone: str) -> None:
+        self._gone = gone
+
+    def scopes(self, lane: str, service: str | None, purpose: str) -> tuple[str, ...]:
+        assert (lane, service, purpose) == (CHAT, None, "utility")
+        return (CHAT,)
+
+    def blocked(self, addresses: Sequence[str], scopes: tuple[str, ...]) -> list[int]:
+        assert scopes == (CHAT,)
+        return [place for place, one in enumerate(addresses) if one in self._gone]
+
+
+def listed(text: str) -> CsvReader:
+    return CsvReader(ListSource(io.BytesIO(text.encode()), "list.csv"), delimiter=",")
+
+
 def preparation(text: str, windows: Windows | None, **options: Any) -> Preparation:
-    given = {"senders": [(SMS, 1.0), (CHAT, 1.0)], "renderer": compile_content(Content(body="Hi"))} | options
-    return Preparation(listed(text), windows=windows, **given)
+    senders = options.pop("senders", [(SMS, 1.0), (CHAT, 1.0)])
+    renderer = compile_content(Content(body="Hi"))
+    return Preparation(listed(text), renderer=renderer, senders=senders, windows=windows, **options)
 
 
 def test_each_closed_row_is_a_fault_of_its_own() -> None:
@@ -54,11 +76,6 @@ def test_each_closed_row_is_a_fault_of_its_own() -> None:
 
 
 def test_who_is_not_written_to_anyway_is_not_looked_at() -> None:
-    class OptOuts(Blocked):
-        def scopes(self, lane: str, service: str | None, purpose: str) -> tuple[str, ...]:
-            assert (lane, service, purpose) == (CHAT, None, "utility")
-            return (SMS,)
-
     windows = Windows(WROTE)
     made = preparation(f"to\n{WROTE}\n{SILENT}\nnobody\n{WROTE}\n", windows, opt_outs=OptOuts(SILENT))
     with pytest.raises(ListRefusedError) as refused:
