@@ -14,7 +14,7 @@ from broadcaster.domain.senders import pace_warning
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
 from broadcaster.operations.sender_limits import check_limits
-from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates
+from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates, names_templates
 from broadcaster.operations.trial_checks import check_trial
 
 if TYPE_CHECKING:
@@ -50,10 +50,14 @@ class Checked:
     findings: Findings = NOTHING_FOUND
 
 
+_UNSEEN: Final = "the templates were not looked at: without credentials Twilio can't be asked"
+
+
 async def _templates(asked: Asked) -> Checked:
     """Ask Twilio about the templates that the order names, and about its free text."""
     if asked.twilio is None:
-        return Checked()
+        unseen = (_UNSEEN,) if names_templates(asked.order.content) else ()
+        return Checked(findings=Findings(warnings=unseen))
     whatsapp = Channel.WHATSAPP in asked.channels or any(
         lane.name.startswith("whatsapp:") for lane in asked.lanes
     )
