@@ -12,7 +12,7 @@ import pytest
 from broadcaster.domain.broadcast import BroadcastSpec, Scheduler
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.create_message import check_content
-from broadcaster.domain.handing import NEVER, Handing, handed_options, timed
+from broadcaster.domain.handing import NEVER, Handing, handed_options, late_warnings, timed
 from broadcaster.domain.openings import closed_words, openings_text, opens_at
 from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.send_window import SendWindow
@@ -163,3 +163,11 @@ def test_an_order_says_where_it_is_wrong(order: dict[str, Any], pointers: set[st
     )
     faults = form.faults(Settings(), frozenset(), late=False)
     assert {fault.pointer for fault in faults} == pointers
+
+
+def test_a_list_too_long_to_be_handed_over_whole_is_said() -> None:
+    assert late_warnings(None, 10**9, DAY) == late_warnings(HANDING, 60, DAY) == ()
+    (told,) = late_warnings(HANDING, 3600, LAST - 1800)
+    assert "it takes 60 min to leave" in told
+    assert "for 30 min more" in told
+    assert "for 0 min more" in late_warnings(HANDING, 1, NOON)[0]
