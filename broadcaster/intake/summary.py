@@ -46,8 +46,8 @@ class Summary:
 
     `segments`, `gsm7` and `ucs2` (text messages by encoding) cover what will be sent: the `recipients`, of
     whom `by_fallback` get the template as their 24-hour window is closed now. `encoding` is what the list was
-    read as (None: it came as values), `notes` what to know of how it was read. A trial account may not write to
-    the `unverified`, of whom the first are shown.
+    read as (None: it came as values), `notes` what to know of how it was read. A trial account may not write
+    to the `unverified`, of whom the first are shown.
     """
 
     rows: int = 0
