@@ -71,8 +71,8 @@ def late_warnings(handing: Handing | None, seconds: float, now: float) -> tuple[
         return ()
     left = max(0, round((handing.handed_until - now) / 60))
     told = (
-        f"at its senders' pace it takes {round(seconds / 60)} min to leave, and Twilio takes messages for its "
-        f"time for {left} min more: what is left then goes by itself at that time"
+        f"at its senders' pace it takes {round(seconds / 60)} min to leave, and Twilio takes messages for "
+        f"its time for {left} min more: what is left then goes by itself at that time"
     )
     return (told,)
 
