@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from driving import join, take
 from loading import counts, load, records
 
@@ -123,14 +124,18 @@ async def test_what_cannot_be_handed_over_in_time_goes_by_itself_then(
         assert not run.simulator.world.answers.get("400/35115")
 
 
-async def test_a_twilio_whose_clock_is_ahead_refuses_nothing_for_good(
-    store: Store, wait_until: type_of_wait
+@pytest.mark.parametrize(
+    ("code", "config"), [(35115, {"clock_skew_seconds": QUARTER}), (35125, {"faults": {"35125": 1.0}})]
+)
+async def test_what_twilio_does_not_keep_waits_for_its_time(
+    store: Store, wait_until: type_of_wait, code: int, config: dict[str, Any]
 ) -> None:
-    async with running(store, clock_skew_seconds=QUARTER) as run:
+    """Its clock is ahead of ours, or it keeps too much for the account already."""
+    async with running(store, **config) as run:
         bid = await handed(store, 3, QUARTER + 2 * SLACK)
         await wait_until(lambda: done(store, bid, {State.RETRY: 3}))
         found = await records(store, bid)
-        assert {one.code for one in found.values()} == {35115}
+        assert {one.code for one in found.values()} == {code}
         view = await read_broadcast(store, bid)
         assert view is not None
         assert view.state == "running"
