@@ -12,6 +12,7 @@ import pytest
 from driving import join, take
 from loading import counts, load, records
 
+from broadcaster.cli.showing import show_broadcast
 from broadcaster.domain.broadcast import Scheduler
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import control
@@ -78,7 +79,7 @@ async def handed(store: Store, count: int, seconds: float, **more: Any) -> str:
 
 
 async def test_every_message_is_handed_over_at_once_and_a_cancel_reaches_them_there(
-    store: Store, wait_until: type_of_wait
+    store: Store, wait_until: type_of_wait, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running(store) as run:
         bid = await handed(store, 60, 3600)
@@ -88,6 +89,12 @@ async def test_every_message_is_handed_over_at_once_and_a_cancel_reaches_them_th
         assert view is not None
         assert (view.state, view.summary()["scheduler"]) == ("completed", "twilio")
         assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        after = await read_broadcast(store, bid)
+        for shown, told in ((view, " UTC\n"), (after, ": a worker cancels them there\n")):
+            show_broadcast(shown.summary() if shown else {}, as_json=False)
+            (line,) = (one for one in capsys.readouterr().out.splitlines(True) if "wait at Twilio" in one)
+            assert line.startswith("60 wait at Twilio until ")
+            assert line.endswith(told)
         async with TwilioRest(ACCOUNT_SID, AUTH, run.simulator.url) as rest:
             await Recaller(store, rest, Metrics()).round()
         assert all(message.canceled for message in run.simulator.world.messages)
