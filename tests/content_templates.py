@@ -14,6 +14,8 @@ from broadcaster.twilio.rest import TwilioRest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import httpx
+
     from broadcaster.simulator.server import Simulator
 
 FROM: Final = "whatsapp:+14155550199"
@@ -76,3 +78,14 @@ def decide(simulator: Simulator, name: str, **fields: Any) -> None:
     if fields:
         templates[hx(name)] = replace(before, **fields)
     simulator.world.configure(replace(simulator.world.config, templates=templates))
+
+
+def single(name: str, to: str = TO, **more: Any) -> dict[str, Any]:
+    """Return the order of one message."""
+    return {"to": to, "from": FROM, "content_sid": hx(name), "content_variables": VARIABLES, **more}
+
+
+def errors(answer: httpx.Response) -> dict[str, str]:
+    """Return the faults of a refusal by their pointers."""
+    assert answer.status_code == 422, answer.text
+    return {error["pointer"]: error["detail"] for error in answer.json()["errors"]}

@@ -14,6 +14,7 @@ import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
+from broadcaster.domain.create_message import option_pairs
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
@@ -36,7 +37,8 @@ log = structlog.get_logger("contents")
 BATCHES_KEPT: Final = 2000
 BROADCASTS_KEPT: Final = 200
 _VALIDITY: Final = "ValidityPeriod"
-_CALLBACK: Final = "StatusCallback"
+#: With these Twilio tells somebody else; beside ours the second would be ignored.
+_OWN_CALLBACKS: Final = ("StatusCallback", "ApplicationSid")
 Render = Callable[[Sequence[str]], Rendered]
 
 
@@ -139,7 +141,7 @@ def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
     if content.content_sid and not content.languages:  # else each recipient's is in the rest of the form
         pairs.append(("ContentSid", content.content_sid))
     expires = spec.expires_at is not None
-    pairs += [(n, value) for n, value in content.options.items() if not (expires and n == _VALIDITY)]
+    pairs += [pair for pair in option_pairs(content.options) if not (expires and pair[0] == _VALIDITY)]
     return pairs
 
 
@@ -202,7 +204,7 @@ class Contents:
             _bound(self._broadcasts, BROADCASTS_KEPT)
 
     def _callback(self, spec: BroadcastSpec, bid: str, batch: str) -> Callable[[int, int], bytes] | None:
-        if self._callbacks is None or _CALLBACK in spec.content.options:
+        if self._callbacks is None or any(name in spec.content.options for name in _OWN_CALLBACKS):
             return None
         return self._callbacks.of_batch(bid, batch)
 

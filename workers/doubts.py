@@ -13,6 +13,8 @@ from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt
 from broadcaster.domain.content import RenderError, compile_content
 from broadcaster.domain.evidence import Question
 from broadcaster.domain.record import RECORD_BYTES, Reason, Record, State
+from broadcaster.domain.shown import Shown, goes_elsewhere, shown
+from broadcaster.ledger.pools import POOL_FIELD
 from broadcaster.store.batches import Recipients, unpack_batch
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 AT_MOST: Final = 5000
 #: Of one broadcast, however many others there are: the longest batch.
 SHARE_AT_LEAST: Final = 500
-#: With these Twilio shows another body than the one we sent.
-_CHANGES_BODY: Final = ("ContentRetention", "AddressRetention", "ShortenUrls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +58,16 @@ class _Source:
     """One broadcast's part in every question of it."""
 
     spec: BroadcastSpec
-    body: bool
+    shown: Shown
 
     @classmethod
     def of(cls, raw: bytes) -> _Source:
         spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
-        content = spec.content
-        changed = (
-            content.is_template
-            or content.media_urls
-            or content.fallback  # which of both went is not kept before the answer
-            or any(n in content.options for n in _CHANGES_BODY)
-        )
-        return cls(spec, content.body is not None and not changed)
+        return cls(spec, shown(spec.content))
 
-    @property
-    def trusted(self) -> bool:
-        """Whether Twilio shows whom the message went to."""
-        return self.spec.content.options.get("AddressRetention", "retain").lower() == "retain"
+    def trusted(self, pool: Sequence[str]) -> bool:
+        """Whether Twilio shows whom a message went to; `pool` are the senders of its service."""
+        return Shown.OTHER_ADDRESS not in self.shown and not goes_elsewhere(pool)
 
     def route(self, lane: str) -> tuple[str | None, str | None]:
         """Return the sender that was named and the service, as `shared_pairs` sends them."""
@@ -83,7 +75,7 @@ class _Source:
 
     def bodies(self, recipients: Recipients) -> Callable[[int], str | None]:
         """Return what makes the text that was sent to one of a batch; None where it isn't compared."""
-        if not self.body:
+        if self.spec.content.body is None or Shown.OTHER_BODY in self.shown:
             return lambda _: None
         render = compile_content(self.spec.content).over_rows(recipients.columns)
 
@@ -138,6 +130,7 @@ async def _of_broadcast(store: Store, bid: str, owner_gone_seconds: float, at_mo
         owners = await _gone(store, records, histories, owner_gone_seconds)
         recipients = unpack_batch(packed)
         body, (sender, service) = source.bodies(recipients), source.route(lane)
+        trusted = source.trusted(await _pool(store, None if sender else service))
         for row, record, history, (gone, until) in zip(rows, records, histories, owners, strict=True):
             question = Question(
                 to=recipients.to[row],
@@ -159,13 +152,19 @@ async def _of_broadcast(store: Store, bid: str, owner_gone_seconds: float, at_mo
                     _earlier(question, history),
                     frozenset(_sids(history)),
                     until,
-                    source.trusted,
+                    trusted,
                     source.spec.on_doubt is OnDoubt.HOLD,
                 )
             )
         if len(found) >= at_most:
             break
     return found
+
+
+async def _pool(store: Store, service: str | None) -> list[str]:
+    """Return the senders of a service as they were last read; none for no service."""
+    raw = await store.redis.hget(store.keys.lane(service), POOL_FIELD) if service else None
+    return _text(raw).split("\n") if raw else []
 
 
 async def _gone(

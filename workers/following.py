@@ -27,6 +27,7 @@ from broadcaster.reporting.completed import say_completed
 from broadcaster.store.batches import unpack_batch
 from broadcaster.twilio.codes import lookup, meaning
 from workers.alone import alone_with
+from workers.slowing import CHANNEL_LIMIT, slow_down
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -42,7 +43,7 @@ AT_ONCE: Final = 500
 #: senders: of those the rule takes care that stops a failing campaign.
 STOPS_LANE: Final = frozenset({30032, 30033, 30035, 63001, 63002, 63008, 63020, 63026, 63051, 63059})
 #: How long a sender waits that sends faster than what is behind it takes.
-HOLDS_LANE: Final[dict[int, float]] = {30001: QUEUE_FULL_SECONDS, 30022: 60.0, 63018: 60.0}
+HOLDS_LANE: Final[dict[int, float]] = {30001: QUEUE_FULL_SECONDS, 30022: 60.0}
 
 
 class Failed(NamedTuple):
@@ -173,6 +174,12 @@ class Follower:
                 if one.lane not in calls and await self._is_news(one, f"lane:{one.lane}"):
                     log.error("lane.stop", lane=one.lane, reason=reason)
                     calls[one.lane] = control.pause_lane(one.lane, reason)
+            elif code == CHANNEL_LIMIT and f"slow {one.lane}" not in calls:
+                seconds, why = await slow_down(self._store, one.lane, one.began)
+                if seconds:
+                    reason = f"{reason} ({why})" if why else reason
+                    log.warning("lane.hold", lane=one.lane, seconds=round(seconds), reason=reason)
+                    calls[f"slow {one.lane}"] = control.hold_lane(one.lane, seconds, reason)
             elif code in HOLDS_LANE and f"hold {one.lane}" not in calls:
                 log.warning("lane.hold", lane=one.lane, seconds=HOLDS_LANE[code], reason=reason)
                 calls[f"hold {one.lane}"] = control.hold_lane(one.lane, HOLDS_LANE[code], reason)

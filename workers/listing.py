@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: One reading of the whole account's list ends here; what lies beyond is asked for by recipient.
 PAGES_AT_MOST: Final = 50
+#: Before a number that a service wrote to by RCS: it is the one that was named all the same.
+RCS: Final = "rcs:"
 #: A `Date` header has whole seconds, cut off: half a second is missing on average.
 HALF_SECOND: Final = 0.5
 
@@ -102,8 +104,8 @@ class Listing:
 def _listed(message: Message) -> Listed:
     return Listed(
         sid=message.sid,
-        to=message.to,
-        sender=message.from_,
+        to=message.to and message.to.removeprefix(RCS),
+        sender=message.from_ and message.from_.removeprefix(RCS),
         service=message.messaging_service_sid,
         direction=message.direction,
         body=message.body,

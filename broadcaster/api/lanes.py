@@ -43,6 +43,7 @@ class Sender(BaseModel):
                     "held_seconds": None,
                     "shares_permits_of": None,
                     "broadcasts": 2,
+                    "warning": None,
                 }
             ]
         }
@@ -56,6 +57,7 @@ class Sender(BaseModel):
     held_seconds: float | None
     shares_permits_of: str | None = Field(description="The messaging service whose pool it is in.")
     broadcasts: int = Field(description="Broadcasts that have work for it.")
+    warning: str | None = Field(description="That it is set to send faster than Twilio takes it.")
 
 
 class SenderChange(Asked):

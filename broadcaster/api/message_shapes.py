@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from broadcaster.api.shapes import MESSAGE, Message
 from broadcaster.operations.content_form import (  # noqa: TC001 - pydantic reads them
     FallbackForm,
+    Further,
     LocationForm,
     SmsFallbackForm,
 )
@@ -92,7 +93,7 @@ class MessageRequest(BaseModel):
         default=None, description="An SMS, once, for whom WhatsApp can't reach."
     )
     region: Annotated[str, StringConstraints(pattern="^[A-Za-z]{2}$")] | None = None
-    options: dict[str, Text] = Field(
+    options: Annotated[dict[Text, Further], Field(max_length=100)] = Field(
         default_factory=dict, description="Further parameters of Create Message, by Twilio's names."
     )
     variables: Variables = Field(default_factory=dict, description="Of the one recipient.")

@@ -23,6 +23,7 @@ from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.times import TimeError, parse_duration
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
+from broadcaster.operations.content_form import option_texts
 from broadcaster.operations.errors import Fault, Invalid, NotFound, invalid
 from broadcaster.operations.removals import check_kept
 from broadcaster.operations.template_checks import check_templates, names_templates
@@ -103,10 +104,8 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
 
 
 def _options(body: MessageRequest) -> dict[str, str]:
-    if body.location is None:
-        return body.options
     try:
-        return {**body.options, "PersistentAction": body.location.action}
+        return option_texts(body.options, body.location)
     except LocationError as error:
         raise Invalid(Fault(str(error), "/location")) from None
 

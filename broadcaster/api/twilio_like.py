@@ -24,7 +24,7 @@ from broadcaster.api.twilio_pages import Listing, message_page
 from broadcaster.api.twilio_shapes import resource
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.content import Content
-from broadcaster.domain.create_message import CreateMessage, check, parse_form
+from broadcaster.domain.create_message import CreateMessage, check, options_of, parse_form
 from broadcaster.domain.record import Reason
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
@@ -58,7 +58,7 @@ async def create(request: Request, account: AccountSid) -> Response:
     parts = _of_account(request, account)
     pairs = await _form(request)
     message = _message(pairs)
-    options = {name: value for name, value in pairs if name not in _TAKEN}
+    options = options_of(pair for pair in pairs if pair[0] not in _TAKEN)
 
     async def work(nonce: str) -> Response:
         asked = _asked_for(message, options, caller_of(request).key.id, nonce and _of_form(nonce, pairs))

@@ -9,6 +9,7 @@ import click
 
 from broadcaster.cli.exits import InputError
 from broadcaster.domain.content import Content, SmsFallback, Template
+from broadcaster.domain.create_message import REPEATED, option_pairs, options_of
 from broadcaster.domain.location import LocationError, parse_location
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def content_of(given: dict[str, Any]) -> Content:
     options = _further(given["further"])
     if given["location"] is not None:
         try:
-            options["PersistentAction"] = parse_location(given["location"]).action
+            place = ("PersistentAction", parse_location(given["location"]).action)
+            options = options_of([*option_pairs(options), place])
         except LocationError as error:
             raise InputError(f"--location: {error}") from None
     return Content(
@@ -125,9 +127,10 @@ def _further(given: Sequence[str]) -> dict[str, str]:
     options: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip() or name.strip() in options:
+        name = name.strip()
+        if not equals or not name or (name in options and name not in REPEATED):
             raise InputError(f"--option {text!r}: write each once, like ValidityPeriod=3600")
-        options[name.strip()] = value
+        options[name] = f"{options[name]}\n{value}" if name in options else value
     return options
 
 

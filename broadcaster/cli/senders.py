@@ -90,6 +90,8 @@ def resume(sender: str, *, as_json: bool, env_file: Path | None) -> None:
 
 def _tell(view: Mapping[str, Any], *, as_json: bool) -> None:
     _show([view], as_json=as_json, alone=True)
+    if view.get("warning"):
+        say(f"Warning: {view['warning']}")
     if view["state"] == "paused" and not view["broadcasts"]:
         # a number mistyped looks like one nobody has used yet
         say(f"No broadcast is using {view['name']} now.")

@@ -55,7 +55,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """What a broadcast says.
 
     `body` and the values of `content_variables` (keys: the template's placeholders) are Jinja text over
-    the list's columns. `options` are further Create Message parameters by Twilio's name. `languages` are
+    the list's columns. `options` are further Create Message parameters by Twilio's name; one that may be
+    repeated has each on a line of its own (`create_message.option_pairs`). `languages` are
     templates by language, of which each recipient gets the one that `language_column` names; `content_sid`
     is for all others. `fallback` goes in place of free text where WhatsApp's 24-hour window is closed.
     """
@@ -69,6 +70,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     language_column: str | None = None
     fallback: Template | None = None
     sms: SmsFallback | None = None
+
+    @property
+    def whatsapp_only(self) -> bool:
+        """Whether only WhatsApp can show it: it is a place."""
+        return "PersistentAction" in self.options
 
     @property
     def is_template(self) -> bool:
@@ -109,10 +115,12 @@ class Renderer:
         "fallback",
         "sms",
         "variables",
+        "whatsapp_only",
     )
 
     def __init__(self, content: Content) -> None:
         _check(content)
+        self.whatsapp_only = content.whatsapp_only
         self._body = None if content.body is None else Text(content.body, "body")
         self._parts = {
             key: Text(text, f"content variable {key}") for key, text in content.content_variables.items()

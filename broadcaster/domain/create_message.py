@@ -5,6 +5,8 @@ Checked before anything is queued, because what is wrong here is wrong for every
 
 from __future__ import annotations
 
+import difflib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,7 +17,7 @@ from broadcaster.domain.message_rules import Fault, broken_rules
 from broadcaster.domain.senders import parse_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "TWILIO_NAMES",
@@ -25,6 +27,7 @@ __all__ = [
     "check_content",
     "form_pairs",
     "message_for",
+    "option_pairs",
     "parse_form",
 ]
 
@@ -79,6 +82,40 @@ _OURS: Final = frozenset(
 )
 
 
+#: Parameters that may come several times; an option holds each on a line of its own.
+REPEATED: Final = frozenset(
+    TWILIO_NAMES[field] for field, type_ in _TYPES.items() if type_ == tuple[str, ...]
+)
+_NEVER_ALIKE: Final = 0.6
+_is_bool: Final = re.compile("true|false", re.IGNORECASE).fullmatch
+
+
+def option_pairs(options: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return a content's options as a form holds them: lines of their own as parameters of their own."""
+    pairs: list[tuple[str, str]] = []
+    for name, text in options.items():
+        if name in REPEATED:
+            pairs += [(name, line) for line in text.split("\n")]
+        else:
+            pairs.append((name, text if _FIELDS.get(name) in _TEXTS else text.strip()))
+    return pairs
+
+
+def options_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the options that a form's pairs make: the last of each, all of what may be repeated."""
+    options: dict[str, str] = {}
+    for name, text in pairs:
+        options[name] = f"{options[name]}\n{text}" if name in REPEATED and name in options else text
+    return options
+
+
+def nearest(name: str) -> str:
+    """Return the parameter that was most likely meant, "" where none is alike."""
+    by_letters = {known.lower(): known for known in _FIELDS}
+    found = difflib.get_close_matches(name.lower().replace("_", ""), by_letters, n=1, cutoff=_NEVER_ALIKE)
+    return by_letters[found[0]] if found else ""
+
+
 def form_pairs(message: CreateMessage) -> list[tuple[str, str]]:
     """Return the form of the request, a pair for each element of a list, as Twilio wants it."""
     pairs: list[tuple[str, str]] = []
@@ -102,12 +139,16 @@ def parse_form(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], list[F
     for name, text in pairs:
         field = _FIELDS.get(name)
         if field is None:
-            faults.append(Fault(name, "Create Message has no such parameter", 20001))
+            near = nearest(name)
+            hint = f": did you mean {near}?" if near else ""
+            faults.append(Fault(name, f"Create Message has no such parameter{hint}", 20001))
             continue
         if _TYPES[field] == tuple[str, ...]:
             fields[field] = (*fields.get(field, ()), text)
             continue
         try:
+            if _TYPES[field] == (bool | None) and not _is_bool(text.strip()):
+                raise msgspec.ValidationError  # noqa: TRY301 - 1 and 0 are none for Twilio
             fields[field] = (
                 text if field in _TEXTS else msgspec.convert(text.strip(), _TYPES[field], strict=False)
             )
@@ -127,7 +168,7 @@ def message_for(
     content: Content, rendered: Rendered, *, to: str, from_: str | None, messaging_service_sid: str | None
 ) -> tuple[CreateMessage, list[Fault]]:
     """Return one recipient's request and the faults of its options; `check` judges the request."""
-    fields, faults = parse_form((name, text) for name, text in content.options.items() if name not in _OURS)
+    fields, faults = parse_form(pair for pair in option_pairs(content.options) if pair[0] not in _OURS)
     faults += [
         Fault(name, "a broadcast sets this itself; it cannot be an option")
         for name in content.options
@@ -153,7 +194,8 @@ def check_content(
 
     Parameters of what may go in its place (`Content.fallback`, `.sms`) are named `Fallback.…` and `Sms.…`.
     """
-    to = "whatsapp:+12015550123" if from_ and from_.startswith("whatsapp:") else "+12015550123"
+    whatsapp = from_.startswith("whatsapp:") if from_ else content.whatsapp_only
+    to = "whatsapp:+12015550123" if whatsapp else "+12015550123"
     found: list[Fault] = []
     for one in _each_template(content):
         variables = msgspec.json.encode(one.content_variables).decode() if one.content_variables else None

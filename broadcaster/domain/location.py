@@ -51,5 +51,17 @@ def parse_location(text: str) -> Location:
     return location(float(parts[0]), float(parts[1]), *parts[2:])
 
 
+def read_action(text: str) -> Location:
+    """Read what Create Message takes: `geo:LATITUDE,LONGITUDE`, or with `|LABEL`. Raises LocationError."""
+    degrees, _, label = text.partition("|")
+    scheme, colon, pair = degrees.partition(":")
+    parts = pair.split(",")
+    if scheme != "geo" or not colon or len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):  # noqa: PLR2004
+        raise LocationError("must be geo:LATITUDE,LONGITUDE, with |LABEL if wanted")
+    if "|" in text and not label.strip():
+        raise LocationError("has a | and no label behind it")
+    return location(float(parts[0]), float(parts[1]), label)
+
+
 def _degrees(value: float) -> str:
     return f"{value:.7f}".rstrip("0").rstrip(".")

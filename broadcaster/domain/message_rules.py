@@ -5,15 +5,22 @@ From Twilio's OpenAPI file, its Message resource page and its error dictionary.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from broadcaster.domain.addresses import AddressError, channel_of, is_e164
 from broadcaster.domain.content import MAX_BODY_CHARACTERS
+from broadcaster.domain.location import LocationError, read_action
+from broadcaster.domain.message_values import (
+    MAX_URL_CHARACTERS,
+    is_callback,
+    is_sid,
+    is_text_map,
+    is_web_url,
+    sends_sms,
+)
 from broadcaster.domain.senders import Sender, SenderKind, parse_sender
 
 if TYPE_CHECKING:
@@ -22,14 +29,11 @@ if TYPE_CHECKING:
     from broadcaster.domain.create_message import CreateMessage
 
 MAX_MEDIA: Final = 10
-MAX_URL_CHARACTERS: Final = 4000
 MAX_VALIDITY_SECONDS: Final = 36_000
 # Documented as 300 s now and as 900 s on older pages; the longer one is safe under both.
 SOONEST: Final = timedelta(minutes=15)
 LATEST: Final = timedelta(days=35)
-_HEX: Final = re.compile(r"[0-9a-fA-F]{32}")
-_GEO: Final = re.compile(r"geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(\|.+)?")
-_SPACE: Final = re.compile(r"\s")
+_DEAREST: Final = 1_000_000
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -55,33 +59,9 @@ def broken_rules(message: CreateMessage, now: float | None) -> Iterator[Fault]:
         if rule.broken(message):
             yield Fault(rule.parameter, rule.rule, rule.twilio_code)
     yield from _check_sender(message)
+    yield from _check_places(message)
     if message.send_at is not None:
         yield from _check_send_at(message.send_at, now)
-
-
-def _is_sid(sid: str | None, prefix: str) -> bool:
-    return sid is None or (sid.startswith(prefix) and _HEX.fullmatch(sid[2:]) is not None)
-
-
-def _is_web_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not _SPACE.search(text)
-
-
-def _is_callback(url: str | None) -> bool:
-    if url is None:
-        return True
-    return _is_web_url(url) and len(url) <= MAX_URL_CHARACTERS and "_" not in (urlsplit(url).hostname or "")
-
-
-def _is_text_map(text: str | None) -> bool:
-    try:
-        return text is None or msgspec.json.decode(text, type=dict[str, str]) is not None
-    except msgspec.DecodeError:
-        return False
 
 
 def _on_whatsapp(message: CreateMessage) -> bool:
@@ -112,6 +92,12 @@ RULES: Final = (
         "needs a messaging service and no From",
         lambda m: bool(m.fallback_from) and bool(m.from_ or not m.messaging_service_sid),
     ),
+    Rule(
+        "FallbackFrom",
+        21665,
+        "must be a number (+14155550100), a short code or a name, which sends SMS",
+        lambda m: m.fallback_from is not None and not sends_sms(m.fallback_from),
+    ),
     Rule("Body", 21619, "a body, a media URL or a template is required", lambda m: not _has_content(m)),
     Rule(
         "Body",
@@ -136,7 +122,7 @@ RULES: Final = (
         "MediaUrl",
         21620,
         "must be an http or https address",
-        lambda m: not all(map(_is_web_url, m.media_url)),
+        lambda m: not all(map(is_web_url, m.media_url)),
     ),
     Rule(
         "MediaUrl",
@@ -154,19 +140,13 @@ RULES: Final = (
         "ContentVariables",
         21656,
         "must be a JSON object of strings",
-        lambda m: not _is_text_map(m.content_variables),
+        lambda m: not is_text_map(m.content_variables),
     ),
     Rule(
         "PersistentAction",
         0,
         "only WhatsApp has them",
         lambda m: bool(m.persistent_action) and not _on_whatsapp(m),
-    ),
-    Rule(
-        "PersistentAction",
-        0,
-        "must be geo:LATITUDE,LONGITUDE, with |LABEL if wanted",
-        lambda m: not all(map(_GEO.fullmatch, m.persistent_action)),
     ),
     Rule(
         "PersistentAction",
@@ -178,31 +158,43 @@ RULES: Final = (
         "MessagingServiceSid",
         21705,
         "must be MG and 32 hexadecimal digits",
-        lambda m: not _is_sid(m.messaging_service_sid, "MG"),
+        lambda m: not is_sid(m.messaging_service_sid, "MG"),
     ),
     Rule(
         "ContentSid",
         21655,
         "must be HX and 32 hexadecimal digits",
-        lambda m: not _is_sid(m.content_sid, "HX"),
+        lambda m: not is_sid(m.content_sid, "HX"),
     ),
     Rule(
         "ApplicationSid",
         20422,
         "must be AP and 32 hexadecimal digits",
-        lambda m: not _is_sid(m.application_sid, "AP"),
+        lambda m: not is_sid(m.application_sid, "AP"),
+    ),
+    Rule(
+        "ApplicationSid",
+        0,
+        "Twilio ignores it beside a StatusCallback: give one of the two",
+        lambda m: bool(m.application_sid and m.status_callback),
     ),
     Rule(
         "StatusCallback",
         21609,
         f"must be an http(s) address of at most {MAX_URL_CHARACTERS} characters, no underscore in its host",
-        lambda m: not _is_callback(m.status_callback),
+        lambda m: not is_callback(m.status_callback),
     ),
     Rule(
         "ValidityPeriod",
         21624,
         f"must be 1 to {MAX_VALIDITY_SECONDS} seconds",
         lambda m: m.validity_period is not None and not 1 <= m.validity_period <= MAX_VALIDITY_SECONDS,
+    ),
+    Rule(
+        "MaxPrice",
+        20422,
+        "must be a price, 0 or more",
+        lambda m: m.max_price is not None and not 0 <= m.max_price < _DEAREST,
     ),
     Rule("Attempt", 20422, "counts from 1", lambda m: m.attempt is not None and m.attempt < 1),
     Rule(
@@ -267,6 +259,14 @@ def _check_sender(message: CreateMessage) -> Iterator[Fault]:
         yield Fault("From", "sender and recipient must be on the same channel", 21910)
     elif sender.name == message.to:
         yield Fault("To", "sender and recipient are the same", 63031 if _on_whatsapp(message) else 21266)
+
+
+def _check_places(message: CreateMessage) -> Iterator[Fault]:
+    for action in message.persistent_action:
+        try:
+            read_action(action)
+        except LocationError as error:
+            yield Fault("PersistentAction", str(error))
 
 
 def _check_send_at(text: str, now: float | None) -> Iterator[Fault]:

@@ -1,8 +1,9 @@
 """Which failed deliveries go again by themselves, when, and how often.
 
 Twilio took these messages, so a second one may follow a late first: by default none goes again but those that
-Twilio held back for quiet hours at the recipient, which surely did not arrive (30610, 30615), and free text
-outside WhatsApp's 24 hours (63016) where a template was given to go in its place.
+surely did not arrive, and for a reason that passes: Twilio held them back for quiet hours at the recipient
+(30610, 30615), WhatsApp had not got the new template yet (63053), the media did not load (63019), and free
+text outside WhatsApp's 24 hours (63016) where a template was given to go in its place.
 """
 
 from __future__ import annotations
@@ -18,19 +19,24 @@ if TYPE_CHECKING:
 
     from broadcaster.domain.send_window import SendWindow
 
-#: Delivery codes that pass by themselves: those of remedy `retry` and `queue_full` in twilio/codes.toml.
+#: Delivery codes that pass by themselves: with those below all of remedy `retry` and `queue_full` in
+#: twilio/codes.toml.
 PASSING: Final = frozenset(
     (
         *(30001, 30003, 30008, 30017, 30020, 30021, 30022, 30036, 30046, 30450, 30453, 30485, 30500),
-        *(63009, 63010, 63012, 63018, 63019),
+        *(63009, 63010, 63012, 63018),
     )
 )
 #: Held back for quiet hours at the recipient.
 QUIET: Final = frozenset((30610, 30615))
+#: Surely not delivered, and soon may be: after how many seconds it goes again, and how often at most.
+SOON: Final[dict[int, tuple[float, int]]] = {63019: (60.0, 1), 63053: (600.0, 3)}
+#: What goes again by itself whatever is chosen.
+IN_ANY_CASE: Final = QUIET | SOON.keys()
 #: The provider timed out, so it may have been delivered; Twilio itself does not try again for that reason.
 PROVIDER_TIMED_OUT: Final = 30410
 #: Never left Twilio's queue, so however often it goes again, one arrives.
-NEVER_LEFT: Final = frozenset((30001, 30022))
+NEVER_LEFT: Final = frozenset((30001, 30022, 63018))
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 #: One of the soft kind goes again at most so often, quiet hours likewise.
@@ -49,7 +55,7 @@ class Resending:
 
     def goes_again(self, code: int) -> bool:
         """Whether a failure of this code may go again at all."""
-        return code in QUIET or code in self.codes
+        return code in IN_ANY_CASE or code in self.codes
 
 
 def parse_codes(text: str) -> list[int]:
@@ -66,8 +72,8 @@ def parse_codes(text: str) -> list[int]:
                 f"must not hold {code}: the provider timed out, the message may have been delivered, and "
                 "Twilio itself does not send it again for that reason"
             )
-        if code in QUIET:
-            raise ValueError(f"need not hold {code}: what waits for quiet hours goes again in any case")
+        if code in IN_ANY_CASE:
+            raise ValueError(f"need not hold {code}: what failed for that reason goes again in any case")
         if code not in PASSING:
             known = ", ".join(map(str, sorted(PASSING)))
             raise ValueError(f"must not hold {code}: it does not pass by itself. These do: {known}")
@@ -78,6 +84,8 @@ def most_times(code: int, max_attempts: int) -> int:
     """Return how often a message may go again for failures of this kind."""
     if code == OUTSIDE:  # as the template, which is not free text
         return _ONCE
+    if code in SOON:
+        return SOON[code][1]
     return max_attempts if code in NEVER_LEFT else TWICE
 
 
@@ -87,6 +95,8 @@ def wait_seconds(code: int, times: int, draw: float) -> float:
     What never left Twilio's queue waits a quarter of an hour, then twice as long each time: the queue drains
     at the sender's pace. A handset that is off is one for hours.
     """
+    if code in SOON:
+        return SOON[code][0] * (1 + draw / 2)
     first = 15 * _MINUTE if code in NEVER_LEFT else 2 * _HOUR
     return float(first * 2 ** min(times, 6) * (1 + draw / 2))
 

@@ -112,6 +112,20 @@ def default_rate(kind: SenderKind) -> float:
     return _DEFAULT_RATES[kind]
 
 
+def pace_warning(name: str, rate: float) -> str | None:
+    """Return what to know of a sender at `rate` segments a second; None if there is nothing.
+
+    The sandbox sends one message in three seconds (Twilio's page on it); others' rates may have been raised.
+    """
+    most = default_rate(SenderKind.WHATSAPP_SANDBOX)
+    if name != _SANDBOX or rate <= most * (1 + 1e-9):
+        return None
+    return (
+        f"Twilio takes {format_rate(most)} from the WhatsApp sandbox: at {format_rate(rate)} messages fail "
+        "with 63018"
+    )
+
+
 def parse_rate(text: str) -> float:
     """Return segments a second from `50`, `50/s`, `1/3s`, `100/min`, `0.5`; above 0, at most MAX_RATE.
 

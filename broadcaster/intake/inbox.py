@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 FEW: Final = 20
 #: Of one sender at most so many pages are read: 50,000 messages in a day.
 PAGES_AT_MOST: Final = 50
-#: What the list said holds for so long; what could not be asked is left alone for so long.
+#: What the list said holds for so long, of one person for less; what could not be asked is left alone.
 FRESH_SECONDS: Final = 60
+_FRESH_OF_ONE_SECONDS: Final = 10.0
 _LEFT_ALONE_SECONDS: Final = 10.0
 #: Twilio's list may show a message some time after it came; what was read is read again so far back.
 _LAG_SECONDS: Final = 300
@@ -76,7 +77,7 @@ class Inbox:
 
     async def _one(self, twilio: TwilioRest, sender: str, person: str) -> None:
         asked = self._asked.get((sender, person))
-        if asked is not None and time.monotonic() - asked < FRESH_SECONDS:
+        if asked is not None and time.monotonic() - asked < _FRESH_OF_ONE_SECONDS:
             return
         async with self._at_once:
             pages = twilio.message_pages(to=sender, from_=person, sent_after=_yesterday(), page_size=1)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from broadcaster.intake.summary import Summary
     from broadcaster.intake.table import Chunk
 
+#: Why a place can't go to a number without `whatsapp:`.
+NO_PLACE: Final = "only WhatsApp shows places, and this is no whatsapp: number"
 #: Outside these a text may need UCS-2; inside it never does.
 _UNUSUAL: Final = re.compile(r"[^ -_a-~\n\r]")
 #: A record keeps segments in a byte; a body of 1,600 characters has at most 24.
@@ -47,12 +49,15 @@ class RowRenderer:
         self, chunk: Chunk, indexes: Iterable[int], addresses: Sequence[str], lanes: Sequence[int]
     ) -> tuple[dict[int, int], Problems]:
         """Render the rows `indexes` of `chunk`: their segments by index, and what is wrong with others."""
+        problems: Problems = {}
+        if self._renderer.whatsapp_only:
+            problems = {index: ("", NO_PLACE) for index in indexes if addresses[index][0] != "w"}
+            indexes = [index for index in indexes if index not in problems]
         if not self._variables:
-            return self._render_constant(chunk, indexes, addresses, lanes), {}
+            return self._render_constant(chunk, indexes, addresses, lanes), problems
         rows = self._rows(chunk)
         render, cost, summary = self._render, self._renderer.cost, self._summary
         segments: dict[int, int] = {}
-        problems: Problems = {}
         gsm7 = 0
         for index in indexes:
             address = addresses[index]

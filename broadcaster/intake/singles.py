@@ -14,13 +14,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from broadcaster.domain.addresses import AddressError, channel_of, parse_address
+from broadcaster.domain.addresses import AddressError, Channel, channel_of, parse_address
 from broadcaster.domain.broadcast import OnDoubt, OutsideWindow, Priority
 from broadcaster.domain.content import ContentError
 from broadcaster.domain.purpose import CONSENT_GIVEN, Consent, Purpose
 from broadcaster.domain.record import Reason
 from broadcaster.domain.senders import NoSenderError
 from broadcaster.intake.group_commit import GroupCommit, Waiting
+from broadcaster.intake.rendering import NO_PLACE
 from broadcaster.intake.sender_choice import SenderChoice
 from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost
 from broadcaster.intake.single_rows import Accepted, Row
@@ -217,6 +218,8 @@ class SingleMessages:
                 if found not in faults:
                     faults.append(found)
                 continue
+            if request.content.whatsapp_only and channel_of(to) is not Channel.WHATSAPP:
+                faults.append(RequestFault(f"/to/{place}", NO_PLACE))
             if to == chosen.lanes[lane].name:
                 faults.append(RequestFault(f"/to/{place}", "sender and recipient are the same", 21266))
             rows.append(Row(lane, to, person.reference, values, cost(shape, values, channel_of(to)), code))

@@ -20,6 +20,7 @@ from typing import Final
 
 from broadcaster.domain.failures import Kind, Outcome, Remedy
 from broadcaster.domain.record import Reason, State
+from broadcaster.domain.resending import SOON
 
 #: What a full queue at Twilio waits when Twilio names no time: it drains at the sender's pace, over hours.
 QUEUE_FULL_SECONDS: Final = 180.0
@@ -117,9 +118,10 @@ def _rejected(  # noqa: C901, PLR0911 - a table: one decision for each remedy
             wait = max(outcome.retry_after_seconds or 0.0, policy.delay(spent + 1, draw))
             return Decision(State.RETRY, code, delay_seconds=wait)
         case Remedy.RETRY:
-            if spent + 1 >= policy.max_attempts:
+            least, most = SOON.get(code, (0.0, policy.max_attempts))
+            if spent >= min(most, policy.max_attempts - 1):
                 return Decision(State.DEAD, code, spends=True)
-            wait = max(outcome.retry_after_seconds or 0.0, policy.delay(spent + 1, draw))
+            wait = max(outcome.retry_after_seconds or least, policy.delay(spent + 1, draw))
             return Decision(State.RETRY, code, spends=True, delay_seconds=wait)
         case Remedy.UNKNOWN:
             return Decision(State.IN_DOUBT, code, spends=True)

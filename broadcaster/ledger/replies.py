@@ -21,7 +21,7 @@ from broadcaster.ledger.people_key import hashed
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.domain.replies import Reply
     from broadcaster.store.connection import Store
@@ -118,17 +118,3 @@ async def remove_replies(store: Store, ids: Sequence[str]) -> int:
     for start in range(0, len(ids), _AT_ONCE):
         gone += await store.run(Call("reply_gone", (packed(list(ids[start : start + _AT_ONCE])),), int))
     return gone
-
-
-async def last_inbound(store: Store, sender: str, people: Collection[str]) -> dict[str, int]:
-    """Return when people last wrote to a sender, in unix seconds; without those who did not for a day."""
-    asked = list(people)
-    if not asked:
-        return {}
-    now_s = (await store.redis.time())[0]
-    marks = await store.redis.zmscore(store.keys.plain(f"inbound:{sender}"), [digest_of(p) for p in asked])
-    return {
-        person: int(mark)
-        for person, mark in zip(asked, marks, strict=True)
-        if mark is not None and mark > now_s - 86_400
-    }

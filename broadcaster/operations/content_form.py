@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.domain.content import Content, SmsFallback, Template
+from broadcaster.domain.create_message import options_of
 from broadcaster.domain.location import location
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _STRICT = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
 Short = Annotated[str, Field(min_length=1, max_length=500)]
 Value = str | int | float
+#: A parameter of Create Message; one that may be repeated has several.
+Further = Value | bool | Annotated[list[str], Field(max_length=100)]
 Variables = Annotated[dict[str, Value], Field(max_length=100)]
 
 
@@ -97,18 +103,18 @@ class ContentForm(BaseModel):
         SmsFallbackForm | None, Field(description="An SMS, once, for whom WhatsApp can't reach.")
     ] = None
     options: Annotated[
-        dict[str, Value | bool],
+        dict[str, Further],
         Field(
-            max_length=100, description="Further parameters of Twilio's Create Message, by their names there."
+            max_length=100,
+            description="Further parameters of Twilio's Create Message, by their names there; "
+            "`PersistentAction` may have several.",
         ),
     ] = Field(default_factory=dict)
 
     @property
     def content(self) -> Content:
         """What it says. Raises LocationError."""
-        options = {name: _option(value) for name, value in self.options.items()}
-        if self.location is not None:
-            options["PersistentAction"] = self.location.action
+        options = option_texts(self.options, self.location)
         return Content(
             body=self.body,
             media_urls=tuple(self.media_urls),
@@ -131,5 +137,11 @@ def texts(values: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def _option(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def option_texts(options: Mapping[str, Further], place: LocationForm | None) -> dict[str, str]:
+    """Return a content's options, a place among them. Raises LocationError."""
+    pairs = [
+        (name, str(one).lower() if isinstance(one, bool) else str(one))
+        for name, value in options.items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+    return options_of(pairs if place is None else [*pairs, ("PersistentAction", place.action)])

@@ -25,6 +25,7 @@ from broadcaster.events.forgetting import forget_in_events
 from broadcaster.intake.forgetting import forget_in_lists
 from broadcaster.ledger.answers import forget_in_answers, forget_in_strays
 from broadcaster.ledger.forgetting import Forgotten, forget_in_batches
+from broadcaster.ledger.inbound import forget_marks
 from broadcaster.ledger.optouts import EVERYWHERE, hash_opt_outs
 from broadcaster.ledger.people_key import key_to_forget_with
 from broadcaster.ledger.replies import remove_replies, replies_of
@@ -144,6 +145,7 @@ async def forget(
     replies = 0
     for address in addresses:
         replies += await remove_replies(store, await replies_of(store, address))
+    await forget_marks(store, addresses)
     answers = await forget_in_answers(store, addresses[0]) + await forget_in_strays(store, addresses[0])
     events = await forget_in_events(store, addresses)
     importing = await store.redis.scard(store.keys.plain("importing"))

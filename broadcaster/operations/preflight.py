@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import Channel
-from broadcaster.domain.senders import parse_sender
+from broadcaster.domain.senders import pace_warning, parse_sender
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
 from broadcaster.operations.media_checks import check_media
 from broadcaster.operations.sender_limits import check_limits
-from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates
+from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates, names_templates
 from broadcaster.operations.trial_checks import check_trial
 
 if TYPE_CHECKING:
@@ -51,10 +51,14 @@ class Checked:
     findings: Findings = NOTHING_FOUND
 
 
+_UNSEEN: Final = "the templates were not looked at: without credentials Twilio can't be asked"
+
+
 async def _templates(asked: Asked) -> Checked:
     """Ask Twilio about the templates that the order names, and about its free text."""
     if asked.twilio is None:
-        return Checked()
+        unseen = (_UNSEEN,) if names_templates(asked.order.content) else ()
+        return Checked(findings=Findings(warnings=unseen))
     whatsapp = Channel.WHATSAPP in asked.channels or any(
         lane.name.startswith("whatsapp:") for lane in asked.lanes
     )
@@ -96,15 +100,16 @@ async def _trial(asked: Asked) -> Checked:
 
 async def _limits(asked: Asked) -> Checked:
     """Ask how the WhatsApp senders are, and how many people they may write to in a day."""
+    paces = tuple(filter(None, (pace_warning(lane.name, lane.rate) for lane in asked.lanes)))
     if asked.twilio is None:
-        return Checked()
+        return Checked(findings=Findings(warnings=paces))
     names = [lane.name for lane in asked.lanes]
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             found = await check_limits(asked.twilio, names, asked.order.content)
     except TimeoutError:
         return _unanswered("how the WhatsApp senders are")
-    return Checked(findings=Findings(warnings=tuple(found.warnings), limits=found.limits))
+    return Checked(findings=Findings(warnings=(*paces, *found.warnings), limits=found.limits))
 
 
 def _unanswered(what: str) -> Checked:

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from broadcaster.domain.addresses import Channel, channel_of, parse_address
 from broadcaster.domain.content import compile_content
+from broadcaster.domain.create_message import option_pairs
 from broadcaster.domain.failures import Kind
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import NoSenderError, parse_sender
@@ -168,4 +169,4 @@ def _form(order: Order, message: FirstMessage, sender: str, to: str) -> bytes:
         pairs.append(("ContentSid", template))
     if message.content_variables is not None:
         pairs.append(("ContentVariables", message.content_variables))
-    return encode_form([*pairs, *content.options.items()])
+    return encode_form([*pairs, *option_pairs(content.options)])

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.senders import SenderKind, parse_sender
 from broadcaster.reporting.health import Check, fail, ok, skew, warn
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
+from broadcaster.twilio.whatsapp_senders import whatsapp_senders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broadcaster.domain.senders import Sender
     from broadcaster.twilio.rest import TwilioRest
+    from broadcaster.twilio.whatsapp_senders import WhatsAppSender
 
 _REFUSED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 #: Twilio's `Date` header has whole seconds.
@@ -44,7 +46,62 @@ async def check_twilio(rest: TwilioRest, senders: Mapping[str, str], *, base_url
         checks.append(warn("senders", "none is set", advice))
     for variable, name in senders.items():
         checks.append(await _sender(rest, variable, name))
-    return checks
+    return checks + await _whatsapp(rest, list(senders.values()))
+
+
+async def _whatsapp(rest: TwilioRest, names: list[str]) -> list[Check]:
+    """Check the WhatsApp senders that are set, those in a service's pool included; not the sandbox."""
+    label = "whatsapp limits"
+    try:
+        pools = [await _pool(rest, name) for name in names if name.startswith("MG")]
+        used = [name for some in (names, *pools) for name in some if _is_whatsapp(name)]
+        if not used:
+            return []
+        listed = await whatsapp_senders(rest)
+    except TwilioError as error:
+        if error.status in _REFUSED:
+            return [ok(label, "how they are can't be asked with this API key")]
+        return [warn(label, f"how they are can't be asked: {error}", _LATER)]
+    except TwilioUnreachable as error:
+        return [warn(label, f"how they are can't be asked, no answer: {error}", _LATER)]
+    if not listed:
+        return [ok(label, "Twilio lists none of this account: limit and quality are not known")]
+    return [_quality(name, listed.get(name)) for name in dict.fromkeys(used)]
+
+
+async def _pool(rest: TwilioRest, service: str) -> list[str]:
+    try:
+        return await rest.service_pool(service)
+    except TwilioError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return []  # which was told already
+        raise
+
+
+def _is_whatsapp(name: str) -> bool:
+    try:
+        return parse_sender(name).kind is SenderKind.WHATSAPP
+    except ValueError:
+        return False
+
+
+def _quality(name: str, sender: WhatsAppSender | None) -> Check:
+    label = f"whatsapp {name.removeprefix('whatsapp:')}"
+    console = "See it in Twilio's console, Messaging, Senders, WhatsApp senders."
+    if sender is None:
+        return warn(label, "is none of this account's WhatsApp senders, as Twilio lists them", console)
+    found = (
+        f"{sender.status or 'status unknown'}, quality {sender.quality or 'unknown'}, "
+        f"messaging limit {sender.limit or 'unknown'}"
+    )
+    if not sender.online:
+        return warn(label, f"{found}: Twilio may refuse its messages", console)
+    if sender.quality.upper() == "LOW":
+        advice = (
+            "Write to those only who expect it: Meta lowers the limit of a sender whose quality stays low."
+        )
+        return warn(label, found, advice)
+    return ok(label, found)
 
 
 async def _credentials(rest: TwilioRest) -> tuple[Check, float | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.domain.addresses import AddressError
-from broadcaster.domain.senders import parse_sender
+from broadcaster.domain.senders import pace_warning, parse_sender
 from broadcaster.reporting.broadcasts import stopped_by
 from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
@@ -47,6 +47,7 @@ class LaneView:
             "held_seconds": None if self.held_seconds is None else round(self.held_seconds, 1),
             "shares_permits_of": self.shares or None,
             "broadcasts": self.broadcasts,
+            "warning": pace_warning(self.name, self.rate or 0.0),
         }
 
 

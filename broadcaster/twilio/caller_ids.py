@@ -1,6 +1,6 @@
 """Whom a trial account may write to: the numbers that were verified, which Twilio calls outgoing caller IDs.
 
-By Twilio's OpenAPI description `api_v2010`: `GET /2010-04-01/Accounts/{sid}/OutgoingCallerIds.json`, in pages.
+By Twilio's description `api_v2010`: `GET /2010-04-01/Accounts/{sid}/OutgoingCallerIds.json`, in pages.
 """
 
 from __future__ import annotations

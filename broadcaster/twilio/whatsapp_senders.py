@@ -1,7 +1,7 @@
 """An account's WhatsApp senders: whether they are online, their quality, how many people they may write to.
 
-By Twilio's description of Messaging v2: `GET https://messaging.twilio.com/v2/Channels/Senders?Channel=whatsapp`,
-in pages. It is a public beta, so everything in it may be missing.
+By Twilio's description of Messaging v2: `GET /v2/Channels/Senders?Channel=whatsapp`, in pages. It is a
+public beta, so everything in it may be missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ONLINE: Final = frozenset(("ONLINE", "ONLINE:UPDATING"))
 
 
 class WhatsAppSender(msgspec.Struct, frozen=True, kw_only=True):
-    """One sender: `whatsapp:+…`; `status`, `quality` and `limit` in Twilio's words, "" where it tells none."""
+    """One sender, `whatsapp:+…`; `status`, `quality` and `limit` are Twilio's words, "" where it has none."""
 
     name: str
     status: str = ""

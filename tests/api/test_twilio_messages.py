@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
+import msgspec
 import pytest
 from asgi_api import api_here
 from broadcasting import pages
@@ -22,7 +23,10 @@ from over_api import over_api
 from serving import TESTER, key_for
 from structlog.testing import capture_logs
 
+from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Content
+from broadcaster.domain.create_message import option_pairs
+from broadcaster.domain.message_ids import id_of
 from broadcaster.domain.record import Reason, State
 from broadcaster.operations import audit
 from broadcaster.operations import twilio_messages as acts
@@ -118,6 +122,7 @@ async def test_by_hand(store: Store, tmp_path: Path) -> None:
         await _one_of_ours_is_stopped_by_its_id(it)
         await _canceling_by_sid_reaches_twilio_and_the_ledger(it)
         await _what_became_of_a_message_is_read_before_it_is_deleted(it)
+        await _a_place_goes_by_whatsapp_alone_and_may_be_several(it)
         await _what_twilio_refuses_is_never_taken_for_our_own_refusal(it)
 
 
@@ -241,6 +246,32 @@ async def test_without_an_answer_it_is_audited_as_unknown(store: Store) -> None:
     (entry,) = await audit.page(store)
     assert (entry.what, entry.target) == ("twilio-message.cancel", NOBODY)
     assert "unknown" in entry.new
+
+
+async def _a_place_goes_by_whatsapp_alone_and_may_be_several(it: Scene) -> None:
+    """Single messages, in JSON and as Twilio's own clients write them."""
+    place = {"latitude": 47.3769, "longitude": 8.5417, "label": "Main station"}
+    both = {"to": [f"whatsapp:{ADA}", ADA], "messaging_service_sid": SERVICE_SID}
+    more = {"body": "Shelter", "location": place, "outside_window": "send"}
+    told = await it.api.client.post("/v1/messages", json={**both, **more})
+    assert (told.status_code, [e["pointer"] for e in told.json()["errors"]]) == (422, ["/to/1"])
+    wrote = {"from": f"whatsapp:{ADA}", "to": "whatsapp:+14155238886", "body": "Where?"}
+    (await it.http.post("/_simulator/inbound", json=wrote)).raise_for_status()
+    places = ["geo:47.3769,8.5417|Main station", "geo:-90,180"]
+    form = {
+        "To": f"whatsapp:{ADA}",
+        "From": "whatsapp:+14155238886",
+        "Body": "Shelter",
+        "PersistentAction": places,
+    }
+    path, auth = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json", (ACCOUNT_SID, await key_for(it.store))
+    made = await it.api.client.post(path, data=form, auth=auth, headers={"Authorization": ""})
+    assert made.status_code == 201, made.text
+    bid = (id_of(made.json()["sid"]) or "").partition(".")[0]
+    spec = msgspec.msgpack.decode(
+        await it.store.redis.hget(it.store.keys.broadcast(bid), "spec"), type=BroadcastSpec
+    )
+    assert option_pairs(spec.content.options) == [("PersistentAction", one) for one in places]
 
 
 async def _what_twilio_refuses_is_never_taken_for_our_own_refusal(it: Scene) -> None:

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from asgi_api import api_here
-from content_templates import FROM, TO, VARIABLES, client, decide, hx, settings, simulated
+from content_templates import FROM, TO, VARIABLES, client, errors, hx, settings, simulated, single
 
 from broadcaster.domain.content import Content
 from broadcaster.domain.purpose import Purpose
 from broadcaster.operations.template_checks import check_templates
-from broadcaster.twilio.content import Templates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
 
-    from broadcaster.simulator.server import Simulator
     from broadcaster.store.connection import Store
     from broadcaster.twilio.rest import TwilioRest
 
@@ -38,21 +36,9 @@ def free_text(fallback: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with simulated() as running:
-        yield running
-
-
-@pytest.fixture
-async def api(simulator: Simulator, store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    async with api_here(store, **settings(simulator)) as (client, _):
+async def api(store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with simulated() as simulator, api_here(store, **settings(simulator)) as (client, _):
         yield client
-
-
-def errors(answer: httpx.Response) -> dict[str, str]:
-    """Return the faults of a refusal by their pointers."""
-    assert answer.status_code == 422, answer.text
-    return {error["pointer"]: error["detail"] for error in answer.json()["errors"]}
 
 
 REFUSED: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
@@ -192,71 +178,6 @@ async def test_what_is_taken(api: httpx.AsyncClient) -> None:
             assert words in warning, case
 
 
-def single(name: str, to: str = TO, **more: Any) -> dict[str, Any]:
-    return {"to": to, "from": FROM, "content_sid": hx(name), "content_variables": VARIABLES, **more}
-
-
-SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
-    "approved": (single("good"), {}),
-    "missing": (single("no such"), {"/content_sid": "has no template"}),
-    "pending": (single("pending"), {"/content_sid": "not approved yet"}),
-    "rejected": (single("rejected"), {"/content_sid": "INVALID_FORMAT"}),
-    "category": (single("offer"), {"/content_sid": "MARKETING"}),
-    "unsubmitted, in answer to somebody": (single("unsubmitted"), {}),
-    "unsubmitted, of a type that needs approval": (
-        single("buttons", content_variables={}),
-        {"/content_sid": "never submitted"},
-    ),
-    "wrong variables": (
-        single("good", content_variables={"3": "x"}),
-        {"/content_variables/1": "needs variable 1", "/content_variables/3": "has no variable 3"},
-    ),
-    "unsubmitted, to stand in where the window is closed": (
-        {"to": TO, "from": FROM, "body": "Hi", "fallback": {"content_sid": hx("unsubmitted")}},
-        {"/fallback/content_sid": "never submitted", "/fallback/content_variables/1": "needs variable 1"},
-    ),
-    "pending by SMS": (single("pending", "+14155550100", **{"from": "+14155550199"}), {}),
-}
-
-
-async def test_single_messages(api: httpx.AsyncClient) -> None:
-    for case, (asked, expected) in SINGLES.items():
-        answer = await api.post("/v1/messages", json=asked)
-        if not expected:
-            assert answer.status_code == 202, (case, answer.text)
-            continue
-        found = errors(answer)
-        assert found.keys() == expected.keys(), (case, found)
-        for pointer, words in expected.items():
-            assert words in found[pointer], case
-    sent = (await api.get("/v1/messages", params={"to": TO})).json()["data"]
-    assert len(sent) == 2  # the two that were taken
-
-
-async def test_what_is_queued_already_is_not_refused(simulator: Simulator, store: Store) -> None:
-    """The answer was lost, and the template paused meanwhile: the same request gets the same answer."""
-    async with api_here(store, **settings(simulator)) as (api, app):
-        key = {"Idempotency-Key": "once"}
-        first = await api.post("/v1/messages", json=single("good"), headers=key)
-        assert first.status_code == 202, first.text
-        (kept,) = [name async for name in store.redis.scan_iter(f"{store.keys.prefix}once:*")]
-        await store.redis.delete(kept)
-        decide(simulator, "good", status="paused")
-        twilio = app.state.parts.twilio
-        twilio.templates = Templates(twilio)  # some seconds later
-        again = await api.post("/v1/messages", json=single("good"), headers=key)
-        assert (again.status_code, again.json()) == (202, first.json())
-        assert errors(await api.post("/v1/messages", json=single("good"))).keys() == {"/content_sid"}
-
-
-async def test_a_burst_asks_once_for_some_seconds(simulator: Simulator, api: httpx.AsyncClient) -> None:
-    for _ in range(3):
-        assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
-    assert simulator.world.requests == 2  # the template and its approval
-    decide(simulator, "good", status="paused")
-    assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
-
-
 async def test_what_cannot_be_asked_is_a_warning(store: Store) -> None:
     """The key may not read templates: nobody knows, so it may go."""
     async with (
@@ -283,6 +204,12 @@ async def test_trouble_at_twilio_is_a_warning() -> None:
             assert words in await warned(twilio)
     async with client(simulator) as twilio:  # nobody listens there any more
         assert "could not be checked at Twilio: 127.0.0.1" in await warned(twilio)
+
+
+async def test_without_credentials_it_is_said_that_nobody_looked(store: Store) -> None:
+    async with api_here(store) as (api, _):
+        told = (await api.post("/v1/broadcasts", json=order("rejected", dry_run=True))).json()["warnings"]
+        assert [text for text in told if "the templates were not looked at" in text]
 
 
 async def test_a_templates_text_given_as_a_body(api: httpx.AsyncClient) -> None:

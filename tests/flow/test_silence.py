@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dispatching import dispatching
 from loading import counts, load, records
-from test_review import Twilio, dispatching
+from test_review import Twilio
 
 from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import State

@@ -232,3 +232,24 @@ async def test_a_sid_that_only_looks_so_is_not_found(store: Store) -> None:
     found = await strays.find(store, [stray()])
     assert found == {}
     assert strays._row_of(bytes(raw), SID) is None
+
+
+async def test_whatsapps_limit_holds_its_sender_for_a_minute_then_ten_then_a_day(store: Store) -> None:
+    bid = await out(store, 5)
+    follower, redis, key = Follower(store, Metrics()), store.redis, store.keys.lane(LANE)
+
+    async def held(row: int, before: str = "") -> float:
+        """Let a row's delivery fail; `before`: the last hold, as if it were long over."""
+        if before:
+            await redis.hset(key, mapping={"slowed": before, "hold": 0})
+        await store.run(write_statuses([Status(bid, "0.0", row, 1, f"SM{row:032x}", "undelivered", 63018)]))
+        await follower.round()
+        return round(int((await hash_of(store, f"lane:{LANE}"))["hold"]) / 1e6 - time.time(), -1)
+
+    assert (await held(0), await held(1)) == (60, 60), "the second left before the minute was over"
+    over = int(time.time()) - 60
+    assert await held(2, f"0:{over}") == 600
+    assert await held(3, f"1:{over}") == 86_400
+    assert "messaging limit is reached" in (await hash_of(store, f"lane:{LANE}"))["hold_reason"]
+    await store.run(resume_lane(LANE))
+    assert await held(4) == 60, "a person let it go on: it begins anew"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,10 +148,10 @@ async def test_a_draft_is_not_started(store: Store, simulator: Simulator, templa
 
 @pytest.mark.parametrize(("channel", "state"), [("", "running"), ("whatsapp:", "paused")])
 async def test_a_service_is_known_by_its_first_batch(
-    store: Store, templates: Templates, monkeypatch: pytest.MonkeyPatch, channel: str, state: str
+    store: Store, templates: Templates, channel: str, state: str
 ) -> None:
-    monkeypatch.setattr("loading.number", lambda i: f"{channel}+1415{i:07d}")
-    content = {"content_sid": hx("paused"), "content_variables": VARIABLES}
-    bid = await due(store, "MG" + "0" * 32, **content)
+    content = Content(content_sid=hx("paused"), content_variables=VARIABLES)
+    lanes, addresses = {"MG" + "0" * 32: 2}, partial("{}+1415{:07d}".format, channel)
+    bid = await load(store, lanes, schedule_in=-5, content=content, address=addresses)
     await start_due(store, templates)
     assert (await state_of(store, bid))[0] == state

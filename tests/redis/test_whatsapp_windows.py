@@ -13,7 +13,8 @@ from windowing import BOTH, DAY, HOUR, OTHER, PERSON, SENDER, TEXT, Scene, perso
 
 from broadcaster.domain.broadcast import OutsideWindow
 from broadcaster.domain.content import Content
-from broadcaster.domain.record import Reason, State
+from broadcaster.domain.evidence import Patience
+from broadcaster.domain.record import Evidence, Reason, State
 from broadcaster.domain.whatsapp_window import MARGIN_SECONDS
 from broadcaster.intake import inbox
 from broadcaster.intake.faults import ListRefusedError
@@ -24,6 +25,8 @@ from broadcaster.ledger.pools import keep_pool
 from broadcaster.reporting.bodies import read_spec
 from broadcaster.reporting.messages import read_message
 from broadcaster.reporting.said import Said
+from broadcaster.telemetry.metrics import Metrics
+from workers.settling import Settler, Settling
 
 if TYPE_CHECKING:
     from broadcaster.intake.faults import Fault
@@ -160,6 +163,19 @@ async def test_what_twilio_refutes_goes_again_once_as_the_template(store: Store)
             if member.startswith(b"!"):  # an hour later
                 await store.redis.zincrby(mark, -HOUR, member)
         assert not await twilio.windows.closed(SENDER, [person(1)])
+
+
+async def test_a_template_whose_answer_was_lost_is_not_sent_again(store: Store) -> None:
+    """Its body is not that of the broadcast, and must not speak against it."""
+    async with scene(store, recipients={PERSON: ["drop_after"]}) as twilio:
+        bid = (await twilio.take([PERSON], BOTH)).broadcast
+        await twilio.start(bid)
+        await twilio.work(bid)
+        assert await counts(store, bid) == {State.IN_DOUBT: 1}
+        await Settler(store, twilio.rest, Settling(Patience(0.0, 0.0)), Metrics()).round()
+        (record,) = (await records(store, bid)).values()
+        assert (record.state, record.evidence, record.attempt) == (State.ACCEPTED, Evidence.LIST, 1)
+        assert twilio.sent() == ["template"]
 
 
 async def test_open_rows_go_where_faulty_ones_are_left_out(store: Store) -> None:

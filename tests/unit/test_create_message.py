@@ -208,7 +208,7 @@ def test_a_form_reads_back_as_the_message(subject: CreateMessage) -> None:
     ("name", "text", "expected"),
     [
         ("Colour", "red", Fault("Colour", "Create Message has no such parameter", 20001)),
-        ("body", "x", Fault("body", "Create Message has no such parameter", 20001)),
+        ("body", "x", Fault("body", "Create Message has no such parameter: did you mean Body?", 20001)),
         ("ValidityPeriod", "1h", Fault("ValidityPeriod", "'1h' is not a whole number", 20422)),
         ("SendAsMms", "yes", Fault("SendAsMms", "'yes' is not true or false", 20422)),
         ("MaxPrice", "free", Fault("MaxPrice", "'free' is not a number", 20422)),

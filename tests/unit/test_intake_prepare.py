@@ -153,6 +153,28 @@ def test_a_list_without_a_good_row_is_refused(tmp_path: Path) -> None:
         prepare("to\n1\n", rejects=rejects)
 
 
+def test_a_trial_account_writes_to_verified_numbers_only() -> None:
+    text = "to\n" + "".join(f"+1415555010{n}\n" for n in (0, 1, 1, 2, 3)) + "whatsapp:+14155550101\n"
+    preparation, batches = prepare(
+        text,
+        senders=[(SMS, 10.0), (WHATSAPP, 80.0)],
+        opt_outs=Blocked("+14155550102"),
+        verified=frozenset(("+14155550100",)),
+    )
+    found = [(code, to) for to, _, code in states(batches)]
+    assert sorted(found) == [
+        (0, "+14155550100"),
+        (0, "whatsapp:+14155550101"),
+        (Reason.OPTED_OUT, "+14155550102"),
+        (Reason.DUPLICATE, "+14155550101"),
+        (Reason.UNVERIFIED, "+14155550101"),
+        (Reason.UNVERIFIED, "+14155550103"),
+    ]
+    summary = preparation.summary
+    assert (summary.recipients, summary.unverified) == (2, 2)
+    assert summary.first_unverified == ["+14155550101", "+14155550103"]
+
+
 def test_duplicates_and_opted_out_keep_a_row() -> None:
     text = (
         "to\n+14155550100\n+1 415 555 0100\n+14155550101\n+14155550102\nwhatsapp:+14155550100\n+14155550102\n"

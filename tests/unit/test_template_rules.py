@@ -1,4 +1,4 @@
-"""The rules by which a template may be used, in tables; what orders meet is in api/test_whatsapp_templates."""
+"""The rules by which a template may be used, in tables; orders meet them in api/test_whatsapp_templates."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 -- ARGV[3] lane  ARGV[4] 'pause' | 'resume' | 'hold' | 'rate'
 -- ARGV[5] the reason | '' | microseconds from now | segments a second
 -- ARGV[6] (hold only) the reason
+-- A resume also forgets how it was slowed down before (workers/slowing.py).
 -- Returns 'ok'. A lane that has never been begins to be. `resumed` is kept: the unix second from which on failures count
 --   again that would stop it.
 
@@ -23,6 +24,7 @@ else
   else
     if (redis.call('HGET', key, 'paused') or '') ~= '' then redis.call('HSET', key, 'resumed', now_s) end
     redis.call('HSET', key, 'paused', '', 'hold', 0)
+    redis.call('HDEL', key, 'slowed')
   end
   local tat = tonumber(redis.call('HGET', key, 'tat') or 0)
   -- a permit clock set by a slower rate must not outlive it

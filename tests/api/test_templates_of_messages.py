@@ -1,0 +1,75 @@
+"""Single messages are refused for their templates as broadcasts are, at no cost to a burst of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from asgi_api import api_here
+from content_templates import FROM, TO, decide, errors, hx, settings, simulated, single
+
+from broadcaster.twilio.content import Templates
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
+    "approved": (single("good"), {}),
+    "missing": (single("no such"), {"/content_sid": "has no template"}),
+    "pending": (single("pending"), {"/content_sid": "not approved yet"}),
+    "rejected": (single("rejected"), {"/content_sid": "INVALID_FORMAT"}),
+    "category": (single("offer"), {"/content_sid": "MARKETING"}),
+    "unsubmitted, in answer to somebody": (single("unsubmitted"), {}),
+    "unsubmitted, of a type that needs approval": (
+        single("buttons", content_variables={}),
+        {"/content_sid": "never submitted"},
+    ),
+    "wrong variables": (
+        single("good", content_variables={"3": "x"}),
+        {"/content_variables/1": "needs variable 1", "/content_variables/3": "has no variable 3"},
+    ),
+    "unsubmitted, to stand in where the window is closed": (
+        {"to": TO, "from": FROM, "body": "Hi", "fallback": {"content_sid": hx("unsubmitted")}},
+        {"/fallback/content_sid": "never submitted", "/fallback/content_variables/1": "needs variable 1"},
+    ),
+    "pending by SMS": (single("pending", "+14155550100", **{"from": "+14155550199"}), {}),
+}
+
+
+async def test_which_are_refused(store: Store) -> None:
+    async with simulated() as simulator, api_here(store, **settings(simulator)) as (api, _):
+        for case, (asked, expected) in SINGLES.items():
+            answer = await api.post("/v1/messages", json=asked)
+            if not expected:
+                assert answer.status_code == 202, (case, answer.text)
+                continue
+            found = errors(answer)
+            assert found.keys() == expected.keys(), (case, found)
+            for pointer, words in expected.items():
+                assert words in found[pointer], case
+        sent = (await api.get("/v1/messages", params={"to": TO})).json()["data"]
+        assert len(sent) == 2  # the two that were taken
+
+
+async def test_what_is_queued_already_is_not_refused(store: Store) -> None:
+    """The answer was lost, and the template paused meanwhile: the same request gets the same answer."""
+    async with simulated() as simulator, api_here(store, **settings(simulator)) as (api, app):
+        key = {"Idempotency-Key": "once"}
+        first = await api.post("/v1/messages", json=single("good"), headers=key)
+        assert first.status_code == 202, first.text
+        (kept,) = [name async for name in store.redis.scan_iter(f"{store.keys.prefix}once:*")]
+        await store.redis.delete(kept)
+        decide(simulator, "good", status="paused")
+        twilio = app.state.parts.twilio
+        twilio.templates = Templates(twilio)  # some seconds later
+        again = await api.post("/v1/messages", json=single("good"), headers=key)
+        assert (again.status_code, again.json()) == (202, first.json())
+        assert errors(await api.post("/v1/messages", json=single("good"))).keys() == {"/content_sid"}
+
+
+async def test_a_burst_asks_once_for_some_seconds(store: Store) -> None:
+    async with simulated() as simulator, api_here(store, **settings(simulator)) as (api, _):
+        for _ in range(3):
+            assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
+        assert simulator.world.requests == 2  # the template and its approval
+        decide(simulator, "good", status="paused")
+        assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
