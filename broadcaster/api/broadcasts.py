@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from broadcaster.api.once import Turn
     from broadcaster.api.parts import Parts
+    from broadcaster.intake.extend import OpenDraft
     from broadcaster.intake.table import ListReader
 
 router = APIRouter(tags=["broadcasts"])
@@ -153,11 +154,11 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
     if kind == JSON:
         values = _values(body)
 
-    def read(column: str | None) -> ListReader:
+    def read(how: OpenDraft) -> ListReader:
         if kind == JSON:
-            return ValuesReader(values, to_column=column)
-        source = _source(io.BytesIO(body), "recipients", charset, LIST_BYTES)
-        return BoundedRows(read_list(source, ListOptions(to_column=column)), INLINE_MOST)
+            return ValuesReader(values, to_column=how.to_column)
+        source = _source(io.BytesIO(body), "recipients", charset or how.encoding, LIST_BYTES)
+        return BoundedRows(read_list(source, ListOptions(to_column=how.to_column)), INLINE_MOST)
 
     async def work(nonce: str) -> Response:
         with told_in_fields("/recipients" if kind == JSON else ""):

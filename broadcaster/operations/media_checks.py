@@ -16,7 +16,7 @@ from broadcaster.domain.addresses import Channel
 from broadcaster.domain.media_rules import MMS_TOTAL_BYTES, MOST_BYTES, media_fault, media_hint
 from broadcaster.operations.errors import Fault
 from broadcaster.outside.connecting import Guard
-from broadcaster.outside.looking import NoAnswer, Refused, look
+from broadcaster.outside.looking import NoAnswer, Private, Refused, look
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -58,6 +58,9 @@ async def check_media(
     for index, (url, seen) in enumerate(zip(urls, looked, strict=True)):
         place = f"/media_urls/{index}"
         match seen:
+            case Private():
+                hint = "BROADCASTER_CHECK_MEDIA=any asks others, too"
+                checked.faults.append(Fault(f"{_shown(url)}: {seen}; {hint}", place))
             case Refused():
                 checked.faults.append(Fault(f"{_shown(url)}: {seen}", place))
             case NoAnswer():

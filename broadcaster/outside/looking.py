@@ -36,6 +36,10 @@ class Refused(Exception):  # noqa: N818
     """What is at the URL can't be fetched by anybody: the words say why."""
 
 
+class Private(Refused):
+    """It is at an address that nobody reaches through us."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A file: `content_type` as its server says it, "" if it doesn't; `length` in bytes.
@@ -164,7 +168,7 @@ async def _ask(guard: Guard, url: SplitResult, method: str, most: int, agent: st
         finally:
             writer.transport.abort()
     except ForbiddenAddress as error:
-        raise Refused(str(error)) from None
+        raise Private(str(error)) from None
     except NoConnection as error:
         raise NoAnswer(str(error)) from None
     except ssl.SSLCertVerificationError as error:
