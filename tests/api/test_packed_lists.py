@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LIST = f"sep=;\r\nto;name;\r\n{number(1)};Jörg;\r\n'{number(2)};Ann;\r\n;;\r\n"
 WESTERN = LIST.encode("windows-1252")
-READ = "is read as Windows-1252, since line 3, column 15 is not UTF-8: it reads 'Jörg'."
+READ = "is read as Windows-1252, since line 3, column 15 is not UTF-8: it reads 'ö' there."
 
 
 async def upload(api: Hosted, raw: bytes, **spec: Any) -> Any:
