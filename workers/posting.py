@@ -34,8 +34,9 @@ MICRO: Final = 1_000_000
 #: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
-#: Twilio's codes for a `SendAt` that it doesn't take: too near by its clock, which may be ahead of ours.
-_NOT_KEPT_BACK: Final = frozenset((35114, 35115))
+#: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
+#: or too much is kept on the account already. It goes by itself then.
+_NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
 

@@ -50,6 +50,10 @@ class Shown(BaseModel):
     body: str | None
     content_variables: str | None
     segments: int
+    preview_html: str | None = Field(
+        description="The body as its recipient sees it: escaped, line ends kept; what WhatsApp draws is in "
+        "`<b>`, `<i>`, `<s>` and `<code>`."
+    )
 
 
 class RowFault(BaseModel):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from broadcaster.api.once import Turn
     from broadcaster.api.parts import Parts
+    from broadcaster.intake.extend import OpenDraft
     from broadcaster.intake.table import ListReader
 
 router = APIRouter(tags=["broadcasts"])
@@ -75,8 +76,9 @@ async def create_broadcast(request: Request, parts: TheParts) -> Response:
 
     The list is in the request's JSON (up to 10,000 recipients), or the second part of multipart/form-data, as
     CSV or NDJSON of any length, in gzip or not; the first part is `spec`, this JSON without its list. The
-    answer comes when the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and nothing is
-    queued; a test's one message goes out at once, beside the ledger, and again with every repetition.
+    answer comes when the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and
+    nothing is queued; a test's one message goes out at once, beside the ledger, and again with every
+    repetition.
     """
     if media_type(request, JSON, MULTIPART) == MULTIPART:
         return await _uploaded(request, parts)
@@ -152,11 +154,11 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
     if kind == JSON:
         values = _values(body)
 
-    def read(column: str | None) -> ListReader:
+    def read(how: OpenDraft) -> ListReader:
         if kind == JSON:
-            return ValuesReader(values, to_column=column)
-        source = _source(io.BytesIO(body), "recipients", charset, LIST_BYTES)
-        return BoundedRows(read_list(source, ListOptions(to_column=column)), INLINE_MOST)
+            return ValuesReader(values, to_column=how.to_column)
+        source = _source(io.BytesIO(body), "recipients", charset or how.encoding, LIST_BYTES)
+        return BoundedRows(read_list(source, ListOptions(to_column=how.to_column)), INLINE_MOST)
 
     async def work(nonce: str) -> Response:
         with told_in_fields("/recipients" if kind == JSON else ""):

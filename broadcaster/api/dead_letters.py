@@ -84,7 +84,14 @@ class Replayed(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"replayed": 12, "unchanged": 0, "already_sent": 0, "may_have_been_sent": 2, "refused": {}}
+                {
+                    "replayed": 12,
+                    "unchanged": 0,
+                    "already_sent": 0,
+                    "sms_instead": 0,
+                    "may_have_been_sent": 2,
+                    "refused": {},
+                }
             ]
         }
     )
@@ -92,6 +99,7 @@ class Replayed(BaseModel):
     replayed: int
     unchanged: int = Field(description="Changed meanwhile, so left alone.")
     already_sent: int = Field(description="Had reached Twilio by an earlier attempt after all.")
+    sms_instead: int = Field(description="Left alone, as an SMS went, or will, in its place.")
     may_have_been_sent: int = Field(description="Left alone unless `even_unknown`.")
     refused: dict[str, str] = Field(description="Broadcasts that forbid it, and their state.")
 

@@ -93,7 +93,7 @@ class ArchiveFile:
 
     def finish(self) -> Written:
         """Check that it is whole, and give it its name. Raises CommandFailedError: then there is no file."""
-        total, messages = int(self._broadcast.get("total", -1)), self.lines - 1
+        total, messages = self._expected(), self.lines - 1
         if not self._reader.eof or messages != total:
             raise CommandFailedError(
                 f"the archive has {max(0, messages):,} messages where there are {max(0, total):,}: "
@@ -109,10 +109,15 @@ class ArchiveFile:
             raise CommandFailedError(f"cannot write {self._path}: {error.strerror}") from None
         return Written(messages, self._size, self._broadcast.get("finished_at"))
 
+    def _expected(self) -> int:
+        """Return how many messages there are, SMS in place of others included; -1 while that isn't told."""
+        sms = self._broadcast.get("fallbacks") or {}
+        return int(self._broadcast.get("total", -1)) + int(sms.get("total", 0))
+
     def _say(self) -> None:
         if monotonic() - self._said >= _SAY_EVERY_SECONDS:
             self._said = monotonic()
-            total = self._broadcast.get("total", 0)
+            total = max(0, self._expected())
             end = "\r" if sys.stderr.isatty() else "\n"
             click.echo(f"{max(0, self.lines - 1):,} of {total:,} messages archived{end}", nl=False, err=True)
 

@@ -174,7 +174,7 @@ def discard(
         if asks(yes=yes) and (counted := count_first(client, wanted)):
             ask(f"Discard {plural(sum(counted.values()))} for good?", yes=yes)
         done = client.discard(**wanted.form())
-        nothing_else = {"already_sent": 0, "may_have_been_sent": 0, "refused": {}}
+        nothing_else = {"already_sent": 0, "sms_instead": 0, "may_have_been_sent": 0, "refused": {}}
         return done["discarded"] + done["unchanged"], done | nothing_else
 
     count, done = at_hand(env_file, here, there)

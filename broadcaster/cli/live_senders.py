@@ -59,7 +59,9 @@ def _sender_now(name: str, reply: Sequence[bytes | int | None], views: Iterable[
     waits = [view.waits_for[name] for view in views if name in view.waits_for]
     halted = next((text for text in waits if not text.startswith("its pace")), "")
     if halted:
-        moves = halted.startswith(("held", "outside its send window", "the next try", _OWN_PACE, SILENCE))
+        moves = halted.startswith(
+            ("held", "outside its send window", "Twilio takes", "the next try", _OWN_PACE, SILENCE)
+        )
         return SenderNow(name, kind_of(name), pace, halted, stopped=not moves)
     if any(standing):
         return SenderNow(name, kind_of(name), pace, "its pace")

@@ -11,6 +11,7 @@ from broadcaster.cli import running
 from broadcaster.cli.exits import BAD_INPUT
 from broadcaster.cli.lists import open_peeked
 from broadcaster.cli.output import print_json, print_table, say, span
+from broadcaster.cli.whatsapp_preview import shown_text
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import format_rate
 from broadcaster.intake.encodings import UTF8
@@ -86,7 +87,7 @@ def _show(report: DryRun, options: SendOptions) -> None:
     click.echo(_encoding(report))
     for message in report.messages:
         template = message.content_sid or options.content.content_sid
-        text = message.body if message.body is not None else f"template {template}"
+        text = f"template {template}" if message.body is None else shown_text(message.body, message.to)
         variables = f" {message.content_variables}" if message.content_variables else ""
         click.echo(f"  {message.sender} → {message.to}: {text}{variables} [{message.segments}]")
     for fault in report.faults:
@@ -148,7 +149,7 @@ def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = 
     lines.append(f"  takes about {span(slowest)}")
     for message in summary.first[:1]:
         text = (
-            message.rendered.body
+            shown_text(message.rendered.body or "", message.to, err=True)
             or message.rendered.content_variables
             or f"template {message.rendered.content_sid or submission.content.content_sid}"
         )

@@ -96,7 +96,8 @@ def replay_over_api(
     _late(done["already_sent"])
     if done[verb] and _waits_for_worker(client, wanted):
         say("No worker is running. Start one with: broadcaster worker")
-    return done[verb] + done["unchanged"] + done["already_sent"], done
+    left = ("unchanged", "already_sent", "sms_instead")
+    return done[verb] + sum(done.get(name, 0) for name in left), done
 
 
 def _waits_for_worker(client: Client, wanted: Wanted) -> bool:
@@ -159,6 +160,8 @@ def tell(count: int, done: Mapping[str, Any], verb: str, *, as_json: bool) -> No
         print_json(done)
         return
     unchanged = f", {done['unchanged']:,} unchanged" if done["unchanged"] else ""
+    if instead := done.get("sms_instead"):
+        unchanged += f", {instead:,} left alone as an SMS went in their place"
     click.echo(f"{plural(done[verb])} {verb}{unchanged}" if count else f"nothing to be {verb}")
 
 

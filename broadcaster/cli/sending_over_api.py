@@ -18,6 +18,7 @@ from broadcaster.cli.output import say
 from broadcaster.cli.over_api import api
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.cli.waiting import wait_over_api, waits_for_worker
+from broadcaster.cli.whatsapp_preview import shown_text
 from broadcaster.client import ApiError, NotReached
 from broadcaster.client.asking import read_json
 from broadcaster.client.broadcasts import new_key
@@ -207,7 +208,8 @@ def _outline(report: DryRun, options: SendOptions) -> str:
         lines.append(f"  {preview.by_fallback(report.by_fallback)}")
     for message in report.messages[:1]:
         template = message.content_sid or options.content.content_sid
-        text = message.body or message.content_variables or f"template {template}"
+        body = shown_text(message.body or "", message.to, err=True)
+        text = body or message.content_variables or f"template {template}"
         lines.append(f"  first message, to {message.to}: {text}")
     lines += [f"  warning: {text}" for text in report.warnings]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +53,10 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _show_open(now: Mapping[str, Any]) -> None:
     """Print what is not known yet of those that have left."""
+    kept = now["counts"]["accepted"]
+    if kept and now.get("scheduler") == "twilio" and now["schedule_at"] > time.time():
+        then = ": a worker cancels them there" if now["state"] == "canceled" else ""
+        click.echo(f"{kept:,} wait at Twilio until {when(now['schedule_at'])}{then}")
     if now["counts"]["in_doubt"]:
         click.echo("In doubt: Twilio's answer never came. They are not sent again without evidence.")
         if now["in_doubt"]:

@@ -11,6 +11,7 @@ from broadcaster.cli.exits import FAILED
 from broadcaster.cli.output import print_json, say
 from broadcaster.cli.preview import look_at
 from broadcaster.cli.sending import check_credentials
+from broadcaster.cli.whatsapp_preview import shown_text
 from broadcaster.domain.addresses import mask, parse_address
 from broadcaster.domain.failures import Kind
 from broadcaster.operations.trying import send_first
@@ -38,7 +39,10 @@ def tell(trial: Mapping[str, Any], options: SendOptions) -> int:
     if options.as_json:
         print_json(trial)
     else:
-        click.echo(f"{trial['from']} → {mask(trial['to'])}: {trial['text'] or options.content.content_sid}")
+        text: str = trial["text"] or options.content.content_sid or ""
+        if options.content.body is not None:
+            text = shown_text(text, trial["to"])
+        click.echo(f"{trial['from']} → {mask(trial['to'])}: {text}")
         click.echo(_told(trial))
     return 0 if trial["outcome"] == Kind.ACCEPTED else FAILED
 

@@ -64,6 +64,15 @@ def parse_address(text: str, region: str | None = None) -> str:
     return _parse_written(text, region)
 
 
+def channel_written(text: str) -> Channel:
+    """Return the channel that a text names, however a spreadsheet wrapped it; it need be no number."""
+    return Channel.WHATSAPP if _unwrapped(text).lower().startswith("whatsapp:") else Channel.SMS
+
+
+def _unwrapped(text: str) -> str:
+    return out_of_formula(text.strip().strip(_WRAPPING).strip()).strip(_WRAPPING).strip()
+
+
 def with_plus(text: str) -> str:
     """Return a number or sender out of a query or path with its `+`: written as it is, %2B, space or not.
 
@@ -76,7 +85,7 @@ def with_plus(text: str) -> str:
 
 
 def _parse_written(text: str, region: str | None) -> str:
-    bare = out_of_formula(text.strip().strip(_WRAPPING).strip()).strip(_WRAPPING).strip()
+    bare = _unwrapped(text)
     if not bare:
         raise AddressError("there is no number here")
     match = _PREFIX.fullmatch(bare)

@@ -65,6 +65,18 @@ class Handing:
         return now < self.at - _EARLIEST / 2
 
 
+def late_warnings(handing: Handing | None, seconds: float, now: float) -> tuple[str, ...]:
+    """Return what to say of a list that takes so many seconds to leave: too long to be handed over whole."""
+    if handing is None or now + seconds <= handing.handed_until:
+        return ()
+    left = max(0, round((handing.handed_until - now) / 60))
+    told = (
+        f"at its senders' pace it takes {round(seconds / 60)} min to leave, and Twilio takes messages for "
+        f"its time for {left} min more: what is left then goes by itself at that time"
+    )
+    return (told,)
+
+
 def handed_options(at: float) -> dict[str, str]:
     """Return what Create Message needs to be told of the time (ISO 8601, in whole seconds: never early)."""
     when = datetime.fromtimestamp(ceil(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

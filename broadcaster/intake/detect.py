@@ -46,6 +46,12 @@ def detect_format(sample: str) -> Format:
     return Format.LINES if looks_like_an_address(first) else Format.CSV
 
 
+def header_of(sample: str) -> str:
+    """Return the first line that a table's header may be in."""
+    first, _, rest = sample.lstrip().partition("\n")
+    return rest.partition("\n")[0] if is_separator_line(first) else first
+
+
 def is_separator_line(line: str) -> bool:
     """Whether a line is Excel's `sep=;`, which is no header."""
     return _SEPARATOR_LINE.fullmatch(line) is not None

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from broadcaster.domain.addresses import Channel, channel_of
+from broadcaster.domain.whatsapp_text import as_html
 from broadcaster.intake.faults import Fault, FaultList, ListRefusedError
 from broadcaster.intake.prepare import Preparation
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from broadcaster.domain.content import Renderer
     from broadcaster.intake.addressing import OptOuts, Windows
+    from broadcaster.intake.summary import ShownMessage
     from broadcaster.intake.table import ListReader
 
 
@@ -34,7 +37,8 @@ class LaneForecast(msgspec.Struct, frozen=True):
 class FirstMessage(msgspec.Struct, frozen=True):
     """A message as it would be sent; `content_variables` is a JSON object in a string.
 
-    `content_sid` is the recipient's own template, None where all have the same.
+    `content_sid` is the recipient's own template, None where all have the same. `preview_html` is the body as
+    its recipient sees it: escaped, line ends kept, what WhatsApp draws as <b>, <i>, <s> and <code>.
     """
 
     to: str
@@ -43,6 +47,7 @@ class FirstMessage(msgspec.Struct, frozen=True):
     content_variables: str | None
     segments: int
     content_sid: str | None = None
+    preview_html: str | None = None
 
 
 class Ucs2Cause(msgspec.Struct, frozen=True):
@@ -159,9 +164,15 @@ def dry_run(
                 m.rendered.content_variables,
                 m.segments,
                 m.rendered.content_sid,
+                _preview(m),
             )
             for m in summary.first
         ),
         warnings=summary.notes,
         encoding=summary.encoding,
     )
+
+
+def _preview(message: ShownMessage) -> str | None:
+    body = message.rendered.body
+    return None if body is None else as_html(body, formatted=channel_of(message.to) is Channel.WHATSAPP)

@@ -44,6 +44,7 @@ class OpenDraft(msgspec.Struct, frozen=True, kw_only=True):
     region: str | None = None
     to_column: str | None = None
     skips_faults: bool = False
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

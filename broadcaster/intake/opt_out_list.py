@@ -14,6 +14,7 @@ from broadcaster.domain.addresses import AddressError, parse_address
 from broadcaster.domain.opt_out_scopes import EVERYWHERE, parts_of_scope, scope_for, sender_of_scope
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.times import TimeError, parse_moment
+from broadcaster.intake.detect import header_of
 from broadcaster.intake.faults import EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.reader import ListOptions, read_list
 from broadcaster.intake.sources import open_source
@@ -64,7 +65,7 @@ def read_opt_outs(
     """
     opened = open_source(path, encoding)
     try:
-        named = re.search(rf"\b{_ADDRESS}\b", opened.sample.lstrip().partition("\n")[0], re.IGNORECASE)
+        named = re.search(rf"\b{_ADDRESS}\b", header_of(opened.sample), re.IGNORECASE)
         reader = read_list(opened, ListOptions(to_column=_ADDRESS if named else None))
         entries = _read(reader, _Rows(scope, source, region), rejects)
         for text in reader.notes:

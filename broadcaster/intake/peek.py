@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from broadcaster.domain.addresses import Channel
+from broadcaster.domain.addresses import channel_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from broadcaster.domain.addresses import Channel
     from broadcaster.intake.table import Chunk, ListReader
 
 
@@ -57,8 +58,4 @@ class Peeked:
         """The channels of a list that was looked at whole; none if there is more."""
         if not self.whole:
             return set()
-        return {
-            Channel.WHATSAPP if text.strip().lower().startswith("whatsapp:") else Channel.SMS
-            for part in self.first
-            for text in part.values[part.to]
-        }
+        return {channel_written(text) for part in self.first for text in part.values[part.to]}

@@ -32,11 +32,15 @@ _REQUEST_TIMEOUT: Final = 408
 
 
 class Answer(NamedTuple):
-    """What one call did: 'ok' or what forbids it, letters changed, letters known to be with Twilio."""
+    """What one call did: 'ok' or what forbids it, and how many letters changed.
+
+    `late` of them are known to be with Twilio, in place of `instead` an SMS went: both are left alone.
+    """
 
     verdict: str
     changed: int
     late: int
+    instead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,12 @@ class Letters:
 
 @dataclass(slots=True)
 class Done:
-    """What came of many letters. `refused`: broadcasts that forbid it, and why."""
+    """What came of many letters; counts as in `Answer`. `refused`: broadcasts that forbid it, and why."""
 
     changed: int = 0
     unchanged: int = 0
     late: int = 0
+    instead: int = 0
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -111,8 +116,8 @@ def _call(mode: str, letters: Letters) -> Call[Answer]:
 
 
 def _answer(reply: bytes) -> Answer:
-    verdict, changed, late = unpacked(reply)
-    return Answer(verdict if isinstance(verdict, str) else verdict.decode(), changed, late)
+    verdict, changed, late, instead = unpacked(reply)
+    return Answer(verdict if isinstance(verdict, str) else verdict.decode(), changed, late, instead)
 
 
 async def find_letters(
@@ -173,7 +178,8 @@ async def carry_out(store: Store, letters: Iterable[Letters], *, again: bool) ->
         for group, answer in zip(some, answers, strict=True):
             done.changed += answer.changed
             done.late += answer.late
-            done.unchanged += len(group) - answer.changed - answer.late
+            done.instead += answer.instead
+            done.unchanged += len(group) - answer.changed - answer.late - answer.instead
             if answer.verdict != "ok":
                 done.refused[group.broadcast] = answer.verdict
     return done

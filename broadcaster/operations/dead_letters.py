@@ -174,6 +174,7 @@ def summary(found: Found, done: Done, verb: str) -> dict[str, Any]:
         verb: done.changed,
         "unchanged": done.unchanged,
         "already_sent": done.late,
+        "sms_instead": done.instead,
         "may_have_been_sent": found.held_back,
         "refused": dict(done.refused),
     }

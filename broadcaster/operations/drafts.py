@@ -71,7 +71,11 @@ async def open_draft(
     else:
         rates = {lane.name: lane.rate for lane in lanes}
         how = OpenDraft(
-            rates=rates, region=order.region, to_column=order.to_column, skips_faults=order.skips_faults
+            rates=rates,
+            region=order.region,
+            to_column=order.to_column,
+            skips_faults=order.skips_faults,
+            encoding=order.encoding,
         )
         facts = {"open": msgspec.json.encode(how).decode()}
         if found.warnings:
@@ -86,7 +90,7 @@ async def extend(
     store: Store,
     actor: Actor,
     broadcast: str,
-    read: Callable[[str | None], ListReader],
+    read: Callable[[OpenDraft], ListReader],
     *,
     name: str,
     asked: str,
@@ -95,7 +99,7 @@ async def extend(
 ) -> dict[str, Any]:
     """Add a part to a draft, once per `name`; return what it came to.
 
-    `read` opens the part (given the column with the numbers, if one was named), and is called for each try;
+    `read` opens the part (given how the draft's are read), and is called for each try;
     `asked` tells one part from another. Raises NotFound, Conflict, KeyTakenError, a `ListError`,
     ContentError or a `StoreError`; after `Unreachable` it may have been added, and may be sent again.
     """
@@ -108,7 +112,9 @@ async def extend(
         _check(draft)
         await check_memory(store)
         await opt_outs.refresh(store)
-        part = Part(draft, read(_column(draft)), opt_outs, await _seen.read(store, draft), windows)
+        part = Part(
+            draft, read(draft.open or OpenDraft(rates={})), opt_outs, await _seen.read(store, draft), windows
+        )
         await asyncio.to_thread(part.prepare)
         summary = part.summary
         told = {
@@ -147,7 +153,3 @@ def _closed(broadcast: str, state: str) -> Conflict:
         why = "has its list: only a draft that was made without recipients takes them in parts"
         return Conflict(f"broadcast {broadcast} {why}", state="draft")
     return Conflict(f"broadcast {broadcast} is {state}: only a draft takes recipients", state=state)
-
-
-def _column(draft: Draft) -> str | None:
-    return draft.open.to_column if draft.open else None

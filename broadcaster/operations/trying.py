@@ -12,6 +12,7 @@ from broadcaster.domain.addresses import Channel, channel_of, parse_address
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import option_pairs
 from broadcaster.domain.failures import Kind
+from broadcaster.domain.handing import late_warnings
 from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.senders import NoSenderError, parse_sender
 from broadcaster.domain.whatsapp_window import window_warnings
@@ -118,6 +119,7 @@ def forecast(
         *found.warnings,
         *found.over_limits(recipients),
         *(window_warnings(spec) if blind else ()),
+        *late_warnings(spec.handing, report.seconds, now),
     )
     origins = {lane.name: lane.origin for lane in lanes}
     told = tuple(structs.replace(share, origin=origins[share.sender]) for share in report.senders)

@@ -1,6 +1,7 @@
 """A broadcast as lines of JSON, packed as they come: first the broadcast itself, then a line a message.
 
-A message's line has its history and the replies to it, which are removed with it.
+A message's line has its history and the replies to it, which are removed with it. The SMS in place of
+WhatsApp messages come last; each names the message in whose place it went (`fallback_of`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 
 from broadcaster.ledger.removing_replies import replies_to
 from broadcaster.reporting.bodies import read_spec
+from broadcaster.reporting.fallbacks import fallback_streams
 from broadcaster.reporting.messages import attempts_of, batches_of, read_batches
 from broadcaster.reporting.replies import read_many
 from broadcaster.reporting.said import Said
@@ -54,15 +56,23 @@ async def archive(store: Store, view: BroadcastView) -> AsyncIterator[bytes]:
 
 async def _lines(store: Store, view: BroadcastView) -> AsyncIterator[bytes]:
     spec = await read_spec(store, view.id)
-    said = Said(spec)
     head: dict[str, Any] = {"archive": VERSION, "archived_at": int(time.time()), "broadcast": view.summary()}
     yield _line(head | {"spec": None if spec is None else msgspec.to_builtins(spec)})
-    answers = await replies_to(store, view.id)
-    async for lane, names in batches_of(store, view.id):
+    async for lines in _messages(store, view.id, Said(spec)):
+        yield lines
+    for stream in await fallback_streams(store, view.id):
+        async for lines in _messages(store, stream, Said(await read_spec(store, stream))):
+            yield lines
+
+
+async def _messages(store: Store, broadcast: str, said: Said) -> AsyncIterator[bytes]:
+    """Yield the lines of a broadcast's, or stream's, messages."""
+    answers = await replies_to(store, broadcast)
+    async for lane, names in batches_of(store, broadcast):
         for start in range(0, len(names), _BATCHES_AT_ONCE):
             some = names[start : start + _BATCHES_AT_ONCE]
-            histories = await store.run(read_histories(view.id, some))
-            messages = [message async for message in read_batches(store, view.id, lane, some)]
+            histories = await store.run(read_histories(broadcast, some))
+            messages = [message async for message in read_batches(store, broadcast, lane, some)]
             told = await read_many(store, [reply for m in messages for reply in answers.get(m.id, ())])
             replies: dict[str, list[Any]] = {}
             for one in told:

@@ -67,7 +67,8 @@ async def test_some_are_sent_again_and_some_laid_down(store: Store) -> None:
         replay = "/v1/dead-letters/replay"
         named = await client.post(replay, json={"messages": [f"{first['id']}@1"]})
         assert named.json() == {
-            "replayed": 1, "unchanged": 0, "already_sent": 0, "may_have_been_sent": 0, "refused": {},
+            "replayed": 1, "unchanged": 0, "already_sent": 0, "sms_instead": 0, "may_have_been_sent": 0,
+            "refused": {},
         }  # fmt: skip
         assert (await client.post(replay, json={"messages": [first["id"]]})).json()["replayed"] == 0
         rest = await client.post(replay, json={"broadcast": bid, "codes": [30003, UNKNOWN]})

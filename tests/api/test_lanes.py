@@ -61,3 +61,14 @@ async def test_what_is_no_rate(store: Store, rate: object) -> None:
         assert all(error["pointer"].startswith("/rate") for error in answer.json()["errors"])
         assert (await client.get("/v1/senders")).json() == {"data": [], "next": None}
         assert (await client.post("/v1/senders/not+a+sender!/pause")).status_code == 422
+
+
+async def test_the_whatsapp_sandbox_is_not_sped_up_unsaid(store: Store) -> None:
+    sandbox = "whatsapp:+14155238886"
+    async with api_here(store) as (client, _):
+        path = f"/v1/senders/{sandbox}"
+        told = (await client.patch(path, json={"rate": "1/3s"})).json()
+        assert (told["kind"], told["warning"]) == ("whatsapp_sandbox", None)
+        told = (await client.patch(path, json={"rate": 1})).json()
+        assert (told["rate"], "1/3s" in told["warning"]) == (1, True)
+        assert "63018" in told["warning"]

@@ -26,7 +26,7 @@ READ = "is read as Windows-1252, since line 3, column 15 is not UTF-8: it reads 
 
 
 async def upload(api: Hosted, raw: bytes, **spec: Any) -> Any:
-    files = {
+    files: Any = {
         "spec": (None, json.dumps({"body": "Hi {{ name }}", **spec}), "application/json"),
         "recipients": ("people.csv.gz", raw),
     }
@@ -89,6 +89,10 @@ async def test_parts_of_a_draft_are_unpacked_too(store: Store) -> None:
         wrong = await add("3", f"to;name\n{number(4)};Jörg\n".encode("cp437"), "text/csv; charset=utf-8")
         assert (wrong.status_code, "line 2, column 15: byte 0x94 is not utf-8" in wrong.text) == (422, True)
         assert (await add("4", WESTERN, "text/csv; charset=klingon")).status_code == 415
+        other = await post(api, "/v1/broadcasts", "o", body="Hi {{ name }}", draft=True, encoding="cp437")
+        path = f"{other.headers['location']}/recipients"
+        assert (await add("6", f"to;name\n{number(3)};\x94\n".encode("latin-1"))).json()["total"] == 1
+        path = f"{draft.headers['location']}/recipients"
         large = await add("5", gzip.compress(b"to\n" + (b"x" * 100_000 + b"\n") * 60))
         assert (large.status_code, "more than 100 times its size" in large.text) == (413, True), large.text
 

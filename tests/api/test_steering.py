@@ -98,7 +98,8 @@ async def test_those_who_failed_get_it_again_by_code(store: Store) -> None:
         path = f"/v1/broadcasts/{bid}/retry"
         one = await client.post(path, json={"codes": [30003]})
         assert one.json() == {
-            "retried": 1, "unchanged": 0, "already_sent": 0, "may_have_been_sent": 0, "refused": {},
+            "retried": 1, "unchanged": 0, "already_sent": 0, "sms_instead": 0, "may_have_been_sent": 0,
+            "refused": {},
         }  # fmt: skip
         assert (await client.post(path)).json()["may_have_been_sent"] == 1
         assert (await client.post(path, json={"even_unknown": True})).json()["retried"] == 1

@@ -197,6 +197,8 @@ async def _fetch_redact_and_delete_answer_what_twilio_does(it: Scene) -> None:
 
 async def _canceling_by_sid_reaches_twilio_and_the_ledger(it: Scene) -> None:
     bid, sid = await it.handed()
+    early = await it.api.client.post(f"/v1/messages/{bid}.0.0.0/cancel")
+    assert (early.status_code, sid in early.json()["detail"]) == (409, True)
     other = await it.waiting(ADA)
     code, out, err = await it.call(it.here, "messages", "cancel", other, "--json")
     assert (code, json.loads(out)["status"]) == (0, "canceled"), err

@@ -87,7 +87,8 @@ def test_selected_letters_go_again_once(desk: Desk, redis_url: str) -> None:
     (one, two) = desk.json("dead-letters", "list", "--code", "30003", "--broadcast", bid)
     assert (one["to"], two["to"]) == (number(1), number(2))
     assert desk.json("dead-letters", "replay", one["id"]) == {
-        "replayed": 1, "unchanged": 0, "already_sent": 0, "may_have_been_sent": 0, "refused": {},
+        "replayed": 1, "unchanged": 0, "already_sent": 0, "sms_instead": 0, "may_have_been_sent": 0,
+            "refused": {},
     }  # fmt: skip
     assert desk.json("broadcasts", "show", bid)["state"] == "running"
     assert desk.json("dead-letters", "replay", one["id"])["replayed"] == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +37,22 @@ from broadcaster.operations import broadcasts, removals
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.errors import Conflict
 from broadcaster.operations.retention import remove_old
+from broadcaster.reporting.archive import archive
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import read_message
 from broadcaster.settings import load_settings
+from broadcaster.store.connection import open_store
+from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.scripts import read_script
 from broadcaster.telemetry.metrics import Metrics
 from workers.following import Follower
 from workers.jobs import skip_unsent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broadcaster.store.connection import Store
+    from broadcaster.store.server_binary import ServerBinary
 
 ACTOR = Actor("person:test", "here")
 WHATSAPP = "whatsapp:+14155550100"
@@ -219,7 +227,7 @@ async def test_what_is_retried_by_a_person_meanwhile_waits_for_its_new_outcome(s
     # and once the SMS went it does not go over WhatsApp again
     letters = [group async for group in find_letters(store, bid, states=(State.FAILED,))]
     done = await carry_out(store, letters, again=True)
-    assert (done.changed, done.unchanged) == (0, 1)
+    assert (done.changed, done.unchanged, done.instead) == (0, 0, 1)
 
 
 async def test_news_that_come_after_it(store: Store) -> None:
@@ -384,7 +392,23 @@ async def test_the_sms_says_what_it_shall_on_its_broadcasts_terms(store: Store) 
     assert await store.redis.sismember(store.keys.plain("windowed"), sms)
 
 
-@pytest.mark.parametrize("how", ["delete", "remove", "retention"])
+async def test_an_archive_has_both(store: Store) -> None:
+    bid = await out(store, 2)
+    await fail(store, bid, 63024, 0)
+    await follow(store)
+    await send_all(store)
+    view = await read_broadcast(store, bid)
+    assert view
+    packed = b"".join([piece async for piece in archive(store, view)])
+    head, *lines = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+    assert head["broadcast"]["total"] + head["broadcast"]["fallbacks"]["total"] == len(lines) == 3
+    assert [line["body"] for line in lines] == ["Hi", "Hi", "Hi by SMS"]
+    assert (lines[0]["fallback"], lines[2]["fallback_of"]) == ("sms", lines[0]["id"])
+
+
+@pytest.mark.parametrize(
+    "how", ["retention", *(pytest.param(how, marks=pytest.mark.slow) for how in ("delete", "remove"))]
+)
 async def test_the_people_of_the_sms_go_with_their_broadcasts(store: Store, how: str) -> None:
     bid = await out(store)
     await fail(store, bid, 63024)
@@ -432,3 +456,43 @@ async def test_whom_an_sms_reaches_does_not_stop_the_campaign(store: Store) -> N
         await store.run(write_statuses(said))
         assert await state(store, bid) == expected
         await store.run(control.cancel(bid, "by request"))
+
+
+# -- a server that is killed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_server_killed_at_any_moment_has_each_sms_once_or_not_yet(
+    tmp_path: Path, server_binary: ServerBinary
+) -> None:
+    """Every write is on disk before it is answered, so nothing is lost, and nothing comes twice."""
+    server = EmbeddedServer(tmp_path, binary=server_binary)
+    server.start()
+    try:
+        for pause in range(6):
+            opened = await open_store(server.url)
+            bid = await out(opened, 40)
+            await fail(opened, bid, *[63024] * 40)
+            one, _ = follower(opened)
+            following = asyncio.create_task(one.round())
+            await asyncio.sleep(pause / 1000)
+            await asyncio.to_thread(server.kill)
+            await asyncio.gather(following, return_exceptions=True)
+            await opened.close()
+            server.start()
+            opened = await open_store(server.url)
+            await opened.guard.look()
+            for _ in range(2):
+                await opened.redis.delete(opened.keys.plain("following"))
+                await follow(opened)
+            marked = sum(record.fell_back for record in (await records(opened, bid)).values())
+            queued = [await counts(opened, stream) for stream in await children(opened, bid)]
+            assert marked == 40
+            assert sum(sum(some.values()) for some in queued) == 40
+            assert await opened.redis.llen(opened.keys.plain("failures")) == 0
+            for stream in [bid, *await children(opened, bid)]:
+                await opened.run(control.cancel(stream, "the next round"))
+            await opened.close()
+    finally:
+        server.stop()

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from driving import join, take
 from loading import counts, load, records
 
+from broadcaster.cli.showing import show_broadcast
 from broadcaster.domain.broadcast import Scheduler
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import control
@@ -77,7 +79,7 @@ async def handed(store: Store, count: int, seconds: float, **more: Any) -> str:
 
 
 async def test_every_message_is_handed_over_at_once_and_a_cancel_reaches_them_there(
-    store: Store, wait_until: type_of_wait
+    store: Store, wait_until: type_of_wait, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running(store) as run:
         bid = await handed(store, 60, 3600)
@@ -87,6 +89,12 @@ async def test_every_message_is_handed_over_at_once_and_a_cancel_reaches_them_th
         assert view is not None
         assert (view.state, view.summary()["scheduler"]) == ("completed", "twilio")
         assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        after = await read_broadcast(store, bid)
+        for shown, told in ((view, " UTC\n"), (after, ": a worker cancels them there\n")):
+            show_broadcast(shown.summary() if shown else {}, as_json=False)
+            (line,) = (one for one in capsys.readouterr().out.splitlines(True) if "wait at Twilio" in one)
+            assert line.startswith("60 wait at Twilio until ")
+            assert line.endswith(told)
         async with TwilioRest(ACCOUNT_SID, AUTH, run.simulator.url) as rest:
             await Recaller(store, rest, Metrics()).round()
         assert all(message.canceled for message in run.simulator.world.messages)
@@ -123,14 +131,18 @@ async def test_what_cannot_be_handed_over_in_time_goes_by_itself_then(
         assert not run.simulator.world.answers.get("400/35115")
 
 
-async def test_a_twilio_whose_clock_is_ahead_refuses_nothing_for_good(
-    store: Store, wait_until: type_of_wait
+@pytest.mark.parametrize(
+    ("code", "config"), [(35115, {"clock_skew_seconds": QUARTER}), (35125, {"faults": {"35125": 1.0}})]
+)
+async def test_what_twilio_does_not_keep_waits_for_its_time(
+    store: Store, wait_until: type_of_wait, code: int, config: dict[str, Any]
 ) -> None:
-    async with running(store, clock_skew_seconds=QUARTER) as run:
+    """Its clock is ahead of ours, or it keeps too much for the account already."""
+    async with running(store, **config) as run:
         bid = await handed(store, 3, QUARTER + 2 * SLACK)
         await wait_until(lambda: done(store, bid, {State.RETRY: 3}))
         found = await records(store, bid)
-        assert {one.code for one in found.values()} == {35115}
+        assert {one.code for one in found.values()} == {code}
         view = await read_broadcast(store, bid)
         assert view is not None
         assert view.state == "running"

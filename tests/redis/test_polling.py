@@ -13,6 +13,7 @@ from driving import LANE, OTHER, ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
 from broadcaster.api.shapes import Broadcast
+from broadcaster.domain.broadcast import Scheduler
 from broadcaster.domain.content import Content
 from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.record import Evidence, Reason, State
@@ -302,11 +303,17 @@ async def test_a_process_that_dies_in_between_leaves_no_more_than_asking_again(s
         )
 
 
-async def test_what_twilio_is_to_send_later_is_not_asked_for_before(store: Store) -> None:
+@pytest.mark.parametrize("scheduler", Scheduler)
+async def test_what_twilio_is_to_send_later_is_not_asked_for_before(
+    store: Store, scheduler: Scheduler
+) -> None:
+    """By a parameter of its own, or handed over as a whole."""
+    handed_over = scheduler is Scheduler.TWILIO
     async with scene(store) as it:
         later = datetime.fromtimestamp(time.time() + 86_400, UTC).isoformat()
-        content = Content(body="hello", options={"SendAt": later})
-        bid = await it.accepted(1, content=content)
+        content = Content(body="hello", options={} if handed_over else {"SendAt": later})
+        ours: dict[str, Any] = {"schedule_in": 86_400.0, "scheduler": scheduler} if handed_over else {}
+        bid = await it.accepted(1, content=content, **ours)
         await it.round()
         assert it.answers("GET 200") == 0
         view = await read_broadcast(store, bid)

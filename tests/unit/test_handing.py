@@ -8,11 +8,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broadcaster.domain.broadcast import BroadcastSpec, Scheduler
 from broadcaster.domain.content import Content, ContentError, compile_content
 from broadcaster.domain.create_message import check_content
-from broadcaster.domain.handing import NEVER, Handing, handed_options, timed
+from broadcaster.domain.handing import NEVER, Handing, handed_options, late_warnings, timed
 from broadcaster.domain.openings import closed_words, openings_text, opens_at
 from broadcaster.domain.polling import PollTimes
 from broadcaster.domain.send_window import SendWindow
@@ -163,3 +165,31 @@ def test_an_order_says_where_it_is_wrong(order: dict[str, Any], pointers: set[st
     )
     faults = form.faults(Settings(), frozenset(), late=False)
     assert {fault.pointer for fault in faults} == pointers
+
+
+def test_a_list_too_long_to_be_handed_over_whole_is_said() -> None:
+    assert late_warnings(None, 10**9, DAY) == late_warnings(HANDING, 60, DAY) == ()
+    (told,) = late_warnings(HANDING, 3600, LAST - 1800)
+    assert "it takes 60 min to leave" in told
+    assert "for 30 min more" in told
+    assert "for 0 min more" in late_warnings(HANDING, 1, NOON)[0]
+
+
+@given(
+    at=st.floats(DAY, DAY + 86400),
+    before=st.floats(-2 * 86400, 3 * 3600),
+    off=st.floats(-OFF_SECONDS, OFF_SECONDS),
+    hours=st.none() | st.builds(SendWindow, st.integers(0, 719), st.integers(720, 1439), st.just("UTC")),
+)
+def test_nothing_is_ever_early_nor_handed_too_late(
+    at: float, before: float, off: float, hours: SendWindow | None
+) -> None:
+    """Whenever the gate is open: what is handed over is early enough, what isn't goes within its hours."""
+    handing, now = Handing(at, hours), at + before
+    if opens_at(handing, now) is not None:
+        assert handing.handed_until <= now < handing.begins or (hours and opens_at(hours, now))
+    elif handing.is_handed(now + off):
+        assert at - now >= 16 * 60
+    else:
+        assert now >= at
+        assert hours is None or opens_at(hours, now) is None

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broadcaster.domain.addresses import Channel
 from broadcaster.intake.detect import Format
 from broadcaster.intake.faults import ColumnError, EmptyListError, UnreadableListError
+from broadcaster.intake.peek import Peeked
 from broadcaster.intake.read_json import ValuesReader
 from broadcaster.intake.reader import ListOptions, open_list, read_list
 from broadcaster.intake.sources import ListSource
@@ -87,6 +89,13 @@ def test_csv_dialects(delimiter: str, bom: str, end: str) -> None:
 def test_spreadsheets_have_their_ways_with_csv(text: str, options: dict[str, Any]) -> None:
     ((_, row),) = rows(reader(text, **options))
     assert row == {"to": "+1", "name": "A,B"}
+
+
+@pytest.mark.parametrize(
+    "text", ["whatsapp:+41791234567", '="whatsapp:+41791234567"', "'WhatsApp:+41791234567"]
+)
+def test_the_channel_of_a_list_is_seen_through_a_spreadsheets_wrapping(text: str) -> None:
+    assert Peeked(reader(f"to\n{text}\n")).channels == {Channel.WHATSAPP}
 
 
 @pytest.mark.parametrize("text", ["4.15E+10", '="+41791234567"', "'+41791234567", "41791234567.0"])

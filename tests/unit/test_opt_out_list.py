@@ -29,6 +29,7 @@ THIRD = f"{FORGOTTEN},12345,,2023-11-14T22:13:20Z,'=1+1"
         ("+14155550100\n\n(415) 555-0101\n", [OptOut("+14155550100", "12345#utility", "file"),
                                              OptOut("+14155550101", "12345#utility", "file")]),
         ("phone;note\n+14155550100;x\n", [OptOut("+14155550100", "12345#utility", "file")]),
+        ("sep=;\naddress;sender\n'+14155550100;*\n", [OptOut("+14155550100", "*", "file")]),
         (
             f"{TABLE}\n{FIRST}\n{SECOND}\n{THIRD}\n",
             [
@@ -45,7 +46,7 @@ THIRD = f"{FORGOTTEN},12345,,2023-11-14T22:13:20Z,'=1+1"
             [OptOut("+14155550100", "*", "api", 1_700_000_000)],
         ),
     ],
-    ids=["numbers", "another-table", "export", "rcs", "scope", "ndjson"],
+    ids=["numbers", "another-table", "excel", "export", "rcs", "scope", "ndjson"],
 )  # fmt: skip
 def test_what_a_file_says(tmp_path: Path, text: str, expected: list[OptOut]) -> None:
     (tmp_path / "list").write_text(text, encoding="utf-8")

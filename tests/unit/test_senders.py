@@ -19,6 +19,7 @@ from broadcaster.domain.senders import (
     choose_senders,
     default_rate,
     format_rate,
+    pace_warning,
     parse_rate,
     parse_sender,
 )
@@ -268,3 +269,12 @@ def test_the_order_of_senders_changes_nothing(senders: list[tuple[str, float]], 
     second = SenderShare(senders)
     address = f"+1{random.Random(seed).randrange(2_000_000_000, 9_999_999_999)}"
     assert sorted(senders)[first.pick(address)] == senders[second.pick(address)]
+
+
+def test_the_sandbox_sends_a_message_in_three_seconds() -> None:
+    sandbox = parse_sender("whatsapp:+14155238886")
+    assert format_rate(default_rate(sandbox.kind)) == "1/3s"
+    assert pace_warning(sandbox.name, default_rate(sandbox.kind)) is None
+    assert pace_warning(sandbox.name, parse_rate("1/3s")) is None
+    assert "1/3s from the WhatsApp sandbox: at 80/s" in (pace_warning(sandbox.name, 80) or "")
+    assert pace_warning("whatsapp:+14155550100", 400) is None

@@ -3,16 +3,18 @@
 --
 -- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] batch  ARGV[6] 'replay' | 'discard'  ARGV[7] reason code of a discarded one
 -- ARGV[8] msgpack [index, attempt, index, attempt, …], indexes ascending, attempts as the asker saw them
--- Returns msgpack [verdict, changed, late]: verdict 'ok', 'expired', 'removed' (people's data are) or the state that forbids it ('gone' if unknown);
---   late: letters left alone because an earlier attempt turned out to be with Twilio.
--- Letters of people who were forgotten, or to whom an SMS went instead, are left alone.
+-- Returns msgpack [verdict, changed, late, instead]: verdict 'ok', 'expired', 'removed' (people's data are) or the state that forbids it ('gone' if unknown);
+--   late: letters left alone because an earlier attempt turned out to be with Twilio; instead: because an SMS went in their
+--   place, or will.
+-- Letters of people who were forgotten are left alone.
 -- A letter is (record, attempt): asked twice, the second time changes nothing, also if it has died again meanwhile.
 
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
 local key, led = bc_key(bid), ledger_key(bid, batch)
 local letters = cmsgpack.unpack(ARGV[8])
 local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed')
-local function answer(verdict, changed, late) return cmsgpack.pack({verdict, changed, late}) end
+local instead = 0
+local function answer(verdict, changed, late) return cmsgpack.pack({verdict, changed, late, instead}) end
 if not b[1] then return answer('gone', 0, 0) end
 if b[4] then return answer('removed', 0, 0) end
 if again then
@@ -27,7 +29,10 @@ for i = 1, #letters, 2 do
   local index, at = letters[i], letters[i] * 32 + 1
   local state, spent, flags, segments, attempt, code = SKIPPED, 0, 0, 0, -1, 0
   if at >= copied and #raw >= at + 31 then state, spent, flags, segments, attempt, code = head_of(raw, at) end
-  if again and never_again(flags) then state = SKIPPED end
+  if again and never_again(flags) then
+    if flags < GONE and attempt == letters[i + 1] then instead = instead + 1 end
+    state = SKIPPED
+  end
   if attempt == letters[i + 1] and (state == DEAD or (again and (state == UNDELIVERED or state == FAILED))) then
     local sid, began_s, changed_s = string.sub(raw, at + 8, at + 23), struct.unpack('>I4I4', raw, at + 24)
     if again and attempt > 1 and late_acceptance(bid, batch, index) then late = late + 1
