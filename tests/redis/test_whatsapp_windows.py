@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from loading import counts, records
+from replying import TESTER
 from windowing import BOTH, DAY, HOUR, OTHER, PERSON, SENDER, TEXT, Scene, person, scene
 
 from broadcaster.domain.broadcast import OutsideWindow
@@ -22,6 +23,7 @@ from broadcaster.intake.rejects import StoredRejects
 from broadcaster.intake.windows import Windows
 from broadcaster.ledger import inbound
 from broadcaster.ledger.pools import keep_pool
+from broadcaster.operations import broadcasts
 from broadcaster.reporting.bodies import read_spec
 from broadcaster.reporting.messages import read_message
 from broadcaster.reporting.said import Said
@@ -248,6 +250,14 @@ async def test_who_writes_while_it_waits_is_known_without_a_webhook(store: Store
         await inboxes.round()
         await twilio.work(running)
         assert twilio.sent(person(1)) == ["text"]
+        # whoever starts a draft by hand learns it first
+        draft = (await twilio.take([person(2)], BOTH)).broadcast
+        await twilio.wrote(person(2), 5)
+        await store.redis.zincrby(read, -inbox.FRESH_SECONDS, "@")
+        view = await broadcasts.start(store, TESTER, draft, windows=twilio.windows)
+        assert view.state == "running"
+        await twilio.work(draft)
+        assert twilio.sent(person(2)) == ["text"]
 
 
 async def _refused(twilio: Scene, people: list[str], **more: Any) -> tuple[Fault, ...]:
