@@ -30,6 +30,7 @@ class Taken(BaseModel):
     opted_out: int
     rejected: int
     total: int
+    warnings: list[str] = Field(description="What you should know of how it was read.")
 
 
 class Share(BaseModel):

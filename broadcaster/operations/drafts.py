@@ -123,6 +123,7 @@ async def extend(
             "duplicates": summary.duplicates,
             "opted_out": summary.opted_out,
             "rejected": summary.rejected,
+            "warnings": list(summary.notes),
         }
         done = await part.commit(store, name, asked, msgspec.json.encode(told))
         if done.verdict == "ok":
