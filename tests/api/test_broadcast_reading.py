@@ -42,6 +42,7 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             "recipients": 2,
             "duplicates": 0,
             "opted_out": 1,
+            "unverified": 0,
             "rejected": 0,
             "total": 3,
         }
@@ -59,6 +60,7 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             "recipients": 2,
             "duplicates": 2,
             "opted_out": 0,
+            "unverified": 0,
             "rejected": 1,
             "total": 7,
         }
