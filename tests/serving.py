@@ -92,6 +92,7 @@ async def serving(
         "TWILIO_AUTH_TOKEN": "token-of-the-test",
         "TWILIO_PHONE_NUMBER": "+15550000001",
         "TWILIO_API_BASE_URL": "http://127.0.0.1:9",
+        "BROADCASTER_CHECK_MEDIA": "off",
         **variables,
     }
     command = [sys.executable, "-m", "broadcaster.api", "--port", str(port), *options]

@@ -40,6 +40,7 @@ from broadcaster.telemetry.metrics import Metrics
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.following import Follower
+from workers.inboxes import Inboxes
 from workers.lease import Limits
 from workers.polling import Poller, Polling
 from workers.recalling import Recaller
@@ -129,6 +130,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         recaller=Recaller(store, twilio, metrics),
                         courier=courier,
                         templates=twilio.templates,
+                        inboxes=Inboxes(store, twilio),
                         follower=Follower(
                             store,
                             metrics,

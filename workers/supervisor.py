@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from broadcaster.twilio.content import Templates
     from workers.dispatcher import Dispatcher
     from workers.following import Follower
+    from workers.inboxes import Inboxes
     from workers.polling import Poller
     from workers.recalling import Recaller
     from workers.settling import Settler
@@ -58,6 +59,7 @@ async def serve(
     courier: Courier | None = None,
     follower: Follower | None = None,
     templates: Templates | None = None,
+    inboxes: Inboxes | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
     retention_days: int = RETENTION_DAYS,
@@ -66,7 +68,7 @@ async def serve(
 
     Without a `settler` what is in doubt stays so, without a `poller` nobody asks for final states; without a
     `courier` no endpoint is told of events, without a `follower` nothing follows from failed deliveries;
-    without `templates` what is scheduled starts unchecked.
+    without `templates` what is scheduled starts unchecked, without `inboxes` only replies say who wrote.
     """
     context = {
         "store": store,
@@ -76,6 +78,7 @@ async def serve(
         "courier": courier,
         "follower": follower,
         "templates": templates,
+        "inboxes": inboxes,
         "messages_kept_seconds": messages_kept_seconds,
         "retention_days": retention_days,
     }

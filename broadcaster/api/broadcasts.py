@@ -75,8 +75,9 @@ async def create_broadcast(request: Request, parts: TheParts) -> Response:
 
     The list is in the request's JSON (up to 10,000 recipients), or the second part of multipart/form-data, as
     CSV or NDJSON of any length, in gzip or not; the first part is `spec`, this JSON without its list. The
-    answer comes when the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and nothing is
-    queued; a test's one message goes out at once, beside the ledger, and again with every repetition.
+    answer comes when the list is whole; sending has begun then. With `dry_run` or `test_to` it is 200 and
+    nothing is queued; a test's one message goes out at once, beside the ledger, and again with every
+    repetition.
     """
     if media_type(request, JSON, MULTIPART) == MULTIPART:
         return await _uploaded(request, parts)

@@ -58,7 +58,7 @@ NEEDED: Final = frozenset({"add_recipients"})
 ONCE: Final = frozenset(
     {
         *("create_broadcast", "add_recipients", "retry_broadcast", "send_messages", "create_event_endpoint"),
-        *("start_verification",),
+        *("start_verification", "create_verify_service"),
         *("add_opt_outs", "replay_dead_letters", "discard_dead_letters", "twilio_create_message"),
         "create_event_endpoint",
     }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from broadcaster.api.pages import Page
 from broadcaster.api.shapes import Asked
 from broadcaster.domain.verifications import VerifyChannel
 
@@ -47,7 +48,9 @@ class NewVerification(Asked):
     template_substitutions: dict[str, Any] = Field(default_factory=dict)
     custom_friendly_name: Text | None = Field(default=None, description="How this message calls you.")
     custom_code: Text | None = Field(
-        default=None, description="4 to 10 characters, where the service allows it. It is not kept."
+        default=None,
+        repr=False,
+        description="4 to 10 characters, where the service allows it. It is not kept.",
     )
     send_digits: Text | None = Field(default=None, description="Dialled when a call is answered.")
     rate_limits: dict[str, Any] = Field(
@@ -74,9 +77,12 @@ class CodeToCheck(Asked):
 
     to: Address | None = Field(default=None, description="Who is verified; or else `sid`.")
     sid: Text | None = Field(default=None, description="The verification.")
-    code: Text | None = Field(default=None, description="What was typed; not needed for `sna`.")
+    code: Text | None = Field(default=None, repr=False, description="What was typed.")
+    sna: bool = Field(default=False, description="No code: the phone has called `sna_url`.")
     service_sid: Service = None
-    sna_client_token: Text | None = None
+    sna_client_token: Text | None = Field(
+        default=None, description="What the phone got there, where the start asked for it."
+    )
     amount: Text | None = None
     payee: Text | None = None
 
@@ -213,3 +219,7 @@ class VerifyService(BaseModel):
     created_at: int | None
     updated_at: int | None
     only_by_support: OnlyBySupport
+
+
+class VerifyServicePage(Page[VerifyService]):
+    """All of them on one page."""

@@ -90,6 +90,7 @@ async def check(request: Request, body: CodeToCheck) -> Any:
         sid=body.sid,
         code=body.code,
         service=body.service_sid,
+        sna=body.sna,
         sna_client_token=body.sna_client_token,
         amount=body.amount,
         payee=body.payee,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 
+from broadcaster.api.once import once
 from broadcaster.api.parts import guarded
 from broadcaster.api.shapes import answer
-from broadcaster.api.verification_shapes import VerifyService, VerifyServiceChange
+from broadcaster.api.verification_shapes import VerifyService, VerifyServiceChange, VerifyServicePage
 from broadcaster.api.verifications import verifying
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.verify_services import ServiceChange
@@ -37,9 +38,30 @@ Sid = Annotated[
     **guarded(Scope.ADMIN),
 )
 async def create(request: Request, body: VerifyServiceChange) -> Any:
-    """Make a Verify service; set its SID as `TWILIO_VERIFY_SERVICE_SID`. Asked twice it makes two."""
-    made = await acts.create(verifying(request), ServiceChange(**body.model_dump()))
-    return answer(made.summary(), HTTPStatus.CREATED, {"Location": f"/v1/verify-services/{made.sid}"})
+    """Make a Verify service; set its SID as `TWILIO_VERIFY_SERVICE_SID`.
+
+    Where Twilio's answer is lost (`in-doubt`), look whether it is there: asked again, Twilio makes another.
+    """
+
+    async def work(_: str) -> Response:
+        made = await acts.create(verifying(request), ServiceChange(**body.model_dump()))
+        where = {"Location": f"/v1/verify-services/{made.sid}"}
+        return answer(made.summary(), HTTPStatus.CREATED, where)
+
+    return await once(request, work)
+
+
+@router.get(
+    "/v1/verify-services",
+    operation_id="list_verify_services",
+    response_model=VerifyServicePage,
+    responses=_TWILIO,
+    **guarded(Scope.VERIFY),
+)
+async def list_(request: Request) -> Any:
+    """List the Verify services of the account: all on one page."""
+    found = await acts.every(verifying(request))
+    return {"data": [one.summary() for one in found], "next": None}
 
 
 @router.get(

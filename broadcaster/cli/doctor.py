@@ -16,6 +16,7 @@ from broadcaster.reporting import health
 from broadcaster.reporting.health import Check, Level, fail, ok, warn
 from broadcaster.reporting.health_redis import check_redis
 from broadcaster.reporting.health_twilio import check_twilio
+from broadcaster.reporting.health_verify import check_verify
 from broadcaster.reporting.health_webhooks import check_inbound, check_public_url
 from broadcaster.runtime import prefix_of, twilio_rest
 from broadcaster.settings import SettingsError, variable_of
@@ -63,6 +64,8 @@ async def _twilio(settings: Settings) -> list[Check]:
     public_url = settings.public_url
     async with rest:
         checks = await check_twilio(rest, senders, base_url=settings.twilio_api_base_url)
+        if checks[-1].name != "twilio credentials":  # else nothing can be asked
+            checks += await check_verify(rest, settings.twilio_verify_service_sid)
         checks += check_public_url(public_url, has_token=settings.twilio_auth_token is not None)
         if public_url is not None and checks[0].level is not Level.FAIL:
             checks += await check_inbound(rest, senders, public_url)

@@ -81,7 +81,7 @@ def _show(report: DryRun, options: SendOptions) -> None:
     if report.unverified:
         click.echo(_unverified(report.unverified, report.first_unverified))
     if report.by_fallback:
-        click.echo(_by_fallback(report.by_fallback))
+        click.echo(by_fallback(report.by_fallback))
     click.echo(f"{report.segments:,} segments; about {span(seconds)} to send")
     click.echo(_encoding(report))
     for message in report.messages:
@@ -109,7 +109,8 @@ def _unverified(count: int, first: Sequence[str]) -> str:
     return f"{count:,} are skipped, as a trial account writes to verified numbers only: {shown}"
 
 
-def _by_fallback(count: int) -> str:
+def by_fallback(count: int) -> str:
+    """Return how many get the template in place of the text, in words."""
     return f"{count:,} of them get the fallback template: they wrote nothing in the last 24 hours"
 
 
@@ -138,7 +139,7 @@ def outline(summary: Summary, submission: Submission, warnings: Sequence[str] = 
     if summary.unverified:
         lines.append(f"  {_unverified(summary.unverified, summary.first_unverified)}")
     if summary.by_fallback:
-        lines.append(f"  {_by_fallback(summary.by_fallback)}")
+        lines.append(f"  {by_fallback(summary.by_fallback)}")
     slowest = (submission.rate and summary.segments / submission.rate) or 0.0
     for lane in submission.lanes:
         totals = summary.lanes[lane.name]

@@ -203,6 +203,8 @@ def _outline(report: DryRun, options: SendOptions) -> str:
         f"  {s.recipients:,} from {s.sender}; unless its pace is set, {format_rate(s.rate)}"
         for s in report.senders
     ]
+    if report.by_fallback:
+        lines.append(f"  {preview.by_fallback(report.by_fallback)}")
     for message in report.messages[:1]:
         template = message.content_sid or options.content.content_sid
         text = message.body or message.content_variables or f"template {template}"

@@ -123,7 +123,8 @@ def start(
 @click.argument("to", metavar="[TO]", required=False)
 @click.option("--sid", metavar="VE…", help="The verification, in place of TO.")
 @click.option("--code", metavar="C", help="What the person typed; without it, it is read or asked for.")
-@click.option("--sna-client-token", metavar="T", help="What the phone got over its network, with no code.")
+@click.option("--sna", is_flag=True, help="No code: the phone has called the address that `start` told.")
+@click.option("--sna-client-token", metavar="T", help="What the phone got there, with no code.")
 @click.option("--amount", help="Of a payment (PSD2).")
 @click.option("--payee", help="Of a payment (PSD2).")
 @_service
@@ -134,6 +135,7 @@ def check(
     to: str | None,
     sid: str | None,
     code: str | None,
+    sna: bool,
     sna_client_token: str | None,
     amount: str | None,
     payee: str | None,
@@ -145,9 +147,14 @@ def check(
 
     Without --code it is read from standard input, or asked for without showing it.
     """
-    if code in (None, "-") and sna_client_token is None:
+    if code in (None, "-") and not sna and sna_client_token is None:
         code = _typed("Code")
-    more = {"sna_client_token": sna_client_token, "amount": amount, "payee": payee}
+    more: dict[str, Any] = {
+        "sna": sna,
+        "sna_client_token": sna_client_token,
+        "amount": amount,
+        "payee": payee,
+    }
 
     async def here(work: Verifying) -> dict[str, Any]:
         return (await acts.check(work, to=to, sid=sid, code=code, service=service_sid, **more)).summary()
@@ -239,5 +246,5 @@ def _print(found: dict[str, Any]) -> None:
 def _typed(what: str) -> str:
     """Return what somebody types without showing it, or the first line of standard input."""
     if sys.stdin.isatty():
-        return str(click.prompt(what, hide_input=True))
+        return str(click.prompt(what, hide_input=True, err=True))
     return sys.stdin.readline().strip()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from broadcaster.cli.options import env_file_option, json_option
-from broadcaster.cli.output import harmless, print_json, say, when
+from broadcaster.cli.output import harmless, print_json, print_table, say, when
 from broadcaster.cli.verifying import at_verify
 from broadcaster.domain.verify_services import ONLY_BY_SUPPORT, ServiceChange
 from broadcaster.operations import verify_services as acts
@@ -69,6 +69,31 @@ def create(*, as_json: bool, env_file: Path | None, **settings: Any) -> None:
     )
 
 
+@service.command("list")
+@json_option
+@env_file_option
+def list_(*, as_json: bool, env_file: Path | None) -> None:
+    """List the account's Verify services."""
+
+    async def here(work: Verifying) -> list[dict[str, Any]]:
+        return [one.summary() for one in await acts.every(work)]
+
+    found = at_verify(env_file, here, lambda client: client.verify_services())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("service", "name", "code length", "custom codes", "made"),
+        [
+            (one["sid"], one["friendly_name"], one["code_length"], _shown(one["custom_code_enabled"]),
+             when(one["created_at"]))
+            for one in found
+        ],
+        right=(2,),
+        whole=(0,),
+    )  # fmt: skip
+
+
 @service.command(epilog=ONLY_BY_SUPPORT)
 @_named
 @json_option
@@ -106,9 +131,11 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     for name, value in found.items():
         if value is None or name == "only_by_support":
             continue
-        if isinstance(value, bool):
-            shown = "yes" if value else "no"
-        else:
-            shown = when(value) if name.endswith("_at") else str(value)
-        click.echo(harmless(f"{name}: {shown}"))
+        click.echo(harmless(f"{name}: {when(value) if name.endswith('_at') else _shown(value)}"))
     say(ONLY_BY_SUPPORT)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from broadcaster.cli.connect import at_hand
 from broadcaster.cli.options import settings_from
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from broadcaster.client import Client
     from broadcaster.store.connection import Store
 
+_T = TypeVar("_T")
+
 
 def at_verify(
     env_file: Path | None,
-    act: Callable[[Verifying], Awaitable[dict[str, Any]]],
-    there: Callable[[Client], dict[str, Any]],
-) -> dict[str, Any]:
+    act: Callable[[Verifying], Awaitable[_T]],
+    there: Callable[[Client], _T],
+) -> _T:
     """Carry an act out beside Redis with Twilio's credentials, or `there` over the API that is named.
 
     Raises what `at_hand` and the acts raise; of a fault it names the option.
     """
 
-    async def here(store: Store) -> dict[str, Any]:
+    async def here(store: Store) -> _T:
         settings = settings_from(env_file)
         async with twilio_rest(settings) as twilio:
             work = Verifying.of(store, Verify(twilio), at_the_shell(), settings)

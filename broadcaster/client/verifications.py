@@ -67,8 +67,14 @@ class VerificationCalls(Asking):
 
     def create_verify_service(self, **settings: Any) -> dict[str, Any]:
         """Make a Verify service; `settings` are the API's fields. Needs an admin's key."""
-        made: dict[str, Any] = self.json("POST", "/v1/verify-services", json=given(**settings))
+        body, key = given(**settings), new_key()
+        made: dict[str, Any] = self.json("POST", "/v1/verify-services", json=body, idempotency_key=key)
         return made
+
+    def verify_services(self) -> list[dict[str, Any]]:
+        """Return all Verify services of the account."""
+        found: list[dict[str, Any]] = self.json("GET", "/v1/verify-services")["data"]
+        return found
 
     def verify_service(self, sid: str = "default") -> dict[str, Any]:
         """Return a Verify service, by default the one that the API uses. Raises `ApiError` 404."""

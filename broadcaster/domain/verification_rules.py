@@ -89,9 +89,9 @@ def check_faults(
             named_verification(to, region)
         except AddressError as error:
             yield Wrong("to", _said(error))
-    if code is None and not sna:
-        yield Wrong("code", "is missing")
-    if code is not None and (words := code_fault(code)):
+    if (code is None) is not sna:
+        yield Wrong("code", "none is taken with sna: the phone has shown who it is" if sna else "is missing")
+    elif code is not None and (words := code_fault(code)):
         yield Wrong("code", words)
 
 

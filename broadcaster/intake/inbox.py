@@ -18,7 +18,7 @@ from broadcaster.ledger import inbound
 from broadcaster.twilio.rest import PAGE_SIZE, TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from broadcaster.store.connection import Store
     from broadcaster.twilio.resources import Message, MessagePage
@@ -57,17 +57,35 @@ class Inbox:
 
         Raises redis' errors and `StoreError`.
         """
+        if len(people) > FEW:
+            return await self.refresh(sender, patience_seconds)
+
+        async def few(twilio: TwilioRest) -> str:
+            await asyncio.gather(*(self._one(twilio, sender, person) for person in people))
+            return ""
+
+        return await self._patiently(sender, patience_seconds, few)
+
+    async def refresh(self, sender: str, patience_seconds: float) -> str:
+        """Raise the marks of all who wrote to a sender since that was last done. As `read` otherwise."""
+
+        async def whole(twilio: TwilioRest) -> str:
+            return await self._all(twilio, sender)
+
+        return await self._patiently(sender, patience_seconds, whole)
+
+    async def _patiently(
+        self, sender: str, seconds: float, ask: Callable[[TwilioRest], Awaitable[str]]
+    ) -> str:
+        """Ask, unless that just failed; return why it could not be done, "" if it was."""
         if self._twilio is None:
             return "Twilio's list can't be asked without its credentials"
         until, why = self._failed.get(sender, (0.0, ""))
         if time.monotonic() < until:
             return why
         try:
-            async with asyncio.timeout(patience_seconds):
-                if len(people) <= FEW:
-                    await asyncio.gather(*(self._one(self._twilio, sender, person) for person in people))
-                    return ""
-                return await self._all(self._twilio, sender)
+            async with asyncio.timeout(seconds):
+                return await ask(self._twilio)
         except (TwilioError, TwilioUnreachable) as error:
             why = f"Twilio's list of what was written to {sender} could not be read: {error}"
         except TimeoutError:

@@ -82,6 +82,17 @@ class Windows:
         told = {window: words(window, lane, later=later) + more for window in Window}
         return {place: told[window] for place, window in left}
 
+    async def refresh(self, lane: str) -> str:
+        """Read what was written to a lane's senders since that was last done; returns why not, "" if it was.
+
+        Raises redis' errors and `StoreError`.
+        """
+        whys = [
+            await self._inbox.refresh(sender, LIST_PATIENCE_SECONDS)
+            for sender in await self._senders_of(lane)
+        ]
+        return "; ".join(filter(None, whys))
+
     async def of_request(
         self, request: SingleRequest, chosen: Chosen, addresses: Sequence[str]
     ) -> list[RequestFault]:

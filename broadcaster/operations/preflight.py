@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import Channel
-from broadcaster.domain.senders import pace_warning
+from broadcaster.domain.senders import pace_warning, parse_sender
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
+from broadcaster.operations.media_checks import check_media
 from broadcaster.operations.sender_limits import check_limits
 from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates, names_templates
 from broadcaster.operations.trial_checks import check_trial
@@ -69,6 +70,21 @@ async def _templates(asked: Asked) -> Checked:
     return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
 
 
+async def _media(asked: Asked) -> Checked:
+    """Look at the media that are sent along."""
+    content, how = asked.order.content, asked.settings.check_media
+    if not content.media_urls or how == "off":
+        return Checked()
+    found = await check_media(content, asked.channels or _sure_channels(asked), allow_private=how == "any")
+    return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
+
+
+def _sure_channels(asked: Asked) -> set[Channel]:
+    """Return the one channel that all senders are of; nothing where they leave a choice."""
+    channels = {parse_sender(lane.name).channel for lane in asked.lanes}
+    return {channel for channel in channels if channel is not None} if len(channels) == 1 else set()
+
+
 async def _trial(asked: Asked) -> Checked:
     """Ask whether this is a trial account, and whom that may write to."""
     if asked.twilio is None:
@@ -101,7 +117,7 @@ def _unanswered(what: str) -> Checked:
 
 
 #: In the order in which their faults and warnings are told.
-CHECKS: Final[tuple[Check, ...]] = (_templates, _trial, _limits)
+CHECKS: Final[tuple[Check, ...]] = (_templates, _media, _trial, _limits)
 
 
 async def preflight(asked: Asked) -> Findings:

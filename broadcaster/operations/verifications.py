@@ -114,17 +114,7 @@ async def start(work: Verifying, asked: Start, *, service: str | None = None, ke
     refuse(start_faults(asked, work.region))
     chosen, asked = work.chosen(service), asked.resolved(work.region)
     form = asked.form()
-    if (
-        work.actor.where == "command line"
-    ):  # services start thousands, which would fill the audit: they are logged
-        told = {"channel": form["Channel"], "service": chosen}
-        await audit.record(
-            work.store,
-            work.actor,
-            "verification.start",
-            await audit.person(work.store, asked.to),
-            new=told,
-        )
+    await _note(work, "verification.start", asked.to, {"channel": form["Channel"], "service": chosen})
     if not key.nonce:
         try:
             found = await work.twilio.start(chosen, form)
@@ -132,10 +122,9 @@ async def start(work: Verifying, asked: Start, *, service: str | None = None, ke
             if doubtful(error):
                 raise InDoubt(_DOUBT_UNKEYED, int(time.time())) from None
             raise refusal(error, chosen) from None
-    else:
-        found = await _once(work, chosen, form, key)
-    _log("verification.started", work, found, asked.to)
-    return found
+        _log("verification.started", work, found, asked.to)
+        return found
+    return await _once(work, chosen, form, key)
 
 
 async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key) -> Verification:
@@ -170,6 +159,7 @@ async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key
         if unknown:
             raise InDoubt(_DOUBT, began_at) from None
         raise refusal(error, service) from None
+    _log("verification.started", work, found, form["To"])
     kept = msgspec.json.encode(msgspec.structs.replace(found, to=None))
     with suppress(StoreError):  # whoever asked is told all the same; asked again it is a doubt
         await work.store.run(ledger.finish(key.nonce, token, kept))
@@ -183,17 +173,19 @@ async def check(
     sid: str | None = None,
     code: str | None,
     service: str | None = None,
+    sna: bool = False,
     sna_client_token: str | None = None,
     amount: str | None = None,
     payee: str | None = None,
 ) -> Verification:
     """Check a code: `valid` of what is returned says whether it is right. Each check counts at Twilio.
 
+    `sna`: there is no code, the phone's network was asked in its place.
+
     Raises Invalid, Refused, Limited; NotFound where nothing is pending; InDoubt where Twilio's answer is
     lost, which may have used the code up.
     """
-    sna = code is None and sid is None and to is not None and sna_client_token is not None
-    refuse(check_faults(to, sid, code, work.region, sna=sna))
+    refuse(check_faults(to, sid, code, work.region, sna=sna or sna_client_token is not None))
     chosen = work.chosen(service)
     parameter, name = named_verification(sid or to or "", work.region)
     given = {"Code": code, "SnaClientToken": sna_client_token, "Amount": amount, "Payee": payee}
@@ -209,6 +201,7 @@ async def check(
             ) from None
         raise refusal(error, chosen, sid or masked(name)) from None
     _log("verification.checked", work, found, found.to or name)
+    await _note(work, "verification.check", found.to or name, {"valid": bool(found.valid)})
     return found
 
 
@@ -243,6 +236,13 @@ async def end(work: Verifying, sid: str, status: str, *, service: str | None = N
 def refuse(wrong: Iterable[Wrong]) -> None:
     """Raise Invalid if anything is wrong."""
     invalid(Fault(one.words, f"/{one.field}" if one.field else "") for one in wrong)
+
+
+async def _note(work: Verifying, what: str, to: str, new: dict[str, Any]) -> None:
+    """Add what a person does to the audit. Services do it by the thousand: that is in the log."""
+    if work.actor.who.startswith("person:"):
+        target = to if is_verification_sid(to) else await audit.person(work.store, to)
+        await audit.record(work.store, work.actor, what, target, new=new)
 
 
 def _log(event: str, work: Verifying, found: Verification, to: str) -> None:

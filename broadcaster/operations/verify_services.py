@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.verify_services import change_faults
 from broadcaster.operations import audit
+from broadcaster.operations.errors import InDoubt
 from broadcaster.operations.verifications import refuse
 from broadcaster.operations.verify_answers import refusal
+from broadcaster.twilio.verify import doubtful
 from broadcaster.twilio.wire import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -15,19 +18,34 @@ if TYPE_CHECKING:
     from broadcaster.operations.verifications import Verifying
     from broadcaster.twilio.verify import VerifyService
 
+_DOUBT: Final = (
+    "Twilio gave no good answer: the service may have been made. `broadcaster verify service list`, or GET "
+    "/v1/verify-services, shows whether it is there; asked again, Twilio makes another"
+)
+
 
 async def create(work: Verifying, change: ServiceChange) -> VerifyService:
     """Make a service. Raises Invalid with every fault, Refused, Limited, or Twilio's errors.
 
-    After `TwilioUnreachable` it may be there: asked again, Twilio makes another.
+    InDoubt where Twilio's answer is lost: asked again, Twilio makes another.
     """
     refuse(change_faults(change, new=True))
     try:
         found = await work.twilio.create_service(change.form())
     except (TwilioError, TwilioUnreachable) as error:
+        if doubtful(error):
+            raise InDoubt(_DOUBT, int(time.time())) from None
         raise refusal(error, "") from None
     await audit.record(work.store, work.actor, "verify_service.create", found.sid, new=change.given())
     return found
+
+
+async def every(work: Verifying) -> list[VerifyService]:
+    """Return all services of the account. Raises Refused, Limited or Twilio's errors."""
+    try:
+        return await work.twilio.services()
+    except (TwilioError, TwilioUnreachable) as error:
+        raise refusal(error, "") from None
 
 
 async def show(work: Verifying, service: str | None) -> VerifyService:

@@ -1,4 +1,4 @@
-"""Which addresses requests to URLs of others never go to: whoever names the URL must not reach into our network through us.
+"""Which addresses we never ask: whoever names a URL must not reach into our network through us.
 
 The ranges are IANA's special-purpose registries (iana-ipv4-special-registry, iana-ipv6-special-registry), all
 that is not globally reachable, and every form that carries an IPv4 address inside an IPv6 one: what such an

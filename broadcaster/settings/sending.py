@@ -56,5 +56,7 @@ class SendingSettings(BaseSettings):
     """After SIGTERM, time for what is in flight."""
     region: Region = None
     """Country of numbers written without +."""
+    check_media: Annotated[Literal["public", "any", "off"], small] = "public"
+    """Whether media URLs are looked at before a list is queued: in public networks, in any, or not at all."""
     proxy_url: Annotated[SecretStr | None, secret(rules.url("http", "https"))] = None
     """An HTTP proxy on the way to Twilio; none is used unless this is set."""

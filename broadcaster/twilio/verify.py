@@ -18,7 +18,7 @@ from broadcaster.domain.failures import Remedy
 from broadcaster.domain.verify_services import CHANGE_FIELDS, CODE_VALID_SECONDS, MOST_CHECKS, MOST_SENDS
 from broadcaster.twilio.codes import lookup
 from broadcaster.twilio.resources import unix_seconds
-from broadcaster.twilio.wire import TwilioError, TwilioUnreachable, decode
+from broadcaster.twilio.wire import TwilioError, TwilioUnreachable, decode, follow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broadcaster.twilio.wire import Wire
 
 _T = TypeVar("_T")
+_PAGE_SIZE: Final = 1000
 #: Whatever becomes of a start is known by then: each wait on the wire has a bound of its own below this.
 LONGEST_CALL_SECONDS: Final = 60.0
 #: No request has left yet: the error came while connecting.
@@ -133,6 +134,15 @@ class VerifyService(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+class _Meta(msgspec.Struct):
+    next_page_url: str | None = None
+
+
+class _ServicePage(msgspec.Struct):
+    services: list[VerifyService]
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+
 class Verify:
     """The calls, over an open connection to the account."""
 
@@ -166,6 +176,17 @@ class Verify:
     async def fetch_service(self, sid: str) -> VerifyService:
         """Read a service."""
         return decode(await self._wire.get(self._service(sid)), VerifyService)
+
+    async def services(self) -> list[VerifyService]:
+        """Read all services of the account."""
+        found: list[VerifyService] = []
+        url: str | None = f"{self._wire.verify_url}/v2/Services"
+        query: Mapping[str, str] | None = {"PageSize": str(_PAGE_SIZE)}
+        while url is not None:
+            page = decode(await self._wire.get(url, query), _ServicePage)
+            found += page.services
+            url, query = follow(url, page.meta.next_page_url), None
+        return found
 
     async def update_service(self, sid: str, form: Mapping[str, str]) -> VerifyService:
         """Change a service."""

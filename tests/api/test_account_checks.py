@@ -15,10 +15,10 @@ from broadcaster.twilio.rest import TwilioRest
 from broadcaster.twilio.whatsapp_senders import whatsapp_senders
 
 if TYPE_CHECKING:
-    import pytest
     from collections.abc import AsyncIterator
 
     import httpx
+    import pytest
 
     from broadcaster.simulator.server import Simulator
     from broadcaster.store.connection import Store

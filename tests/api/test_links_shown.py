@@ -34,3 +34,5 @@ async def test_links_and_their_qr_codes(store: Store) -> None:
             refused = await client.get("/v1/opt-in-links/qr", params=asked_for)
             assert refused.status_code == 422
             assert [one["parameter"] for one in refused.json()["errors"]] == [parameter]
+        lacking = await client.post("/v1/verifications", json={"to": "+14155550100"})
+        assert (lacking.status_code, "TWILIO_ACCOUNT_SID" in lacking.text) == (422, True)

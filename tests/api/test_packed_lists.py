@@ -26,7 +26,7 @@ READ = "is read as Windows-1252, since line 3, column 15 is not UTF-8: it reads 
 
 
 async def upload(api: Hosted, raw: bytes, **spec: Any) -> Any:
-    files = {
+    files: Any = {
         "spec": (None, json.dumps({"body": "Hi {{ name }}", **spec}), "application/json"),
         "recipients": ("people.csv.gz", raw),
     }

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import logging
+from typing import TYPE_CHECKING, Any
 
-from asgi_api import api_here
+import pytest
+import structlog
 from serving import bearer, key_for
-from structlog.testing import capture_logs
-from verifying import SERVICE, TO, VE, at, desk, problem
+from verifying import SERVICE, TO, VE, desk, problem
 
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import audit
 from broadcaster.simulator.verify_settings import VERIFY_SID
+from broadcaster.telemetry.logs import configure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from broadcaster.store.connection import Store
 
 BLOCKED = "+14155550109"
@@ -57,24 +62,36 @@ async def test_a_code_is_sent_once_for_a_key_and_checked(store: Store) -> None:
         assert len(at_desk.asked) == 6
 
 
-async def test_custom_codes_are_kept_nowhere(store: Store) -> None:
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """All that the process logs, as it would."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure("debug", "json", stream=stream)
+    yield stream
+    root.handlers[:], level = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+async def test_custom_codes_are_kept_nowhere(store: Store, lines: io.StringIO) -> None:
     async with desk(store) as at_desk:
-        with capture_logs() as logs:
-            made = (await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884422")).json()
-            assert made["channel"] == "whatsapp"
-            another = await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884423")
-            assert problem(another) == (422, "idempotency-key-reused")
-            assert not (await at_desk.post("/check", to=TO, code="884421")).json()["valid"]
-            assert (await at_desk.post(f"/{made['sid']}/approve")).json()["status"] == "approved"
-            made = (await at_desk.post(to=TO)).json()
-            assert (await at_desk.post(f"/{made['sid']}/cancel")).json()["status"] == "canceled"
-            assert problem(await at_desk.post(f"/{VE}/approve")) == (404, "not-found")
+        made = (await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884422")).json()
+        assert made["channel"] == "whatsapp"
+        another = await at_desk.post(key="k", to=TO, channel="whatsapp", custom_code="884423")
+        assert problem(another) == (422, "idempotency-key-reused")
+        assert not (await at_desk.post("/check", to=TO, code="884421")).json()["valid"]
+        assert (await at_desk.post(f"/{made['sid']}/approve")).json()["status"] == "approved"
+        made = (await at_desk.post(to=TO)).json()
+        assert (await at_desk.post(f"/{made['sid']}/cancel")).json()["status"] == "canceled"
+        assert problem(await at_desk.post(f"/{VE}/approve")) == (404, "not-found")
         entries = await audit.page(store, what="verification")
         assert [(one.what, one.old, one.new) for one in reversed(entries)] == [
             ("verification.approve", "pending", "approved"),
             ("verification.cancel", "pending", "canceled"),
         ]
-        shown = str(logs)
+        shown = lines.getvalue()
         assert "verification.started" in shown
         assert "+1415•••0100" in shown
         assert "8844" not in shown
@@ -84,8 +101,23 @@ async def test_custom_codes_are_kept_nowhere(store: Store) -> None:
         assert not any("8844" in request.path + request.query for request in at_desk.asked)
 
 
-async def test_limits_and_refusals_say_what_and_when_to_ask_again(store: Store) -> None:
+async def test_faults_refusals_and_limits_say_what_and_when_to_ask_again(store: Store) -> None:
     async with desk(store, verify_recipients={BLOCKED: 60410}) as at_desk:
+
+        async def told(path: str, **body: Any) -> set[str]:
+            answer = await at_desk.post(path, **body)
+            assert problem(answer) == (422, "invalid")
+            assert '"98"' not in answer.text
+            return {str(one.get("pointer", one.get("parameter"))) for one in answer.json()["errors"]}
+
+        assert await told(
+            "", to="12", channel="pigeon", custom_code="98", locale="!", tags={"a": "b" * 200}
+        ) == {"/to", "/channel", "/custom_code", "/locale", "/tags"}
+        assert await told("/check", code="1") == {"/to", "/code"}
+        assert await told("/VE1/cancel") == {"sid"}
+        assert await told("", to=TO, service_sid="x") == {"/service_sid"}
+        assert at_desk.asked == []
+
         for _ in range(2):
             limited = await at_desk.post(to=TO, rate_limits={"user": "7"})
         assert problem(limited) == (429, "twilio-limited")
@@ -109,28 +141,6 @@ async def test_limits_and_refusals_say_what_and_when_to_ask_again(store: Store) 
         assert "Verify service" in unknown.json()["detail"]
 
 
-async def test_every_fault_is_told_before_twilio_is_asked(store: Store) -> None:
-    async with at(store, "http://127.0.0.1:9") as client:
-
-        async def told(path: str, **body: object) -> set[str]:
-            answer = await client.post(f"/v1/verifications{path}", json=body)
-            assert problem(answer) == (422, "invalid")
-            assert '"98"' not in answer.text
-            return {str(one.get("pointer", one.get("parameter"))) for one in answer.json()["errors"]}
-
-        assert await told(
-            "", to="12", channel="pigeon", custom_code="98", locale="!", tags={"a": "b" * 200}
-        ) == {"/to", "/channel", "/custom_code", "/locale", "/tags"}
-        assert await told("/check", code="1") == {"/to", "/code"}
-        assert await told("/VE1/cancel") == {"sid"}
-        assert await told("", to=TO, service_sid="x") == {"/service_sid"}
-        unreached = await client.post("/v1/verifications", json={"to": TO})
-        assert problem(unreached) == (502, "twilio-failed")
-    async with api_here(store) as (client, _):
-        lacking = await client.post("/v1/verifications", json={"to": TO})
-        assert (lacking.status_code, "TWILIO_ACCOUNT_SID" in lacking.text) == (422, True)
-
-
 async def test_services_are_made_shown_and_changed_by_admins(store: Store) -> None:
     async with desk(store, verify_services={VERIFY_SID: SERVICE}) as at_desk:
         client = at_desk.client
@@ -142,6 +152,7 @@ async def test_services_are_made_shown_and_changed_by_admins(store: Store) -> No
         assert changed.json()["skip_sms_to_landlines"]
         assert (await client.get(where)).json() == changed.json()
         own = (await client.get("/v1/verify-services/default")).json()
+        assert (await client.get("/v1/verify-services")).json()["data"] == [own, changed.json()]
         assert (own["sid"], own["custom_code_enabled"]) == (VERIFY_SID, True)
         wrong = await client.patch(where, json={"code_length": 11, "friendly_name": "Call 12345"})
         assert {one["pointer"] for one in wrong.json()["errors"]} == {"/code_length", "/friendly_name"}

@@ -96,6 +96,7 @@ async def compare(store: Store, tmp_path: Path, config: SimulatorConfig, prefix:
                     await call(desk, "verify", "service", "create", "--friendly-name", "Owl"),
                     await call(desk, "verify", "service", "update", "--code-length", "8", "--psd2-enabled"),
                     await call(desk, "verify", "service", "show", "--json"),
+                    await call(desk, "verify", "service", "update"),
                     await call(desk, "links", "--text", "Grüße & more"),
                     await call(desk, "links", "--qr", "code.svg"),
                 ]
@@ -114,7 +115,7 @@ async def compare(store: Store, tmp_path: Path, config: SimulatorConfig, prefix:
     for one, other in zip(*shown, strict=True):
         assert one == other
     codes = [eval(one)[0] for one in shown[0]]  # noqa: S307 - the tuples that were made above
-    assert codes == [0, 0, 0, 1, 0, 2, 2, 0, 0, 2, 2, 2, 0, 0, 0, 0, 0]
+    assert codes == [0, 0, 0, 1, 0, 2, 2, 0, 0, 2, 2, 2, 0, 0, 0, 2, 0, 0]
     every = "\n".join(shown[0])
     for words in (
         *("pending: TO by sms", "wrong:  is pending", "right:  is approved", "Twilio's support has set"),
@@ -132,3 +133,17 @@ async def compare(store: Store, tmp_path: Path, config: SimulatorConfig, prefix:
     entries = await audit.page(store, limit=200)
     assert {one.what for one in entries} >= {"verification.start", "verify_service.update"}
     assert not any(secret in str(one) for one in entries for secret in (TO, OTHER, "Abcd12"))
+
+
+@pytest.mark.slow
+async def test_a_code_is_asked_for_without_showing_it(store: Store, tmp_path: Path) -> None:
+    async with running_simulator(SimulatorConfig(verify_services={VERIFY_SID: SERVICE})) as simulator:
+        more = {"REDIS_URL": store.url, "TWILIO_VERIFY_SERVICE_SID": VERIFY_SID}
+        desk = Desk(tmp_path, simulator.url, more)
+        start = ("verify", "start", TO, "--custom-code", "-")
+        asking = {"expect": "Custom code: ", "answer": "Abcd12\n"}
+        screen, code = await asyncio.to_thread(lambda: desk.on_a_terminal(*start, **asking))
+        assert (code, "Abcd12" in screen) == (0, False), screen
+        asking = {"expect": "Code: ", "answer": "Abcd13\n"}
+        screen, code = await asyncio.to_thread(lambda: desk.on_a_terminal("verify", "check", TO, **asking))
+        assert (code, "Abcd13" in screen, "wrong: VE" in screen) == (1, False, True), screen

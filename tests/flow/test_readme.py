@@ -22,6 +22,7 @@ from broadcaster.cli.broadcasts import broadcasts
 from broadcaster.cli.senders import senders
 from broadcaster.cli.settings_table import describe
 from broadcaster.simulator.config import ACCOUNT_SID, TEMPLATE_SID
+from broadcaster.simulator.verify_settings import VERIFY_SID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,8 @@ _COLLECTS: Final = re.compile(r"\.ci/run|make check|BROADCASTER_TEST_SERVER=.*")
 def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> None:
     operating = command.startswith("broadcaster ")
     before = len(accepted(twilio))
-    with start(checkout, command, **({"REDIS_URL": redis_url} if operating else {})) as process:
+    ours = {"REDIS_URL": redis_url, "TWILIO_VERIFY_SERVICE_SID": VERIFY_SID} if operating else {}
+    with start(checkout, command, **ours) as process:
         if command.startswith(("broadcaster worker", "broadcaster api")):
             assert process.stdout is not None
             shown = next(line for line in process.stdout if f"{command.split()[1]}.started" in line)

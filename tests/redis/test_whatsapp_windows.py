@@ -26,6 +26,7 @@ from broadcaster.reporting.bodies import read_spec
 from broadcaster.reporting.messages import read_message
 from broadcaster.reporting.said import Said
 from broadcaster.telemetry.metrics import Metrics
+from workers.inboxes import Inboxes
 from workers.settling import Settler, Settling
 
 if TYPE_CHECKING:
@@ -221,6 +222,32 @@ async def test_what_starts_later_is_judged_by_then(store: Store) -> None:
 
 
 # -- Twilio's list
+
+
+async def test_who_writes_while_it_waits_is_known_without_a_webhook(store: Store) -> None:
+    async with scene(store) as twilio:
+        now = (await store.redis.time())[0]
+        inboxes = Inboxes(store, twilio.rest)
+        later = (await twilio.take([PERSON], BOTH, schedule_at=now + 3600.0)).broadcast
+        left = (await twilio.take([PERSON], outside=SEND)).broadcast
+        await twilio.start(left)
+        await twilio.wrote(PERSON, 5)
+        await inboxes.round()
+        assert not await inbound.list_read_at(store, SENDER), "nothing depends on it now"
+        await store.redis.zadd(store.keys.plain("scheduled"), {later: now + 30})
+        await inboxes.round()
+        assert await inbound.list_read_at(store, SENDER)
+        await twilio.start(later)
+        await twilio.work(later)
+        assert twilio.sent()[-1] == "text"
+        running = (await twilio.take([person(1)], BOTH)).broadcast
+        await twilio.start(running)
+        await twilio.wrote(person(1), 5)
+        read = store.keys.plain(f"inbound:{SENDER}")
+        await store.redis.zincrby(read, -inbox.FRESH_SECONDS, "@")
+        await inboxes.round()
+        await twilio.work(running)
+        assert twilio.sent(person(1)) == ["text"]
 
 
 async def _refused(twilio: Scene, people: list[str], **more: Any) -> tuple[Fault, ...]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from faulty import Seen, Visit, answer
 from faulty import serving as misbehaving
+from serving import key_for
+from serving import serving as serving_api
 from verifying import TO, VE
 
 from broadcaster.domain.verifications import Start
 from broadcaster.operations import verifications as acts
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.errors import InDoubt, KeyReused, Limited, UnderWay
+from broadcaster.reporting.health_verify import check_verify
 from broadcaster.simulator.config import ACCOUNT_SID
 from broadcaster.simulator.verify_settings import VERIFY_SID
 from broadcaster.twilio.verify import Verification, Verify
@@ -33,6 +37,7 @@ class Starting:
     """Starts by one key after the other against a Twilio of the test's own."""
 
     def __init__(self, store: Store, wire: Wire, seen: Seen) -> None:
+        self.wire = wire
         self.work = acts.Verifying(store, Verify(wire), Actor("key:1 test", "here"), VERIFY_SID, None)
         self.seen = seen
 
@@ -135,3 +140,57 @@ async def test_two_at_once_are_one_and_a_process_that_dies_leaves_a_doubt(store:
             await desk.start("two")
         goes_on.set()
         assert len(desk.seen.requests) == 2
+
+
+async def test_the_doctor_looks_for_the_service(store: Store) -> None:
+    body = {"sid": VERIFY_SID, "friendly_name": "Owl", "code_length": 6}
+    left = [
+        answer("200 OK", json.dumps(body).encode()),
+        answer("404 Not Found", b'{"code":20404,"message":"x","status":404}'),
+        answer("403 Forbidden", b'{"code":20006,"message":"x","status":403}'),
+        answer("503 Oh", b""),
+    ]
+
+    async def tell(visit: Visit) -> None:
+        await visit.reader.readuntil(b"\r\n\r\n")
+        visit.send(left.pop(0))
+
+    async with starting(store, tell) as desk:
+        found = [await check_verify(desk.wire, VERIFY_SID) for _ in range(len(left))]
+        assert [one.level for (one,) in found] == ["ok", "fail", "ok", "warn"]
+        assert "Owl: codes of 6 digits" in found[0][0].found
+        assert await check_verify(desk.wire, None) == []
+    async with starting(store, tell, "http://127.0.0.1:9") as desk:
+        assert [one.level for one in await check_verify(desk.wire, VERIFY_SID)] == ["warn"]
+
+
+@pytest.mark.slow
+async def test_an_api_process_killed_while_twilio_is_asked(store: Store) -> None:
+    """The next process with the same key asks nothing of Twilio: at first it waits, then it is a doubt."""
+    entered = asyncio.Event()
+
+    async def hang(visit: Visit) -> None:
+        await visit.request()
+        entered.set()
+        await visit.until_closed()
+
+    request: dict[str, Any] = {"json": {"to": TO}, "headers": {"Idempotency-Key": "one"}}
+    async with misbehaving(hang) as (url, seen):
+        settings = {"TWILIO_API_BASE_URL": url, "TWILIO_VERIFY_SERVICE_SID": VERIFY_SID}
+        key = await key_for(store)
+        async with serving_api(store, key=key, **settings) as api:
+            asked = asyncio.ensure_future(api.client.post("/v1/verifications", **request))
+            await entered.wait()
+            api.kill()
+            with pytest.raises(httpx.TransportError):
+                await asked
+        async with serving_api(store, key=key, **settings) as api:
+            for name in await store.redis.keys(store.keys.plain("once:*")):  # its turn runs out after 10 s
+                await store.redis.hset(name, "until", 0)
+            waits = await api.client.post("/v1/verifications", **request)
+            assert waits.json()["type"] == "/problems/in-progress"
+            for name in await store.redis.keys(store.keys.plain("verify:*")):  # and the start after 65
+                await store.redis.hset(name, "until", 0)
+            lost = await api.client.post("/v1/verifications", **request)
+            assert lost.json()["type"] == "/problems/in-doubt"
+        assert len(seen.requests) == 1

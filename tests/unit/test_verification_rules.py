@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from conformity import FORM, Request, faults
 
+from broadcaster.api.verification_shapes import CodeToCheck, NewVerification
 from broadcaster.domain.verification_rules import check_faults, start_faults
 from broadcaster.domain.verifications import Start, masked
 from broadcaster.domain.verify_services import ServiceChange, change_faults
@@ -55,9 +58,16 @@ FULL: dict[str, Any] = {
 }
 
 
+def described(start: Start) -> list[str]:
+    """Return what of a start is not as Twilio's OpenAPI file has it."""
+    body = urlencode(start.resolved(None).form()).encode()
+    return faults(Request("POST", f"/v2/Services/VA{'1' * 32}/Verifications", "", FORM, body))
+
+
 def test_every_field_becomes_twilios_parameter() -> None:
     start = Start(TO, **FULL)
     assert list(start_faults(start, None)) == []
+    assert described(start) == []
     assert start.resolved(None).form() == {
         "To": TO,
         "Channel": "sms",
@@ -79,8 +89,10 @@ def test_every_field_becomes_twilios_parameter() -> None:
     assert mail.resolved(None).form()["ChannelConfiguration"] == '{"from":"owl@b.example","from_name":"Owl"}'
     called = Start(TO, "call", send_digits="ww1#")
     assert list(start_faults(called, None)) == []
+    assert described(mail) == described(called) == []
     silent = Start(TO, "sna", sna_client_token=True)
     assert list(start_faults(silent, None)) == []
+    assert described(silent) == []
     assert silent.resolved(None).form()["EnableSnaClientToken"] == "true"
 
 
@@ -181,6 +193,8 @@ def test_a_service_is_set_by_twilios_parameters() -> None:
         whatsapp_messaging_service_sid="MG" + "1" * 32, whatsapp_from="whatsapp:" + TO,
         do_not_share_warning_enabled=True, psd2_enabled=False, tts_name="polly",
     )  # fmt: skip
+    body = urlencode(change.form()).encode()
+    assert faults(Request("POST", f"/v2/Services/VA{'1' * 32}", "", FORM, body)) == []
     assert change.form() == {
         "FriendlyName": "Owl", "CodeLength": "8", "LookupEnabled": "true", "DtmfInputRequired": "false",
         "DoNotShareWarningEnabled": "true", "Psd2Enabled": "false", "TtsName": "polly",
@@ -188,9 +202,16 @@ def test_a_service_is_set_by_twilios_parameters() -> None:
     }  # fmt: skip
 
 
+def test_a_check_by_the_phones_network_has_no_code() -> None:
+    assert list(check_faults(TO, None, None, None, sna=True)) == []
+    assert [one.field for one in check_faults(TO, None, "123456", None, sna=True)] == ["code"]
+
+
 def test_nothing_printed_shows_a_code_or_a_person() -> None:
     start = Start(TO, **FULL)
     found = Verification(sid=VE, to=TO, status="pending", sna={"url": "https://proof.example/secret"})
+    typed = CodeToCheck(to=TO, code="9876"), NewVerification(to=TO, custom_code="9876")
+    assert "9876" not in repr(typed)
     shown = f"{start!r} {start.resolved(None)!r} {found!r} {Key('n1', 'order-4713')!r}"
     for secret in ("9876", "0100", "secret", "4713", "39.99", "a7", "2001:db8"):
         assert secret not in shown
