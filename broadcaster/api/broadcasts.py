@@ -180,6 +180,7 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
                 asked=print_,
                 opt_outs=parts.opt_outs,
                 windows=parts.windows,
+                twilio=parts.twilio,
             )
         return answer(told)
 
