@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from dispatching import dispatching
 from loading import counts, records
 
@@ -20,6 +21,7 @@ from broadcaster.domain.record import State
 from broadcaster.domain.replies import digest_of
 from broadcaster.domain.resending import Resending
 from broadcaster.domain.senders import SenderKind
+from broadcaster.intake.faults import ListRefusedError
 from broadcaster.intake.read_json import ValuesReader
 from broadcaster.intake.senders import Lane
 from broadcaster.intake.submission import Submission
@@ -38,6 +40,7 @@ from workers.following import Follower
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from broadcaster.intake.faults import Fault
     from broadcaster.intake.rejects import StoredRejects
     from broadcaster.simulator.world import World
     from broadcaster.store.connection import Store
@@ -146,3 +149,10 @@ async def scene(store: Store, **config: Any) -> AsyncIterator[Scene]:
         TwilioRest(made.account_sid, auth, simulator.url) as rest,
     ):
         yield Scene(store, simulator.world, http, rest)
+
+
+async def refused(twilio: Scene, people: list[str], **more: Any) -> tuple[Fault, ...]:
+    """Take a list that must be refused; return the faults of its rows."""
+    with pytest.raises(ListRefusedError) as error:
+        await twilio.take(people, **more)
+    return tuple(error.value.shown)

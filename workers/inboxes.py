@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import structlog
 
-from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.whatsapp_window import may_meet, minds
-from broadcaster.intake.windows import Windows
+from broadcaster.intake.windows import Windows, minding_lanes
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -56,16 +53,7 @@ class Inboxes:
         """Return the lanes of a broadcast on which windows count; what it says never changes."""
         known = self._lanes.get(broadcast)
         if known is None:
-            raw = await self._store.redis.hget(self._store.keys.broadcast(broadcast), "spec")
-            known = self._lanes[broadcast] = () if raw is None else _minding(raw)
+            known = self._lanes[broadcast] = await minding_lanes(self._store, broadcast)
             while len(self._lanes) > _KEPT:
                 self._lanes.popitem(last=False)
         return known
-
-
-def _minding(raw: bytes) -> tuple[str, ...]:
-    try:
-        spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
-    except msgspec.MsgspecError:  # the dispatcher says what is wrong with it
-        return ()
-    return tuple(filter(may_meet, spec.senders)) if minds(spec.content, spec.outside_window) else ()

@@ -65,7 +65,8 @@ async def start(request: Request, broadcast: BroadcastId, why: WhyOrNothing = No
     """Start a draft, or a scheduled broadcast before its time."""
     parts = parts_of(request)
     templates = None if parts.twilio is None else parts.twilio.templates
-    view = await acts.start(parts.store, caller_of(request).actor, broadcast, templates)
+    windows = None if parts.twilio is None else parts.windows
+    view = await acts.start(parts.store, caller_of(request).actor, broadcast, templates, windows)
     return view.summary()
 
 

@@ -11,6 +11,7 @@ from broadcaster.cli import running
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import harmless, print_json, print_table
 from broadcaster.domain.message_templates import CATEGORIES, STATUSES
+from broadcaster.intake.windows import Windows, minding_lanes
 from broadcaster.operations import broadcasts as broadcast_acts
 from broadcaster.operations import templates as acts
 from broadcaster.operations.actor import at_the_shell
@@ -128,13 +129,16 @@ def _at_twilio(
 
 
 async def start_checked(store: Store, settings: Settings, broadcast: str) -> BroadcastView:
-    """Start a broadcast whose templates may still be used. Raises NotFound or Conflict.
+    """Start a broadcast whose templates may still be used, knowing who wrote meanwhile.
+
+    Raises NotFound or Conflict.
 
     Without credentials nobody can be asked: whoever sends it finds out.
     """
     async with contextlib.AsyncExitStack() as stack:
-        found = None
-        if await to_be_asked(store, broadcast) is not None:
+        found = windows = None
+        if await to_be_asked(store, broadcast) is not None or await minding_lanes(store, broadcast):
             with contextlib.suppress(SettingsError):
-                found = (await stack.enter_async_context(twilio_rest(settings))).templates
-        return await broadcast_acts.start(store, at_the_shell(), broadcast, found)
+                twilio = await stack.enter_async_context(twilio_rest(settings))
+                found, windows = twilio.templates, Windows(store, twilio)
+        return await broadcast_acts.start(store, at_the_shell(), broadcast, found, windows)

@@ -11,6 +11,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.senders import NoSenderError
 from broadcaster.domain.whatsapp_window import (
     OUTSIDE,
@@ -28,15 +31,15 @@ from broadcaster.ledger import inbound
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.intake.sender_choice import Chosen
     from broadcaster.intake.singles import SingleRequest
     from broadcaster.store.connection import Store
     from broadcaster.twilio.rest import TwilioRest
 
-#: How long a request to write to a few waits for Twilio's list, and a list of many.
+#: How long a request to write to a few waits for Twilio's list, a list of many, and a start.
 FEW_PATIENCE_SECONDS: Final = 5.0
 LIST_PATIENCE_SECONDS: Final = 120.0
+START_PATIENCE_SECONDS: Final = 15.0
 _SENDERS_KEPT: Final = 1000
 _SENDERS_FRESH_SECONDS: Final = 5.0
 
@@ -82,16 +85,22 @@ class Windows:
         told = {window: words(window, lane, later=later) + more for window in Window}
         return {place: told[window] for place, window in left}
 
-    async def refresh(self, lane: str) -> str:
+    async def refresh(self, lane: str, patience_seconds: float = LIST_PATIENCE_SECONDS) -> str:
         """Read what was written to a lane's senders since that was last done; returns why not, "" if it was.
 
         Raises redis' errors and `StoreError`.
         """
-        whys = [
-            await self._inbox.refresh(sender, LIST_PATIENCE_SECONDS)
-            for sender in await self._senders_of(lane)
-        ]
+        senders = await self._senders_of(lane)
+        whys = [await self._inbox.refresh(sender, patience_seconds) for sender in senders]
         return "; ".join(filter(None, whys))
+
+    async def before_start(self, broadcast: str) -> None:
+        """Learn who wrote since a broadcast was loaded, where that matters. Raises redis' errors.
+
+        What can't be asked leaves things as they were: a worker asks again while it sends.
+        """
+        for lane in await minding_lanes(self._store, broadcast):
+            await self.refresh(lane, START_PATIENCE_SECONDS)
 
     async def of_request(
         self, request: SingleRequest, chosen: Chosen, addresses: Sequence[str]
@@ -127,6 +136,18 @@ class Windows:
                 self._senders.clear()
             known = self._senders[lane] = (time.monotonic(), await inbound.senders_of(self._store, lane))
         return known[1]
+
+
+async def minding_lanes(store: Store, broadcast: str) -> tuple[str, ...]:
+    """Return the lanes of a broadcast on which people's windows count. Raises redis' errors."""
+    raw = await store.redis.hget(store.keys.broadcast(broadcast), "spec")
+    try:
+        spec = None if raw is None else msgspec.msgpack.decode(raw, type=BroadcastSpec)
+    except msgspec.MsgspecError:  # the dispatcher says what is wrong with it
+        return ()
+    if spec is None or not minds(spec.content, spec.outside_window):
+        return ()
+    return tuple(filter(may_meet, spec.senders))
 
 
 class ListWindows:

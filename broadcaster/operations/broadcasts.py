@@ -15,6 +15,7 @@ from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.store.scripts import Call
 
 if TYPE_CHECKING:
+    from broadcaster.intake.windows import Windows
     from broadcaster.operations.actor import Actor
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.store.connection import Store
@@ -47,14 +48,20 @@ async def existing(store: Store, broadcast: str) -> BroadcastView:
 
 
 async def start(
-    store: Store, actor: Actor, broadcast: str, templates: Templates | None = None
+    store: Store,
+    actor: Actor,
+    broadcast: str,
+    templates: Templates | None = None,
+    windows: Windows | None = None,
 ) -> BroadcastView:
     """Start a draft, or a scheduled one before its time. Raises NotFound or Conflict.
 
-    Conflict also where `templates` says that it can't be sent as it is.
+    Conflict also where `templates` says that it can't be sent as it is; `windows` learns who wrote meanwhile.
     """
     if templates is not None:
         await refuse_start(store, templates, broadcast)
+    if windows is not None:
+        await windows.before_start(broadcast)
     return await _steer(store, actor, broadcast, "start", control.start(broadcast))
 
 

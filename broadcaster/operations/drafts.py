@@ -125,6 +125,7 @@ async def extend(
             "opted_out": summary.opted_out,
             "unverified": summary.unverified,
             "rejected": summary.rejected,
+            "warnings": list(summary.notes),
         }
         done = await part.commit(store, name, asked, msgspec.json.encode(told))
         if done.verdict == "ok":

@@ -45,6 +45,7 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             "unverified": 0,
             "rejected": 0,
             "total": 3,
+            "warnings": [],
         }
         again = await post(api, path, "one", recipients=people(1, 2, 3))
         assert again.headers["idempotent-replayed"] == "true"
@@ -63,6 +64,7 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             "unverified": 0,
             "rejected": 1,
             "total": 7,
+            "warnings": [],
         }
         # the day after the answers are forgotten, the draft still knows its parts
         for key in await store.redis.keys(store.keys.plain("once:*")):

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytest
 from loading import counts, records
-from windowing import BOTH, DAY, HOUR, OTHER, PERSON, SENDER, TEXT, Scene, person, scene
+from windowing import BOTH, DAY, HOUR, OTHER, PERSON, SENDER, TEXT, Scene, person, refused, scene
 
 from broadcaster.domain.broadcast import OutsideWindow
 from broadcaster.domain.content import Content
 from broadcaster.domain.evidence import Patience
 from broadcaster.domain.record import Evidence, Reason, State
 from broadcaster.domain.whatsapp_window import MARGIN_SECONDS
-from broadcaster.intake import inbox
 from broadcaster.intake.faults import ListRefusedError
 from broadcaster.intake.rejects import StoredRejects
 from broadcaster.intake.windows import Windows
@@ -26,11 +24,9 @@ from broadcaster.reporting.bodies import read_spec
 from broadcaster.reporting.messages import read_message
 from broadcaster.reporting.said import Said
 from broadcaster.telemetry.metrics import Metrics
-from workers.inboxes import Inboxes
 from workers.settling import Settler, Settling
 
 if TYPE_CHECKING:
-    from broadcaster.intake.faults import Fault
     from broadcaster.store.connection import Store
 
 REFUSE, SEND = OutsideWindow.REFUSE, OutsideWindow.SEND
@@ -191,12 +187,12 @@ async def test_open_rows_go_where_faulty_ones_are_left_out(store: Store) -> None
         assert done.summary is not None
         found = done.summary
         assert (found.rows, found.recipients, found.duplicates, found.rejected) == (6, 2, 1, 3)
-        refused = await _refused(twilio, people, lane=service)
-        assert [fault.line for fault in refused] == [3, 5, 6], "open with one sender of two is not open"
-        assert all("each WhatsApp sender of MG" in fault.reason for fault in refused)
+        faults = await refused(twilio, people, lane=service)
+        assert [fault.line for fault in faults] == [3, 5, 6], "open with one sender of two is not open"
+        assert all("each WhatsApp sender of MG" in fault.reason for fault in faults)
 
 
-async def test_a_services_window_is_closed_once_any_of_its_senders_was_refused(store: Store) -> None:
+async def test_a_services_window_is_closed_once_any_of_its_senders_wasrefused(store: Store) -> None:
     service = "MG" + "0" * 32
     async with scene(store) as twilio:
         await twilio.wrote(PERSON, HOUR)
@@ -208,7 +204,7 @@ async def test_a_services_window_is_closed_once_any_of_its_senders_was_refused(s
         assert await counts(store, bid) == {State.SKIPPED: 1}
         await store.run(keep_pool(service, ["+14155550197"]))
         twilio.windows = Windows(store, twilio.rest)  # a pool is read every few seconds
-        (fault,) = await _refused(twilio, [PERSON], lane=service)
+        (fault,) = await refused(twilio, [PERSON], lane=service)
         assert "no WhatsApp sender is known to be in the pool" in fault.reason
 
 
@@ -217,78 +213,5 @@ async def test_what_starts_later_is_judged_by_then(store: Store) -> None:
         await twilio.wrote(PERSON, HOUR)
         now = (await store.redis.time())[0]
         assert not (await twilio.take([PERSON], schedule_at=now + 2.0 * HOUR)).known
-        (fault,) = await _refused(twilio, [PERSON], schedule_at=now + 23.0 * HOUR)
+        (fault,) = await refused(twilio, [PERSON], schedule_at=now + 23.0 * HOUR)
         assert "will be over by then" in fault.reason
-
-
-# -- Twilio's list
-
-
-async def test_who_writes_while_it_waits_is_known_without_a_webhook(store: Store) -> None:
-    async with scene(store) as twilio:
-        now = (await store.redis.time())[0]
-        inboxes = Inboxes(store, twilio.rest)
-        later = (await twilio.take([PERSON], BOTH, schedule_at=now + 3600.0)).broadcast
-        left = (await twilio.take([PERSON], outside=SEND)).broadcast
-        await twilio.start(left)
-        await twilio.wrote(PERSON, 5)
-        await inboxes.round()
-        assert not await inbound.list_read_at(store, SENDER), "nothing depends on it now"
-        await store.redis.zadd(store.keys.plain("scheduled"), {later: now + 30})
-        await inboxes.round()
-        assert await inbound.list_read_at(store, SENDER)
-        await twilio.start(later)
-        await twilio.work(later)
-        assert twilio.sent()[-1] == "text"
-        running = (await twilio.take([person(1)], BOTH)).broadcast
-        await twilio.start(running)
-        await twilio.wrote(person(1), 5)
-        read = store.keys.plain(f"inbound:{SENDER}")
-        await store.redis.zincrby(read, -inbox.FRESH_SECONDS, "@")
-        await inboxes.round()
-        await twilio.work(running)
-        assert twilio.sent(person(1)) == ["text"]
-
-
-async def _refused(twilio: Scene, people: list[str], **more: Any) -> tuple[Fault, ...]:
-    with pytest.raises(ListRefusedError) as refused:
-        await twilio.take(people, **more)
-    return tuple(refused.value.shown)
-
-
-async def test_many_people_are_looked_for_in_one_list_and_few_by_themselves(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    many = [person(i) for i in range(inbox.FEW + 5)]
-    monkeypatch.setattr(inbox, "PAGE_SIZE", 10)
-    async with scene(store) as twilio:
-        for who in many:
-            await twilio.wrote(who, HOUR)
-        done = await twilio.take(many)
-        assert done.summary is not None
-        assert done.summary.recipients == len(many)
-        read = await inbound.list_read_at(store, SENDER)
-        assert read
-        # what was just read is not read again for a list; a few are asked for by themselves
-        await twilio.wrote(PERSON, HOUR)
-        assert len(await _refused(twilio, [*many, *(person(100 + i) for i in range(30)), PERSON])) == 31
-        assert await inbound.list_read_at(store, SENDER) == read
-        assert not (await twilio.take([PERSON])).known
-        monkeypatch.setattr(inbox, "PAGES_AT_MOST", 2)
-        for i in range(100, 150):
-            await twilio.wrote(person(i), HOUR, to=OTHER)
-        refused = await _refused(twilio, [person(i) for i in range(100, 150)], lane=OTHER)
-        assert len(refused) == 30, "the last two pages are known"
-        assert "more than 20 messages" in refused[0].reason
-        assert "--outside-window send" in refused[0].reason
-        assert await inbound.list_read_at(store, OTHER) == 0
-
-
-async def test_what_can_not_be_asked_is_closed_and_says_so(store: Store) -> None:
-    async with scene(store, list_fail_from_page=-1) as twilio:
-        await twilio.wrote(PERSON, HOUR)
-        (fault,) = await _refused(twilio, [PERSON])
-        assert "could not be read: Twilio answered HTTP 500" in fault.reason
-        twilio.windows = Windows(store, None)
-        (fault,) = await _refused(twilio, [PERSON])
-        assert "can't be asked without its credentials" in fault.reason
