@@ -1,4 +1,4 @@
-"""Failures, retries, pauses, losses of last writes, in any order: no message has two SMS, and none is lost."""
+"""Failures, retries, pauses, losses of last writes in any order: no message has two SMS, none is lost."""
 
 from __future__ import annotations
 
