@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from driving import SID, ask, join, result, take, tell
+from falling_back import CONTENT, SENDER, WHATSAPP, children, fail, follow, follower, out, person
 from loading import counts, load, records
-from test_fallbacks import CONTENT, SENDER, WHATSAPP, children, follower, person
 from test_rewinding import lost
 
 from broadcaster.domain.record import State
@@ -19,10 +20,15 @@ from broadcaster.ledger.replaying import carry_out, find_letters
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.settling import Verdict, settle
 from broadcaster.reporting.messages import list_messages
+from broadcaster.store.connection import open_store
+from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broadcaster.store.connection import Store
+    from broadcaster.store.server_binary import ServerBinary
 
 PEOPLE = 12
 
@@ -135,3 +141,40 @@ async def test_one_sms_each_whatever_happens(store: Store, seeds: range) -> None
             person(i).removeprefix("whatsapp:") for i in range(PEOPLE)
         }, seed
         assert (await store.redis.hget(store.keys.broadcast(bid), "state")) == b"completed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_server_killed_at_any_moment_has_each_sms_once_or_not_yet(
+    tmp_path: Path, server_binary: ServerBinary
+) -> None:
+    """Every write is on disk before it is answered, so nothing is lost, and nothing comes twice."""
+    server = EmbeddedServer(tmp_path, binary=server_binary)
+    server.start()
+    try:
+        for pause in range(6):
+            opened = await open_store(server.url)
+            bid = await out(opened, 40)
+            await fail(opened, bid, *[63024] * 40)
+            one, _ = follower(opened)
+            following = asyncio.create_task(one.round())
+            await asyncio.sleep(pause / 1000)
+            await asyncio.to_thread(server.kill)
+            await asyncio.gather(following, return_exceptions=True)
+            await opened.close()
+            server.start()
+            opened = await open_store(server.url)
+            await opened.guard.look()
+            for _ in range(2):
+                await opened.redis.delete(opened.keys.plain("following"))
+                await follow(opened)
+            marked = sum(record.fell_back for record in (await records(opened, bid)).values())
+            queued = [await counts(opened, stream) for stream in await children(opened, bid)]
+            assert marked == 40
+            assert sum(sum(some.values()) for some in queued) == 40
+            assert await opened.redis.llen(opened.keys.plain("failures")) == 0
+            for stream in [bid, *await children(opened, bid)]:
+                await opened.run(control.cancel(stream, "the next round"))
+            await opened.close()
+    finally:
+        server.stop()
