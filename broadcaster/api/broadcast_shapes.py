@@ -28,8 +28,10 @@ class Taken(BaseModel):
     recipients: int
     duplicates: int
     opted_out: int
+    unverified: int = Field(default=0, description="Numbers that a trial account may not write to: skipped.")
     rejected: int
     total: int
+    warnings: list[str] = Field(description="What you should know of how it was read.")
 
 
 class Share(BaseModel):

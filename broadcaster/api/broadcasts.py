@@ -60,6 +60,7 @@ class _List(msgspec.Struct):
     recipients: list[Any] | None = None
 
 
+_BLOCK_BYTES: Final = 64 * 1024
 _room: Final = Room()
 _read_list: Final = msgspec.json.Decoder(_List, float_hook=str).decode
 
@@ -109,8 +110,7 @@ async def _read_upload(upload: Upload, request: Request, parts: Parts, mine: Tur
     name = upload.filename or "recipients"
     async with upload.coming():
         if mine.kept is not None:
-            source = await in_thread(lambda: _source(pipe, name))
-            if mine.asked != _asked(request, spec, await in_thread(source.digest)):
+            if mine.asked != _asked(request, spec, await in_thread(lambda: _digest(pipe))):
                 raise reused()
             return mine.kept.response()
         form = await making.read(spec, inline=False)
@@ -124,6 +124,14 @@ async def _read_upload(upload: Upload, request: Request, parts: Parts, mine: Tur
 
 def _source(stream: BinaryIO, name: str, encoding: str | None = None, most: int | None = None) -> ListSource:
     return ListSource(stream, name, owns=False, encoding=encoding, most=most)
+
+
+def _digest(stream: BinaryIO) -> str:
+    """Return what a reader's `digest` is, of a list that need not be read again."""
+    digest = hashlib.sha256()
+    while part := stream.read(_BLOCK_BYTES):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _asked(request: Request, spec: bytes, digest: str) -> str:
@@ -172,6 +180,7 @@ async def add_recipients(broadcast: BroadcastId, request: Request, parts: ThePar
                 asked=print_,
                 opt_outs=parts.opt_outs,
                 windows=parts.windows,
+                twilio=parts.twilio,
             )
         return answer(told)
 

@@ -99,21 +99,12 @@ def _parse_written(text: str, region: str | None) -> str:
     if foreign:
         raise AddressError(f"{foreign[0]!r} does not belong in a number: write it like +14155550100")
     if region is None and not number.startswith(_PLUS):
+        hint = " (a spreadsheet may have taken its plus off)" if _BARE.fullmatch(number) else ""
         raise AddressError(
-            "no country code: write it like +14155550100, or name the country with --region"
-            + _lost_plus_hint(number)
+            f"no country code{hint}: write it like +14155550100, or name the country with --region"
         )
     plain = _to_e164(number, region)
     return f"whatsapp:{plain}" if scheme == "whatsapp:" else plain
-
-
-def _lost_plus_hint(number: str) -> str:
-    """Say whose number it is where only its plus is missing."""
-    with_it = _lost_plus(number) if _BARE.fullmatch(number) else None
-    if with_it is None:
-        return ""
-    country = phonenumbers.region_code_for_number(with_it)
-    return f" (a spreadsheet may have taken its plus off: with it, it is a number of {country})"
 
 
 def _lost_plus(digits: str) -> phonenumbers.PhoneNumber | None:

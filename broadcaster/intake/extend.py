@@ -98,7 +98,14 @@ class Part:
     """One part, read and checked: `prepare`, which may take a while and runs in a thread; then `commit`."""
 
     def __init__(
-        self, draft: Draft, reader: ListReader, opt_outs: OptOuts, before: Seen, windows: Windows
+        self,
+        draft: Draft,
+        reader: ListReader,
+        opt_outs: OptOuts,
+        before: Seen,
+        windows: Windows,
+        *,
+        verified: frozenset[str] | None = None,
     ) -> None:
         how = draft.open or OpenDraft(rates={})
         self._draft = draft
@@ -116,6 +123,7 @@ class Part:
             rejects=self._rejects,
             seen=self._seen,
             windows=windows_for(windows, draft.spec),
+            verified=verified,
         )
         self._batches: list[Any] = []
 

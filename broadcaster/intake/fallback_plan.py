@@ -20,6 +20,7 @@ from broadcaster.store.scripts import Call, packed, unpacked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.domain.content import Renderer
     from broadcaster.intake.streams import StreamBatch
 
 
@@ -50,19 +51,20 @@ class Appended(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A broadcast's SMS: `spec` is theirs, `lane` their sender with its rate."""
+    """A broadcast's SMS: `spec` is theirs, `lane` their sender with its rate, `columns` their batches'."""
 
     broadcast: str
     spec: BroadcastSpec
     lane: tuple[str, float]
+    renderer: Renderer
+    columns: tuple[str, ...]
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of their batches."""
-        names = set(compile_content(self.spec.content).variables)
-        if self.spec.consent_column:
-            names.add(self.spec.consent_column)
-        return (*sorted(names), FALLBACK_OF)
+    @classmethod
+    def of(cls, broadcast: str, spec: BroadcastSpec, lane: tuple[str, float]) -> Plan:
+        """Return what a broadcast's SMS, which have `spec`, come to."""
+        renderer = compile_content(spec.content)
+        names = {*renderer.variables, *([spec.consent_column] if spec.consent_column else [])}
+        return cls(broadcast, spec, lane, renderer, (*sorted(names), FALLBACK_OF))
 
     def append(
         self, some: Sequence[Unreached], batch: StreamBatch, opt_outs: str, *, doubtful: bool

@@ -16,7 +16,7 @@ import structlog
 
 from broadcaster.domain.addresses import Channel
 from broadcaster.domain.broadcast import BroadcastSpec
-from broadcaster.domain.content import RenderError, compile_content
+from broadcaster.domain.content import RenderError
 from broadcaster.domain.fallback import UNREACHABLE
 from broadcaster.domain.record import RECORD_BYTES, Reason, Record
 from broadcaster.domain.senders import NoSenderError, default_rate, parse_sender
@@ -72,7 +72,7 @@ class Fallbacks:
         key = self._store.keys.broadcast(broadcast)
         told, raw = await self._store.redis.hmget(key, "sms", "spec")
         spec = sms_spec(msgspec.msgpack.decode(raw, type=BroadcastSpec)) if told and raw else None
-        return None if spec is None else Plan(broadcast, spec, await self._lane(spec.senders[0]))
+        return None if spec is None else Plan.of(broadcast, spec, await self._lane(spec.senders[0]))
 
     async def _lane(self, sender: str) -> tuple[str, float]:
         """Return the sender with its rate; one that isn't there any more is told of by Twilio's refusal."""
@@ -95,7 +95,6 @@ class Fallbacks:
     async def _unreached(self, plan: Plan, failed: Sequence[Failed]) -> list[Unreached]:
         """Read who the SMS go to, and what they say; what has another attempt or code by now is left out."""
         keys, broadcast = self._store.keys, plan.broadcast
-        renderer = compile_content(plan.spec.content)
         names = sorted({one.batch for one in failed})
         raws = await self._store.redis.mget(
             [key(broadcast, name) for name in names for key in (keys.batch, keys.ledger)]
@@ -116,7 +115,7 @@ class Fallbacks:
                 continue
             values = _values(recipients, one.row, plan.columns[:-1])
             try:
-                rendered = renderer.render(dict(zip(plan.columns, values, strict=False)))
+                rendered = plan.renderer.render(dict(zip(plan.columns, values, strict=False)))
             except RenderError as error:
                 name = f"{broadcast}.{one.batch}.{one.row}"
                 log.error("fallback.unrendered", message=name, reason=error.reason)  # noqa: TRY400 - no rows
@@ -130,7 +129,7 @@ class Fallbacks:
                 to.removeprefix(_WHATSAPP),
                 recipients.references[one.row] if recipients.references else None,
                 (*values, f"{broadcast}.{one.batch}.{one.row}"),
-                min(renderer.cost(rendered), _MOST_SEGMENTS),
+                min(plan.renderer.cost(rendered), _MOST_SEGMENTS),
             )
         return list(found.values())
 

@@ -17,6 +17,7 @@ from broadcaster.operations import audit
 from broadcaster.operations.creating import begin
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.operations.preflight import Asked, preflight
+from broadcaster.operations.trial_checks import verified_by
 from broadcaster.reporting.broadcasts import could_be_id
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ async def extend(
     asked: str,
     opt_outs: OptOuts,
     windows: Windows,
+    twilio: TwilioRest | None = None,
 ) -> dict[str, Any]:
     """Add a part to a draft, once per `name`; return what it came to.
 
@@ -112,9 +114,8 @@ async def extend(
         _check(draft)
         await check_memory(store)
         await opt_outs.refresh(store)
-        part = Part(
-            draft, read(draft.open or OpenDraft(rates={})), opt_outs, await _seen.read(store, draft), windows
-        )
+        reader, seen = read(draft.open or OpenDraft(rates={})), await _seen.read(store, draft)
+        part = Part(draft, reader, opt_outs, seen, windows, verified=await verified_by(twilio))
         await asyncio.to_thread(part.prepare)
         summary = part.summary
         told = {
@@ -122,7 +123,9 @@ async def extend(
             "recipients": summary.recipients,
             "duplicates": summary.duplicates,
             "opted_out": summary.opted_out,
+            "unverified": summary.unverified,
             "rejected": summary.rejected,
+            "warnings": list(summary.notes),
         }
         done = await part.commit(store, name, asked, msgspec.json.encode(told))
         if done.verdict == "ok":

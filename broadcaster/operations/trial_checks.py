@@ -7,6 +7,8 @@ Whether that also holds for people on WhatsApp isn't written down: in the sandbo
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -14,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.addresses import Channel
 from broadcaster.domain.senders import SenderKind, parse_sender
 from broadcaster.operations.errors import Fault
-from broadcaster.twilio.caller_ids import verified_numbers
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from broadcaster.domain.content import Content
     from broadcaster.twilio.rest import TwilioRest
 
+PATIENCE_SECONDS: Final = 5.0
 _REFUSED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _NO_NAMES: Final = (
     "{name} is a name, and a trial account sends from numbers only (21267): give a number, or upgrade the "
@@ -54,14 +56,12 @@ async def check_trial(
     if channels and Channel.SMS not in channels and content.sms is None:
         return found
     try:
-        if not (await twilio.account()).is_trial:
-            return found
-        found.verified = await verified_numbers(twilio)
+        found.verified = await twilio.trial.verified()
     except TwilioError as error:
         found.warnings.append(_UNKNOWN.format(why=_KEY if error.status in _REFUSED else error))
     except TwilioUnreachable as error:
         found.warnings.append(_UNKNOWN.format(why=f"no answer: {error}"))
-    else:
+    if found.verified is not None:
         named = [(name, "/from") for name in senders]
         if content.sms is not None:
             named.append((content.sms.sender, "/sms_fallback/from"))
@@ -69,3 +69,13 @@ async def check_trial(
             if parse_sender(name).kind is SenderKind.ALPHANUMERIC:
                 found.faults.append(Fault(_NO_NAMES.format(name=name), pointer))
     return found
+
+
+async def verified_by(twilio: TwilioRest | None) -> frozenset[str] | None:
+    """Return the numbers that a trial account may write to; None for any, and where that can't be told."""
+    if twilio is None:
+        return None
+    with contextlib.suppress(TwilioError, TwilioUnreachable, TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await twilio.trial.verified()
+    return None

@@ -5,10 +5,12 @@ By Twilio's description `api_v2010`: `GET /2010-04-01/Accounts/{sid}/OutgoingCal
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from broadcaster.twilio.resources import Account
 from broadcaster.twilio.wire import decode, follow
 
 if TYPE_CHECKING:
@@ -28,6 +30,27 @@ class _CallerId(msgspec.Struct):
 class _Page(msgspec.Struct):
     outgoing_caller_ids: list[_CallerId] = []
     next_page_uri: str | None = None
+
+
+class TrialAccount:
+    """Whether an account is a trial, and whom it may then write to; what is answered is kept for a minute."""
+
+    def __init__(self, wire: Wire, *, kept_seconds: float = 60.0) -> None:
+        self._wire = wire
+        self._kept_seconds = kept_seconds
+        self._until = 0.0
+        self._verified: frozenset[str] | None = None
+
+    async def verified(self) -> frozenset[str] | None:
+        """Return the numbers that may be written to, None for any: it is no trial.
+
+        Raises `TwilioError` (401 or 403 where the key may not read the account) or `TwilioUnreachable`.
+        """
+        if time.monotonic() >= self._until:
+            account = decode(await self._wire.get(f"{self._wire.account_url}.json"), Account)
+            self._verified = await verified_numbers(self._wire) if account.is_trial else None
+            self._until = time.monotonic() + self._kept_seconds
+        return self._verified
 
 
 async def verified_numbers(wire: Wire) -> frozenset[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 import msgspec
 
+from broadcaster.twilio.caller_ids import TrialAccount
 from broadcaster.twilio.content import Templates
 from broadcaster.twilio.messages import PAGE_SIZE, list_query, list_url, message_url, remove
 from broadcaster.twilio.resources import (
@@ -51,6 +52,11 @@ class TwilioRest(Wire):
     def templates(self) -> Templates:
         """The account's templates; what is read of them is kept for some seconds."""
         return Templates(self)
+
+    @cached_property
+    def trial(self) -> TrialAccount:
+        """Whether the account is a trial, and whom that may write to."""
+        return TrialAccount(self)
 
     async def __aexit__(self, *_: object) -> None:
         await self.templates.close()

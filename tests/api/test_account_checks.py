@@ -70,6 +70,17 @@ async def test_a_trial_account_skips_who_is_not_verified(store: Store) -> None:
     ]
 
 
+async def test_a_draft_that_is_filled_in_parts_skips_them_too(store: Store) -> None:
+    async with over_api(store, account_type="Trial", verified=VERIFIED) as api:
+        draft = (await api.post("/v1/broadcasts", json={"from": SMS, "body": "Hi", "draft": True})).json()
+        told = await api.post(
+            f"/v1/broadcasts/{draft['id']}/recipients",
+            json={"recipients": LIST},
+            headers={"Idempotency-Key": "one"},
+        )
+    assert (told.json()["recipients"], told.json()["unverified"]) == (2, 2)
+
+
 async def test_a_full_account_writes_to_anybody(store: Store) -> None:
     looked = await asked(store, order(dry_run=True), verified=VERIFIED)
     assert (looked["recipients"], looked["unverified"], looked["warnings"]) == (4, 0, [])

@@ -42,8 +42,10 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             "recipients": 2,
             "duplicates": 0,
             "opted_out": 1,
+            "unverified": 0,
             "rejected": 0,
             "total": 3,
+            "warnings": [],
         }
         again = await post(api, path, "one", recipients=people(1, 2, 3))
         assert again.headers["idempotent-replayed"] == "true"
@@ -59,8 +61,10 @@ async def test_a_draft_takes_its_list_in_parts(store: Store) -> None:
             "recipients": 2,
             "duplicates": 2,
             "opted_out": 0,
+            "unverified": 0,
             "rejected": 1,
             "total": 7,
+            "warnings": [],
         }
         # the day after the answers are forgotten, the draft still knows its parts
         for key in await store.redis.keys(store.keys.plain("once:*")):

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 LIST = f"sep=;\r\nto;name;\r\n{number(1)};Jörg;\r\n'{number(2)};Ann;\r\n;;\r\n"
 WESTERN = LIST.encode("windows-1252")
-READ = "is read as Windows-1252, since line 3, column 15 is not UTF-8: it reads 'Jörg'."
+READ = "is read as Windows-1252, since line 3, column 15 is not UTF-8: it reads 'ö' there."
 
 
-async def upload(api: Hosted, raw: bytes, **spec: Any) -> Any:
+async def upload(api: Hosted, raw: bytes, key: str = "", **spec: Any) -> Any:
     files: Any = {
         "spec": (None, json.dumps({"body": "Hi {{ name }}", **spec}), "application/json"),
         "recipients": ("people.csv.gz", raw),
     }
-    return await api.client.post("/v1/broadcasts", files=files)
+    headers = {"Idempotency-Key": key} if key else {}
+    return await api.client.post("/v1/broadcasts", files=files, headers=headers)
 
 
 async def test_uploads_are_unpacked_and_say_what_they_were_read_as(store: Store) -> None:
@@ -53,6 +54,17 @@ async def test_uploads_are_unpacked_and_say_what_they_were_read_as(store: Store)
         cut_off = await upload(api, gzip.compress(WESTERN)[:-9])
         assert (cut_off.status_code, "in the middle of its gzip" in cut_off.text) == (422, True)
         assert await store.redis.zcard(store.keys.plain("bcs")) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "shift-jis"])
+async def test_an_upload_that_is_repeated_is_known_in_any_encoding(store: Store, encoding: str) -> None:
+    raw = f"to,name\n{number(1)},太郎\n".encode(encoding)
+    async with hosting(store) as api:
+        answers = [await upload(api, raw, key="k", encoding=encoding) for _ in range(2)]
+        assert [one.status_code for one in answers] == [202, 202], answers[1].text
+        assert answers[0].content == answers[1].content
+        other = await upload(api, raw + b"\n", key="k", encoding=encoding)
+        assert other.status_code == 422
 
 
 async def test_what_an_upload_unpacks_to_is_bounded_as_what_it_is(store: Store) -> None:
@@ -83,7 +95,9 @@ async def test_parts_of_a_draft_are_unpacked_too(store: Store) -> None:
             headers = {"Idempotency-Key": key, "Content-Type": kind}
             return await api.client.post(path, content=raw, headers=headers)
 
-        assert (await add("1", gzip.compress(WESTERN))).json()["total"] == 2
+        first = await add("1", gzip.compress(WESTERN))
+        assert (first.json()["total"], len(first.json()["warnings"])) == (2, 1)
+        assert READ in first.json()["warnings"][0]
         named = await add("2", f"to;name\n{number(3)};Jörg\n".encode("cp437"), "text/csv; charset=cp437")
         assert named.json()["total"] == 3, named.text
         wrong = await add("3", f"to;name\n{number(4)};Jörg\n".encode("cp437"), "text/csv; charset=utf-8")
