@@ -188,7 +188,7 @@ async def test_whoever_missed_more_than_the_log_reads_everything(store: Store) -
 
 
 async def test_lua_and_python_agree_on_the_layout(store: Store) -> None:
-    """A record with every field in use goes through the gate and the ledger; what nobody changes stays, but that a template went."""
+    """A record with every field in use passes the gate and the ledger: but for `by_template` it all stays."""
     bid, held = await one_slice(store, 3)
     key = store.keys.ledger(bid, "0.0")
     odd = Record(State.RETRY, 255, attempt=0x1234, spent=9, flags=0x60, code=0x123456, began=7, changed=8)
