@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain import template_rules as rules
-from broadcaster.domain.message_templates import APPROVED, MessageTemplate, likeness
 from broadcaster.operations.errors import Fault
 from broadcaster.twilio.wire import TwilioError, TwilioUnreachable
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from broadcaster.domain.content import Content
+    from broadcaster.domain.message_templates import MessageTemplate
     from broadcaster.domain.purpose import Purpose
     from broadcaster.twilio.content import Templates
 
@@ -172,14 +172,11 @@ async def _hints_about_text(templates: Templates, body: str) -> list[str]:
 
     It is only a hint: where the templates can't be read soon there is none.
     """
-    wanted, found = likeness(body), list[MessageTemplate]()
+    found = None
     with contextlib.suppress(TwilioError, TwilioUnreachable, TimeoutError):
         async with asyncio.timeout(_HINT_SECONDS):
-            found = await templates.every()
-    for template in found:
-        if template.status == APPROVED and template.body and likeness(template.body) == wanted:
-            return [_SAME_TEXT.format(sid=template.sid, name=template.name)]
-    return []
+            found = await templates.saying(body)
+    return [] if found is None else [_SAME_TEXT.format(sid=found.sid, name=found.name)]
 
 
 def _unchecked(why: str) -> str:
