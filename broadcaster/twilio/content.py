@@ -94,7 +94,7 @@ class Templates:
         return (await self._listing()).templates
 
     async def saying(self, text: str) -> MessageTemplate | None:
-        """Return an approved template that says the same as a text, of those in the list; None if none does."""
+        """Return an approved template of the list that says the same as a text, None if none does."""
         return (await self._listing()).by_likeness.get(likeness(text))
 
     async def close(self) -> None:
@@ -151,7 +151,9 @@ class Templates:
             if url is None:
                 break
             page = decode(await self._wire.get(url, query), _Page)
-            found.add(_template(content, content.approval_requests) for content in page.contents if content.sid)
+            found.add(
+                _template(content, content.approval_requests) for content in page.contents if content.sid
+            )
             url, query = follow(url, page.meta.next_page_url), None
         return found
 
