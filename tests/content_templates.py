@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broadcaster.simulator.server import Simulator
 
 FROM: Final = "whatsapp:+14155550199"
+SANDBOX: Final = "whatsapp:+14155238886"
 TO: Final = "whatsapp:+14155550100"
 
 
@@ -44,6 +45,7 @@ TEMPLATES: Final = {
     "disabled": template(status="disabled"),
     "offer": template("{{1}}, buy one, get two at {{2}}", category="MARKETING"),
     "code": TemplateConfig(types={"whatsapp/authentication": {"actions": []}}, category="AUTHENTICATION"),
+    "place": TemplateConfig(types={"twilio/location": {"label": "Here"}}, status="unsubmitted"),
     "buttons": TemplateConfig(types={"twilio/call-to-action": {"body": "Hi"}}, status="unsubmitted"),
 }
 VARIABLES: Final = {"1": "Ada", "2": "15:00"}

@@ -21,6 +21,7 @@ from broadcaster.domain.content import Content
 from broadcaster.domain.location import LocationError
 from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.times import TimeError, parse_duration
+from broadcaster.intake.senders import from_sandbox
 from broadcaster.intake.singles import Person, RefusedError, SingleRequest
 from broadcaster.operations import messages as acts
 from broadcaster.operations.content_form import option_texts
@@ -125,6 +126,7 @@ async def _check_templates(request: Request, asked: SingleRequest) -> None:
         asked.purpose,
         whatsapp=any(person.to.strip().lower().startswith("whatsapp:") for person in asked.to),
         in_session=True,
+        sandbox=from_sandbox(parts.settings, asked.senders, asked.service),
         patience_seconds=_TEMPLATE_SECONDS,
     )
     if checked.faults and not await parts.singles.known(asked):

@@ -37,12 +37,19 @@ _PURPOSE_OF: Final = {
 SESSION_TYPES: Final = frozenset(
     ("twilio/text", "twilio/media", "twilio/location", "twilio/quick-reply", "twilio/list-picker")
 )
+#: Of these WhatsApp approves none: it takes them only inside the window.
+_SESSION_ONLY: Final = frozenset(("twilio/location", "twilio/list-picker"))
 MAX_VALUE_CHARACTERS: Final = 1600
 _CODE: Final = re.compile(r"\{\{|\{%|\{#")
 _UNFIT: Final = re.compile(r"[\r\n\t]| {5}")
+_ONLY_AN_ANSWER: Final = (
+    "is of a type ({types}) that WhatsApp takes only within 24 hours of what somebody wrote, and approves "
+    "never: send it to such people as single messages"
+)
+_UNTIL_THEN: Final = "; until then it goes as a single message to whoever wrote within 24 hours"
 _WHY: Final = {
     "unsubmitted": "was never submitted to WhatsApp for approval: submit it in Twilio's Console, under "
-    "Content Template Builder",
+    "Content Template Builder{answers}",
     "received": "is not approved yet, it was submitted: wait for WhatsApp's answer",
     "pending": "is not approved yet, WhatsApp is looking at it: wait for its answer",
     "rejected": "was rejected by WhatsApp{reason}: make a new one that keeps to its rules",
@@ -69,9 +76,12 @@ def approval_fault(template: MessageTemplate, *, in_session: bool = False) -> st
     free = template.status == "unsubmitted" and SESSION_TYPES.issuperset(template.types)
     if in_session and free:
         return None
+    if free and _SESSION_ONLY.intersection(template.types):
+        return f"template {template.sid} {_ONLY_AN_ANSWER.format(types=', '.join(template.types))}"
     reason = f" ({template.rejection_reason})" if template.rejection_reason else ""
+    answers = _UNTIL_THEN if free else ""
     why = _WHY.get(template.status, f"is {template.status!r}, not approved: look at it in Twilio's Console")
-    return f"template {template.sid} {why.format(reason=reason)}"
+    return f"template {template.sid} {why.format(reason=reason, answers=answers)}"
 
 
 def category_fault(template: MessageTemplate, purpose: Purpose) -> str | None:

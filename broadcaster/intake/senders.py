@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from broadcaster.domain.addresses import AddressError
+from broadcaster.domain.addresses import AddressError, Channel
 from broadcaster.domain.senders import NoSenderError, SenderKind, choose_senders, default_rate, parse_sender
 from broadcaster.ledger.pools import POOL_FIELD
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
@@ -14,7 +14,6 @@ from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from broadcaster.domain.addresses import Channel
     from broadcaster.domain.senders import Sender
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
@@ -49,6 +48,15 @@ def senders_for(
         default_whatsapp=settings.twilio_whatsapp_from,
         channels_needed=channels,
     )
+
+
+def from_sandbox(settings: Settings, given: Sequence[str], service: str | None) -> bool:
+    """Tell whether WhatsApp's sandbox sends; not where the senders can't be read, which is told elsewhere."""
+    try:
+        senders = senders_for(settings, given, service, {Channel.WHATSAPP})
+    except (AddressError, NoSenderError):
+        return False
+    return any(sender.kind is SenderKind.WHATSAPP_SANDBOX for sender in senders)
 
 
 def lanes_offline(senders: Sequence[Sender]) -> list[Lane]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import Channel
-from broadcaster.domain.senders import pace_warning, parse_sender
+from broadcaster.domain.senders import SenderKind, pace_warning, parse_sender
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
 from broadcaster.operations.media_checks import check_media
@@ -65,7 +65,11 @@ async def _templates(asked: Asked) -> Checked:
     known = whatsapp or asked.channels or not any(lane.name.startswith("MG") for lane in asked.lanes)
     order = asked.order
     found = await check_templates(
-        asked.twilio.templates, order.content, order.purpose, whatsapp=whatsapp if known else None
+        asked.twilio.templates,
+        order.content,
+        order.purpose,
+        whatsapp=whatsapp if known else None,
+        sandbox=any(lane.kind is SenderKind.WHATSAPP_SANDBOX for lane in asked.lanes),
     )
     return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
 

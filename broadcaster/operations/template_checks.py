@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain import template_rules as rules
-from broadcaster.domain.message_templates import APPROVED, MessageTemplate, likeness
 from broadcaster.operations.errors import Fault
 from broadcaster.twilio.wire import TwilioError, TwilioUnreachable
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from broadcaster.domain.content import Content
+    from broadcaster.domain.message_templates import MessageTemplate
     from broadcaster.domain.purpose import Purpose
     from broadcaster.twilio.content import Templates
 
@@ -28,6 +28,11 @@ _HINT_SECONDS: Final = 3.0
 _MISSING: Final = (
     "this account has no template {sid}: `broadcaster templates list` shows those there are; one of another "
     "account can't be used"
+)
+_IN_SANDBOX: Final = "the sandbox takes only templates that Twilio has given it: {detail}"
+_TOO_MANY: Final = (
+    "variable {key} goes to every language, and the template for {lacking} doesn't take it: WhatsApp may "
+    "refuse that (63028). Give all languages the same variables, or send that one as a broadcast of its own"
 )
 _SAME_TEXT: Final = (
     "this is the text of template {sid} ({name}), sent as free text, which WhatsApp takes only within 24 "
@@ -70,26 +75,32 @@ async def check_templates(
     *,
     whatsapp: bool | None,
     in_session: bool = False,
+    sandbox: bool = False,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Checked:
     """Check every template that a content names: its own, one a language, the fallback's. Never raises.
 
     `whatsapp`: some of it goes there, None: perhaps (then what WhatsApp forbids is a warning); SMS needs no
     approval and knows no categories. `in_session`: these are answers to people rather than a list, see
-    `rules.approval_fault`.
+    `rules.approval_fault`. `sandbox`: that is the sender, which has templates of Twilio's own, the same for
+    everybody (quickstart "WhatsApp sandbox"), of which this account knows nothing: no more than warnings.
     """
     checked = Checked()
     try:
         async with asyncio.timeout(patience_seconds):
             for group in _groups(content):
-                found = await _read(templates, group.uses, checked)
-                refusals = _refusals(found, purpose, in_session=in_session and not group.stands_in)
-                if whatsapp:
-                    checked.faults.extend(refusals)
-                elif whatsapp is None:
+                found, missing = await _read(templates, group.uses)
+                refusals = list(_refusals(found, purpose, in_session=in_session and not group.stands_in))
+                if sandbox:
+                    told = (_IN_SANDBOX.format(detail=fault.detail) for fault in (*missing, *refusals))
+                    checked.warnings.extend(told)
+                else:
+                    checked.faults.extend((*missing, *refusals) if whatsapp else missing)
+                if whatsapp is None and not sandbox:
                     checked.warnings.extend(f"not to WhatsApp: {fault.detail}" for fault in refusals)
                 checked.faults.extend(_faults_of_variables(found, group, whatsapp=bool(whatsapp)))
                 checked.warnings.extend(dict.fromkeys(_hints(found, group)))
+                checked.warnings.extend(_left_over(found, group))
     except TimeoutError:
         checked.warnings.append(_unchecked(f"no answer within {patience_seconds:.0f} s"))
     except (TwilioError, TwilioUnreachable) as error:
@@ -118,20 +129,19 @@ def _groups(content: Content) -> list[_Group]:
 
 
 async def _read(
-    templates: Templates, uses: Sequence[_Use], checked: Checked
-) -> list[tuple[_Use, MessageTemplate]]:
-    """Return the templates that there are. Raises `TwilioError` or `TwilioUnreachable`."""
+    templates: Templates, uses: Sequence[_Use]
+) -> tuple[list[tuple[_Use, MessageTemplate]], list[Fault]]:
+    """Return the templates that there are, and which there are not.
+
+    Raises `TwilioError` or `TwilioUnreachable`.
+    """
     if len(uses) == 1:  # as a single message's, which is mostly known already
         found = [await templates.find(uses[0].sid)]
     else:
         found = await asyncio.gather(*(templates.find(use.sid) for use in uses))
-    there = []
-    for use, template in zip(uses, found, strict=True):
-        if template is None:
-            checked.faults.append(Fault(_MISSING.format(sid=use.sid), use.pointer))
-        else:
-            there.append((use, template))
-    return there
+    named = list(zip(uses, found, strict=True))
+    missing = [Fault(_MISSING.format(sid=use.sid), use.pointer) for use, one in named if one is None]
+    return [(use, one) for use, one in named if one is not None], missing
 
 
 def _refusals(
@@ -167,19 +177,25 @@ def _hints(found: Sequence[tuple[_Use, MessageTemplate]], group: _Group) -> Iter
         yield from filter(None, hints)
 
 
+def _left_over(found: Sequence[tuple[_Use, MessageTemplate]], group: _Group) -> Iterable[str]:
+    """Warn of variables that only some of the templates take: each of them gets all."""
+    known = [template.known for _, template in found]
+    for key in group.given:
+        lacking = [use.language or use.sid for use, template in found if key not in template.known]
+        if lacking and any(key in names for names in known):
+            yield _TOO_MANY.format(key=key, lacking=", ".join(lacking))
+
+
 async def _hints_about_text(templates: Templates, body: str) -> list[str]:
     """Warn of free text that says what an approved template says: outside the window only that one goes.
 
     It is only a hint: where the templates can't be read soon there is none.
     """
-    wanted, found = likeness(body), list[MessageTemplate]()
+    found = None
     with contextlib.suppress(TwilioError, TwilioUnreachable, TimeoutError):
         async with asyncio.timeout(_HINT_SECONDS):
-            found = await templates.every()
-    for template in found:
-        if template.status == APPROVED and template.body and likeness(template.body) == wanted:
-            return [_SAME_TEXT.format(sid=template.sid, name=template.name)]
-    return []
+            found = await templates.saying(body)
+    return [] if found is None else [_SAME_TEXT.format(sid=found.sid, name=found.name)]
 
 
 def _unchecked(why: str) -> str:

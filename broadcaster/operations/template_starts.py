@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain.senders import SenderKind, parse_sender
 from broadcaster.operations.errors import Conflict
 from broadcaster.operations.template_checks import check_templates, names_templates
 from broadcaster.store.batches import unpack_batch
@@ -38,7 +39,8 @@ async def to_be_asked(store: Store, broadcast: str) -> BroadcastSpec | None:
 async def why_not_start(store: Store, templates: Templates, broadcast: str, spec: BroadcastSpec) -> str:
     """Return why a broadcast must not start now, "" if it may or Twilio can't say. Raises redis' errors."""
     whatsapp = await goes_to_whatsapp(store, broadcast, spec)
-    checked = await check_templates(templates, spec.content, spec.purpose, whatsapp=whatsapp)
+    sandbox = any(parse_sender(name).kind is SenderKind.WHATSAPP_SANDBOX for name in spec.senders)
+    checked = await check_templates(templates, spec.content, spec.purpose, whatsapp=whatsapp, sandbox=sandbox)
     if checked.faults:
         return "; ".join(fault.detail for fault in checked.faults)[:_LONGEST_REASON]
     if checked.warnings:

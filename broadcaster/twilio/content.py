@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from broadcaster.domain.message_templates import MessageTemplate, body_of, placeholders_in
+from broadcaster.domain.message_templates import APPROVED, MessageTemplate, body_of, likeness, placeholders_in
 from broadcaster.store.ending import end
 from broadcaster.twilio.wire import TwilioError, decode, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from broadcaster.twilio.wire import Wire
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 KEPT_SECONDS: Final = 10.0
 #: The list of all, which is long, is asked for less often.
 LIST_KEPT_SECONDS: Final = 60.0
+#: That there was no answer is soon asked again: Twilio may be back.
+FAILURE_KEPT_SECONDS: Final = 3.0
 _PAGE_SIZE: Final = 1000
 #: WhatsApp takes 6,000 approved templates of an account, Twilio any number.
 _MOST_PAGES: Final = 50
@@ -46,10 +48,26 @@ class _Asked:
     until: float = math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """All templates; the approved ones also by what they say, which takes long to find out for thousands."""
+
+    templates: list[MessageTemplate] = field(default_factory=list)
+    by_likeness: dict[str, MessageTemplate] = field(default_factory=dict)
+
+    def add(self, page: Iterable[MessageTemplate]) -> None:
+        """Add a page of them."""
+        for template in page:
+            self.templates.append(template)
+            if template.status == APPROVED and template.body:
+                self.by_likeness.setdefault(likeness(template.body), template)
+
+
 class Templates:
     """The templates of one account. Every method raises `TwilioError` or `TwilioUnreachable`; none retries.
 
-    What was answered, and that nothing was, is kept for `kept_seconds`; many who ask at once share a request.
+    What was answered is kept for `kept_seconds`, that nothing was for three seconds at most; many who ask at
+    once share a request.
     """
 
     def __init__(
@@ -73,12 +91,19 @@ class Templates:
 
     async def every(self) -> list[MessageTemplate]:
         """Return all templates, as Twilio orders them. The list is kept for a minute."""
-        found: list[MessageTemplate] = await self._shared(_ALL, self._list, self._list_kept_seconds)
-        return found
+        return (await self._listing()).templates
+
+    async def saying(self, text: str) -> MessageTemplate | None:
+        """Return an approved template of the list that says the same as a text, None if none does."""
+        return (await self._listing()).by_likeness.get(likeness(text))
 
     async def close(self) -> None:
         """End what is under way."""
         await end([asked.task for asked in self._asked.values()])
+
+    async def _listing(self) -> _Listing:
+        found: _Listing = await self._shared(_ALL, self._list, self._list_kept_seconds)
+        return found
 
     async def _shared(
         self, name: str, ask: Callable[[], Coroutine[Any, Any, Any]], kept_seconds: float
@@ -99,8 +124,8 @@ class Templates:
         if task.cancelled():
             asked.until = 0.0
             return
-        task.exception()  # everybody who asked may have gone away
-        asked.until = self._clock() + kept_seconds
+        failed = task.exception() is not None  # looked at here: everybody who asked may have gone away
+        asked.until = self._clock() + (min(kept_seconds, FAILURE_KEPT_SECONDS) if failed else kept_seconds)
 
     async def _fetch(self, sid: str) -> MessageTemplate | None:
         url = f"{self._wire.content_url}/v1/Content/{sid}"
@@ -118,17 +143,17 @@ class Templates:
             approval = None
         return _template(content, approval)
 
-    async def _list(self) -> list[MessageTemplate]:
-        found: list[MessageTemplate] = []
+    async def _list(self) -> _Listing:
+        found = _Listing()
         url: str | None = f"{self._wire.content_url}/v1/ContentAndApprovals"
         query: Mapping[str, str] | None = {"PageSize": str(_PAGE_SIZE)}
         for _ in range(_MOST_PAGES):
             if url is None:
                 break
             page = decode(await self._wire.get(url, query), _Page)
-            found += [
+            found.add(
                 _template(content, content.approval_requests) for content in page.contents if content.sid
-            ]
+            )
             url, query = follow(url, page.meta.next_page_url), None
         return found
 

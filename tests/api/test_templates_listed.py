@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+import pytest
 from asgi_api import api_here
 from commanding import Desk
-from content_templates import TEMPLATES, client, hx, settings, simulated
+from content_templates import TEMPLATES, client, hx, settings, simulated, template
 from serving import bearer, key_for
 
 from broadcaster.domain.api_keys import Scope
+from broadcaster.domain.message_templates import likeness
 from broadcaster.simulator.config import SimulatorConfig
 from broadcaster.simulator.server import running_simulator
+from broadcaster.twilio import content
 from broadcaster.twilio.content import Templates
+from broadcaster.twilio.wire import TwilioError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +110,40 @@ async def test_many_pages_and_what_is_read_is_kept_awhile() -> None:
         now[0] = 60.1
         await templates.every()
         assert simulator.world.requests == 11
+
+
+async def test_that_there_was_no_answer_is_forgotten_soon() -> None:
+    now = [0.0]
+    async with simulated(denied={"/v1/Content": 20500}) as simulator, client(simulator) as twilio:
+        templates = Templates(twilio, clock=lambda: now[0])
+        for read in (templates.every, lambda: templates.find(hx("good"))):
+            with pytest.raises(TwilioError):
+                await read()
+        asked = simulator.world.requests
+        simulator.world.configure(msgspec.structs.replace(simulator.world.config, denied={}))
+        now[0] = 2.9
+        with pytest.raises(TwilioError):
+            await templates.every()
+        assert simulator.world.requests == asked
+        now[0] = 3.1
+        assert len(await templates.every()) == len(TEMPLATES)
+        assert await templates.find(hx("good")) is not None
+
+
+async def test_what_templates_say_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands that takes long, and every broadcast of free text is compared with all of them."""
+    compared: list[str] = []
+
+    def noted(text: str) -> str:
+        compared.append(text)
+        return likeness(text)
+
+    monkeypatch.setattr(content, "likeness", noted)
+    many = {hx(str(i)): template(f"No. {i}: {{{{1}}}}") for i in range(10)}
+    async with running_simulator(SimulatorConfig(templates=many)) as simulator, client(simulator) as twilio:
+        for i in (3, 7, 3):
+            found = await twilio.templates.saying(f"No.  {i}: {{{{ name }}}}")
+            assert found is not None
+            assert found.sid == hx(str(i))
+        assert await twilio.templates.saying("No. 10: Ada") is None
+    assert len(compared) == 10 + 4

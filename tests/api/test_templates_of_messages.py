@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from asgi_api import api_here
-from content_templates import FROM, TO, decide, errors, hx, settings, simulated, single
+from content_templates import FROM, SANDBOX, TO, decide, errors, hx, settings, simulated, single
 
 from broadcaster.twilio.content import Templates
 
@@ -23,6 +23,8 @@ SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
         single("buttons", content_variables={}),
         {"/content_sid": "never submitted"},
     ),
+    "a place, in answer to somebody": (single("place", content_variables={}), {}),
+    "the sandbox's own": (single("no such", **{"from": SANDBOX}), {}),
     "wrong variables": (
         single("good", content_variables={"3": "x"}),
         {"/content_variables/1": "needs variable 1", "/content_variables/3": "has no variable 3"},
@@ -47,7 +49,7 @@ async def test_which_are_refused(store: Store) -> None:
             for pointer, words in expected.items():
                 assert words in found[pointer], case
         sent = (await api.get("/v1/messages", params={"to": TO})).json()["data"]
-        assert len(sent) == 2  # the two that were taken
+        assert len(sent) == 4  # those that were taken
 
 
 async def test_what_is_queued_already_is_not_refused(store: Store) -> None:
@@ -73,3 +75,12 @@ async def test_a_burst_asks_once_for_some_seconds(store: Store) -> None:
         assert simulator.world.requests == 2  # the template and its approval
         decide(simulator, "good", status="paused")
         assert (await api.post("/v1/messages", json=single("good"))).status_code == 202
+
+
+async def test_the_sandbox_is_known_as_the_sender_of_the_settings(store: Store) -> None:
+    async with simulated() as simulator:
+        for sender, status in ((SANDBOX, 202), (FROM, 422)):
+            here = {**settings(simulator), "twilio_whatsapp_from": sender}
+            async with api_here(store, **here) as (api, _):
+                order = single("no such") | {"from": None}
+                assert (await api.post("/v1/messages", json=order)).status_code == status

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from asgi_api import api_here
-from content_templates import FROM, TO, VARIABLES, client, errors, hx, settings, simulated, single
+from content_templates import FROM, SANDBOX, TO, VARIABLES, client, errors, hx, settings, simulated, single
 
 from broadcaster.domain.content import Content
 from broadcaster.domain.purpose import Purpose
@@ -163,8 +163,13 @@ TAKEN: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
             language_column="language",
             recipients=[{"to": TO, "variables": {"language": "it"}}],
         ),
-        [],
+        ["variable 2 goes to every language, and the template for de doesn't take it"],
     ),
+    "the sandbox's own": (
+        order("no such", **{"from": SANDBOX}),
+        ["the sandbox takes only templates that Twilio has given it: this account has no template"],
+    ),
+    "one of ours in the sandbox": (order("pending", **{"from": SANDBOX}), ["is looking at it"]),
 }
 
 

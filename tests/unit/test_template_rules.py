@@ -33,7 +33,8 @@ def test_categories(category: str, fitting: set[str]) -> None:
     [
         ("approved", "twilio/card", False, None),
         ("unsubmitted", "twilio/list-picker", True, None),
-        ("unsubmitted", "twilio/list-picker", False, "never submitted"),
+        ("unsubmitted", "twilio/list-picker", False, "approves never: send it to such people as single"),
+        ("unsubmitted", "twilio/text", False, "until then it goes as a single message"),
         ("unsubmitted", "twilio/card", True, "never submitted"),
         ("rejected", "twilio/text", True, "was rejected"),
         ("in_appeal", "twilio/text", True, "is 'in_appeal', not approved"),
@@ -45,6 +46,7 @@ def test_approval(status: str, types: str, in_session: bool, words: str | None) 
     told = rules.approval_fault(template, in_session=in_session)
     assert (told is None) == (words is None)
     assert words is None or words in (told or "")
+    assert "{" not in (told or "").replace("{words}", "")
     assert status != "rejected" or "(bad {words})" in (told or "")
 
 
