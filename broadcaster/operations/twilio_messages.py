@@ -45,7 +45,7 @@ _ONLY_EMPTY = (
 def check_sid(sid: str) -> str:
     """Return a message's SID. Raises Invalid for what is none."""
     if messages.is_sid(sid) is None:
-        raise Invalid(Fault(f"{sid!r} is no SID of a message: SM or MM and 32 hexadecimal digits", "/sid"))
+        raise Invalid(Fault(f"{sid!r} is no SID of a message: SM or MM and 32 hexadecimal digits"))
     return sid
 
 
