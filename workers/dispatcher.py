@@ -50,8 +50,6 @@ GAP_SECONDS: Final = 0.002
 PAUSE_FIRST_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
 SAY_AGAIN_SECONDS: Final = 30.0
-
-
 #: Calls that are made again where Redis has lost what they did.
 REMEMBERED: Final = frozenset({"record", "release", "optout"})
 #: Answers that asking again would not better.

@@ -13,8 +13,8 @@ from broadcaster.store.batches import unpack_batch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from broadcaster.ledger.doubts import Doubt
     from broadcaster.store.connection import Store
-    from workers.doubts import Doubt
 
 BATCHES_AT_ONCE: Final = 50
 #: A broadcast that ended so long before may still have had a message under way.

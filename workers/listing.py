@@ -8,17 +8,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from broadcaster.domain.evidence import Listed, Look, Reading
+from broadcaster.twilio.resources import listed_of
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from broadcaster.twilio.resources import Message, MessagePage
+    from broadcaster.twilio.resources import MessagePage
 
 #: One reading of the whole account's list ends here; what lies beyond is asked for by recipient.
 PAGES_AT_MOST: Final = 50
-#: Before a number that a service wrote to by RCS: it is the one that was named all the same.
-RCS: Final = "rcs:"
 #: A `Date` header has whole seconds, cut off: half a second is missing on average.
 HALF_SECOND: Final = 0.5
 
@@ -81,7 +80,7 @@ class Listing:
             async for page in self._twilio.message_pages(to=to, page_size=self._page_size):
                 self._clock(page)
                 reading.earliest = earliest(self.skew)
-                listed = [_listed(message) for message in page.messages]
+                listed = [listed_of(message) for message in page.messages]
                 found += listed
                 pages -= 1
                 done = reading.page(listed, last=page.next_page_uri is None)
@@ -99,16 +98,3 @@ class Listing:
         self.requests += 1
         if page.server_seconds is not None:
             self.skew = page.server_seconds + HALF_SECOND - self.now()
-
-
-def _listed(message: Message) -> Listed:
-    return Listed(
-        sid=message.sid,
-        to=message.to and message.to.removeprefix(RCS),
-        sender=message.from_ and message.from_.removeprefix(RCS),
-        service=message.messaging_service_sid,
-        direction=message.direction,
-        body=message.body,
-        created=message.created_seconds,
-        sent=message.sent_seconds,
-    )

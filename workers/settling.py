@@ -18,12 +18,12 @@ import structlog
 from broadcaster.domain.evidence import Look, Patience, absent, match
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Evidence
+from broadcaster.ledger.doubts import AT_MOST, Doubt, read_doubts
 from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.reporting.completed import say_completed
 from broadcaster.reporting.doubt import SearchState
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
-from workers.doubts import AT_MOST, Doubt, read_doubts
 from workers.explaining import explained
 from workers.listing import Listing, Lists
 from workers.redis_clock import our_clock, trusted_since

@@ -129,6 +129,7 @@ class _Run:
         try:
             if self.campaign.opted_out:
                 await store.run(opt_out(self.campaign.opted_out, "demo"))
+            await asyncio.to_thread(self.stage.let_write, self.campaign.wrote)
             loaded = [await self._load(store, one) for one in self.campaign.lists if one.rows]
             await self._await_worker(store)
             self._began = time.monotonic()
@@ -178,7 +179,7 @@ class _Run:
         write_list(one, path)
         submission = Submission(
             name=one.name,
-            content=Content(body=one.body),
+            content=Content(body=one.body, fallback=one.fallback),
             lanes=tuple(
                 Lane(name, parse_sender(name).kind, rate, "demo") for name, rate in one.senders.items()
             ),

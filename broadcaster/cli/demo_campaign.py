@@ -11,21 +11,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.broadcast import Priority
+from broadcaster.domain.content import Template
 from broadcaster.domain.senders import SenderShare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_RECIPIENTS: Final = 1_000_000
+CHAT_SENDER: Final = "whatsapp:+14155550111"
 #: Sender to the segments a second that Twilio gives one of its kind.
 USUAL_RATES: Final = {
     "72975": 100.0,
-    "whatsapp:+14155550111": 80.0,
+    CHAT_SENDER: 80.0,
     "FloodAlert": 10.0,
     "+18335550100": 3.0,
     "+14155550100": 1.0,
 }
 URGENT_SENDER: Final = "72975"
+#: What WhatsApp lets us say to who has not written to us for a day.
+TEMPLATE_SID: Final = "HX0000000000000000000000000000f100"
+TEMPLATE_TEXT: Final = "Flood warning for {{1}}: the water is rising. Please go to {{2}}."
+#: So many at most have written to us today.
+_WRITERS: Final = 400
 #: One row in so many goes to the second, urgent list.
 _URGENT_SHARE: Final = 25
 _MOST_AT_ONCE: Final = 2500.0
@@ -67,16 +74,21 @@ class List:
     priority: Priority
     body: str
     senders: dict[str, float]
+    fallback: Template | None = None
     rows: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Campaign:
-    """The whole demo. `answers` is the simulator's `recipients`: who meets which fault, try by try."""
+    """The whole demo. `wrote`: who has written to us on WhatsApp today, so that free text may go to them.
+
+    `answers` is the simulator's `recipients`: who meets which fault, try by try.
+    """
 
     rates: dict[str, float]
     lists: tuple[List, List]
     opted_out: list[str] = field(default_factory=list)
+    wrote: list[str] = field(default_factory=list)
     answers: dict[str, str | list[str]] = field(default_factory=dict)
 
     @property
@@ -100,6 +112,7 @@ def plan(recipients: int) -> Campaign:
         Priority.NORMAL,
         "Hi {{ name }}, the water is rising. Please go to {{ place }}.",
         rates,
+        Template(TEMPLATE_SID, {"1": "{{ name }}", "2": "{{ place }}"}),
     )
     urgent = List(
         "Low streets first",
@@ -114,6 +127,8 @@ def plan(recipients: int) -> Campaign:
     for index in range(recipients - urgent_rows, recipients):
         urgent.rows.append((_name(index), _number(index), f"Mill Lane {index % 90 + 1}"))
     _fill_one_queue(campaign, everybody)
+    chats = [phone for _, phone, _ in everybody.rows if phone.startswith("whatsapp:+")]
+    campaign.wrote += chats[::2][:_WRITERS]
     return campaign
 
 

@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from broadcaster.simulator.config import ACCOUNT_SID, SimulatorConfig
+from broadcaster.cli.demo_campaign import CHAT_SENDER, TEMPLATE_SID, TEMPLATE_TEXT
+from broadcaster.simulator.config import ACCOUNT_SID, SimulatorConfig, TemplateConfig
 from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -118,12 +119,19 @@ class Stage:
         """A file for a shell to read, with `exports`."""
         return self.folder / "env"
 
-    def ask_simulator(self, name: str, method: str = "GET") -> Any:
+    def let_write(self, people: list[str]) -> None:
+        """Let people write to us on WhatsApp, so that they can be answered freely. Raises `DemoError`."""
+        hook = f"{self.exports['BROADCASTER_PUBLIC_URL']}/webhooks/twilio/inbound"
+        self.ask_simulator("config", "POST", {"inbound_url": hook})
+        written = [{"from": person, "to": CHAT_SENDER, "body": "Is it safe here?"} for person in people]
+        self.ask_simulator("inbound", "POST", written)
+
+    def ask_simulator(self, name: str, method: str = "GET", body: Any = None) -> Any:
         """Return what the simulator's control API answers. Raises `DemoError`."""
         address = urlsplit(self.simulator_url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
         try:
-            connection.request(method, f"/_simulator/{name}")
+            connection.request(method, f"/_simulator/{name}", None if body is None else json.dumps(body))
             return json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise DemoError(f"The simulator does not answer: {error}") from error
@@ -185,6 +193,8 @@ def _twilio(campaign: Campaign) -> SimulatorConfig:
         senders=campaign.rates,
         recipients=dict(campaign.answers),
         magic_numbers=False,
+        templates={TEMPLATE_SID: TemplateConfig(body=TEMPLATE_TEXT, name="flood_warning")},
+        whatsapp_window=True,
         latency_ms=30.0,
         latency_jitter_ms=30.0,
         retry_after_seconds=3,

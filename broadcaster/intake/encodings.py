@@ -27,6 +27,7 @@ _MARK: Final = b"\xef\xbb\xbf"
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]+")
 _LONGEST_CHARACTER: Final = 4
+_HIGH: Final = bytes(range(0x80, 0x100))
 #: What hardly is two or three characters of Windows-1252 (Ã, Â, Å, Ä before a sign), but one of UTF-8 often.
 _LIKE_UTF8: Final = re.compile(
     rb"[\xc2-\xc5][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|(?:[\xc6-\xdf][\x80-\xbf]){2}"
@@ -90,7 +91,7 @@ class Recoder:
         self.bounded = False
         self._name = name
         self._named = named is not None
-        self._held = b""  # undecided: the beginning of a first character that isn't ASCII
+        self._held = b""  # bytes that the next ones may belong to
         self._decoder = _decoder(named) if named else None
         self._lines = 0
         self._column = 0
@@ -129,13 +130,11 @@ class Recoder:
             self._held = block[at:]
             return block[:at], b""
         self._held = b""
-        try:
-            codecs.utf_8_decode(run[0], "strict", last or run.end() < len(block))
-        except UnicodeDecodeError:
+        if _begins_with_utf8(block[at : at + _LONGEST_CHARACTER]):
+            self._choose(UTF8)
+        else:
             self._choose(WINDOWS)
             self._note_guess(block, at)
-        else:
-            self._choose(UTF8)
         return block[:at], block[at:]
 
     def _choose(self, encoding: str) -> None:
@@ -150,25 +149,26 @@ class Recoder:
         """Return a block of the encoding that is known by now."""
         if self.encoding == UTF8 and block.isascii() and not decoder.getstate()[0]:
             return self._advanced(block)
+        odd = None
         if self.guess is not None:
-            self._check_guess(block)
+            block = self._held + block
+            odd = _like_utf8(block)
+            self._held = b"" if last else _unended(block)
+            block = block[: len(block) - len(self._held) if odd is None else odd]
         try:
             text = decoder.decode(block, last)
         except UnicodeDecodeError as error:
             raise self._broken(error) from None
+        if odd is not None:
+            raise self._contradicted(text)
         return self._advanced(text.encode("utf-8", "replace"))
 
-    def _check_guess(self, block: bytes) -> None:
-        """Refuse a list that turns out to be in two encodings."""
-        if _LEAD_AND_CONTINUATION not in block.translate(_KINDS):  # forty times as fast as the expression
-            return
-        odd = _LIKE_UTF8.search(block)
-        if odd is None:
-            return
-        line, column = self._place(block[: odd.start()].decode(WINDOWS, "replace").encode())
+    def _contradicted(self, before: str) -> UnreadableListError:
+        """Return the error for UTF-8 after `before`, in a list that was guessed to be something else."""
+        line, column = self._place(before.encode())
         first = self.guess
         where = f"line {first.line:,}, column {first.column:,}" if first else "an earlier line"
-        raise UnreadableListError(
+        return UnreadableListError(
             f"{self._name}, line {line:,}, column {column:,}: this is UTF-8, but {where} is not. {_BY_HAND}"
         )
 
@@ -214,6 +214,30 @@ class Recoder:
 
 def _decoder(encoding: str) -> IncrementalDecoder:
     return codecs.getincrementaldecoder(encoding)("strict")
+
+
+def _begins_with_utf8(some: bytes) -> bool:
+    """Whether the first character of some bytes, of which it is not ASCII, is one of UTF-8."""
+    for length in range(2, len(some) + 1):
+        try:
+            return len(some[:length].decode()) == 1
+        except UnicodeDecodeError:
+            continue
+    return False
+
+
+def _like_utf8(block: bytes) -> int | None:
+    """Return where bytes of Windows-1252 are most likely none; None for nowhere."""
+    if _LEAD_AND_CONTINUATION not in block.translate(_KINDS):  # forty times as fast as the expression
+        return None
+    odd = _LIKE_UTF8.search(block)
+    return odd.start() if odd else None
+
+
+def _unended(block: bytes) -> bytes:
+    """Return the end of a block that may be the beginning of what is like UTF-8."""
+    end = block[1 - _LONGEST_CHARACTER :]
+    return end[len(end.rstrip(_HIGH)) :]
 
 
 def _ends(block: bytes) -> int:

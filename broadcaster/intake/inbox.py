@@ -1,7 +1,7 @@
 """What people wrote to our WhatsApp senders, as Twilio's own list has it: where no reply was reported to us.
 
-The list is asked for what was sent to a sender since yesterday (List API: `To`, `DateSent>`), newest first,
-or for one person's last message if there are few. What it says only ever raises our marks
+The list is asked for what was sent to a sender (List API: `To`, `DateSent>`), newest first, until a page is
+older than a day, or for one person's last message if there are few. What it says only ever raises our marks
 (ledger/inbound.py).
 """
 
@@ -49,6 +49,7 @@ class Inbox:
         self._twilio = twilio
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._failed: dict[str, tuple[float, str]] = {}
+        self._beyond: dict[str, tuple[float, str]] = {}
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._reading: dict[str, asyncio.Lock] = {}
 
@@ -98,7 +99,7 @@ class Inbox:
         if asked is not None and time.monotonic() - asked < _FRESH_OF_ONE_SECONDS:
             return
         async with self._at_once:
-            pages = twilio.message_pages(to=sender, from_=person, sent_after=_yesterday(), page_size=1)
+            pages = twilio.message_pages(to=sender, from_=person, sent_after=_long_ago(), page_size=1)
             async for page in pages:
                 await self._note(sender, page)
                 break
@@ -110,21 +111,26 @@ class Inbox:
         """Read all that was written to a sender since the list was last read."""
         async with self._reading.setdefault(sender, asyncio.Lock()):
             now = time.time()
+            until, beyond = self._beyond.get(sender, (0.0, ""))
+            if now < until:
+                return beyond
             read = await inbound.list_read_at(self._store, sender)
             if now - read < FRESH_SECONDS:
                 return ""
             oldest = max(read, now - WINDOW_SECONDS) - _LAG_SECONDS
             number = 0
-            async for page in twilio.message_pages(to=sender, sent_after=_yesterday(), page_size=PAGE_SIZE):
+            async for page in twilio.message_pages(to=sender, sent_after=_long_ago(), page_size=PAGE_SIZE):
                 await self._note(sender, page)
                 number += 1
                 if page.messages and all(_at(message) < oldest for message in page.messages):
                     break
                 if number >= PAGES_AT_MOST and page.next_page_uri:
-                    return (
+                    beyond = (
                         f"more than {PAGES_AT_MOST * PAGE_SIZE:,} messages were written to {sender} since "
                         "yesterday, and only the last of them were read"
                     )
+                    self._beyond[sender] = (now + FRESH_SECONDS, beyond)
+                    return beyond
             await self._store.run_all(inbound.list_read(sender, now))
             return ""
 
@@ -141,6 +147,9 @@ def _at(message: Message) -> int:
     return message.sent_seconds or message.created_seconds or 0
 
 
-def _yesterday() -> str:
-    """Return the day, in GMT, in which a window that is open now can have opened."""
-    return datetime.fromtimestamp(time.time() - WINDOW_SECONDS, UTC).strftime("%Y-%m-%d")
+def _long_ago() -> str:
+    """Return the day, in GMT, before the one in which a window that is open now can have opened.
+
+    Whether `DateSent>` holds that day itself need not be known so: what is older is at the list's end.
+    """
+    return datetime.fromtimestamp(time.time() - 2 * WINDOW_SECONDS, UTC).strftime("%Y-%m-%d")

@@ -67,6 +67,10 @@ async def check_media(
                 checked.warnings.append(f"{_shown(url)} could not be looked at: {seen}")
             case _:
                 _judge(checked, f"{_shown(url)}: ", place, seen, channels, with_text=bool(content.body))
+    if (
+        Channel.WHATSAPP in channels and len(urls) > 1
+    ):  # a service's senders hide it from the rules of Create Message
+        checked.faults.append(Fault("WhatsApp sends one file a message and drops the others", "/media_urls"))
     lengths = [seen.length for seen in looked if not isinstance(seen, Exception)]
     if Channel.SMS in channels and not checked.faults and sum(lengths) > MMS_TOTAL_BYTES:
         checked.faults.append(Fault("all media of one MMS are 5 MB together at most", "/media_urls"))

@@ -6,8 +6,14 @@ Every field may be missing or null in some state of a message, so all but the SI
 from __future__ import annotations
 
 from email.utils import mktime_tz, parsedate_tz
+from typing import Final
 
 import msgspec
+
+from broadcaster.domain.evidence import Listed
+
+#: Before a number that a service wrote to by RCS: it is the one that was named all the same.
+_RCS: Final = "rcs:"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,3 +108,17 @@ def unix_seconds(date: str | None) -> int | None:
     """Read an RFC 2822 date; None for what is none."""
     parsed = parsedate_tz(date or "")
     return None if parsed is None else int(mktime_tz(parsed))
+
+
+def listed_of(message: Message) -> Listed:
+    """Return what of a message tells whether it is one of ours."""
+    return Listed(
+        sid=message.sid,
+        to=message.to and message.to.removeprefix(_RCS),
+        sender=message.from_ and message.from_.removeprefix(_RCS),
+        service=message.messaging_service_sid,
+        direction=message.direction,
+        body=message.body,
+        created=message.created_seconds,
+        sent=message.sent_seconds,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from broadcasting import post
 from commanding import Desk, accepted, simulated_twilio
 from hosting import hosting
 
+from broadcaster.cli.root import run
 from broadcaster.cli.whatsapp_preview import shown_text
 from broadcaster.simulator.config import ACCOUNT_SID
 
@@ -93,9 +95,16 @@ def test_what_steers_a_terminal_is_not_drawn(monkeypatch: pytest.MonkeyPatch) ->
     assert shown_text("*a*\x1b", TO) == "*a*\x1b", "a program gets what is sent"
 
 
-def test_the_preview_of_a_list_is_drawn_on_a_terminal(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, "http://127.0.0.1:9", {"TWILIO_AUTH_TOKEN": ""})
-    desk.write("people.csv", "to,name", f"{TO},Ann")
-    command = ("send", "people.csv", "--body", "Hi *{{ name }}*", "--from", SENDER, "--dry-run")
-    screen, code = desk.on_a_terminal(*command, terminal="xterm")
-    assert (code, f"{TO}: Hi \x1b[1mAnn\x1b[0m [1]" in screen) == (0, True), screen
+def test_the_preview_of_a_list_is_drawn_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "people.csv").write_text(f"to,name\n{TO},Ann\n")
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("TWILIO_", "REDIS_", "BROADCASTER_")):
+            monkeypatch.delenv(name)
+    draw(monkeypatch)
+    code = run(["send", "people.csv", "--body", "Hi *{{ name }}*", "--from", SENDER, "--dry-run"])
+    screen = sys.stdout
+    assert isinstance(screen, Terminal)
+    assert (code, f"{TO}: Hi \x1b[1mAnn\x1b[0m [1]" in screen.getvalue()) == (0, True), screen.getvalue()

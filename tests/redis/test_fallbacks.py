@@ -3,114 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
-import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from driving import ask, everything, join, overdue, result, send_all, take, tell
+from falling_back import (
+    CONTENT,
+    SENDER,
+    WHATSAPP,
+    child,
+    children,
+    fail,
+    follow,
+    follower,
+    no_pool,
+    out,
+    person,
+    state,
+)
 from loading import counts, load, number, records
 from test_rewinding import lost
 
-from broadcaster.cli.waiting import settled
-from broadcaster.domain.broadcast import BroadcastSpec, Priority
-from broadcaster.domain.content import Content, SmsFallback
+from broadcaster.domain.content import Content
 from broadcaster.domain.fallback import UNREACHABLE
-from broadcaster.domain.forgotten import addresses_of
-from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import Reason, State
-from broadcaster.domain.send_window import SendWindow
 from broadcaster.intake.fallbacks import Fallbacks
-from broadcaster.intake.streams import remove_streams, retire
 from broadcaster.lanes import control
 from broadcaster.lanes.claims import sweep
 from broadcaster.ledger.callbacks import Status, write_statuses
-from broadcaster.ledger.forgetting import forget_in_batches
 from broadcaster.ledger.optouts import opt_out
-from broadcaster.ledger.people import find_places
 from broadcaster.ledger.replaying import carry_out, find_letters
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.settling import Verdict, settle
-from broadcaster.operations import broadcasts, removals
-from broadcaster.operations.actor import Actor
-from broadcaster.operations.errors import Conflict
-from broadcaster.operations.retention import remove_old
-from broadcaster.reporting.archive import archive
-from broadcaster.reporting.broadcasts import read_broadcast
-from broadcaster.reporting.messages import read_message
 from broadcaster.settings import load_settings
-from broadcaster.store.connection import open_store
-from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.scripts import read_script
 from broadcaster.telemetry.metrics import Metrics
 from workers.following import Follower
 from workers.jobs import skip_unsent
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from broadcaster.store.connection import Store
-    from broadcaster.store.server_binary import ServerBinary
-
-ACTOR = Actor("person:test", "here")
-WHATSAPP = "whatsapp:+14155550100"
-SENDER = "+14155550199"
-CONTENT = Content(body="Hi", sms=SmsFallback(SENDER, "Hi by SMS"))
-
-
-def person(i: int) -> str:
-    return f"whatsapp:{number(i)}"
-
-
-async def out(store: Store, count: int = 1, *, content: Content = CONTENT, **more: Any) -> str:
-    """A broadcast over WhatsApp whose messages have all left."""
-    bid = await load(store, {WHATSAPP: count}, batch=64, content=content, address=person, **more)
-    await store.run(control.set_rate(SENDER, 1000))
-    await join(store)
-    (held,) = await take(store)
-    assert set((await ask(store, held)).yes) == {"1"}
-    return bid
-
-
-async def fail(store: Store, bid: str, *codes: int, attempt: int = 1, word: str = "failed") -> None:
-    """Let a row after the other fail with these codes."""
-    said = [
-        Status(bid, "0.0", row, attempt, f"SM{row + 256 * attempt:032x}", word, code)
-        for row, code in enumerate(codes)
-    ]
-    await store.run(write_statuses(said))
-
-
-async def no_pool(service: str) -> list[str]:
-    raise AssertionError(service)
-
-
-def follower(store: Store) -> tuple[Follower, Fallbacks]:
-    fallbacks = Fallbacks(store, load_settings(None), no_pool)
-    return Follower(store, Metrics(), fallbacks), fallbacks
-
-
-async def follow(store: Store) -> int:
-    """Let what follows happen; returns how many SMS were queued."""
-    one, fallbacks = follower(store)
-    await one.round()
-    return fallbacks.appended
-
-
-async def children(store: Store, bid: str) -> list[str]:
-    redis: Any = store.redis
-    return sorted(raw.decode() for raw in await redis.smembers(store.keys.broadcast(bid, ":fallbacks")))
-
-
-async def child(store: Store, bid: str) -> str:
-    (only,) = await children(store, bid)
-    return only
-
-
-async def state(store: Store, bid: str) -> str:
-    return (await store.redis.hget(store.keys.broadcast(bid), "state") or b"").decode()
 
 
 async def test_who_is_not_on_whatsapp_gets_one_sms(store: Store) -> None:
@@ -343,156 +275,3 @@ def test_both_sides_know_the_same_codes() -> None:
     for code in UNREACHABLE:
         assert f"[{code}] = true" in prelude[prelude.index("UNREACHABLE = {") :].partition("}")[0]
     assert prelude[prelude.index("UNREACHABLE = {") :].partition("}")[0].count("true") == len(UNREACHABLE)
-
-
-# -- shown, and removed
-
-
-async def test_each_names_the_other_and_nobody_is_counted_twice(store: Store) -> None:
-    bid = await out(store, 3)
-    await fail(store, bid, 0, 63024, 63024)
-    await follow(store)
-    sms = await child(store, bid)
-    one, two = await read_message(store, f"{bid}.0.0.1"), await read_message(store, f"{sms}.0.0.0")
-    assert one
-    assert two
-    assert (one[0].fallback_id, one[0].fallback_of) == (f"{sms}.0.0.0", None)
-    assert (two[0].fallback_id, two[0].fallback_of) == (None, f"{bid}.0.0.1")
-    assert (two[0].to, two[0].sender, two[0].variables) == (number(1), SENDER, {})
-    view = await read_broadcast(store, bid)
-    assert view
-    assert view.fallbacks
-    assert (view.total, sum(view.counts.values())) == (3, 3)
-    assert view.fallbacks.summary()["total"] == 2
-    assert view.fallbacks.counts == {State.QUEUED: 2}
-    assert not settled(view.summary())
-    assert "no worker" not in view.waits_for[SENDER]
-    await send_all(store)
-    view = await read_broadcast(store, bid)
-    assert view
-    assert view.fallbacks
-    assert view.state == "completed"
-    assert (view.fallbacks.counts, settled(view.summary())) == ({State.ACCEPTED: 2}, True)
-
-
-async def test_the_sms_says_what_it_shall_on_its_broadcasts_terms(store: Store) -> None:
-    window = SendWindow(0, 1439, "UTC")
-    content = Content(content_sid="HX" + "0" * 32, sms=SmsFallback(SENDER, "Moved"), media_urls=())
-    bid = await out(
-        store, content=content, send_window=window, purpose=Purpose.MARKETING, priority=Priority.URGENT
-    )
-    await fail(store, bid, 63024)
-    await follow(store)
-    sms = await child(store, bid)
-    raw = await store.redis.hget(store.keys.broadcast(sms), "spec")
-    spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
-    assert spec.content == Content(body="Moved")
-    assert (spec.purpose, spec.priority, spec.send_window) == (Purpose.MARKETING, Priority.URGENT, window)
-    assert await store.redis.hexists(store.keys.broadcast(sms), "windows")
-    assert await store.redis.sismember(store.keys.plain("windowed"), sms)
-
-
-async def test_an_archive_has_both(store: Store) -> None:
-    bid = await out(store, 2)
-    await fail(store, bid, 63024, 0)
-    await follow(store)
-    await send_all(store)
-    view = await read_broadcast(store, bid)
-    assert view
-    packed = b"".join([piece async for piece in archive(store, view)])
-    head, *lines = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
-    assert head["broadcast"]["total"] + head["broadcast"]["fallbacks"]["total"] == len(lines) == 3
-    assert [line["body"] for line in lines] == ["Hi", "Hi", "Hi by SMS"]
-    assert (lines[0]["fallback"], lines[2]["fallback_of"]) == ("sms", lines[0]["id"])
-
-
-@pytest.mark.parametrize(
-    "how", ["retention", *(pytest.param(how, marks=pytest.mark.slow) for how in ("delete", "remove"))]
-)
-async def test_the_people_of_the_sms_go_with_their_broadcasts(store: Store, how: str) -> None:
-    bid = await out(store)
-    await fail(store, bid, 63024)
-    await follow(store)
-    sms = await child(store, bid)
-    with pytest.raises(Conflict):
-        await broadcasts.delete(store, ACTOR, bid)
-    await send_all(store)
-    assert await remove_streams(store, 0) == 0
-    assert await store.run(retire(sms, 0)) == "parent"
-    if how == "delete":
-        await broadcasts.delete(store, ACTOR, bid)
-    elif how == "remove":
-        await removals.remove(store, ACTOR, bid)
-    else:
-        await remove_old(store, 1, now_s=time.time() + 3 * 86_400)
-    redis: Any = store.redis
-    left = [key.decode() async for key in redis.scan_iter(f"*{sms}*")]
-    assert left == []
-    assert not (await find_places(store, [number(0)]))[number(0)]
-    assert not await redis.zscore(store.keys.plain("streams"), sms)
-
-
-async def test_forgetting_the_person_forgets_the_sms(store: Store) -> None:
-    bid = await out(store)
-    await fail(store, bid, 63024)
-    await follow(store)
-    await forget_in_batches(store, addresses_of(number(0)))
-    assert await counts(store, await child(store, bid)) == {State.SKIPPED: 1}
-    found = await read_message(store, f"{bid}.0.0.0")
-    assert found
-    assert found[0].fallback_id is None
-
-
-async def test_whom_an_sms_reaches_does_not_stop_the_campaign(store: Store) -> None:
-    await store.run(control.set_stop_rule(0.2, after=10, window=100))
-    for content, expected in ((CONTENT, "running"), (Content(body="Hi"), "paused")):
-        bid = await load(store, {WHATSAPP: 40}, batch=20, content=content, address=person)
-        await join(store)
-        (held, *_) = await take(store, records=20)
-        await ask(store, held)
-        said = [
-            Status(bid, held.batch, item.row, 1, f"SM{item.row:032x}", "failed", 63024) for item in held.items
-        ]
-        await store.run(write_statuses(said))
-        assert await state(store, bid) == expected
-        await store.run(control.cancel(bid, "by request"))
-
-
-# -- a server that is killed
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-async def test_a_server_killed_at_any_moment_has_each_sms_once_or_not_yet(
-    tmp_path: Path, server_binary: ServerBinary
-) -> None:
-    """Every write is on disk before it is answered, so nothing is lost, and nothing comes twice."""
-    server = EmbeddedServer(tmp_path, binary=server_binary)
-    server.start()
-    try:
-        for pause in range(6):
-            opened = await open_store(server.url)
-            bid = await out(opened, 40)
-            await fail(opened, bid, *[63024] * 40)
-            one, _ = follower(opened)
-            following = asyncio.create_task(one.round())
-            await asyncio.sleep(pause / 1000)
-            await asyncio.to_thread(server.kill)
-            await asyncio.gather(following, return_exceptions=True)
-            await opened.close()
-            server.start()
-            opened = await open_store(server.url)
-            await opened.guard.look()
-            for _ in range(2):
-                await opened.redis.delete(opened.keys.plain("following"))
-                await follow(opened)
-            marked = sum(record.fell_back for record in (await records(opened, bid)).values())
-            queued = [await counts(opened, stream) for stream in await children(opened, bid)]
-            assert marked == 40
-            assert sum(sum(some.values()) for some in queued) == 40
-            assert await opened.redis.llen(opened.keys.plain("failures")) == 0
-            for stream in [bid, *await children(opened, bid)]:
-                await opened.run(control.cancel(stream, "the next round"))
-            await opened.close()
-    finally:
-        server.stop()

@@ -13,13 +13,13 @@ from test_rewinding import another, lost, settled
 
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
+from broadcaster.ledger.doubts import read_doubts
 from broadcaster.ledger.replaying import Letters, replay
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.reporting.lanes import read_lane
 from broadcaster.store.guard import Guard
 from broadcaster.store.scripts import Call, packed, text
 from workers import jobs
-from workers.doubts import read_doubts
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_settle_rounds import AT_ONCE, doubtful, scene
 
-from workers.doubts import read_doubts
+from broadcaster.ledger.doubts import read_doubts
 from workers.listing import Listing
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from test_settle_rounds import AT_ONCE, Scene, scene
 
 from broadcaster.domain.record import Evidence, State
 from broadcaster.lanes import claims
+from broadcaster.ledger.doubts import AT_MOST, read_doubts
 from broadcaster.simulator.create import accept
 from broadcaster.simulator.forms import parse_form
-from workers.doubts import AT_MOST, read_doubts
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store

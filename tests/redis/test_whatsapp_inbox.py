@@ -82,6 +82,11 @@ async def test_many_people_are_looked_for_in_one_list_and_few_by_themselves(
         assert "more than 20 messages" in found[0].reason
         assert "--outside-window send" in found[0].reason
         assert await inbound.list_read_at(store, OTHER) == 0
+        # nor is that read again for every two thousand rows of a list
+        await twilio.wrote(person(170), HOUR, to=OTHER)
+        found = await refused(twilio, [person(i) for i in range(100, 171)], lane=OTHER)
+        assert len(found) == 51
+        assert "more than 20 messages" in found[0].reason
 
 
 async def test_what_can_not_be_asked_is_closed_and_says_so(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import itertools
 import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broadcaster.intake.encodings import EncodingError, encoding_named
+from broadcaster.intake.encodings import EncodingError, Recoder, encoding_named
 from broadcaster.intake.faults import EmptyListError, TooLongListError, UnreadableListError
 from broadcaster.intake.gunzip import Gunzip
 from broadcaster.intake.reader import ListOptions, read_list
 from broadcaster.intake.sources import ListSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from broadcaster.intake.table import ListReader
 
@@ -106,6 +107,30 @@ def test_what_is_read_is_what_was_written_or_nothing(
     else:
         assert read == expected
     assert names(opened(raw, step, encoding=encoding)) == expected
+
+
+_PIECES = ["a", "\n", "\r", "\r\n", "1,", "ö", "€", "😀", "李"]
+_BYTES = [*(piece.encode() for piece in _PIECES), b"\xf6", b"\xc3", b"\x80", b"\x81"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    raw=st.lists(st.sampled_from(_BYTES), max_size=14).map(b"".join),
+    steps=st.lists(st.integers(1, 9), min_size=1),
+)
+def test_how_the_bytes_come_changes_nothing(raw: bytes, steps: list[int]) -> None:
+    def read(lengths: Iterator[int]) -> tuple[str, object]:
+        recoder, text, rest = Recoder("list"), b"", raw
+        try:
+            while rest:
+                length = next(lengths)
+                text += recoder.feed(rest[:length])
+                rest = rest[length:]
+            return (text + recoder.feed(b"", last=True)).decode(), recoder.guess
+        except UnreadableListError as error:
+            return str(error), None
+
+    assert read(itertools.repeat(len(raw))) == read(itertools.repeat(1)) == read(itertools.cycle(steps))
 
 
 def test_a_guess_is_told_with_its_place_and_nobodys_name() -> None:

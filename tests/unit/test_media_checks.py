@@ -152,6 +152,15 @@ async def test_all_media_of_one_mms_are_bounded_together() -> None:
         assert (fault.pointer, "5 MB together" in fault.detail) == ("/media_urls", True)
 
 
+async def test_whatsapp_takes_one_file_a_message() -> None:
+    async with files(a=head(), b=head()) as there:
+        two = [there.url("/a"), there.url("/b")]
+        (fault,) = (await checked(*two)).faults
+        assert (fault.pointer, "one file a message" in fault.detail) == ("/media_urls", True)
+        assert await checked(two[0]) == await checked(*two, channels=[SMS]) == Checked()
+        assert await checked(*two, channels=[]) == Checked()
+
+
 async def test_a_name_and_a_password_are_used_but_never_told() -> None:
     async with files(a=moved("http://localhost:{port}/b"), b=head("text/html")) as there:
         url = f"http://ann:s%40cret@127.0.0.1:{there.port}/a?token=hidden"
