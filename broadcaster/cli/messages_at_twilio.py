@@ -76,7 +76,8 @@ def list_at_twilio(
 def _read(filters: dict[str, str | None], region: str | None) -> dict[str, Any]:
     """Read the filters that were given. Raises InputError or AddressError."""
     read: dict[str, Callable[[str], str]] = {
-        "to": lambda text: read_party(text, region), "from_": lambda text: read_party(text, region, sends=True),
+        "to": lambda text: read_party(text, region),
+        "from_": lambda text: read_party(text, region, sends=True),
         "sent_on": read_day, "sent_after": read_sent,
         "sent_before": read_sent,
     }  # fmt: skip
