@@ -130,7 +130,10 @@ def redact(sid: str, *, body: str, as_json: bool, env_file: Path | None) -> int:
 @json_option
 @env_file_option
 def delete(sid: str, *, as_json: bool, env_file: Path | None) -> int:
-    """Delete a message at Twilio, for good; one that is not finished yet it keeps."""
+    """Delete a message at Twilio, for good; one that is not finished yet it keeps.
+
+    What may be a message of ours in doubt is refused until that is settled: it would be sent again.
+    """
     acts.check_sid(sid)
     with _refused(as_json=as_json) as code:
         _change(
