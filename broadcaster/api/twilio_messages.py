@@ -180,7 +180,7 @@ async def cancel(request: Request, sid: Sid) -> Any:
 async def delete(request: Request, sid: Sid) -> Response:
     """Delete a message at Twilio, for good; one that is not finished yet it keeps (20009).
 
-    What may be a message of ours in doubt is a 409 of our own (`state`, and no `twilio`) until that is settled:
+    What may be one of ours in doubt is a 409 of our own (`state`, and no `twilio`) until that is settled:
     without it that message would be sent again.
     """
     with _as_it_is():
