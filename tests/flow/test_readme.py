@@ -59,7 +59,7 @@ exec {python} -c "from importlib.metadata import version; print(version('{packag
 
 
 def commands() -> list[str]:
-    """Return the README's commands: the lines of its sh blocks, continued ones joined, and those in its text."""
+    """Return the README's commands: lines of its sh blocks, continued ones joined, and those in the text."""
     blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
