@@ -1,10 +1,10 @@
 """The SMS in place of WhatsApp messages that can't reach their people: each once, whatever dies on the way.
 
-An SMS is a message of its own, in a stream that belongs to its broadcast, or to its stream of single messages:
-same purpose, consent, priority, hours, expiry and pace, another sender. fall_back.lua appends it and marks the WhatsApp message in one step,
-so failed deliveries may be told twice, by several, and after any crash. Where Redis has lost writes since the
-WhatsApp message left, that mark may be what it lost, and the SMS with it: then the SMS begins in doubt, and
-leaves only once Twilio's list shows that it has not.
+An SMS is a message of its own, in a stream that belongs to its broadcast, or to the stream that a single
+message is in: same purpose, consent, priority, hours, expiry and pace, another sender. fall_back.lua appends
+it and marks the WhatsApp message in one step, so failed deliveries may be told twice, by several, and after
+any crash. Where Redis has lost writes since the WhatsApp message left, that mark may be what it lost, and the
+SMS with it: then the SMS begins in doubt, and leaves only once Twilio's list shows that it has not.
 """
 
 from __future__ import annotations

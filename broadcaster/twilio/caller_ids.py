@@ -83,6 +83,7 @@ class TrialAccount:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait((self._asking,))
+            self._asking = None
 
     async def _ask(self) -> None:
         told = False
