@@ -1,0 +1,68 @@
+"""What keeps an SMS in place of a WhatsApp message from going twice, or to whom it may not go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driving import ask, join, result, take, tell
+from falling_back import WHATSAPP, child, fail, follow, out, person, state
+from loading import counts, load, records
+from test_rewinding import lost
+
+from broadcaster.domain.record import State
+from broadcaster.ledger.replaying import carry_out, find_letters
+from broadcaster.ledger.rewinding import rewind
+from broadcaster.ledger.settling import Verdict, settle
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+
+async def began_at(store: Store, bid: str, second: int) -> None:
+    """Let the first message have left then."""
+    await store.redis.setrange(store.keys.ledger(bid, "0.0"), 24, second.to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("history", ["whole", "cut"])
+async def test_a_lost_mark_and_a_retry_before_the_failure_is_followed(store: Store, history: str) -> None:
+    """Its SMS went, and Redis lost that; a person retried while it was rewound, so the last try left after it."""
+    bid = await out(store)
+    now, _ = await store.redis.time()
+    await began_at(store, bid, now - 100)
+    await fail(store, bid, 63024)
+    await lost(store)
+    letters = [group async for group in find_letters(store, bid, states=(State.FAILED,))]
+    assert (await carry_out(store, letters, again=True)).changed == 1
+    await rewind(store)
+    (one,) = (await records(store, bid)).values()
+    absent = Verdict(WHATSAPP, bid, "0.0", 0, one.attempt, one.changed, absent=True, hold=False)
+    await store.run(settle([absent], 5))
+    await store.redis.hset(store.keys.plain("rewound"), "at", now - 50)
+    (held,) = await take(store)
+    assert (await ask(store, held)).yes == "1"
+    (one,) = (await records(store, bid)).values()
+    assert one.began >= now
+    await fail(store, bid, 63024, attempt=one.attempt)
+    since = now - 100
+    if history == "cut":
+        since = now - 200
+        await store.redis.hset(store.keys.broadcast(bid), "created", since)
+        await store.redis.delete(store.keys.history(bid, "0.0", 0))
+    assert await follow(store) == 1
+    ((sms),) = (await records(store, await child(store, bid))).values()
+    assert (sms.state, sms.began) == (State.IN_DOUBT, since)
+
+
+async def test_what_was_tried_twice_after_a_loss_is_in_no_doubt(store: Store) -> None:
+    bid = await out(store)
+    now, _ = await store.redis.time()
+    await store.redis.hset(store.keys.plain("rewound"), "at", now - 50)
+    await fail(store, bid, 63024)
+    letters = [group async for group in find_letters(store, bid, states=(State.FAILED,))]
+    await carry_out(store, letters, again=True)
+    (held,) = await take(store)
+    await ask(store, held)
+    await fail(store, bid, 63024, attempt=2)
+    assert await follow(store) == 1
+    assert await counts(store, await child(store, bid)) == {State.QUEUED: 1}
