@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from driving import ask, join, result, take, tell
-from falling_back import WHATSAPP, child, fail, follow, out, person, state
-from loading import counts, load, records
+from driving import ask, take
+from falling_back import WHATSAPP, child, fail, follow, out
+from loading import counts, records
 from test_rewinding import lost
 
 from broadcaster.domain.record import State
@@ -26,7 +26,7 @@ async def began_at(store: Store, bid: str, second: int) -> None:
 
 @pytest.mark.parametrize("history", ["whole", "cut"])
 async def test_a_lost_mark_and_a_retry_before_the_failure_is_followed(store: Store, history: str) -> None:
-    """Its SMS went, and Redis lost that; a person retried while it was rewound, so the last try left after it."""
+    """Its SMS went, and Redis lost that; a person retried meanwhile, so the last try left after the loss."""
     bid = await out(store)
     now, _ = await store.redis.time()
     await began_at(store, bid, now - 100)
