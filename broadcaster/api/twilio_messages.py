@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.pages import LONGEST_CURSOR, Page, begin, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.problems import Problem
+from broadcaster.api.problems import Problem, retry_after
 from broadcaster.domain.addresses import with_plus
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.sent_dates import read_day, read_sent
@@ -34,7 +34,7 @@ _READ: Final = guarded(Scope.TWILIO_READ)
 _WRITE: Final = guarded(Scope.TWILIO_WRITE)
 _KIND: Final = "messages at twilio"
 #: With these Twilio's refusal keeps its status; others would pass for one of our own (401, 429).
-_PASSED_ON: Final = {
+_PASSED_ON: Final[dict[int, str]] = {
     HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.NOT_FOUND: "not-found",
     HTTPStatus.CONFLICT: "conflict",
@@ -194,5 +194,8 @@ def _as_it_is() -> Iterator[None]:
     try:
         yield
     except TwilioError as error:
-        slug = _PASSED_ON.get(HTTPStatus(error.status), "twilio-failed")
-        raise Problem(slug, error.message or f"{error}.", more={"twilio": error.as_answered()}) from None
+        # by number: what stands before Twilio answers statuses that no standard knows (520)
+        slug = _PASSED_ON.get(error.status, "twilio-failed")
+        wait = {} if error.retry_after_seconds is None else retry_after(error.retry_after_seconds)
+        told = {"twilio": error.as_answered()}
+        raise Problem(slug, error.message or f"{error}.", headers=wait, more=told) from None

@@ -63,13 +63,15 @@ async def start(request: Request, body: NewVerification) -> Any:
 
     async def work(nonce: str) -> Response:
         key = acts.Key(nonce, text)
-        found = await acts.start(verifying(request), asked, service=body.service_sid, key=key)
+        found, replayed = await acts.started(verifying(request), asked, service=body.service_sid, key=key)
         where = {"Location": f"/v1/verifications/{found.sid}"}
+        if replayed:
+            where["Idempotent-Replayed"] = "true"
         return answer(found.summary(), HTTPStatus.CREATED, where)
 
     # a custom code is in the body, of which a mere hash would be kept that can be found by trying
     digest = acts.Key(text=text).digest(body.model_dump())
-    return await once(request, work, payload=f"digest {digest}".encode())
+    return await once(request, work, payload=f"digest {digest}".encode(), kept=False)
 
 
 @router.post(

@@ -94,6 +94,12 @@ class Seen:
         self._sms |= BitMap64.deserialize(sms)
         self._whatsapp |= BitMap64.deserialize(whatsapp)
 
+    @staticmethod
+    def has(dumped: bytes, channel: Channel) -> bool:
+        """Tell whether there are any addresses of a channel in what `dumped` gave."""
+        sms, whatsapp = msgspec.msgpack.decode(dumped, type=tuple[bytes, bytes])
+        return bool(BitMap64.deserialize(sms if channel is Channel.SMS else whatsapp))
+
     def take_new(self, addresses: Sequence[str], channel: Channel) -> bool:
         """Add `addresses`, all of one channel, if none of them was there and no two are the same.
 

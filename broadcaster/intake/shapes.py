@@ -22,6 +22,7 @@ from broadcaster.domain.content import (
 )
 from broadcaster.domain.create_message import check_content
 from broadcaster.domain.segments import segments
+from broadcaster.domain.template_values import faults_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,6 +155,21 @@ class Shapes:
             *(_in_order(instead.content_variables) if instead else ()),
             *((sms.body or "",) if sms else ()),
         )
+
+
+def value_fault(content: Content, values: Sequence[str], channel: Channel) -> RequestFault | None:
+    """Return the first variable of a template that may not be sent on this channel with its value."""
+    place, whatsapp = 0 if content.body is None else 1, channel is Channel.WHATSAPP
+    groups = [("", content.content_variables)]
+    if content.fallback is not None and whatsapp:
+        groups.append(("/fallback", content.fallback.variables))
+    for where, variables in groups:
+        given = dict(zip(sorted(variables), values[place:], strict=False))
+        for fault in faults_in(given, whatsapp=whatsapp):
+            pointer = f"{where}/content_variables/{_escaped(fault.key)}"
+            return RequestFault(pointer, fault.detail, fault.code)
+        place += len(variables)
+    return None
 
 
 def cost(shape: Shape, values: Sequence[str], channel: Channel) -> int:

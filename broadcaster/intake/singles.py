@@ -23,7 +23,7 @@ from broadcaster.domain.senders import NoSenderError
 from broadcaster.intake.group_commit import GroupCommit, Waiting
 from broadcaster.intake.rendering import NO_PLACE
 from broadcaster.intake.sender_choice import SenderChoice
-from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost
+from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost, value_fault
 from broadcaster.intake.single_rows import Accepted, Row
 from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
@@ -218,6 +218,9 @@ class SingleMessages:
                 if found not in faults:
                     faults.append(found)
                 continue
+            if unfit := value_fault(request.content, values, channel_of(to)):
+                own = f"/to/{place}/variables"
+                faults.append(unfit._replace(pointer=own) if person.variables else unfit)
             if request.content.whatsapp_only and channel_of(to) is not Channel.WHATSAPP:
                 faults.append(RequestFault(f"/to/{place}", NO_PLACE))
             if to == chosen.lanes[lane].name:

@@ -30,6 +30,8 @@ bc:ID:seen                list       addresses of a draft's parts; until it star
 bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
 bc:ID:unasked             set        messages that Twilio doesn't have any more, their SIDs; as long (EX)
 bc:ID:chunks              hash       answers to a draft's parts; with its people
+unanswered:ID             string     since when Twilio says nothing of the templates of a due broadcast; ten
+                                     minutes (EX)
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
