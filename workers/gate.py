@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Reason
-from broadcaster.domain.whatsapp_window import PREFIX as WHATSAPP
+from broadcaster.domain.whatsapp_window import WHATSAPP
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed

@@ -82,6 +82,7 @@ class Plan(NamedTuple):
             "",
             "" if spec.send_window is None else openings_text(spec.send_window, time.time()),
             self.broadcast,
+            "",
         )
         arguments = (
             self.broadcast,

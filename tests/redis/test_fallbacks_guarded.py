@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from content_templates import settings, simulated
+from dispatching import dispatching
 from driving import ask, take
-from falling_back import WHATSAPP, child, fail, follow, out
-from loading import counts, records
+from falling_back import WHATSAPP, child, fail, follow, out, person, state
+from loading import counts, number, records
 from test_rewinding import lost
 
-from broadcaster.domain.record import State
+from broadcaster.domain.record import Reason, State
+from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.replaying import carry_out, find_letters
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.settling import Verdict, settle
+from broadcaster.runtime import message_sender
+from broadcaster.settings import Settings
 
 if TYPE_CHECKING:
+    from conftest import type_of_wait
+
     from broadcaster.store.connection import Store
 
 
@@ -66,3 +73,29 @@ async def test_what_was_tried_twice_after_a_loss_is_in_no_doubt(store: Store) ->
     await fail(store, bid, 63024, attempt=2)
     assert await follow(store) == 1
     assert await counts(store, await child(store, bid)) == {State.QUEUED: 1}
+
+
+@pytest.mark.parametrize("scope", ["*", WHATSAPP])
+async def test_who_opts_out_over_whatsapp_meanwhile_gets_no_sms(
+    store: Store, scope: str, wait_until: type_of_wait
+) -> None:
+    """Before the SMS is queued, or before it leaves; another sender's opt-outs don't matter."""
+    bid = await out(store, 3)
+    await store.run(opt_out([person(0)], "reply", scope))
+    await store.run(opt_out([person(1)], "reply", "whatsapp:+14155550111"))
+    await fail(store, bid, 63024, 63024, 63024)
+    await follow(store)
+    sms = await child(store, bid)
+    assert await counts(store, sms) == {State.SKIPPED: 1, State.QUEUED: 2}
+    assert (await records(store, sms))["0.0", 0].code == Reason.OPTED_OUT
+    await store.run(opt_out([person(2)], "reply", scope))
+    async with simulated() as simulator:
+        chosen = Settings(**settings(simulator))
+        async with message_sender(chosen, 4) as sender, dispatching(store, sender):
+
+            async def completed() -> bool:
+                return await state(store, sms) == "completed"
+
+            await wait_until(completed)
+        assert [message.to for message in simulator.world.messages] == [number(1)]
+    assert (await records(store, sms))["0.0", 2].code == Reason.OPTED_OUT

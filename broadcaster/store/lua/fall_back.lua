@@ -3,15 +3,15 @@
 -- in the same step in which their records get the flag FELL_BACK. Never refused for memory: each follows from a message that
 -- was taken.
 --
--- ARGV[3] broadcast  ARGV[4] print of the stream, as in append.lua  ARGV[5] id of the stream, if one has to begin
+-- ARGV[3] broadcast, or stream of single messages  ARGV[4] print of the stream, as in append.lua  ARGV[5] id of the stream, if one has to begin
 -- ARGV[6] msgpack: its facts (streams.lua)  ARGV[7] opt-out epoch that the caller has seen
 -- ARGV[8] '1': the SMS are in doubt, since each may have gone before Redis lost writes (their message, or an attempt before it,
 --   left before); '0': none is
 -- ARGV[9] msgpack: list of messages [batch, index, attempt, code] as the caller saw them
 -- ARGV[10] msgpack: a batch with an SMS for each (streams.lua), in doubt as ARGV[8] says
 -- Returns msgpack [verdict, stream, batch, unfit]: 'ok' and where they are. 'unfit' and the places (from 0) in ARGV[9] of those
---   that no SMS may follow: another attempt, state or code by now, an SMS went already, the person was forgotten, an attempt
---   before is with Twilio. 'loss' where ARGV[8] is otherwise by now, 'rewinding', 'expired', 'removed' (people's data are), the
+--   that no SMS may follow: another attempt, state or code by now, an SMS went already, the person was forgotten, somebody
+--   has canceled it, an attempt before is with Twilio. 'loss' where ARGV[8] is otherwise by now, 'rewinding', 'expired', 'removed' (people's data are), the
 --   broadcast's state that forbids it ('gone' if there is none), 'server' or 'optouts' as in append.lua, 'taken':
 --   name another id. Only 'ok' changes anything. Twice with the same input: 'unfit', all of them.
 -- A paused broadcast's wait; a completed one runs again.
@@ -48,7 +48,7 @@ local function flags_if_fit(m)
   if #raw < 32 then return nil end
   local its, _, flags, _, attempt, code = head_of(raw, 1)
   if its < UNDELIVERED or its > DEAD or attempt ~= m[3] or code ~= m[4] or not UNREACHABLE[code] then return nil end
-  if never_again(flags) then return nil end
+  if never_again(flags) or stopped(flags) then return nil end
   local late = attempt > 1 and late_acceptance(bid, m[1], m[2])
   if late and late[2] < UNDELIVERED then return nil end
   return flags, left_before_loss(m, attempt, (struct.unpack('>I4', raw, 25)))

@@ -25,6 +25,9 @@ local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANC
 local GONE = 0x80
 -- another: an SMS went in its place (fall_back.lua), so it isn't tried again either
 local FELL_BACK = 0x10
+-- another: somebody has canceled it (cancel_message.lua), so nothing follows by itself, whatever is heard of an attempt before
+local STOPPED = 0x40
+local function stopped(flags) return flags % (2 * STOPPED) >= STOPPED end
 local function never_again(flags) return flags >= GONE or flags % (2 * FELL_BACK) >= FELL_BACK end
 -- codes of whom WhatsApp surely did not reach, as it can't (domain/fallback.py)
 local UNREACHABLE = {[63003] = true, [63024] = true}
