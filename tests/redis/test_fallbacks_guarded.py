@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from content_templates import settings, simulated
@@ -12,8 +12,12 @@ from falling_back import WHATSAPP, child, fail, follow, out, person, state
 from loading import counts, number, records
 from test_rewinding import lost
 
+from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import Reason, State
+from broadcaster.ledger import forgetting
+from broadcaster.ledger.forgetting import forget_in_batches
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.people import find_places
 from broadcaster.ledger.replaying import carry_out, find_letters
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.settling import Verdict, settle
@@ -99,3 +103,23 @@ async def test_who_opts_out_over_whatsapp_meanwhile_gets_no_sms(
             await wait_until(completed)
         assert [message.to for message in simulator.world.messages] == [number(1)]
     assert (await records(store, sms))["0.0", 2].code == Reason.OPTED_OUT
+
+
+async def test_forgotten_while_the_sms_is_put_in_its_place(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bid = await out(store)
+    await fail(store, bid, 63024)
+    appended: list[int] = []
+
+    async def meanwhile(*asked: Any) -> Any:
+        found = await find_places(*asked)
+        if not appended:
+            appended.append(await follow(store))
+        return found
+
+    monkeypatch.setattr(forgetting, "find_places", meanwhile)
+    done = await forget_in_batches(store, addresses_of(number(0)))
+    assert (appended, done.messages, done.skipped) == ([1], 2, 1)
+    assert await counts(store, await child(store, bid)) == {State.SKIPPED: 1}
+    assert not any((await find_places(store, addresses_of(number(0)))).values())
