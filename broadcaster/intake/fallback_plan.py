@@ -120,6 +120,7 @@ def sms_spec(spec: BroadcastSpec) -> BroadcastSpec | None:
         schedule_at=None,
         outside_window=OutsideWindow.REFUSE,
         scheduler=Scheduler.BROADCASTER,
+        instead_of=(*spec.senders, *([spec.messaging_service_sid] if spec.messaging_service_sid else [])),
     )
 
 

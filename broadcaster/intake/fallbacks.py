@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgpack
 import msgspec
 import structlog
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("fallbacks")
 
 TRIES: Final = 5
+#: A line of a history about an attempt that was over when it came: not when that began.
+_LATE: Final = b"late"
 _WHATSAPP: Final = "whatsapp:"
 #: The segments that a record has room for.
 _MOST_SEGMENTS: Final = 255
@@ -103,10 +106,27 @@ class Fallbacks:
         store = self._store
         loss = int(await store.redis.hget(store.keys.plain("rewound"), "at") or 0)
         unreached = await self._unreached(plan, failed)
+        if loss:
+            unreached = [await self._since_the_first(one, plan.broadcast) for one in unreached]
         for doubtful in (False, True):
             some = [one for one in unreached if (one.began <= loss) is doubtful]
             for start in range(0, len(some), MAX_BATCH):
                 await self._append(plan, some[start : start + MAX_BATCH], doubtful=doubtful)
+
+    async def _since_the_first(self, one: Unreached, broadcast: str) -> Unreached:
+        """Let it have begun when its first attempt left: an SMS may have gone from then on.
+
+        A history is cut where it is very long: then it is when the broadcast was made.
+        """
+        if one.attempt == 1:
+            return one
+        redis, keys = self._store.redis, self._store.keys
+        raws = await redis.lrange(keys.history(broadcast, one.batch, one.row), 0, -1)
+        lines = [line for line in (msgpack.unpackb(raw, raw=True) for raw in raws) if line[7] != _LATE]
+        began = [one.began, *(int(line[3]) for line in lines)]
+        if all(line[0] != 1 for line in lines):
+            began.append(int(await redis.hget(keys.broadcast(broadcast), "created") or 0))
+        return one._replace(began=min(began))
 
     async def _unreached(self, plan: Plan, failed: Sequence[Failed]) -> list[Unreached]:
         """Read who the SMS go to, and what they say; what has another attempt or code by now is left out."""
@@ -188,11 +208,16 @@ class Fallbacks:
     def _codes(self, plan: Plan, some: Sequence[Unreached], verified: Collection[str] | None) -> list[int]:
         """Return why each is skipped, 0 where it is sent."""
         scopes = self._opt_outs.scopes(plan.lane[0], None, plan.spec.purpose)
+        before = self._opt_outs.scopes_before(plan.spec.instead_of, plan.spec.purpose)
         blocks = self._opt_outs.blocks
         people = [one.to for one in some]
         strangers = frozenset(() if verified is None else unverified(people, verified))
         return [
-            Reason.OPTED_OUT if blocks(to, scopes) else Reason.UNVERIFIED if place in strangers else 0
+            Reason.OPTED_OUT
+            if blocks(to, scopes) or blocks(_WHATSAPP + to, before)
+            else Reason.UNVERIFIED
+            if place in strangers
+            else 0
             for place, to in enumerate(people)
         ]
 

@@ -5,7 +5,8 @@
 --
 -- ARGV[3] broadcast, or stream of single messages  ARGV[4] print of the stream, as in append.lua  ARGV[5] id of the stream, if one has to begin
 -- ARGV[6] msgpack: its facts (streams.lua)  ARGV[7] opt-out epoch that the caller has seen
--- ARGV[8] '1': the SMS are in doubt, since each may have gone before Redis lost writes (their message left before); '0': none is
+-- ARGV[8] '1': the SMS are in doubt, since each may have gone before Redis lost writes (their message, or an attempt before it,
+--   left before); '0': none is
 -- ARGV[9] msgpack: list of messages [batch, index, attempt, code] as the caller saw them
 -- ARGV[10] msgpack: a batch with an SMS for each (streams.lua), in doubt as ARGV[8] says
 -- Returns msgpack [verdict, stream, batch, unfit]: 'ok' and where they are. 'unfit' and the places (from 0) in ARGV[9] of those
@@ -27,6 +28,21 @@ if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return answer('e
 if redis.call('HEXISTS', P .. 'account', 'rewind') == 1 then return answer('rewinding') end
 local loss = tonumber(redis.call('HGET', P .. 'rewound', 'at') or 0)
 
+-- Did an attempt leave before the loss? Then what was lost may hold an SMS. Each attempt that was followed by another has a
+-- line in the history; of very many the first may have gone.
+local function left_before_loss(m, attempt, began_s)
+  if loss == 0 or began_s <= loss or attempt == 1 then return loss > 0 and began_s <= loss end
+  local first
+  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. m[1] .. ':' .. m[2], 0, -1)) do
+    local e = cmsgpack.unpack(raw)
+    if e[8] ~= 'late' then
+      if e[4] <= loss then return true end
+      first = first or e[1] == 1
+    end
+  end
+  return not first and tonumber(redis.call('HGET', key, 'created') or 0) <= loss
+end
+
 local function flags_if_fit(m)
   local raw = redis.call('GETRANGE', ledger_key(bid, m[1]), m[2] * 32, m[2] * 32 + 31)
   if #raw < 32 then return nil end
@@ -35,7 +51,7 @@ local function flags_if_fit(m)
   if never_again(flags) or stopped(flags) then return nil end
   local late = attempt > 1 and late_acceptance(bid, m[1], m[2])
   if late and late[2] < UNDELIVERED then return nil end
-  return flags, struct.unpack('>I4', raw, 25) <= loss
+  return flags, left_before_loss(m, attempt, (struct.unpack('>I4', raw, 25)))
 end
 
 local flags, unfit = {}, {}
