@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from broadcaster.api.pages import LONGEST_CURSOR, Page, begin, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.problems import Problem, retry_after
-from broadcaster.domain.addresses import with_plus
 from broadcaster.domain.api_keys import Scope
+from broadcaster.domain.parties import read_party
 from broadcaster.domain.sent_dates import read_day, read_sent
 from broadcaster.operations import twilio_messages as acts
 from broadcaster.operations.errors import Invalid
@@ -107,7 +107,10 @@ async def list_(
     ] = None,
 ) -> Any:
     """List messages at Twilio, sent and received, the newest first by the time when they were sent."""
+    region = parts_of(request).settings.region
     faults = [
+        *told("/to", lambda text: text and read_party(text, region), to),
+        *told("/from", lambda text: text and read_party(text, region, sends=True), from_),
         *told("/sent_on", lambda text: text and read_day(text), sent_on),
         *told("/sent_after", lambda text: text and read_sent(text), sent_after),
         *told("/sent_before", lambda text: text and read_sent(text), sent_before),
@@ -119,8 +122,8 @@ async def list_(
         found = await messages.page(
             twilio,
             following,
-            to=with_plus(to) if to else None,
-            from_=with_plus(from_) if from_ else None,
+            to=to and read_party(to, region),
+            from_=from_ and read_party(from_, region, sends=True),
             date_sent=sent_on and read_day(sent_on),
             sent_after=sent_after and read_sent(sent_after),
             sent_before=sent_before and read_sent(sent_before),
@@ -175,7 +178,11 @@ async def cancel(request: Request, sid: Sid) -> Any:
     **_WRITE,
 )
 async def delete(request: Request, sid: Sid) -> Response:
-    """Delete a message at Twilio, for good; one that is not finished yet it keeps (20009)."""
+    """Delete a message at Twilio, for good; one that is not finished yet it keeps (20009).
+
+    What may be one of ours in doubt is a 409 of our own (`state`, and no `twilio`) until that is settled:
+    without it that message would be sent again.
+    """
     with _as_it_is():
         await acts.delete(parts_of(request).store, _twilio(request), caller_of(request).actor, sid)
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -139,7 +139,7 @@ async def approve(request: Request, sid: Sid, service: Service = None) -> Any:
 def verifying(request: Request) -> Verifying:
     """Return what acts on verifications work with. Raises SettingsError without Twilio's credentials."""
     parts = parts_of(request)
-    if parts.twilio is None:
+    if parts.verify is None:
         parts.settings.credentials()  # says what is missing
         raise unavailable("The API was started without Twilio's credentials.")
-    return acts.Verifying.of(parts.store, Verify(parts.twilio), caller_of(request).actor, parts.settings)
+    return acts.Verifying.of(parts.store, Verify(parts.verify), caller_of(request).actor, parts.settings)

@@ -144,6 +144,10 @@ async def _the_list_is_twilios_by_its_filters_and_pages(it: Scene) -> None:
     bad = await it.api.client.get("/v1/twilio/messages", params={"sent_on": "today", "limit": 1001})
     assert bad.status_code == 422
     asked = it.simulator.world.requests
+    for name, text in (("to", "nobody at all"), ("from", "nobody at all"), ("to", "(415) 555-0100")):
+        bad = await it.api.client.get("/v1/twilio/messages", params={name: text})
+        assert (bad.status_code, [e["pointer"] for e in bad.json()["errors"]]) == (422, [f"/{name}"])
+    assert it.simulator.world.requests == asked
     code, out, _ = await it.call(it.here, "messages", "list", "--page-size", "2", "--json")
     assert (code, len(json.loads(out))) == (0, 3)
     assert it.simulator.world.requests == asked + 2
@@ -157,6 +161,7 @@ async def _the_list_is_twilios_by_its_filters_and_pages(it: Scene) -> None:
         ["--at-twilio", "--broadcast", "x"],
         ["--sent-after", "2020-01-01T00:00"],
         ["--page-size", "1001"],
+        ["--at-twilio", "--to", "nobody at all"],
     ):
         code, _, err = await it.call(it.there, "messages", "list", *wrong)
         assert (code, "Traceback" in err) == (2, False)
