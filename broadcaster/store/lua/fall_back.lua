@@ -24,6 +24,10 @@ local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed')
 local state = b[1] or 'gone'
 if b[4] then return answer('removed') end
 if state ~= 'running' and state ~= 'paused' and state ~= 'completed' then return answer(state) end
+for _, child in ipairs(fallbacks_of(bid)) do
+  -- by itself: somebody wants no SMS
+  if redis.call('HGET', bc_key(child), 'state') == 'canceled' then return answer('canceled') end
+end
 if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return answer('expired') end
 if redis.call('HEXISTS', P .. 'account', 'rewind') == 1 then return answer('rewinding') end
 local loss = tonumber(redis.call('HGET', P .. 'rewound', 'at') or 0)
