@@ -43,7 +43,13 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
         webhooks = webhook_parts(settings, store, metrics, keys)
         stack.push_async_callback(webhooks.writer.close)
         windows = Windows(store, twilio)
-        singles = SingleMessages(store, settings, _pools_of(twilio), checks=(windows.of_request,))
+        singles = SingleMessages(
+            store,
+            settings,
+            _pools_of(twilio),
+            checks=(windows.of_request,),
+            verified=twilio.trial.known if twilio else None,
+        )
         stack.push_async_callback(singles.close)
         yield Parts(
             store=store,

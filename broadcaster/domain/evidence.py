@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.body_likeness import may_be
+from broadcaster.domain.body_likeness import alike, may_be
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -30,7 +30,8 @@ class Question:
 
     `sender` is the `From` we named, None where the service chose; `service` the messaging service, None
     without. `body` is None where Twilio may have changed more than its characters (template, short links,
-    media, retention): then it isn't compared. `began` is the second of the attempt, `before` that of the next
+    media, retention): then it isn't compared, nor where it is
+    not wholly GSM-7. `began` is the second of the attempt, `before` that of the next
     one if another has left since. `in_flight_until` is the last moment its POST could have been under way,
     None while its owner may still be sending it.
     """
@@ -90,7 +91,8 @@ def match(
     """Give each question (by its place) the message that settles it.
 
     A message explains one question at most and none if another record holds its SID. The attempt that began
-    first chooses first, and takes the oldest that fits.
+    first chooses first, and takes the oldest that fits. Messages that show a question's own text are given
+    out before all others: of two in doubt to one person, the one must not take what is the other's.
     """
     free = sorted(
         (m for m in listed if m.sid not in held and m.created is not None),
@@ -98,13 +100,20 @@ def match(
     )
     found: dict[int, Listed] = {}
     taken: set[str] = set()
-    for place in sorted(range(len(questions)), key=lambda i: (questions[i].began, questions[i].attempt)):
-        for message in free:
-            if message.sid not in taken and fits(questions[place], message, skew):
-                found[place] = message
-                taken.add(message.sid)
-                break
+    order = sorted(range(len(questions)), key=lambda i: (questions[i].began, questions[i].attempt))
+    for fit in (_shows, fits):
+        for place in (place for place in order if place not in found):
+            for message in free:
+                if message.sid not in taken and fit(questions[place], message, skew):
+                    found[place] = message
+                    taken.add(message.sid)
+                    break
     return found
+
+
+def _shows(question: Question, listed: Listed, skew: float) -> bool:
+    """Tell whether a message that fits shows the very text that was sent."""
+    return question.body is not None and alike(question.body, listed.body) and fits(question, listed, skew)
 
 
 class Reading:

@@ -54,6 +54,11 @@ def segments(text: str) -> int:
     return _ucs_parts(text) if _OUTSIDE_GSM.search(text) else _gsm_parts(text)
 
 
+def is_gsm(text: str) -> bool:
+    """Tell whether every character of `text` is in GSM-7's basic or extension table."""
+    return _OUTSIDE_GSM.search(text) is None
+
+
 def measure(text: str) -> Measure:
     """Return the segments of `text` with what they consist of and why."""
     culprit = _OUTSIDE_GSM.search(text)

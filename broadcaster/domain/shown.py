@@ -27,7 +27,7 @@ _BOTH: Final = Shown.OTHER_BODY | Shown.OTHER_ADDRESS
 #: Every parameter (Twilio's OpenAPI file of 2010-04-01).
 SHOWN: Final[dict[str, Shown]] = {
     **dict.fromkeys(("To", "From", "MessagingServiceSid"), Shown.AS_SENT),  # what is compared
-    "Body": Shown.AS_SENT,  # but for smart encoding and a trial's prefix, which the comparison folds
+    "Body": Shown.AS_SENT,  # but for a trial's prefix and smart encoding: see body_likeness
     "SmartEncoded": Shown.AS_SENT,
     # media: a service's converter may put links in their place
     **dict.fromkeys(("MediaUrl", "SendAsMms", "PersistentAction"), Shown.OTHER_BODY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from broadcaster.domain.addresses import AddressError, Channel, channel_of, digi
 from broadcaster.domain.senders import NoSenderError, SenderShare, parse_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.intake.table import Chunk
 
@@ -174,6 +175,10 @@ def by_lane(lanes: Sequence[int], kept: Sequence[int]) -> dict[int, Sequence[int
     for index in kept:
         groups.setdefault(lanes[index], []).append(index)
     return dict(groups)
+
+
+#: Returns the numbers that a trial account may write to, None for any, and where that isn't known.
+Verified = Callable[[], Awaitable[Collection[str] | None]]
 
 
 def unverified(addresses: Sequence[str], verified: Collection[str]) -> Iterator[int]:

@@ -43,6 +43,7 @@ _POINTERS: Final = {
     "Fallback.ContentSid": "/fallback/content_sid",
     "Sms.From": "/sms_fallback/from",
 }
+_NO_TEXT: Final = "an SMS needs a text of its own: this message has none that it could have"
 
 
 class RequestFault(NamedTuple):
@@ -108,6 +109,8 @@ class Shapes:
                 RequestFault(_POINTERS.get(f.parameter, f"/options/{f.parameter}"), f.rule, f.twilio_code)
                 for f in found
             ]
+            if shape.content.sms and shape.content.sms.body is None and shape.content.body is None:
+                known.append(RequestFault("/sms_fallback/body", _NO_TEXT))
             self._sound[key] = known
             _bound(self._sound)
         return known
@@ -123,11 +126,10 @@ class Shapes:
         for text in texts:
             if not text.strip():
                 raise FaultError(_empty(content, texts))
-        if content.body is not None and len(texts[0]) > MAX_BODY_CHARACTERS:
-            told = (
-                f"the body has {len(texts[0]):,} characters, Twilio takes {MAX_BODY_CHARACTERS:,}: shorten it"
-            )
-            raise FaultError(RequestFault("/body", told, 21617))
+        if content.body is not None:
+            _check_length("/body", texts[0])
+        if content.sms is not None and content.sms.body is not None:
+            _check_length("/sms_fallback/body", texts[-1])
         return texts
 
     def _rendered(self, content: Content, variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -218,6 +220,13 @@ def _texts(content: Content) -> list[tuple[str, str]]:
     if content.sms is not None and content.sms.body is not None:
         texts.append(("sms", content.sms.body))
     return texts
+
+
+def _check_length(pointer: str, text: str) -> None:
+    """Raise `FaultError` for a text that is longer than Twilio takes."""
+    if len(text) > MAX_BODY_CHARACTERS:
+        told = f"the body has {len(text):,} characters, Twilio takes {MAX_BODY_CHARACTERS:,}: shorten it"
+        raise FaultError(RequestFault(pointer, told, 21617))
 
 
 def _in_order(content_variables: str | None) -> tuple[str, ...]:
