@@ -1,4 +1,4 @@
-"""A template in place of free text: it goes whatever went before, and its record says so whoever tells first."""
+"""A template in place of free text: it goes whatever went before; its record says so whoever is faster."""
 
 from __future__ import annotations
 
