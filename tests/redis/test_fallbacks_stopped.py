@@ -1,4 +1,4 @@
-"""SMS in place of WhatsApp messages that stop: with their broadcast, which they may stop themselves, or alone."""
+"""SMS in place of WhatsApp messages that stop: with their broadcast, which they may stop, or alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from driving import ask, join, result, take, tell
-from falling_back import CONTENT, SENDER, WHATSAPP, child, fail, follow, out, person, state
+from falling_back import CONTENT, WHATSAPP, child, fail, follow, out, person, state
 from loading import counts, load, number, records
 
 from broadcaster.domain.content import Content
