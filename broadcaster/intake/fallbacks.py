@@ -30,7 +30,7 @@ from broadcaster.store.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broadcaster.intake.senders import PoolReader
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.ledger.resending import Failed
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
