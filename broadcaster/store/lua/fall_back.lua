@@ -81,7 +81,7 @@ if doubtful then
   redis.call('HSET', flow, 'head', redis.call('HGET', flow, 'n'), 'pos', 0)
 end
 if state == 'paused' then pause_fallbacks(bid, redis.call('HGET', key, 'reason') or '')
-elseif state == 'completed' and redis.call('HGET', bc_key(S.bid), 'state') == 'running' then
+elseif state == 'completed' and redis.call('HGET', bc_key(S.bid), 'state') ~= 'completed' then
   run_again(bid, b[3])
   publish()
 end

@@ -158,6 +158,7 @@ local function complete_if_done(bid)
 end
 
 -- A completed broadcast has something to send again; so has the one whose SMS these are.
+local run_parent_again
 local function run_again(bid, windows)
   local key = bc_key(bid)
   redis.call('HSET', key, 'state', 'running', 'reason', '')
@@ -165,7 +166,10 @@ local function run_again(bid, windows)
   redis.call('SADD', P .. 'active', bid)
   if windows and windows ~= '' then redis.call('SADD', P .. 'windowed', bid) end
   broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
-  local parent = redis.call('HGET', key, 'parent')
+  run_parent_again(bid)
+end
+function run_parent_again(bid)
+  local parent = redis.call('HGET', bc_key(bid), 'parent')
   local p = parent and redis.call('HMGET', bc_key(parent), 'state', 'windows') or {}
   if p[1] == 'completed' then run_again(parent, p[2]) end
 end

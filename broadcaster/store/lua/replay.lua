@@ -63,9 +63,7 @@ if not again then codes[SKIPPED .. ':' .. reason] = changed end
 for field, change in pairs(codes) do redis.call('HINCRBY', key .. ':codes', field, change) end
 if again then
   redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due))
-  if b[1] == 'completed' then
-    run_again(bid, b[3])
-  end
+  if b[1] == 'completed' then run_again(bid, b[3]) else run_parent_again(bid) end
   if b[1] ~= 'paused' then
     redis.call('ZADD', later_key(lane), 'LT', now, bid)
     lane_due(lane, now)

@@ -62,9 +62,8 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
       end
     end
   end
-  if any and b[1] == 'completed' then
-    run_again(bid, b[3])
-  end
+  if any and b[1] == 'completed' then run_again(bid, b[3])
+  elseif any and b[5] then run_parent_again(bid) end
 end
 apply_counters()
 return waiting
