@@ -94,7 +94,7 @@ class Scene:
     ) -> Submitted:
         """Do as intake does."""
         kind = SenderKind.SERVICE if lane.startswith("MG") else SenderKind.WHATSAPP
-        lanes = (Lane(lane, kind, 1000.0, "set", pool=pool),)
+        lanes = (Lane(lane, kind, 1000.0, "set", pool=pool, pool_read=int(time.time()) if pool else 0),)
         asked = Submission(name="test", content=content, lanes=lanes, outside_window=outside, **more)
         reader = ValuesReader(people)
         return await submit(self.store, reader, asked, windows=self.windows, rejects=rejects)

@@ -43,6 +43,7 @@ from workers.following import Follower
 from workers.inboxes import Inboxes
 from workers.lease import Limits
 from workers.polling import Poller, Polling
+from workers.pools import Pools
 from workers.recalling import Recaller
 from workers.settling import Settler, Settling
 from workers.supervisor import serve
@@ -119,7 +120,8 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 policy = retry_policy(settings)
                 dispatcher = Dispatcher(store, sender, limits, policy, metrics, callbacks=callbacks)
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
-                    settler = Settler(store, twilio, _settling(settings), metrics)
+                    pools = Pools(store, twilio.service_pool)
+                    settler = Settler(store, twilio, _settling(settings), metrics, pools)
                     courier = Courier(store, post, metrics, Pace(retry_scale=settings.events_retry_scale))
                     await serve(
                         store,
@@ -131,6 +133,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         courier=courier,
                         templates=twilio.templates,
                         inboxes=Inboxes(store, twilio),
+                        pools=pools,
                         follower=Follower(
                             store,
                             metrics,

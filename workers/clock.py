@@ -10,7 +10,7 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class RedisClock:
-    """Redis' unix seconds, as well as this process knows them: its own until it has asked (`watch_clock`)."""
+    """Redis' unix seconds, as this process knows them: never ahead of them; its own until it has asked."""
 
     __slots__ = ("_ahead",)
 

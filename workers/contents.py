@@ -100,7 +100,8 @@ class Batch:
     def form(self, index: int, attempt: int) -> bytes:
         """Return the form of one recipient's `attempt` (1 for the first).
 
-        Raises `RenderError` if its text can't be made (checked at intake).
+        Raises `RenderError` if its text can't be made (checked at intake), and `TooSoonError` where it would
+        go before its time: then it has to wait.
         """
         recipients = self._recipients
         if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is

@@ -28,6 +28,7 @@ from workers.lease import Lease, Limits
 from workers.owner import say_done
 from workers.posting import Poster
 from workers.reactions import reactions
+from workers.redis_clock import first_heard
 from workers.watch import LATE_SECONDS, Watch
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ class Dispatcher:
     async def run(self) -> None:
         """Serve until `stop`; then finish what is in flight and give back the rest. Raises `EpochChanged`."""
         await self._lease.join()
+        await first_heard(self._store, self.clock)
         self._poster.start()
         renewing = asyncio.create_task(self._lease.renew_forever())
-        always = (renewing, asyncio.create_task(self._listen()))
-        self._side.update(always)
+        self._side.update(always := (renewing, asyncio.create_task(self._listen())))
         try:
             while self._stop_by is None:
                 await self._beat.wait_until(self._next_exchange(monotonic()))
@@ -157,10 +158,9 @@ class Dispatcher:
         answers = await self._insisting.ask(calls)
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
-        if claiming:
-            claimed = answers.pop()
-            if worker == self._lease.worker:
-                holding.answered(claimed, answered)
+        claimed = answers.pop() if claiming else None
+        if claiming and worker == self._lease.worker:
+            holding.answered(claimed, answered)
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
             await self._gate.answered(

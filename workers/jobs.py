@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from workers.following import Follower
     from workers.inboxes import Inboxes
     from workers.polling import Poller
+    from workers.pools import Pools
     from workers.recalling import Recaller
     from workers.settling import Settler
 
@@ -194,6 +195,13 @@ async def read_inboxes(ctx: dict[str, Any]) -> None:
         await inboxes.round()
 
 
+async def read_pools(ctx: dict[str, Any]) -> None:
+    """Ask Twilio which senders are in the pools of services, where that was long ago."""
+    pools: Pools | None = ctx.get("pools")
+    if pools is not None:
+        await pools.round()
+
+
 async def deliver_events(ctx: dict[str, Any]) -> None:
     """Let endpoints of events out be served that have something due."""
     courier: Courier | None = ctx.get("courier")
@@ -245,7 +253,7 @@ def crons(settle_every_seconds: float = 5.0) -> list[CronJob]:
         _at(settling, settle_doubt, 120),
         _at(EVERY_FIVE_SECONDS, poll_states, POLL_SECONDS),
         _at(EVERY_FIVE_SECONDS, recall_handed, POLL_SECONDS),
-        _at(EVERY_FIVE_SECONDS, read_inboxes, 600),
+        *(_at(EVERY_FIVE_SECONDS, job, 600) for job in (read_inboxes, read_pools)),
         *(_at(EVERY_FIVE_SECONDS, job, 60) for job in (abandon_imports, keep_windows)),
         _at({0}, remove_old_streams, 3000, minute=17),
         _at({0}, remove_old_people, 3400, minute=37, at_startup=True),

@@ -11,6 +11,7 @@ import structlog
 
 from broadcaster.domain.content import RenderError
 from broadcaster.domain.failures import Kind, Outcome
+from broadcaster.domain.handing import TooSoonError
 from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.outcomes import Decision, RetryPolicy, Stop, decide
 from broadcaster.ledger.recording import Result, Results
@@ -197,7 +198,7 @@ class Poster:
                 allowance.alone(started)
             outcome = _NOT_SENT
             form = self._form(message)
-            if form is not None and lease_clock() < self.lease_until:
+            if isinstance(form, bytes) and lease_clock() < self.lease_until:
                 try:
                     outcome = await post(form)
                 except asyncio.CancelledError:
@@ -208,8 +209,8 @@ class Poster:
             self.in_flight -= 1
             if line != self._line:
                 self._cross(line)
-            if form is None:
-                self._end(message, _UNRENDERED, None)
+            if isinstance(form, Decision):
+                self._end(message, form, None)
                 continue
             rest = self._heard(outcome, in_flight, started)
             self._settle(message, outcome)
@@ -240,19 +241,21 @@ class Poster:
         await self.allowance.rest(seconds)
         self.wake()
 
-    def _form(self, message: Message) -> bytes | None:
-        """Return what to POST, or None if it can't be made; whatever the reason, nothing has been sent."""
+    def _form(self, message: Message) -> bytes | Decision:
+        """Return what to POST, or what becomes of it without; whatever the reason, nothing has been sent."""
         try:
             return message.batch.form(message.item.row, message.item.attempt + 1)
         except MemoryError:  # says nothing about the row
             raise
+        except TooSoonError as soon:
+            return Decision(State.RETRY, Reason.NOT_SENT, delay_seconds=soon.seconds)
         except Exception as error:  # noqa: BLE001 - one broken row must not end the runner
             slice_ = message.held.slice
             reason = error.reason if isinstance(error, RenderError) else type(error).__name__
             log.error(  # noqa: TRY400 - a traceback would show the row
                 "message.unrendered", broadcast=slice_.broadcast, batch=slice_.batch, reason=reason
             )
-            return None
+            return _UNRENDERED
 
     def _settle(self, message: Message, outcome: Outcome) -> None:
         tally = self.tally

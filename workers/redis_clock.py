@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from broadcaster.store.scripts import Call
 from workers.clock import lease_clock
 
 if TYPE_CHECKING:
+    from broadcaster.ledger.doubts import Doubt
     from broadcaster.store.connection import Store
     from workers.clock import RedisClock
 
@@ -47,15 +49,27 @@ async def watch_clock(store: Store, clock: RedisClock) -> None:
         try:
             began = lease_clock()
             moved, now = await store.run(look_at_clock(0.0 if ahead is None else began + ahead))
+            answered = lease_clock()
             # an answer that took long says too little about when it was made
-            ahead = now / _MICRO - began if lease_clock() - began < ROUND_TRIP_SECONDS else None
-            if ahead is not None:
-                clock.hear(ahead)
+            ahead = now / _MICRO - began if answered - began < ROUND_TRIP_SECONDS else None
+            clock.hear(now / _MICRO - answered)
             if moved:
                 log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
         except (StoreError, RedisError, OSError):
             pass  # its exchange says so, or the next look
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def first_heard(store: Store, clock: RedisClock) -> None:
+    """Wait until Redis has told its time: what waits for an hour must not leave by ours."""
+    while True:
+        try:
+            seconds, micro = await store.redis.time()
+        except (RedisError, OSError):
+            await asyncio.sleep(LOOK_SECONDS / 2)
+            continue
+        clock.hear(seconds + micro / _MICRO - lease_clock())
+        return
 
 
 async def trusted_since(store: Store) -> int:
@@ -76,3 +90,16 @@ async def our_clock(store: Store) -> float:
             break
     # in between, so that no more than half of what the round trip took is wrong
     return float(seconds + micro / 1e6 + took / 2)
+
+
+def since_moved(doubts: list[Doubt], since: int, now: float, owner_gone: float) -> list[Doubt]:
+    """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
+    moved = []
+    for doubt in doubts:
+        until = doubt.question.in_flight_until
+        if until is not None and until == doubt.record.changed + owner_gone:
+            until = max(doubt.record.changed, since) + owner_gone  # whose owner nobody knows any more
+        elif until is not None and not since <= until <= now + 1:
+            until = float(since)
+        moved.append(replace(doubt, question=replace(doubt.question, in_flight_until=until)))
+    return moved

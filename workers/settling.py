@@ -8,7 +8,7 @@ rounds but when to look next, which any worker may forget.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,7 @@ from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
 from workers.explaining import explained
 from workers.listing import Listing, Lists
-from workers.redis_clock import our_clock, trusted_since
+from workers.redis_clock import our_clock, since_moved, trusted_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from broadcaster.domain.evidence import Listed, Question
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
+    from workers.pools import Pools
 
 log = structlog.get_logger("settling")
 
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
 SEARCH_KEPT_SECONDS: Final = 86_400
+#: How long a service's pool is asked for before its doubts are held: what it had meanwhile isn't known.
+POOL_PATIENCE_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,11 @@ class _Seen:
 class Settler:
     """Runs rounds; `round` may be called by several processes, one of them works."""
 
-    def __init__(self, store: Store, twilio: Lists, how: Settling, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, twilio: Lists, how: Settling, metrics: Metrics, pools: Pools | None = None
+    ) -> None:
         self._store = store
+        self._pools = pools
         self._twilio = twilio
         self.how = how
         self._metrics = metrics
@@ -98,8 +104,11 @@ class Settler:
         doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
         # asked last: many doubts take seconds to read, by which Twilio's clock would seem ahead of ours
         now = await our_clock(self._store)
+        if await self._pools_read_anew(doubts, now):
+            doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
+            now = await our_clock(self._store)
         since = await trusted_since(self._store)
-        doubts = _since(doubts, since, now, self.how.owner_gone_seconds)
+        doubts = since_moved(doubts, since, now, self.how.owner_gone_seconds)
         doubts = await self._without_forgotten(doubts)
         if since != self._trusted:
             self._trusted, self._rest_until = since, 0.0
@@ -120,6 +129,11 @@ class Settler:
             self._note_refusal(listing)
         await self._say_searching(doubts, now)
         return len(doubts) >= AT_MOST and (self._settled - settled) * 2 >= AT_MOST
+
+    async def _pools_read_anew(self, doubts: list[Doubt], now: float) -> bool:
+        """Read pools that may decide what can be judged now."""
+        ripe = {d.stale for d in doubts if d.stale and _ripe(d.question, now, self.how.patience.seconds)}
+        return bool(ripe) and self._pools is not None and await self._pools.refresh(sorted(ripe))
 
     async def _without_forgotten(self, doubts: list[Doubt]) -> list[Doubt]:
         """End doubts whose person was forgotten: nobody can be asked whether they have got it."""
@@ -208,8 +222,11 @@ class Settler:
         if doubt.trusted:
             if not absent(doubt.question, look, patience):
                 return None
-        elif until is None or look.began < until + patience.alone_seconds:
-            return None
+        else:
+            may_be_read = doubt.stale and self._pools is not None
+            wait = POOL_PATIENCE_SECONDS if may_be_read else patience.alone_seconds
+            if until is None or look.began < until + wait:
+                return None
         return Verdict(
             doubt.lane,
             doubt.broadcast,
@@ -261,19 +278,6 @@ class Settler:
                 key = self._store.keys.broadcast(broadcast, ":looks")
                 pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
             await pipe.execute()
-
-
-def _since(doubts: list[Doubt], since: int, now: float, owner_gone: float) -> list[Doubt]:
-    """Let what ended by a clock that was moved since (it lies before that, or yet to come) count from it."""
-    moved = []
-    for doubt in doubts:
-        until = doubt.question.in_flight_until
-        if until is not None and until == doubt.record.changed + owner_gone:
-            until = max(doubt.record.changed, since) + owner_gone  # whose owner nobody knows any more
-        elif until is not None and not since <= until <= now + 1:
-            until = float(since)
-        moved.append(replace(doubt, question=replace(doubt.question, in_flight_until=until)))
-    return moved
 
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:

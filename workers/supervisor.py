@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workers.following import Follower
     from workers.inboxes import Inboxes
     from workers.polling import Poller
+    from workers.pools import Pools
     from workers.recalling import Recaller
     from workers.settling import Settler
 
@@ -60,6 +61,7 @@ async def serve(
     follower: Follower | None = None,
     templates: Templates | None = None,
     inboxes: Inboxes | None = None,
+    pools: Pools | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
     retention_days: int = RETENTION_DAYS,
@@ -68,7 +70,8 @@ async def serve(
 
     Without a `settler` what is in doubt stays so, without a `poller` nobody asks for final states; without a
     `courier` no endpoint is told of events, without a `follower` nothing follows from failed deliveries;
-    without `templates` what is scheduled starts unchecked, without `inboxes` only replies say who wrote.
+    without `templates` what is scheduled starts unchecked, without `inboxes` only replies say who wrote,
+    and without `pools` a service's senders are those that were there when it was first used.
     """
     context = {
         "store": store,
@@ -79,6 +82,7 @@ async def serve(
         "follower": follower,
         "templates": templates,
         "inboxes": inboxes,
+        "pools": pools,
         "messages_kept_seconds": messages_kept_seconds,
         "retention_days": retention_days,
     }

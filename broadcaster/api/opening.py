@@ -20,7 +20,7 @@ from broadcaster.twilio.rest import TwilioUnreachable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from broadcaster.intake.senders import PoolReader
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.rest import TwilioRest

@@ -30,6 +30,14 @@ _EARLIEST: Final = int(SOONEST.total_seconds()) + SLACK_SECONDS
 NEVER: Final = 253_402_300_799
 
 
+class TooSoonError(Exception):
+    """A message's turn has come when Twilio keeps it no more, and its time has not come."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"its time comes in {seconds:.0f} s")
+        self.seconds = seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Handing:
     """Twilio sends `at` (unix seconds). What goes by itself from then on keeps to the `window`, if any.
@@ -61,7 +69,12 @@ class Handing:
             yield max(begin, self.begins), end
 
     def is_handed(self, now: float) -> bool:
-        """Whether what leaves now is handed over: decided in the middle of the time when nothing leaves."""
+        """Whether what leaves now is handed over: decided in the middle of the time when nothing leaves.
+
+        Raises TooSoonError behind that: it would go at once, before its time.
+        """
+        if self.at - _EARLIEST / 2 <= now < self.begins:
+            raise TooSoonError(self.begins - now)
         return now < self.at - _EARLIEST / 2
 
 

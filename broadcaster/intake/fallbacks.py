@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from broadcaster.intake.addressing import Verified
-    from broadcaster.intake.senders import PoolReader
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.ledger.resending import Failed
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store

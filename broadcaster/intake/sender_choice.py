@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Final
 from broadcaster.domain.senders import SenderShare
 from broadcaster.intake.senders import resolve_lanes, senders_for
 from broadcaster.ledger.pools import keep_pool, share_pool
+from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.domain.addresses import Channel
-    from broadcaster.intake.senders import Lane, PoolReader
+    from broadcaster.intake.senders import Lane
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 
     Asked = tuple[tuple[str, ...], str | None, frozenset[Channel]]
 
 FRESH_SECONDS: Final = 5.0
+#: A pool that could not be read is left alone for so long: nobody's message waits for it.
+_LEFT_ALONE_SECONDS: Final = 60.0
 _KEPT: Final = 1000
 
 
@@ -40,7 +44,9 @@ class SenderChoice:
     def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
         self._store = store
         self._settings = settings
-        self._read_pool = read_pool
+        self._ask = read_pool
+        self._failed: dict[str, tuple[float, TwilioError | TwilioUnreachable]] = {}
+        self._kept: dict[str, int] = {}
         self._chosen: dict[Asked, tuple[float, Chosen]] = {}
         self._shared: set[Lane] = set()
 
@@ -68,9 +74,21 @@ class SenderChoice:
 
     async def _share(self, lanes: tuple[Lane, ...]) -> None:
         """Let senders share the permits of their services, once for what a process has seen of each."""
-        new = [lane for lane in lanes if lane not in self._shared and (lane.shares or lane.pool)]
-        if not new:
+        new = [lane for lane in lanes if lane.shares and lane not in self._shared]
+        read = [lane for lane in lanes if lane.pool_read > self._kept.get(lane.name, 0)]
+        if not new and not read:
             return
-        calls = [keep_pool(lane.name, lane.pool) for lane in new if lane.pool]
-        await self._store.run_all([share_pool(lane.name, lane.shares) for lane in new if lane.shares] + calls)
+        calls = [keep_pool(lane.name, lane.pool, lane.pool_read) for lane in read]
+        await self._store.run_all([share_pool(lane.name, lane.shares) for lane in new] + calls)
         self._shared.update(new)
+        self._kept.update({lane.name: lane.pool_read for lane in read})
+
+    async def _read_pool(self, service: str) -> list[str]:
+        until, error = self._failed.get(service, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
+        try:
+            return await self._ask(service)
+        except (TwilioError, TwilioUnreachable) as failed:
+            self._failed[service] = (time.monotonic() + _LEFT_ALONE_SECONDS, failed)
+            raise

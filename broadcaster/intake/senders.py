@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import AddressError, Channel
 from broadcaster.domain.senders import NoSenderError, SenderKind, choose_senders, default_rate, parse_sender
-from broadcaster.ledger.pools import POOL_FIELD
+from broadcaster.ledger.pools import Pool, pool_of
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from broadcaster.domain.senders import Sender
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 
-    PoolReader = Callable[[str], Awaitable[list[str]]]
+#: Workers read pools anew every few minutes; where none has for so long, whoever wants to send does.
+POOL_OLD_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
     """One sender of a broadcast. `rate` is in segments a second, `origin` says where it comes from.
 
-    `pool` holds the senders of a service; `shares` is the service whose permits this sender spends too.
+    `pool` holds the senders of a service, as Twilio listed them at the unix second `pool_read`; `shares` is
+    the service whose permits this sender spends too.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Lane:
     origin: str
     pool: tuple[str, ...] = ()
     shares: str = ""
+    pool_read: int = field(default=0, compare=False)
 
 
 def senders_for(
@@ -72,8 +77,8 @@ async def resolve_lanes(
 ) -> list[Lane]:
     """Return the lanes with the rates that will hold. `service`: the one whose pool the senders are from.
 
-    A service's pool is read when its lane is first used; if it can't be, the rate is 1/s. Raises
-    NoSenderError for a service that is not there, and redis' errors.
+    A service's pool is read when its lane is first used, and where that was long ago; if it can't be, the
+    rate is 1/s, or what it was. Raises NoSenderError for a service that is not there, and redis' errors.
     """
     return [
         await (_service_lane(s, store, read_pool) if _is_service(s) else _plain_lane(s, store, service))
@@ -97,33 +102,32 @@ async def _service_of(name: str, store: Store) -> str:
     """Return the service, among those that are lanes here, whose pool `name` is in; "" if none is."""
     known: list[str] = sorted(raw.decode() for raw in await store.redis.smembers(store.keys.plain("lanes")))
     for service in known:
-        if service.startswith("MG") and name in await _remembered_pool(service, store):
+        if service.startswith("MG") and name in (await pool_of(store, service)).names:
             return service
     return ""
 
 
-async def _remembered_pool(service: str, store: Store) -> tuple[str, ...]:
-    raw = await store.redis.hget(store.keys.lane(service), POOL_FIELD)
-    return tuple((raw or b"").decode().split())
-
-
 async def _service_lane(sender: Sender, store: Store, read_pool: PoolReader) -> Lane:
     rate = await store.redis.hget(store.keys.lane(sender.name), "rate")
+    seconds, _ = await store.redis.time()
+    known = await pool_of(store, sender.name) if rate else Pool()
+    unread = ""
+    if not rate or seconds - known.read > POOL_OLD_SECONDS:
+        try:
+            known = Pool(tuple(await read_pool(sender.name)), seconds)
+        except (TwilioError, TwilioUnreachable) as error:
+            if isinstance(error, TwilioError) and error.status == HTTPStatus.NOT_FOUND:
+                raise NoSenderError(
+                    f"this account has no Messaging Service {sender.name}: copy its SID from Twilio's console"
+                ) from None
+            unread = f"its pool can't be read: {error}"
+    lane = functools.partial(Lane, sender.name, sender.kind, pool=known.names, pool_read=known.read)
     if rate:
-        pool = await _remembered_pool(sender.name, store)
-        return Lane(sender.name, sender.kind, float(rate), "set", pool=pool)
-    try:
-        pool = tuple(await read_pool(sender.name))
-    except (TwilioError, TwilioUnreachable) as error:
-        if isinstance(error, TwilioError) and error.status == HTTPStatus.NOT_FOUND:
-            raise NoSenderError(
-                f"this account has no Messaging Service {sender.name}: copy its SID from Twilio's console"
-            ) from None
-        return Lane(sender.name, sender.kind, default_rate(sender.kind), f"its pool can't be read: {error}")
-    sum_of_rates = sum(_rate_of(name) for name in pool)
+        return lane(float(rate), "set")
+    sum_of_rates = sum(_rate_of(name) for name in known.names)
     if not sum_of_rates:
-        return Lane(sender.name, sender.kind, default_rate(sender.kind), "its pool is empty", pool=pool)
-    return Lane(sender.name, sender.kind, sum_of_rates, f"sum of its pool of {len(pool)}", pool=pool)
+        return lane(default_rate(sender.kind), unread or "its pool is empty")
+    return lane(sum_of_rates, f"sum of its pool of {len(known.names)}")
 
 
 def _rate_of(name: str) -> float:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from broadcaster.domain.content import Content
     from broadcaster.intake.addressing import Verified
     from broadcaster.intake.sender_choice import Chosen
-    from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.shapes import Shape
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 

@@ -135,7 +135,10 @@ async def submit(
     loader = Loader(store, broadcast, spec, {lane.name: lane.rate for lane in submission.lanes})
     try:
         check_hours(spec, now)
-        await store.run_all([keep_pool(lane.name, lane.pool) for lane in submission.lanes if lane.pool])
+        lanes = submission.lanes
+        await store.run_all(
+            [keep_pool(lane.name, lane.pool, lane.pool_read) for lane in lanes if lane.pool_read]
+        )
         opt_outs = OptOuts() if opt_outs is None else opt_outs
         await opt_outs.refresh(store)
         preparation = Preparation(

@@ -27,6 +27,8 @@ from broadcaster.domain.whatsapp_window import (
 from broadcaster.intake.inbox import Inbox
 from broadcaster.intake.shapes import RequestFault
 from broadcaster.ledger import inbound
+from broadcaster.ledger.pools import pool_of, read_anew
+from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,9 @@ LIST_PATIENCE_SECONDS: Final = 120.0
 START_PATIENCE_SECONDS: Final = 15.0
 _SENDERS_KEPT: Final = 1000
 _SENDERS_FRESH_SECONDS: Final = 5.0
+#: By a service's pool that was read so lately somebody may be refused; one that can't be is left alone.
+_POOL_FRESH_SECONDS: Final = 60
+_POOL_LEFT_ALONE_SECONDS: Final = 10.0
 
 
 class Windows:
@@ -49,7 +54,9 @@ class Windows:
 
     def __init__(self, store: Store, twilio: TwilioRest | None) -> None:
         self._store = store
+        self._twilio = twilio
         self._inbox = Inbox(store, twilio)
+        self._unread: dict[str, tuple[float, str]] = {}
         self._senders: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     async def closed(
@@ -72,9 +79,16 @@ class Windows:
             return {}
         senders = await self._senders_of(lane)
         later = at is not None and at > time.time() + 1
-        found = await self._look(lane, senders, [addresses[place] for place in places], at)
+        everybody = [addresses[place] for place in places]
+        found = await self._look(lane, senders, everybody, at)
+        unread = ""
+        if any(window.shut for window in found) and lane.startswith("MG"):
+            unread = await self._read_pool_of(lane, patience_seconds)
+            if (now_in := await self._senders_of(lane)) != senders:
+                senders = now_in
+                found = await self._look(lane, senders, everybody, at)
         left = [(place, window) for place, window in zip(places, found, strict=True) if window.shut]
-        why = "" if senders else f"no WhatsApp sender is known to be in the pool of {lane}"
+        why = unread if senders else unread or f"no WhatsApp sender is in the pool of {lane}"
         if left and senders:
             people = [addresses[place] for place, _ in left]
             for sender in senders:
@@ -126,6 +140,29 @@ class Windows:
         known = await inbound.read_marks(self._store, [inbound.Asked(lane, senders, people)])
         moment = max(known.now, at or 0.0)
         return [together(marks, moment) for marks in known.marks[0]]
+
+    async def _read_pool_of(self, service: str, patience_seconds: float) -> str:
+        """Ask for a service's pool unless that was just done: by an old one nobody is refused.
+
+        Returns why it could not be read, "" if it was.
+        """
+        known = await pool_of(self._store, service)
+        if time.time() - known.read < _POOL_FRESH_SECONDS:
+            return ""
+        if self._twilio is None:
+            return f"the pool of {service} can't be read without Twilio's credentials"
+        until, why = self._unread.get(service, (0.0, ""))
+        if time.monotonic() < until:
+            return why
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await read_anew(self._store, service, self._twilio.service_pool)
+        except (TwilioError, TwilioUnreachable, TimeoutError) as error:
+            why = f"the pool of {service} could not be read: {error or 'it took too long'}"
+            self._unread[service] = (time.monotonic() + _POOL_LEFT_ALONE_SECONDS, why)
+            return why
+        self._senders.pop(service, None)
+        return ""
 
     async def _senders_of(self, lane: str) -> tuple[str, ...]:
         if not lane.startswith("MG"):

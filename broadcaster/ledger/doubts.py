@@ -12,15 +12,16 @@ import msgspec
 from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt
 from broadcaster.domain.content import RenderError, compile_content
 from broadcaster.domain.evidence import Question
+from broadcaster.domain.handing import NEVER
 from broadcaster.domain.record import RECORD_BYTES, Record, State
-from broadcaster.domain.shown import Shown, goes_elsewhere, shown
+from broadcaster.domain.shown import Shown, shown
 from broadcaster.ledger.in_flight import in_flight_until, piped, text_of
 from broadcaster.ledger.people import find_places
-from broadcaster.ledger.pools import POOL_FIELD
+from broadcaster.ledger.pools import Pool, pool_of
 from broadcaster.store.batches import Recipients, unpack_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from broadcaster.store.connection import Store
 
@@ -36,7 +37,8 @@ class Doubt:
     """One message in doubt. `owner_until` is when its owner counts as gone, None once that is known.
 
     `earlier` are attempts that were given up as absent, `explained` SIDs that its own history knows.
-    `trusted`: the list can show its absence; `hold`: it may not be sent again.
+    `trusted`: the list can show its absence; `hold`: it may not be sent again. `stale` is the service whose
+    pool, read anew, may show that the list can be trusted: what is known of it is older than the attempt.
     """
 
     lane: str
@@ -50,6 +52,7 @@ class Doubt:
     owner_until: float | None
     trusted: bool
     hold: bool
+    stale: str = ""
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -69,9 +72,16 @@ class _Source:
         spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
         return cls(spec, shown(spec.content))
 
-    def trusted(self, pool: Sequence[str]) -> bool:
-        """Whether Twilio shows whom a message went to; `pool` are the senders of its service."""
-        return Shown.OTHER_ADDRESS not in self.shown and not goes_elsewhere(pool)
+    def trusted(self, pool: Pool | None, question: Question) -> bool:
+        """Whether Twilio shows whom a message went to; `pool` is the one of the service that chose."""
+        if Shown.OTHER_ADDRESS in self.shown:
+            return False
+        until = question.in_flight_until or question.began
+        return pool is None or pool.was_plain(question.began, until)
+
+    def may_be_trusted(self, pool: Pool | None, question: Question) -> bool:
+        """Whether it would be, were its service's pool now what it was when last seen."""
+        return pool is not None and self.trusted(pool._replace(read=NEVER), question)
 
     def route(self, lane: str) -> tuple[str | None, str | None]:
         """Return the sender that was named and the service, as `shared_pairs` sends them."""
@@ -189,7 +199,7 @@ async def _of_batch(
     histories = [[msgpack.unpackb(line, raw=True) for line in some] for some in lines]
     owners = await in_flight_until(store, records, histories, owner_gone_seconds)
     body, (sender, service) = source.bodies(recipients), source.route(lane)
-    trusted = source.trusted(await _pool(store, None if sender else service))
+    pool = await pool_of(store, service) if service and not sender else None
     found: list[Doubt] = []
     for row, record, history, (gone, until) in zip(rows, records, histories, owners, strict=True):
         question = Question(
@@ -212,17 +222,12 @@ async def _of_batch(
                 _earlier(question, history),
                 frozenset(_sids(history)),
                 until,
-                trusted,
+                trusted := source.trusted(pool, question),
                 source.spec.on_doubt is OnDoubt.HOLD,
+                service if service and not trusted and source.may_be_trusted(pool, question) else "",
             )
         )
     return found
-
-
-async def _pool(store: Store, service: str | None) -> list[str]:
-    """Return the senders of a service as they were last read; none for no service."""
-    raw = await store.redis.hget(store.keys.lane(service), POOL_FIELD) if service else None
-    return text_of(raw).split("\n") if raw else []
 
 
 def _earlier(question: Question, history: list[Any]) -> tuple[Question, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.replies import digest_of
 from broadcaster.domain.whatsapp_window import Mark, refused_everywhere
-from broadcaster.ledger.pools import POOL_FIELD
+from broadcaster.ledger.pools import pool_of
 from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ async def senders_of(store: Store, lane: str) -> tuple[str, ...]:
     """
     if not lane.startswith("MG"):
         return (lane,)
-    raw = await store.redis.hget(store.keys.lane(lane), POOL_FIELD)
-    return tuple(name for name in (raw or b"").decode().split() if name.startswith("whatsapp:"))
+    return whatsapp_of((await pool_of(store, lane)).names)
+
+
+def whatsapp_of(pool: Sequence[str]) -> tuple[str, ...]:
+    """Return the WhatsApp senders of a pool."""
+    return tuple(name for name in pool if name.startswith("whatsapp:"))
 
 
 async def read_marks(store: Store, asked: Sequence[Asked]) -> Known:

@@ -15,10 +15,10 @@ from broadcaster.operations.preflight import Asked, preflight
 if TYPE_CHECKING:
     from broadcaster.intake.peek import Peeked
     from broadcaster.intake.rejects import StoredRejects
-    from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.submit import Submission, Submitted
     from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings
@@ -70,7 +70,7 @@ async def begin(
     await _note(store, actor, submission, done.broadcast)
     lanes = submission.lanes
     calls: list[Call[Any]] = [share_pool(lane.name, lane.shares) for lane in lanes if lane.shares]
-    calls += [keep_pool(lane.name, lane.pool) for lane in lanes if lane.pool]
+    calls += [keep_pool(lane.name, lane.pool, lane.pool_read) for lane in lanes if lane.pool_read]
     if not draft:
         calls.append(control.start(done.broadcast, from_states=("draft",)))
     answers = await store.run_all(calls) if calls else []

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.intake.extend import Draft, Extended
-    from broadcaster.intake.senders import PoolReader
     from broadcaster.intake.table import ListReader
     from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.operations.actor import Actor
     from broadcaster.operations.orders import Order
     from broadcaster.settings import Settings

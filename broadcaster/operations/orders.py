@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from broadcaster.domain.addresses import Channel
     from broadcaster.domain.send_window import SendWindow
-    from broadcaster.intake.senders import Lane, PoolReader
+    from broadcaster.intake.senders import Lane
+    from broadcaster.ledger.pools import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 

@@ -27,6 +27,7 @@ from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.rest import TwilioRest
 from broadcaster.twilio.send import MessageSender
 from workers.contents import Contents
+from workers.pools import Pools
 from workers.settling import Settler, Settling
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ async def test_it_is_found_or_held(store: Store) -> None:
             await load(store, {row.lane: 1}, content=row.content, first=place): row
             for place, row in enumerate(ROWS)
         }
+        for service in (SERVICE_SID, ENCODING):
+            await store.run(keep_pool(service, SENDERS, 1))
         await store.run(keep_pool(RCS, [PLAIN, "rcs:brand_agent"]))
         epoch = (await join(store)).optout_epoch
         contents, sids = Contents(store), dict[str, str | None]()
@@ -137,7 +140,8 @@ async def test_it_is_found_or_held(store: Store) -> None:
             if not message.scheduled_at:
                 message.chosen_at = message.starts_at = message.leaves_at = message.ends_at = 0.0
         how = Settling(Patience(0.0, 0.0))
-        await Settler(store, rest, how, Metrics()).round()
+        pools = Pools(store, rest.service_pool)
+        await Settler(store, rest, how, Metrics(), pools).round()
         for bid, row in bids.items():
             (record,) = (await records(store, bid)).values()
             assert await counts(store, bid) == {row.ends: 1}, row.name

@@ -19,10 +19,11 @@ from broadcaster.intake.faults import ListRefusedError
 from broadcaster.intake.rejects import StoredRejects
 from broadcaster.intake.windows import Windows
 from broadcaster.ledger import inbound
-from broadcaster.ledger.pools import keep_pool
+from broadcaster.ledger.pools import keep_pool, pool_of
 from broadcaster.reporting.bodies import read_spec
 from broadcaster.reporting.messages import read_message
 from broadcaster.reporting.said import Said
+from broadcaster.simulator.config import ServiceConfig
 from broadcaster.telemetry.metrics import Metrics
 from workers.settling import Settler, Settling
 
@@ -205,7 +206,23 @@ async def test_a_services_window_is_closed_once_any_of_its_senders_wasrefused(st
         await store.run(keep_pool(service, ["+14155550197"]))
         twilio.windows = Windows(store, twilio.rest)  # a pool is read every few seconds
         (fault,) = await refused(twilio, [PERSON], lane=service)
-        assert "no WhatsApp sender is known to be in the pool" in fault.reason
+        assert "no WhatsApp sender is in the pool" in fault.reason
+
+
+async def test_nobody_is_refused_by_a_pool_that_was_not_read_lately(store: Store) -> None:
+    """A rate was set for the service, so that nobody has read its pool; or another sender was in it then."""
+    service = "MG" + "0" * 32
+    config = {service: ServiceConfig(senders=(SENDER,))}
+    async with scene(store, services=config) as twilio:
+        await twilio.wrote(PERSON, HOUR)
+        assert not (await twilio.take([PERSON], lane=service)).known
+        assert (await pool_of(store, service)).names == (SENDER,)
+        await store.run(keep_pool(service, (OTHER,), 0))
+        await store.redis.hset(store.keys.lane(service), "members_at", 1)
+        twilio.windows = Windows(store, twilio.rest)
+        assert not (await twilio.take([PERSON], lane=service)).known
+        (fault,) = await refused(twilio, [person(7)], lane=service)
+        assert "only what we were told" not in fault.reason
 
 
 async def test_what_starts_later_is_judged_by_then(store: Store) -> None:

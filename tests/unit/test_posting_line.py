@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from broadcaster.domain.failures import Kind, Outcome
+from broadcaster.domain.handing import TooSoonError
 from broadcaster.domain.record import State
 from broadcaster.lanes.claims import Item, Slice
 from broadcaster.ledger.outcomes import RetryPolicy
@@ -47,6 +48,27 @@ def messages(first: int, count: int) -> list[Message]:
     items = [Item(row, 1, 0, 0) for row in range(first, first + count)]
     held = Held(Slice("c", "+1", "b", "0.0", 0.0, 0.0, items), 0.0, began=0.0)
     return [Message(held, item, cast("Batch", Forms())) for item in items]
+
+
+class NotYet(Forms):
+    def form(self, row: int, _attempt: int) -> bytes:
+        raise TooSoonError(300.0 + row)
+
+
+async def test_what_would_leave_early_is_not_sent_and_waits() -> None:
+    twilio = Twilio()
+    poster = Poster(twilio, concurrency=1, policy=RetryPolicy(), ended=lambda _: None)
+    poster.lease_until = lease_clock() + 60
+    poster.start()
+    (message,) = messages(7, 1)
+    poster.approve([message._replace(batch=cast("Batch", NotYet()))])
+    while not poster.has_results():  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0)
+    (ended,) = poster.take_results()
+    (result,) = ended.outcomes
+    assert (result.state, result.delay_us, result.spend) == (State.RETRY, 307_000_000, 0)
+    assert not twilio.waiting
+    await poster.stop()
 
 
 async def test_a_line_is_crossed_by_who_was_in_flight_alone() -> None:
