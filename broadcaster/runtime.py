@@ -16,6 +16,7 @@ from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
 from broadcaster.twilio.rest import TwilioRest
 from broadcaster.twilio.send import MessageSender
+from broadcaster.twilio.wire import CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -83,7 +84,7 @@ def message_sender(settings: Settings, concurrency: int) -> MessageSender:
     )
 
 
-def twilio_rest(settings: Settings) -> TwilioRest:
+def twilio_rest(settings: Settings, *, connections: int = CONNECTIONS) -> TwilioRest:
     """Return the client of everything but the send path. Raises `SettingsError` without credentials."""
     account, user, password = settings.credentials()
     return TwilioRest(
@@ -93,6 +94,7 @@ def twilio_rest(settings: Settings) -> TwilioRest:
         region=settings.twilio_region,
         edge=settings.twilio_edge,
         proxy=settings.proxy_url.get_secret_value() if settings.proxy_url else None,
+        connections=connections,
     )
 
 

@@ -45,7 +45,8 @@ Render = Callable[[Sequence[str]], Rendered]
 class Batch:
     """One unpacked batch, ready to make its recipients' forms for one lane.
 
-    `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`.
+    `service` is the one that the broadcast names beside its senders; opt-outs may be of it, or of `purpose`,
+    and of those whose messages over WhatsApp these are `instead_of`.
     Of a broadcast that expires Twilio is told how long it may still try (`ValidityPeriod`), from its
     time on. `callback` makes the parameter that says where it shall tell what became of a message, from its
     index and attempt. With `handing` Twilio keeps what leaves early enough; `now` is Redis' clock.
@@ -58,7 +59,7 @@ class Batch:
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
         *("_handing", "_kept_back", "_now"),
-        *("flag", "instead", "purpose", "service", "window"),
+        *("flag", "instead", "instead_of", "purpose", "service", "window"),
     )
 
     def __init__(
@@ -72,11 +73,13 @@ class Batch:
         callback: Callable[[int, int], bytes] | None = None,
         service: str | None = None,
         purpose: str = Purpose.UTILITY,
+        instead_of: Sequence[str] = (),
         handing: Handing | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.service = service
         self.purpose = purpose
+        self.instead_of = instead_of
         self.window: float | None = None
         self.instead: Batch | None = None
         self.flag = 0
@@ -258,6 +261,7 @@ def _batch(
         callback=callback,
         service=spec.messaging_service_sid,
         purpose=spec.purpose,
+        instead_of=spec.instead_of,
         handing=spec.handing,
         now=now,
     )

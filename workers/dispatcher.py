@@ -18,13 +18,13 @@ from broadcaster.lanes import claims
 from broadcaster.ledger import recording
 from broadcaster.reporting.completed import say_completed
 from broadcaster.store.ending import end
-from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
+from broadcaster.store.errors import StoreError, Unreachable
 from workers.beat import Beat
 from workers.clock import RedisClock
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
+from workers.insisting import Insisting
 from workers.lease import Lease, Limits
-from workers.memory import Memory
 from workers.owner import say_done
 from workers.posting import Poster
 from workers.reactions import reactions
@@ -48,13 +48,6 @@ log = structlog.get_logger("dispatcher")
 
 #: Exchanges start no closer together than this, so that outcomes travel in company.
 GAP_SECONDS: Final = 0.002
-PAUSE_FIRST_SECONDS: Final = 0.05
-PAUSE_MOST_SECONDS: Final = 1.0
-SAY_AGAIN_SECONDS: Final = 30.0
-#: Calls that are made again where Redis has lost what they did.
-REMEMBERED: Final = frozenset({"record", "release", "optout"})
-#: Answers that asking again would not better.
-_LEAVE_IT: Final = (LeaseLost, Unconfirmed)
 
 
 class Dispatcher:
@@ -78,16 +71,14 @@ class Dispatcher:
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
+        self._insisting = Insisting(store, metrics, lambda: self._poster.in_flight)
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store, limits, self._poster, on_standing=self._on_standing, on_lost=self._on_lease_lost
         )
         self._started = 0.0
-        self._repeated = False
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
-        self._memory = Memory()
-        self._lost: list[Call[Any]] = []
         self._watch = Watch(store, self._poster)
 
     async def run(self) -> None:
@@ -100,7 +91,7 @@ class Dispatcher:
         try:
             while self._stop_by is None:
                 await self._beat.wait_until(self._next_exchange(monotonic()))
-                await self._write_again()
+                await self._insisting.write_again()
                 await self._exchange()
                 for task in always:
                     if task.done():
@@ -118,7 +109,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns when what is in flight has ended, or its time is up."""
-        self._stop_by = monotonic() + self._limits.drain_seconds
+        self._stop_by = self._insisting.until = monotonic() + self._limits.drain_seconds
         self._beat.nudge()
 
     # -- when
@@ -164,7 +155,7 @@ class Dispatcher:
             calls.append(holding.ask(worker, self._store.guard.known))
         if not calls:
             return
-        answers = await self._insist(calls)
+        answers = await self._insisting.ask(calls)
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
         claimed = answers.pop() if claiming else None
@@ -172,55 +163,14 @@ class Dispatcher:
             holding.answered(claimed, answered)
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
-            await self._gate.answered(asked, answers.pop(), asked_at=now, late=late, repeated=self._repeated)
+            await self._gate.answered(
+                asked, answers.pop(), asked_at=now, late=late, repeated=self._insisting.repeated
+            )
             if not self._gate.confirmed:
                 self._beside(self._watch.until_confirmed(self._gate))
         if results:
             self._recorded(answers[0])
         self._poster.report(self._metrics)
-
-    async def _insist(self, calls: list[Call[Any]]) -> list[Any]:
-        """Ask until every call is carried out; each may be run twice. POSTs go on meanwhile.
-
-        Raises `EpochChanged`, and `Unreachable` once the time to stop is over.
-        """
-        pause, waited, say_at = PAUSE_FIRST_SECONDS, 0.0, 0.0
-        while True:
-            try:
-                if waited:  # that it has our scripts says nothing: another process may have given it them
-                    await self._store.guard.look()
-                answers = await self._store.run_each(calls)
-                refused = next(
-                    (a for a in answers if isinstance(a, StoreError) and not isinstance(a, _LEAVE_IT)), None
-                )
-                if isinstance(refused, EpochChanged):
-                    raise refused
-                if refused is None:
-                    break
-                error: StoreError = refused
-            except Unreachable as unreachable:
-                error = unreachable
-            if waited >= say_at:
-                say_at += SAY_AGAIN_SECONDS
-                log.warning("redis.unreachable", error=str(error), in_flight=self._poster.in_flight)
-            self._metrics.redis_failed("exchange")
-            if self._stop_by is not None and monotonic() > self._stop_by:
-                raise Unreachable(str(error))
-            await asyncio.sleep(pause)
-            waited += pause
-            pause = min(PAUSE_MOST_SECONDS, pause * 2)
-        if not self._store.guard.keeps:
-            self._memory.add(monotonic(), [call for call in calls if call.script in REMEMBERED])
-        self._repeated = waited > 0
-        if waited:
-            log.info("redis.back", waited_seconds=round(waited, 1))
-        return answers
-
-    async def _write_again(self) -> None:
-        """Write what another server, which may have lost it, was not told."""
-        lost, self._lost = self._lost, []
-        if lost:
-            await self._insist(lost)
 
     def _recorded(self, answer: Recorded) -> None:
         answer.report(self._metrics)
@@ -237,9 +187,9 @@ class Dispatcher:
     async def _on_standing(self, standing: Standing) -> None:
         await self._gate.hear(standing.optout_epoch)
         if await self._watch.another_server(self._lease.worker):
-            self._lost = self._memory.all()
+            lost = self._insisting.another_server()
             await self._gate.read_anew()
-            log.warning("redis.another_server", written_again=len(self._lost))
+            log.warning("redis.another_server", written_again=lost)
             self._beat.nudge()
         if self._poster.allowance.open:
             self._probe(self._poster.allowance.probes)

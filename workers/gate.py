@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.record import Reason
+from broadcaster.domain.whatsapp_window import WHATSAPP
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed
@@ -142,7 +143,8 @@ class Gate:
     def _without_opted_out(self, held: Held, items: list[Item]) -> list[Item]:
         batch = _batch_of(held)
         scopes = self._optouts.scopes(held.slice.lane, batch.service, batch.purpose)
-        if not scopes:
+        before = self._optouts.scopes_before(batch.instead_of, batch.purpose) if batch.instead_of else ()
+        if not scopes and not before:
             return items
         addresses = [batch.address(item.row) for item in items]
         gone = dict.fromkeys(
@@ -151,6 +153,9 @@ class Gate:
         for place in gone:
             addresses[place] = ""
         gone.update(dict.fromkeys(self._optouts.blocked(addresses, scopes), Reason.OPTED_OUT))
+        if before:
+            over_whatsapp = [address and WHATSAPP + address for address in addresses]
+            gone.update(dict.fromkeys(self._optouts.blocked(over_whatsapp, before), Reason.OPTED_OUT))
         if not gone:
             return items
         for place, reason in gone.items():

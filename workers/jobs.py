@@ -221,7 +221,7 @@ async def without_arq(
 ) -> None:
     """Do once what is done every second: a Redis whose memory is full takes no jobs, but all of this."""
     with contextlib.suppress(RedisError, OSError, StoreError):
-        for job in (rewind_lost, sweep_leases, start_due, end_expired, keep_windows):
+        for job in (rewind_lost, sweep_leases, end_expired, keep_windows, start_due):
             await job({"store": store, "courier": courier, "templates": templates})
 
 

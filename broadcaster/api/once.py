@@ -128,11 +128,13 @@ async def once(
     *,
     required: bool = False,
     payload: bytes | None = None,
+    kept: bool = True,
 ) -> Response:
     """Carry `work` out, or answer what it answered to the same request before.
 
     `work` gets the nonce by which it is to be idempotent ("" without an Idempotency-Key) and returns an
     answer that is no stream. `payload`: the body, where it can't be had from `request.body()` any more.
+    Not `kept`: nothing of the answer is, as it names somebody; `work` itself answers the same again.
     Raises `Problem` 400, 409 or 422, and what `work` raises.
     """
     if HEADER not in request.headers and not required:  # most single messages; a turn would cost as much
@@ -140,7 +142,8 @@ async def once(
     async with turn(request, required=required, payload=await _payload(request, payload)) as mine:
         if mine.kept is not None:
             return mine.kept.response()
-        return await mine.keep(await work(mine.nonce), mine.asked)
+        done = await work(mine.nonce)
+        return await mine.keep(done, mine.asked) if kept else done
 
 
 async def _payload(request: Request, payload: bytes | None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broadcaster.api.admission import Admission
 from broadcaster.api.cursors import Cursors
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.rest import TwilioRest
 
+#: Starts and checks of verifications, at once; they wait for no list or template that Twilio is slow with.
+_VERIFY_CONNECTIONS: Final = 64
+
 
 @contextlib.asynccontextmanager
 async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[Parts]:
@@ -32,14 +35,21 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, redis_url))
         await audit.keep(store, settings.audit_days)
-        twilio = None
+        twilio = verify = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
+            verify = await stack.enter_async_context(twilio_rest(settings, connections=_VERIFY_CONNECTIONS))
         keys = await signing_keys(settings, store)
         webhooks = webhook_parts(settings, store, metrics, keys)
         stack.push_async_callback(webhooks.writer.close)
         windows = Windows(store, twilio)
-        singles = SingleMessages(store, settings, _pools_of(twilio), checks=(windows.of_request,))
+        singles = SingleMessages(
+            store,
+            settings,
+            _pools_of(twilio),
+            checks=(windows.of_request,),
+            verified=twilio.trial.known if twilio else None,
+        )
         stack.push_async_callback(singles.close)
         yield Parts(
             store=store,
@@ -48,6 +58,7 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             cursors=Cursors(keys),
             metrics=metrics,
             twilio=twilio,
+            verify=verify,
             singles=singles,
             opt_outs=OptOuts(),
             windows=windows,

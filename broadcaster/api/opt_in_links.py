@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,6 +14,7 @@ from broadcaster.api.parts import guarded, parts_of
 from broadcaster.api.problems import Problem
 from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.opt_in_links import LONGEST_TEXT
+from broadcaster.domain.parties import unquoted_plus
 from broadcaster.operations import opt_in_links as acts
 from broadcaster.operations.errors import Invalid
 
@@ -26,7 +28,7 @@ _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "X-Content-Type-Options": "nosniff",
 }
-_SENDER: Final = "A `whatsapp:` sender, a number or a short code."
+_SENDER: Final = "A `whatsapp:` sender, a number with its plus (`%2B`) or a short code."
 Text = Annotated[
     str, Query(max_length=LONGEST_TEXT, description="What stands there already, to be sent first.")
 ]
@@ -74,7 +76,7 @@ async def list_(
     parts = parts_of(request)
     with _of_parameters():
         if sender is not None:
-            found = [acts.links_of(sender, text)]
+            found = [acts.links_of(unquoted_plus(sender), text, parts.settings.region)]
         else:
             found = await acts.every(parts.store, parts.settings, text)
     return {"data": [one.summary() for one in found], "next": None}
@@ -89,10 +91,15 @@ async def list_(
     },
     **guarded(Scope.SENDERS_READ),
 )
-async def qr(sender: Annotated[str, Query(max_length=60, description=_SENDER)], text: Text = "") -> Response:
-    """Return the QR code of a sender's link, as SVG."""
+async def qr(
+    request: Request, sender: Annotated[str, Query(max_length=60, description=_SENDER)], text: Text = ""
+) -> Response:
+    """Return the QR code of a sender's link, as SVG. The link has at most 1,000 bytes, percent-encoded."""
     with _of_parameters():
-        drawn = acts.qr_of(sender, text)
+        # in a thread: it is some 50 ms of Python, in which urgent messages would wait
+        drawn = await asyncio.to_thread(
+            acts.qr_of, unquoted_plus(sender), text, parts_of(request).settings.region
+        )
     return Response(drawn, media_type=SVG, headers=_HEADERS)
 
 

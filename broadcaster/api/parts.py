@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.rest import TwilioRest
+    from broadcaster.twilio.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Parts:
     cursors: Cursors
     metrics: Metrics
     twilio: TwilioRest | None
+    verify: Wire | None
     singles: SingleMessages
     opt_outs: OptOuts
     windows: Windows

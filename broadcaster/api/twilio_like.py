@@ -45,6 +45,7 @@ _WRITE = guarded(Scope.MESSAGES_WRITE)
 _TOO_LATE: Final = 30409
 _NOT_FOUND: Final = 20404
 _OPTED_OUT: Final = 21610
+_UNVERIFIED: Final = 21608
 _FORM: Final = "application/x-www-form-urlencoded"
 #: What becomes of our own fields; every other parameter goes to Twilio as it came.
 _TAKEN: Final = frozenset(
@@ -70,6 +71,9 @@ async def create(request: Request, account: AccountSid) -> Response:
         if accepted.code == Reason.OPTED_OUT:
             detail = "The recipient has opted out of messages from this sender"
             raise Problem("bad-request", detail, more={"code": _OPTED_OUT})
+        if accepted.code == Reason.UNVERIFIED:
+            detail = "A trial account sends to verified numbers only, and this is none"
+            raise Problem("bad-request", detail, more={"code": _UNVERIFIED})
         found = await read_message(parts.store, accepted.id)
         if found is None:  # it ended and was removed in this very moment
             raise NotFound("message", accepted.id)

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broadcaster.api.pages import LONGEST_CURSOR, Page, begin, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
-from broadcaster.api.problems import Problem
-from broadcaster.domain.addresses import with_plus
+from broadcaster.api.problems import Problem, retry_after
 from broadcaster.domain.api_keys import Scope
+from broadcaster.domain.parties import read_party
 from broadcaster.domain.sent_dates import read_day, read_sent
 from broadcaster.operations import twilio_messages as acts
 from broadcaster.operations.errors import Invalid
@@ -34,7 +34,7 @@ _READ: Final = guarded(Scope.TWILIO_READ)
 _WRITE: Final = guarded(Scope.TWILIO_WRITE)
 _KIND: Final = "messages at twilio"
 #: With these Twilio's refusal keeps its status; others would pass for one of our own (401, 429).
-_PASSED_ON: Final = {
+_PASSED_ON: Final[dict[int, str]] = {
     HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.NOT_FOUND: "not-found",
     HTTPStatus.CONFLICT: "conflict",
@@ -107,7 +107,10 @@ async def list_(
     ] = None,
 ) -> Any:
     """List messages at Twilio, sent and received, the newest first by the time when they were sent."""
+    region = parts_of(request).settings.region
     faults = [
+        *told("/to", lambda text: text and read_party(text, region), to),
+        *told("/from", lambda text: text and read_party(text, region, sends=True), from_),
         *told("/sent_on", lambda text: text and read_day(text), sent_on),
         *told("/sent_after", lambda text: text and read_sent(text), sent_after),
         *told("/sent_before", lambda text: text and read_sent(text), sent_before),
@@ -119,8 +122,8 @@ async def list_(
         found = await messages.page(
             twilio,
             following,
-            to=with_plus(to) if to else None,
-            from_=with_plus(from_) if from_ else None,
+            to=to and read_party(to, region),
+            from_=from_ and read_party(from_, region, sends=True),
             date_sent=sent_on and read_day(sent_on),
             sent_after=sent_after and read_sent(sent_after),
             sent_before=sent_before and read_sent(sent_before),
@@ -175,7 +178,11 @@ async def cancel(request: Request, sid: Sid) -> Any:
     **_WRITE,
 )
 async def delete(request: Request, sid: Sid) -> Response:
-    """Delete a message at Twilio, for good; one that is not finished yet it keeps (20009)."""
+    """Delete a message at Twilio, for good; one that is not finished yet it keeps (20009).
+
+    What may be one of ours in doubt is a 409 of our own (`state`, and no `twilio`) until that is settled:
+    without it that message would be sent again.
+    """
     with _as_it_is():
         await acts.delete(parts_of(request).store, _twilio(request), caller_of(request).actor, sid)
     return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -194,5 +201,8 @@ def _as_it_is() -> Iterator[None]:
     try:
         yield
     except TwilioError as error:
-        slug = _PASSED_ON.get(HTTPStatus(error.status), "twilio-failed")
-        raise Problem(slug, error.message or f"{error}.", more={"twilio": error.as_answered()}) from None
+        # by number: what stands before Twilio answers statuses that no standard knows (520)
+        slug = _PASSED_ON.get(error.status, "twilio-failed")
+        wait = {} if error.retry_after_seconds is None else retry_after(error.retry_after_seconds)
+        told = {"twilio": error.as_answered()}
+        raise Problem(slug, error.message or f"{error}.", headers=wait, more=told) from None

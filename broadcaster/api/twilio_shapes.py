@@ -41,7 +41,7 @@ STATUS: Final = {
 }
 _FAILED: Final = frozenset({State.UNDELIVERED, State.FAILED, State.DEAD})
 #: Twilio's code for what we end ourselves: an expired message is its 30036, an opted-out recipient 21610.
-_OURS: Final = {Reason.EXPIRED: 30036, Reason.OPTED_OUT: 21610}
+_OURS: Final = {Reason.EXPIRED: 30036, Reason.OPTED_OUT: 21610, Reason.UNVERIFIED: 21608}
 
 
 def twilio_error(problem: Problem) -> Response:

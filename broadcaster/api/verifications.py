@@ -63,13 +63,15 @@ async def start(request: Request, body: NewVerification) -> Any:
 
     async def work(nonce: str) -> Response:
         key = acts.Key(nonce, text)
-        found = await acts.start(verifying(request), asked, service=body.service_sid, key=key)
+        found, replayed = await acts.started(verifying(request), asked, service=body.service_sid, key=key)
         where = {"Location": f"/v1/verifications/{found.sid}"}
+        if replayed:
+            where["Idempotent-Replayed"] = "true"
         return answer(found.summary(), HTTPStatus.CREATED, where)
 
     # a custom code is in the body, of which a mere hash would be kept that can be found by trying
     digest = acts.Key(text=text).digest(body.model_dump())
-    return await once(request, work, payload=f"digest {digest}".encode())
+    return await once(request, work, payload=f"digest {digest}".encode(), kept=False)
 
 
 @router.post(
@@ -137,7 +139,7 @@ async def approve(request: Request, sid: Sid, service: Service = None) -> Any:
 def verifying(request: Request) -> Verifying:
     """Return what acts on verifications work with. Raises SettingsError without Twilio's credentials."""
     parts = parts_of(request)
-    if parts.twilio is None:
+    if parts.verify is None:
         parts.settings.credentials()  # says what is missing
         raise unavailable("The API was started without Twilio's credentials.")
-    return acts.Verifying.of(parts.store, Verify(parts.twilio), caller_of(request).actor, parts.settings)
+    return acts.Verifying.of(parts.store, Verify(parts.verify), caller_of(request).actor, parts.settings)

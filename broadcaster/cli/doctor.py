@@ -10,7 +10,7 @@ import click
 from broadcaster.cli import running
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import print_json
+from broadcaster.cli.output import print_json, steerless
 from broadcaster.operations.errors import NotFound
 from broadcaster.reporting import health
 from broadcaster.reporting.health import Check, Level, fail, ok, warn
@@ -108,9 +108,9 @@ def _print(checks: list[Check]) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
         mark, colour = _MARKS[check.level]
-        click.echo(f"{click.style(mark, fg=colour)} {check.name:<{width}}  {check.found}")
+        click.echo(f"{click.style(mark, fg=colour)} {check.name:<{width}}  {steerless(check.found)}")
         if check.advice:
-            click.echo(f"  {'':<{width}}  → {check.advice}")
+            click.echo(f"  {'':<{width}}  → {steerless(check.advice)}")
     failed = sum(check.level is Level.FAIL for check in checks)
     warned = sum(check.level is Level.WARN for check in checks)
     click.echo()

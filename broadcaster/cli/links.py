@@ -38,7 +38,7 @@ def links(sender: str | None, text: str, qr: Path | None, *, as_json: bool, env_
     `https://wa.me/…` opens WhatsApp on any device, `whatsapp://send…` where the app is; of a number or short
     code `sms:…` opens the phone's messages.
     """
-    found = [_of(sender, text)] if sender else _every(text, env_file)
+    found = [_of(sender, text, env_file)] if sender else _every(text, env_file)
     if qr is not None:
         _draw(qr, found, text)
     if as_json:
@@ -57,9 +57,9 @@ def _every(text: str, env_file: Path | None) -> list[dict[str, Any]]:
     return at_hand(env_file, here, lambda client: client.opt_in_links(text=text))
 
 
-def _of(sender: str, text: str) -> dict[str, Any]:
+def _of(sender: str, text: str, env_file: Path | None) -> dict[str, Any]:
     """Return a named sender's links, of which nobody has to be asked."""
-    return acts.links_of(sender, text).summary()
+    return acts.links_of(sender, text, settings_from(env_file).region).summary()
 
 
 def _draw(file: Path, found: list[dict[str, Any]], text: str) -> None:

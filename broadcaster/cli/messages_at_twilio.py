@@ -14,8 +14,8 @@ from broadcaster.cli.exits import FAILED, InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import harmless, print_json, print_table, say
 from broadcaster.client import ApiError
-from broadcaster.domain.addresses import with_plus
 from broadcaster.domain.message_ids import id_of
+from broadcaster.domain.parties import read_party
 from broadcaster.domain.sent_dates import read_day, read_sent
 from broadcaster.domain.times import TimeError
 from broadcaster.operations import messages as ours
@@ -46,7 +46,7 @@ def list_at_twilio(
 ) -> int:
     """Print what Twilio lists: the newest first, at most `limit`. Returns the exit code."""
     size = page_size or min(limit + 1, theirs.PAGE_SIZE)
-    wanted = _read(filters)
+    wanted = _read(filters, settings_from(env_file).region)
 
     async def here(twilio: TwilioRest) -> list[Resource]:
         found: list[Resource] = []
@@ -73,10 +73,12 @@ def list_at_twilio(
     return code.value
 
 
-def _read(filters: dict[str, str | None]) -> dict[str, Any]:
-    """Read the filters that were given. Raises InputError."""
+def _read(filters: dict[str, str | None], region: str | None) -> dict[str, Any]:
+    """Read the filters that were given. Raises InputError or AddressError."""
     read: dict[str, Callable[[str], str]] = {
-        "to": with_plus, "from_": with_plus, "sent_on": read_day, "sent_after": read_sent,
+        "to": lambda text: read_party(text, region),
+        "from_": lambda text: read_party(text, region, sends=True),
+        "sent_on": read_day, "sent_after": read_sent,
         "sent_before": read_sent,
     }  # fmt: skip
     try:
@@ -128,7 +130,10 @@ def redact(sid: str, *, body: str, as_json: bool, env_file: Path | None) -> int:
 @json_option
 @env_file_option
 def delete(sid: str, *, as_json: bool, env_file: Path | None) -> int:
-    """Delete a message at Twilio, for good; one that is not finished yet it keeps."""
+    """Delete a message at Twilio, for good; one that is not finished yet it keeps.
+
+    What may be a message of ours in doubt is refused until that is settled: it would be sent again.
+    """
     acts.check_sid(sid)
     with _refused(as_json=as_json) as code:
         _change(

@@ -61,9 +61,14 @@ def harmless(text: str) -> str:
     return _STEERING.sub("\ufffd", text).replace("\n", "\n  ")
 
 
+def steerless(text: str) -> str:
+    """Return a text of several lines, our own among them, that steers no terminal."""
+    return _STEERING.sub("\ufffd", text)
+
+
 def say(text: str) -> None:
-    """Tell a person something that is not the result, on standard error."""
-    click.echo(text, err=True)
+    """Tell a person something that is not the result, on standard error; what others wrote steers nothing."""
+    click.echo(steerless(text), err=True)
 
 
 def when(unix_seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.client import ApiError, Client, ClientError, NotReached
 from broadcaster.domain.verifications import START_FIELDS
 from broadcaster.domain.verify_services import CHANGE_FIELDS
-from broadcaster.operations.errors import Conflict, NotFound
+from broadcaster.operations.errors import Conflict, KeyReused, NotFound
 from broadcaster.settings import SettingsError
 from broadcaster.twilio.wire import TwilioError
 
@@ -67,10 +67,6 @@ _NAMED: Final = frozenset(
         *("body", "media_urls", "content_sid", "content_variables", "reason", "name", "messages", "codes"),
         *(*START_FIELDS, *CHANGE_FIELDS, "sid", "code", "service_sid"),
     )
-)
-_KEY_REUSED: Final = (
-    "the idempotency key belongs to another list, content or options: use another key, or what it was first "
-    "used with"
 )
 _MISSING: Final = re.compile(r"there is no (.+) (\S+?)\.?")
 
@@ -139,7 +135,7 @@ def _problem(error: ApiError, url: str) -> Exception:  # noqa: PLR0911 - a line 
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         instance = error.problem.get("instance")
         return CommandFailedError(detail + (f" ({instance})" if instance else ""))
-    return InputError(_KEY_REUSED if error.kind == "idempotency-key-reused" else _faults(error, detail))
+    return KeyReused() if error.kind == "idempotency-key-reused" else InputError(_faults(error, detail))
 
 
 def _faults(error: ApiError, detail: str) -> str:

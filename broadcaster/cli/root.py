@@ -117,11 +117,12 @@ def run(arguments: list[str]) -> int:
         return 0
     except Exception as error:
         from broadcaster.cli.exits import explain  # noqa: PLC0415 - heavy, and rarely needed
+        from broadcaster.cli.output import say  # noqa: PLC0415
 
         explained = explain(error)
         if explained is None:
             raise
         code, text = explained
-        click.echo(text, err=True)
+        say(text)
         return code
     return answer if isinstance(answer, int) else 0

@@ -13,14 +13,14 @@ import click
 import msgspec
 
 from broadcaster.cli import preview, trial
-from broadcaster.cli.exits import CommandFailedError
+from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.output import say
 from broadcaster.cli.over_api import api
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.cli.waiting import wait_over_api, waits_for_worker
 from broadcaster.cli.whatsapp_preview import shown_text
 from broadcaster.client import ApiError, NotReached
-from broadcaster.client.asking import read_json
+from broadcaster.client.asking import quoted, read_json
 from broadcaster.client.broadcasts import new_key
 from broadcaster.domain.senders import format_rate
 from broadcaster.intake.dry_run import DryRun
@@ -38,6 +38,17 @@ if TYPE_CHECKING:
     from broadcaster.domain.content import Content
 
 _SHOW_SECONDS: Final = 0.1
+
+
+def _key_of(options: SendOptions) -> str:
+    """Return the key to send under. Raises InputError for one that no header can carry."""
+    key = options.idempotency_key or new_key()
+    try:
+        quoted(key)
+    except ValueError:
+        told = "--idempotency-key takes 1 to 255 printable ASCII characters over an API: choose another"
+        raise InputError(told) from None
+    return key
 
 
 def send_over_api(options: SendOptions) -> int:
@@ -58,7 +69,7 @@ class _Sending:
         self._options = options
         self._client = client
         self._stream = stream
-        self._key = options.idempotency_key or new_key()
+        self._key = _key_of(options)
 
     def run(self) -> int:
         options = self._options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.cli.output import print_json, print_table, span, when
+from broadcaster.cli.output import harmless, print_json, print_table, span, when
 from broadcaster.cli.waiting import waits
 from broadcaster.reporting.awaiting import Awaiting
 from broadcaster.reporting.doubt import SearchState
@@ -48,7 +48,7 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
     if waits(now) and waits(now) != now["state_reason"]:
         click.echo(f"waits for: {waits(now)}")
     for warning in now["warnings"]:
-        click.echo(f"warning: {warning}")
+        click.echo(f"warning: {harmless(warning)}")
 
 
 def _show_open(now: Mapping[str, Any]) -> None:

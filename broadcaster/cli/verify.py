@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
 
-from broadcaster.cli.exits import FAILED, InputError
+from broadcaster.cli.exits import FAILED, UNFINISHED, InputError, explain
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import harmless, print_json, say, when
 from broadcaster.cli.verify_service import service
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from broadcaster.client import Client
     from broadcaster.operations.verifications import Verifying
 
+#: What an Idempotency-Key's header can carry (RFC 8941, 3.3.3).
+_HEADER: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _F = TypeVar("_F", bound="Callable[..., Any]")
+#: The code was not compared: whoever asks in a script must not take that for a wrong one.
+UNCHECKED: Final = UNFINISHED
 _sid = click.argument("sid", metavar="SID")
 _service = click.option(
     "--service", "service_sid", metavar="VA…", help="The Verify service; without it the settings' own."
@@ -42,6 +47,16 @@ def verify() -> None:
 
 def _json_option(name: str, words: str) -> Callable[[_F], _F]:
     return click.option(name, metavar="JSON", default=None, callback=_object, help=words)
+
+
+def _key(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """Read a key as both ways take it: an empty one, of an unset shell variable, would send each time."""
+    if text is not None and not (text.strip() and _HEADER.fullmatch(text)):
+        raise InputError(
+            f"--idempotency-key takes 1 to 255 printable ASCII characters, this has {len(text.strip())}, "
+            "or others: leave it out to start without one"
+        )
+    return text
 
 
 def _object(_: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any]:
@@ -77,7 +92,11 @@ def _object(_: click.Context, option: click.Parameter, text: str | None) -> dict
 @_json_option("--tags", "Up to ten texts by name, told in Twilio's events; no personal data.")
 @_service
 @click.option(
-    "--idempotency-key", metavar="K", help="The same start with the same key sends no second code, for a day."
+    "--idempotency-key",
+    metavar="K",
+    callback=_key,
+    help="The same start with the same key sends no second code, for a day and by the same way: beside Redis "
+    "and over the API, and by another API key, it is another key.",
 )
 @json_option
 @env_file_option
@@ -115,7 +134,7 @@ def start(
         return
     _print(found)
     if found["sna_url"]:
-        click.echo(f"The phone is to call, over its own network: {found['sna_url']}")
+        click.echo(harmless(f"The phone is to call, over its own network: {found['sna_url']}"))
     say(ONLY_BY_SUPPORT)
 
 
@@ -145,6 +164,9 @@ def check(
 ) -> int:
     """Check a code: exit code 0 if it is right, 1 if it is wrong, which is counted.
 
+    2: nothing is pending for TO, or what was given is wrong, an address of the API or of Redis included.
+    3: it could not be checked now, and may be right: Twilio gave no good answer, or a limit is reached.
+
     Without --code it is read from standard input, or asked for without showing it.
     """
     if code in (None, "-") and not sna and sna_client_token is None:
@@ -159,11 +181,20 @@ def check(
     async def here(work: Verifying) -> dict[str, Any]:
         return (await acts.check(work, to=to, sid=sid, code=code, service=service_sid, **more)).summary()
 
-    found = at_verify(
-        env_file,
-        here,
-        lambda client: client.check_verification(code, to=to, sid=sid, service_sid=service_sid, **more).raw,
-    )
+    try:
+        found = at_verify(
+            env_file,
+            here,
+            lambda client: (
+                client.check_verification(code, to=to, sid=sid, service_sid=service_sid, **more).raw
+            ),
+        )
+    except Exception as error:
+        told = explain(error)
+        if told is None or told[0] != FAILED:
+            raise
+        say(told[1])
+        return UNCHECKED
     if as_json:
         print_json(found)
     else:
@@ -179,6 +210,7 @@ def check(
 def show(sid: str, service_sid: str | None, *, as_json: bool, env_file: Path | None) -> None:
     """Show a verification that Twilio still has: it forgets what is approved or has expired."""
     _one(
+        sid,
         env_file,
         lambda work: acts.show(work, sid, service=service_sid),
         lambda client: client.verification(sid, service_sid=service_sid).raw,
@@ -194,6 +226,7 @@ def show(sid: str, service_sid: str | None, *, as_json: bool, env_file: Path | N
 def cancel(sid: str, service_sid: str | None, *, as_json: bool, env_file: Path | None) -> None:
     """End a verification: its code is good no more, and another can be started at once."""
     _one(
+        sid,
         env_file,
         lambda work: acts.end(work, sid, "canceled", service=service_sid),
         lambda client: client.cancel_verification(sid, service_sid=service_sid).raw,
@@ -209,6 +242,7 @@ def cancel(sid: str, service_sid: str | None, *, as_json: bool, env_file: Path |
 def approve(sid: str, service_sid: str | None, *, as_json: bool, env_file: Path | None) -> None:
     """Tell Twilio that a custom code, which you have checked yourself, was right."""
     _one(
+        sid,
         env_file,
         lambda work: acts.end(work, sid, "approved", service=service_sid),
         lambda client: client.approve_verification(sid, service_sid=service_sid).raw,
@@ -220,12 +254,15 @@ verify.add_command(service)
 
 
 def _one(
+    sid: str,
     env_file: Path | None,
     act: Callable[[Verifying], Any],
     there: Callable[[Client], dict[str, Any]],
     *,
     as_json: bool,
 ) -> None:
+    acts.check_sid(sid)
+
     async def here(work: Verifying) -> dict[str, Any]:
         found: dict[str, Any] = (await act(work)).summary()
         return found

@@ -41,7 +41,7 @@ class BroadcastCalls(Asking):
         `spec` holds the other fields: body, from_ (or a list), name, schedule_at, draft, …
         """
         body = {**spec_of(spec), **({"recipients": list(recipients)} if recipients else {})}
-        key = idempotency_key or new_key()
+        key = key_or_new(idempotency_key)
         return self.one(Broadcast.of, "POST", "/v1/broadcasts", json=body, idempotency_key=key)
 
     def dry_run(self, *, recipients: Sequence[Any], **spec: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class BroadcastCalls(Asking):
         it: after `NotReached` give the same list and `idempotency_key` once more.
         """
         answer = self.upload(
-            recipients, spec, key=idempotency_key or new_key(), filename=filename, content_type=content_type
+            recipients, spec, key=key_or_new(idempotency_key), filename=filename, content_type=content_type
         )
         result: dict[str, Any] = read_json(answer)
         return result
@@ -102,7 +102,7 @@ class BroadcastCalls(Asking):
             "POST",
             f"{_at(broadcast)}/recipients",
             json={"recipients": list(recipients)},
-            idempotency_key=idempotency_key or new_key(),
+            idempotency_key=key_or_new(idempotency_key),
         )
         return result
 
@@ -194,6 +194,11 @@ class _Forward:
 
 def _at(broadcast: str) -> str:
     return f"/v1/broadcasts/{quote(broadcast, safe='')}"
+
+
+def key_or_new(key: str | None) -> str:
+    """Return the key that was given, a new one for none. An empty one is no key: asking with it fails."""
+    return new_key() if key is None else key
 
 
 def new_key() -> str:

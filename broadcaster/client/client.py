@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from broadcaster.client.broadcasts import BroadcastCalls, new_key, spec_of
+from broadcaster.client.broadcasts import BroadcastCalls, key_or_new, new_key, spec_of
 from broadcaster.client.event_endpoints import EventCalls
 from broadcaster.client.opt_in_links import LinkCalls
 from broadcaster.client.people import PeopleCalls
@@ -42,7 +42,7 @@ class Client(
     ) -> list[Message]:
         """Send a message to one, or to up to 100: alerts and notices, urgent unless `priority` says else."""
         body = {**spec_of(content), "to": to if isinstance(to, str) else list(to)}
-        key = idempotency_key or new_key()
+        key = key_or_new(idempotency_key)
 
         def of(answer: dict[str, Any]) -> list[Message]:
             return [Message.of(entry) for entry in answer["messages"]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from broadcaster.client.asking import Asking
-from broadcaster.client.broadcasts import new_key
+from broadcaster.client.broadcasts import key_or_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class EventCalls(Asking):
     ) -> dict[str, Any]:
         """Make an endpoint; return it with its `secret`, which is shown this once."""
         body = {"url": url, "types": list(types), "description": description}
-        key = idempotency_key or new_key()
+        key = key_or_new(idempotency_key)
         return self.one(dict, "POST", "/v1/event-endpoints", json=body, idempotency_key=key)
 
     def test_event_endpoint(self, endpoint: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from broadcaster.client.asking import Asking
-from broadcaster.client.broadcasts import given, new_key
+from broadcaster.client.broadcasts import given, key_or_new, new_key
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class VerificationCalls(Asking):
         where Twilio's answer was lost: a code may have been sent, and under this key none is sent again.
         """
         body = {"to": to, **given(**more)}
-        key = idempotency_key or new_key()
+        key = key_or_new(idempotency_key)
         return self.one(Verification.of, "POST", "/v1/verifications", json=body, idempotency_key=key)
 
     def check_verification(

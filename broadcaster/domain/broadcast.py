@@ -70,6 +70,7 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     `schedule_at` and `expires_at` are unix seconds; `rate` is segments a second over all senders.
     `consent` is all recipients', or stands in the list's `consent_column`; outside its `send_window` it
     waits; its people are known for `retention_days` after its end (None: as long as the settings say).
+    `instead_of` names senders and services: in place of WhatsApp messages on those these SMS go.
     """
 
     name: str
@@ -88,6 +89,7 @@ class BroadcastSpec(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int | None = None
     outside_window: OutsideWindow = OutsideWindow.REFUSE
     scheduler: Scheduler = Scheduler.BROADCASTER
+    instead_of: tuple[str, ...] = ()
 
     @property
     def hours(self) -> SendWindow | Handing | None:

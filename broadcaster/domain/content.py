@@ -15,6 +15,7 @@ import msgspec
 from broadcaster.domain.addresses import Channel
 from broadcaster.domain.segments import segments
 from broadcaster.domain.speech import Speech
+from broadcaster.domain.template_values import first_fault
 from broadcaster.domain.templates import ContentError, RenderError, Text
 
 if TYPE_CHECKING:
@@ -171,6 +172,13 @@ class Renderer:
         if self._single or rendered.body is None or channel is Channel.WHATSAPP:
             return 1
         return segments(rendered.body)
+
+    def check_values(self, rendered: Rendered, channel: Channel) -> None:
+        """Raise RenderError where a variable's value may not be sent on this channel."""
+        fault = first_fault(rendered.content_variables, whatsapp=channel is Channel.WHATSAPP)
+        if fault is not None:
+            columns = self._parts[fault.key].variables
+            raise RenderError(columns[0] if len(columns) == 1 else None, fault.detail)
 
     def _assemble(
         self, bind: Callable[[Text], Callable[[Any], str]], column: Callable[[str], Callable[[Any], str]]

@@ -6,7 +6,8 @@ A record is 32 bytes, big-endian, so that Lua's `struct` and Python's read the s
     0       1     state in the low four bits (a `State`), spent attempts in the high four
     1       1     flags: bit 0 an MM sid (else SM), bits 1-3 an `Evidence`, bit 4 an SMS went in its
                         place, bit 5 the fallback template was accepted in place of free text, bit 6
-                        free, bit 7 its person was forgotten; with bit 4 or 7 it is never tried again
+                        somebody has canceled it, so that nothing follows by itself, bit 7 its person
+                        was forgotten; with bit 4 or 7 it is never tried again
     2       1     segments: what one send costs in permits, 1 to 255
     3       2     attempt: raised by every intent, never lowered
     5       3     code: Twilio's, or an HTTP status below 1000, or one of our own `Reason`s below 100

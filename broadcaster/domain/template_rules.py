@@ -1,8 +1,8 @@
 """Whether a template may be used for what somebody wants to send: approved, of the right category, filled in.
 
 Sources: Twilio's pages "Content API resources" (statuses), "Content types overview" (which types may be sent
-without approval inside the 24-hour window) and of the errors 21656, 21658 (values of variables) and 63028
-(their number); Meta's "Template categorization" (categories).
+without approval inside the 24-hour window) and of the error 63028 (the number of variables); Meta's "Template
+categorization" (categories).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.message_templates import APPROVED
 from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.template_values import faults_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +40,7 @@ SESSION_TYPES: Final = frozenset(
 )
 #: Of these WhatsApp approves none: it takes them only inside the window.
 _SESSION_ONLY: Final = frozenset(("twilio/location", "twilio/list-picker"))
-MAX_VALUE_CHARACTERS: Final = 1600
 _CODE: Final = re.compile(r"\{\{|\{%|\{#")
-_UNFIT: Final = re.compile(r"[\r\n\t]| {5}")
 _ONLY_AN_ANSWER: Final = (
     "is of a type ({types}) that WhatsApp takes only within 24 hours of what somebody wrote, and approves "
     "never: send it to such people as single messages"
@@ -117,20 +116,9 @@ def unknown_variables(templates: list[MessageTemplate], given: Mapping[str, str]
 
 
 def value_faults(given: Mapping[str, str], *, whatsapp: bool = True) -> dict[str, str]:
-    """Return what is wrong with values that all get alike; Twilio refuses them (21656, 21658)."""
-    faults: dict[str, str] = {}
-    for key, value in given.items():
-        if _CODE.search(value):
-            continue
-        if whatsapp and _UNFIT.search(value):
-            faults[key] = (
-                f"variable {key} has a line break, a tab or five spaces in a row: WhatsApp takes none"
-            )
-        elif len(value) > MAX_VALUE_CHARACTERS:
-            faults[key] = (
-                f"variable {key} has {len(value):,} characters, Twilio takes {MAX_VALUE_CHARACTERS:,}"
-            )
-    return faults
+    """Return what is wrong with values that all get alike; a recipient's own are looked at by intake."""
+    alike = {key: value for key, value in given.items() if not _CODE.search(value)}
+    return {fault.key: fault.detail for fault in faults_in(alike, whatsapp=whatsapp)}
 
 
 def defaults_used(template: MessageTemplate, given: Mapping[str, str]) -> str | None:

@@ -157,7 +157,8 @@ def _address(text: str) -> str:
         ipaddress.ip_address(text)
     except ValueError:
         return "must be an IPv4 or IPv6 address"
-    return ""
+    # of a scope id (fe80::1%eth0) anything is taken, and it means something on one machine only
+    return "must be an address without a scope id (%)" if "%" in text else ""
 
 
 #: What breaks each field by itself: the words, "" for nothing.

@@ -32,7 +32,7 @@ MARGIN_SECONDS: Final = 300
 OUTSIDE: Final = 63016
 _SERVICE: Final = "MG"
 _FREE_FORM: Final = frozenset(("PersistentAction", "SendAsMms"))
-_WHATSAPP: Final = "whatsapp:"
+WHATSAPP: Final = "whatsapp:"
 
 
 class Window(enum.Enum):
@@ -91,7 +91,7 @@ def window_warnings(spec: BroadcastSpec) -> tuple[str, ...]:
 
 def may_meet(lane: str) -> bool:
     """Whether a lane can send WhatsApp messages: its own sender, or one of its pool's."""
-    return lane.startswith((_WHATSAPP, _SERVICE))
+    return lane.startswith((WHATSAPP, _SERVICE))
 
 
 def is_whatsapp(address: str) -> bool:

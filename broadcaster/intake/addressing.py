@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from broadcaster.domain.addresses import AddressError, Channel, channel_of, digi
 from broadcaster.domain.senders import NoSenderError, SenderShare, parse_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.intake.table import Chunk
 
@@ -94,6 +95,12 @@ class Seen:
         self._sms |= BitMap64.deserialize(sms)
         self._whatsapp |= BitMap64.deserialize(whatsapp)
 
+    @staticmethod
+    def has(dumped: bytes, channel: Channel) -> bool:
+        """Tell whether there are any addresses of a channel in what `dumped` gave."""
+        sms, whatsapp = msgspec.msgpack.decode(dumped, type=tuple[bytes, bytes])
+        return bool(BitMap64.deserialize(sms if channel is Channel.SMS else whatsapp))
+
     def take_new(self, addresses: Sequence[str], channel: Channel) -> bool:
         """Add `addresses`, all of one channel, if none of them was there and no two are the same.
 
@@ -168,6 +175,10 @@ def by_lane(lanes: Sequence[int], kept: Sequence[int]) -> dict[int, Sequence[int
     for index in kept:
         groups.setdefault(lanes[index], []).append(index)
     return dict(groups)
+
+
+#: Returns the numbers that a trial account may write to, None for any, and where that isn't known.
+Verified = Callable[[], Awaitable[Collection[str] | None]]
 
 
 def unverified(addresses: Sequence[str], verified: Collection[str]) -> Iterator[int]:

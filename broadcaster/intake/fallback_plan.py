@@ -82,6 +82,7 @@ class Plan(NamedTuple):
             "",
             "" if spec.send_window is None else openings_text(spec.send_window, time.time()),
             self.broadcast,
+            "",
         )
         arguments = (
             self.broadcast,
@@ -119,6 +120,7 @@ def sms_spec(spec: BroadcastSpec) -> BroadcastSpec | None:
         schedule_at=None,
         outside_window=OutsideWindow.REFUSE,
         scheduler=Scheduler.BROADCASTER,
+        instead_of=(*spec.senders, *([spec.messaging_service_sid] if spec.messaging_service_sid else [])),
     )
 
 

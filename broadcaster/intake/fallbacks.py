@@ -1,16 +1,17 @@
 """The SMS in place of WhatsApp messages that can't reach their people: each once, whatever dies on the way.
 
-An SMS is a message of its own, in a stream that belongs to its broadcast: same purpose, consent, priority,
-hours, expiry and pace, another sender. fall_back.lua appends it and marks the WhatsApp message in one step,
-so failed deliveries may be told twice, by several, and after any crash. Where Redis has lost writes since the
-WhatsApp message left, that mark may be what it lost, and the SMS with it: then the SMS begins in doubt, and
-leaves only once Twilio's list shows that it has not.
+An SMS is a message of its own, in a stream that belongs to its broadcast, or to the stream that a single
+message is in: same purpose, consent, priority, hours, expiry and pace, another sender. fall_back.lua appends
+it and marks the WhatsApp message in one step, so failed deliveries may be told twice, by several, and after
+any crash. Where Redis has lost writes since the WhatsApp message left, that mark may be what it lost, and the
+SMS with it: then the SMS begins in doubt, and leaves only once Twilio's list shows that it has not.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgpack
 import msgspec
 import structlog
 
@@ -20,6 +21,7 @@ from broadcaster.domain.content import RenderError
 from broadcaster.domain.fallback import UNREACHABLE
 from broadcaster.domain.record import RECORD_BYTES, Reason, Record
 from broadcaster.domain.senders import NoSenderError, default_rate, parse_sender
+from broadcaster.intake.addressing import unverified
 from broadcaster.intake.batches import MAX_BATCH
 from broadcaster.intake.fallback_plan import Plan, Unreached, sms_batch, sms_spec
 from broadcaster.intake.sender_choice import SenderChoice
@@ -28,16 +30,20 @@ from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from broadcaster.intake.addressing import Verified
     from broadcaster.ledger.pools import PoolReader
     from broadcaster.ledger.resending import Failed
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
 
 log = structlog.get_logger("fallbacks")
 
 TRIES: Final = 5
+#: A line of a history about an attempt that was over when it came: not when that began.
+_LATE: Final = b"late"
 _WHATSAPP: Final = "whatsapp:"
 #: The segments that a record has room for.
 _MOST_SEGMENTS: Final = 255
@@ -46,10 +52,23 @@ _AGAIN: Final = frozenset(("optouts", "server", "taken", "loss", "rewinding"))
 
 
 class Fallbacks:
-    """Lets an SMS follow failed WhatsApp deliveries whose broadcast says so. It may be told of one twice."""
+    """Lets an SMS follow failed WhatsApp deliveries whose broadcast says so. It may be told of one twice.
 
-    def __init__(self, store: Store, settings: Settings, read_pool: PoolReader) -> None:
+    Who isn't among the `verified` numbers of a trial account is skipped.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        read_pool: PoolReader,
+        *,
+        verified: Verified | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._store = store
+        self._verified = verified
+        self._metrics = metrics
         self._senders = SenderChoice(store, settings, read_pool)
         self._opt_outs = OptOuts()
         self.appended = 0
@@ -87,10 +106,27 @@ class Fallbacks:
         store = self._store
         loss = int(await store.redis.hget(store.keys.plain("rewound"), "at") or 0)
         unreached = await self._unreached(plan, failed)
+        if loss:
+            unreached = [await self._since_the_first(one, plan.broadcast) for one in unreached]
         for doubtful in (False, True):
             some = [one for one in unreached if (one.began <= loss) is doubtful]
             for start in range(0, len(some), MAX_BATCH):
                 await self._append(plan, some[start : start + MAX_BATCH], doubtful=doubtful)
+
+    async def _since_the_first(self, one: Unreached, broadcast: str) -> Unreached:
+        """Let it have begun when its first attempt left: an SMS may have gone from then on.
+
+        A history is cut where it is very long: then it is when the broadcast was made.
+        """
+        if one.attempt == 1:
+            return one
+        redis, keys = self._store.redis, self._store.keys
+        raws = await redis.lrange(keys.history(broadcast, one.batch, one.row), 0, -1)
+        lines = [line for line in (msgpack.unpackb(raw, raw=True) for raw in raws) if line[7] != _LATE]
+        began = [one.began, *(int(line[3]) for line in lines)]
+        if all(line[0] != 1 for line in lines):
+            began.append(int(await redis.hget(keys.broadcast(broadcast), "created") or 0))
+        return one._replace(began=min(began))
 
     async def _unreached(self, plan: Plan, failed: Sequence[Failed]) -> list[Unreached]:
         """Read who the SMS go to, and what they say; what has another attempt or code by now is left out."""
@@ -137,16 +173,19 @@ class Fallbacks:
         store, verdict = self._store, ""
         if not self._opt_outs.epoch:
             await self._opt_outs.refresh(store)
+        verified = await self._verified() if self._verified else None
         for _ in range(TRIES):
             if not some:
                 return
-            batch = sms_batch(plan, some, self._codes(plan, some), doubtful=doubtful)
+            codes = self._codes(plan, some, verified)
+            batch = sms_batch(plan, some, codes, doubtful=doubtful)
             told = await store.run(plan.append(some, batch, self._opt_outs.epoch, doubtful=doubtful))
             verdict = told.verdict
             if verdict == "unfit":
                 some = [one for place, one in enumerate(some) if place not in told.unfit]
             elif verdict not in _AGAIN:
                 self.appended += len(some) if verdict == "ok" else 0
+                self._count(verdict, codes, doubtful=doubtful)
                 log.info("fallbacks", broadcast=plan.broadcast, verdict=verdict, messages=len(some))
                 return
             elif verdict == "optouts":
@@ -156,11 +195,31 @@ class Fallbacks:
         if some:
             raise StoreError(f"SMS in place of WhatsApp messages could not be queued: {verdict}")
 
-    def _codes(self, plan: Plan, some: Sequence[Unreached]) -> list[int]:
+    def _count(self, verdict: str, codes: Sequence[int], *, doubtful: bool) -> None:
+        if self._metrics is None:
+            return
+        going = codes.count(0)
+        if verdict == "ok":
+            self._metrics.fell_back("in_doubt" if doubtful else "queued", going)
+            self._metrics.fell_back("skipped", len(codes) - going)
+        else:
+            self._metrics.fell_back("forbidden", len(codes))
+
+    def _codes(self, plan: Plan, some: Sequence[Unreached], verified: Collection[str] | None) -> list[int]:
         """Return why each is skipped, 0 where it is sent."""
         scopes = self._opt_outs.scopes(plan.lane[0], None, plan.spec.purpose)
+        before = self._opt_outs.scopes_before(plan.spec.instead_of, plan.spec.purpose)
         blocks = self._opt_outs.blocks
-        return [Reason.OPTED_OUT if blocks(one.to, scopes) else 0 for one in some]
+        people = [one.to for one in some]
+        strangers = frozenset(() if verified is None else unverified(people, verified))
+        return [
+            Reason.OPTED_OUT
+            if blocks(to, scopes) or blocks(_WHATSAPP + to, before)
+            else Reason.UNVERIFIED
+            if place in strangers
+            else 0
+            for place, to in enumerate(people)
+        ]
 
 
 def _values(recipients: Recipients, row: int, columns: Sequence[str]) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ AGAIN_SECONDS: Final = 0.25
 OWN_KEPT_SECONDS: Final = 600
 REQUEST_KEPT_SECONDS: Final = 86_400
 MEMORY_EVERY_SECONDS: Final = 1.0
+#: Of who is skipped for two reasons what they want themselves is told, as for a list.
+_MAY_BE_OPTED_OUT: Final = (Reason.NONE, Reason.UNVERIFIED)
 
 
 @dataclass(slots=True)
@@ -181,7 +183,10 @@ class GroupCommit:
         if not scopes:
             return [row.code for row in rows]
         blocks = self._opt_outs.blocks
-        return [row.code or (Reason.OPTED_OUT if blocks(row.to, scopes) else 0) for row in rows]
+        return [
+            Reason.OPTED_OUT if row.code in _MAY_BE_OPTED_OUT and blocks(row.to, scopes) else row.code
+            for row in rows
+        ]
 
     async def _run(self, appends: list[_Append]) -> list[Appended | StoreError]:
         """Carry calls out, again where no answer came or their streams take nothing any more."""

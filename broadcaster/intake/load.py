@@ -38,6 +38,8 @@ CLASS_OF: Final = {Priority.URGENT: "u", Priority.NORMAL: "n", Priority.BULK: "b
 #: Rows that are written in one step, with which Redis is busy for three or four milliseconds.
 ROWS_AT_ONCE: Final = 4000
 _REMOVED_AT_ONCE: Final = 500
+#: A broadcast has it if somebody in its list, which a Messaging Service sends to, is on WhatsApp.
+WHATSAPP_FACT: Final = "whatsapp"
 #: What is kept of a list beside its batches.
 LIST_PARTS: Final = (":rejects", ":seen", ":chunks")
 
@@ -145,6 +147,7 @@ class Loader:
     _pending: list[Laid] = field(default_factory=list)
     _pending_rows: int = 0
     _serial: int = 0
+    _whatsapp: bool = False
     _renewed: float = 0.0
     _lanes: dict[str, int] = field(init=False, default_factory=dict)
     _shares: dict[str, list[int]] = field(init=False, default_factory=dict)
@@ -165,6 +168,8 @@ class Loader:
         share = self._shares.setdefault(rows.lane, [0, 0])
         for place, more in enumerate(to_send(rows)):
             share[place] += more
+        if rows.lane.startswith("MG") and not self._whatsapp:
+            self._whatsapp = any(to.startswith("whatsapp:") for to in rows.to)
         spot = place_of(self._lanes[rows.lane], number, len(self._lanes))
         recipients = Recipients(rows.to, rows.references, rows.columns, rows.values)
         records = first_records(rows.states, rows.codes, rows.segments, int(time.time()))
@@ -206,6 +211,8 @@ class Loader:
             facts = facts | {"windows": openings_text(spec.hours, time.time())}
         if spec.content.sms is not None:
             facts = facts | {"sms": "1"}
+        if self._whatsapp:
+            facts = facts | {WHATSAPP_FACT: "1"}
         made = batches_of or self._batches
         body = (
             [

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.addresses import Channel
 from broadcaster.domain.purpose import Purpose
-from broadcaster.domain.record import Reason, State
+from broadcaster.domain.record import State
 from broadcaster.intake.addressing import (
     LanePicker,
     OptOuts,
@@ -21,9 +20,9 @@ from broadcaster.intake.addressing import (
     by_lane,
     parse_column,
     uniform_channel,
-    unverified,
     without_consent,
 )
+from broadcaster.intake.barred import DUPLICATE, OPTED_OUT, UNVERIFIED, Barred
 from broadcaster.intake.batches import BatchRows, LaneRows
 from broadcaster.intake.faults import ColumnError, EmptyListError, Fault, FaultList, shown_value
 from broadcaster.intake.rendering import RowRenderer
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from broadcaster.intake.faults import Rejects
     from broadcaster.intake.table import Chunk, ListReader
 
-_DUPLICATE: Final = int(Reason.DUPLICATE)
-_OPTED_OUT: Final = int(Reason.OPTED_OUT)
-_UNVERIFIED: Final = int(Reason.UNVERIFIED)
 _QUEUED: Final = int(State.QUEUED)
 _SKIPPED: Final = int(State.SKIPPED)
 
@@ -82,19 +78,24 @@ class Preparation:
         self.faults = faults if faults is not None else FaultList()
         self._reader = reader
         self._region = region
-        self._opt_outs = opt_outs
-        self._about = (service, purpose)
         self._windows = windows
         self._rejects = rejects
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
         self._lanes = [LaneRows(name, rate) for name, rate in senders]
         self._seen = Seen() if seen is None else seen
+        self._barred = Barred(
+            self._names,
+            self._seen,
+            opt_outs=opt_outs,
+            about=(service, purpose),
+            windows=windows,
+            verified=verified,
+        )
         self._renderer = RowRenderer(renderer, self.summary, self._names)
         self._keep_unused = keep_unused_columns
         self._variables = tuple(sorted(renderer.variables))
         self._kept = self._variables
-        self._verified = verified
         self._consent = consent_column
         if consent_column is not None and consent_column not in self._variables:
             self._kept += (consent_column,)
@@ -140,13 +141,11 @@ class Preparation:
         problems.update({index: (to_column, reason) for index, reason in unfit.items()})
         if self._consent is not None:
             problems.update(without_consent(chunk, self._consent, problems))
-        opted_out = list(self._opted_out(addresses, lanes))
-        closed: dict[int, str] = {}
-        if self._windows is not None and channel is not Channel.SMS:
-            closed = self._closed(self._windows, addresses, lanes, {*problems, *opted_out})
+        opted_out = list(self._barred.opted_out(addresses, lanes))
+        closed = self._barred.closed(addresses, lanes, channel, {*problems, *opted_out})
         if self._windows is not None and self._windows.refuses:
             problems.update({index: (to_column, why) for index, why in closed.items()})
-        codes = self._codes(addresses, opted_out, channel, problems)
+        codes = self._barred.codes(addresses, opted_out, channel, problems)
         segments = self._render(chunk, addresses, lanes, problems, codes)
         self.summary.by_fallback += sum(not codes[i] and i not in problems for i in closed)
         if problems or chunk.bad:
@@ -163,44 +162,6 @@ class Preparation:
         for lane, indexes in groups.items():
             full += self._lanes[lane].add(rows.only(indexes, self._names[lane]))
         return full
-
-    def _codes(
-        self, addresses: Sequence[str], opted_out: Sequence[int], channel: Channel | None, problems: Problems
-    ) -> list[int]:
-        """Return a `Reason` per row: why a good one is skipped, else 0."""
-        codes = [0] * len(addresses)
-        if channel is None or problems or not self._seen.take_new(addresses, channel):
-            for index, address in enumerate(addresses):
-                if index not in problems and not self._seen.take(address):
-                    codes[index] = _DUPLICATE
-        found = [(_OPTED_OUT, opted_out)]
-        if self._verified is not None:
-            found.append((_UNVERIFIED, list(unverified(addresses, self._verified))))
-        for code, rows in found:
-            for index in rows:
-                if not codes[index] and index not in problems:
-                    codes[index] = code
-        return codes
-
-    def _closed(
-        self, windows: Windows, addresses: Sequence[str], lanes: Sequence[int], spared: set[int]
-    ) -> dict[int, str]:
-        """Return why free text may not go to rows, by row; those that are `spared` are not looked at."""
-        found: dict[int, str] = {}
-        for lane, rows in by_lane(lanes, [row for row in range(len(lanes)) if row not in spared]).items():
-            told = windows.closed(self._names[lane], [addresses[row] for row in rows])
-            found.update((rows[place], why) for place, why in told.items())
-        return found
-
-    def _opted_out(self, addresses: Sequence[str], lanes: Sequence[int]) -> Iterator[int]:
-        """Yield the rows of who opted out of what their lanes send."""
-        if self._opt_outs is None:
-            return
-        for lane, rows in by_lane(lanes, range(len(addresses))).items():
-            scopes = self._opt_outs.scopes(self._names[lane], *self._about) if lane >= 0 else ()
-            if scopes:
-                of_lane = [addresses[row] for row in rows] if len(rows) < len(addresses) else addresses
-                yield from (rows[place] for place in self._opt_outs.blocked(of_lane, scopes))
 
     def _render(
         self,
@@ -226,7 +187,7 @@ class Preparation:
                 self._seen.forget(address)
             waiting = []
             for index, code in enumerate(codes) if lost else ():
-                if code == _DUPLICATE and addresses[index] in lost and self._seen.take(addresses[index]):
+                if code == DUPLICATE and addresses[index] in lost and self._seen.take(addresses[index]):
                     codes[index] = 0
                     waiting.append(index)
         return segments
@@ -256,9 +217,9 @@ class Preparation:
         for lane, kept in groups.items():
             indexes = kept
             if skipped:
-                summary.duplicates += sum(codes[index] == _DUPLICATE for index in kept)
-                summary.opted_out += sum(codes[index] == _OPTED_OUT for index in kept)
-                summary.note_unverified(addresses[index] for index in kept if codes[index] == _UNVERIFIED)
+                summary.duplicates += sum(codes[index] == DUPLICATE for index in kept)
+                summary.opted_out += sum(codes[index] == OPTED_OUT for index in kept)
+                summary.note_unverified(addresses[index] for index in kept if codes[index] == UNVERIFIED)
                 indexes = [index for index in kept if not codes[index]]
             cost = sum(segments[index] for index in indexes)
             totals = summary.lanes[self._names[lane]]

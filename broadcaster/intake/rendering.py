@@ -38,7 +38,7 @@ class RowRenderer:
         self._render: Callable[[Sequence[str]], Rendered] = renderer.over_rows(self._variables)
         #: What may go to somebody on WhatsApp instead: it must be possible for everybody.
         self._instead = [
-            other.over_rows(self._variables) for other in (renderer.fallback, renderer.sms) if other
+            (other, other.over_rows(self._variables)) for other in (renderer.fallback, renderer.sms) if other
         ]
 
     def check_columns(self, columns: Sequence[str]) -> None:
@@ -54,21 +54,21 @@ class RowRenderer:
             problems = {index: ("", NO_PLACE) for index in indexes if addresses[index][0] != "w"}
             indexes = [index for index in indexes if index not in problems]
         if not self._variables:
-            return self._render_constant(chunk, indexes, addresses, lanes), problems
+            return self._render_constant(chunk, indexes, addresses, lanes, problems), problems
         rows = self._rows(chunk)
         render, cost, summary = self._render, self._renderer.cost, self._summary
         segments: dict[int, int] = {}
         gsm7 = 0
         for index in indexes:
             address = addresses[index]
+            channel = Channel.WHATSAPP if address[0] == "w" else Channel.SMS
             try:
                 rendered = render(rows[index])
-                for instead in self._instead if address[0] == "w" else ():
-                    instead(rows[index])
+                if self._instead or rendered.content_variables is not None:
+                    self._check(rendered, channel, rows[index])
             except RenderError as error:
                 problems[index] = (error.variable or "", error.reason)
                 continue
-            channel = Channel.WHATSAPP if address[0] == "w" else Channel.SMS
             segments[index] = cost(rendered, channel)
             body = rendered.body
             if body is not None and channel is Channel.SMS:
@@ -81,6 +81,13 @@ class RowRenderer:
         summary.gsm7 += gsm7
         return segments, problems
 
+    def _check(self, rendered: Rendered, channel: Channel, row: Sequence[str]) -> None:
+        """Raise RenderError where this, or what may go instead of it on WhatsApp, can't be sent."""
+        self._renderer.check_values(rendered, channel)
+        if channel is Channel.WHATSAPP:
+            for other, render in self._instead:
+                other.check_values(render(row), channel)
+
     def _rows(self, chunk: Chunk) -> list[tuple[str, ...]]:
         """Return each row's variables; rows of a JSON list may lack some, which is like an empty one."""
         columns: list[Iterable[str]] = [
@@ -90,10 +97,22 @@ class RowRenderer:
         return list(zip(*columns, strict=True))
 
     def _render_constant(
-        self, chunk: Chunk, indexes: Iterable[int], addresses: Sequence[str], lanes: Sequence[int]
+        self,
+        chunk: Chunk,
+        indexes: Iterable[int],
+        addresses: Sequence[str],
+        lanes: Sequence[int],
+        problems: Problems,
     ) -> dict[int, int]:
         rendered = self._render(())
         chosen = list(indexes)
+        for channel in Channel:
+            try:
+                self._check(rendered, channel, ())
+            except RenderError as error:
+                unfit = [index for index in chosen if channel_of(addresses[index]) is channel]
+                problems.update((index, ("", error.reason)) for index in unfit)
+                chosen = [index for index in chosen if index not in problems]
         if not chosen:
             return {}
         costs = {channel: self._renderer.cost(rendered, channel) for channel in Channel}

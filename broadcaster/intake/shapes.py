@@ -22,6 +22,7 @@ from broadcaster.domain.content import (
 )
 from broadcaster.domain.create_message import check_content
 from broadcaster.domain.segments import segments
+from broadcaster.domain.template_values import faults_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ _POINTERS: Final = {
     "Fallback.ContentSid": "/fallback/content_sid",
     "Sms.From": "/sms_fallback/from",
 }
+_NO_TEXT: Final = "an SMS needs a text of its own: this message has none that it could have"
 
 
 class RequestFault(NamedTuple):
@@ -107,6 +109,8 @@ class Shapes:
                 RequestFault(_POINTERS.get(f.parameter, f"/options/{f.parameter}"), f.rule, f.twilio_code)
                 for f in found
             ]
+            if shape.content.sms and shape.content.sms.body is None and shape.content.body is None:
+                known.append(RequestFault("/sms_fallback/body", _NO_TEXT))
             self._sound[key] = known
             _bound(self._sound)
         return known
@@ -122,11 +126,10 @@ class Shapes:
         for text in texts:
             if not text.strip():
                 raise FaultError(_empty(content, texts))
-        if content.body is not None and len(texts[0]) > MAX_BODY_CHARACTERS:
-            told = (
-                f"the body has {len(texts[0]):,} characters, Twilio takes {MAX_BODY_CHARACTERS:,}: shorten it"
-            )
-            raise FaultError(RequestFault("/body", told, 21617))
+        if content.body is not None:
+            _check_length("/body", texts[0])
+        if content.sms is not None and content.sms.body is not None:
+            _check_length("/sms_fallback/body", texts[-1])
         return texts
 
     def _rendered(self, content: Content, variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -154,6 +157,21 @@ class Shapes:
             *(_in_order(instead.content_variables) if instead else ()),
             *((sms.body or "",) if sms else ()),
         )
+
+
+def value_fault(content: Content, values: Sequence[str], channel: Channel) -> RequestFault | None:
+    """Return the first variable of a template that may not be sent on this channel with its value."""
+    place, whatsapp = 0 if content.body is None else 1, channel is Channel.WHATSAPP
+    groups = [("", content.content_variables)]
+    if content.fallback is not None and whatsapp:
+        groups.append(("/fallback", content.fallback.variables))
+    for where, variables in groups:
+        given = dict(zip(sorted(variables), values[place:], strict=False))
+        for fault in faults_in(given, whatsapp=whatsapp):
+            pointer = f"{where}/content_variables/{_escaped(fault.key)}"
+            return RequestFault(pointer, fault.detail, fault.code)
+        place += len(variables)
+    return None
 
 
 def cost(shape: Shape, values: Sequence[str], channel: Channel) -> int:
@@ -202,6 +220,13 @@ def _texts(content: Content) -> list[tuple[str, str]]:
     if content.sms is not None and content.sms.body is not None:
         texts.append(("sms", content.sms.body))
     return texts
+
+
+def _check_length(pointer: str, text: str) -> None:
+    """Raise `FaultError` for a text that is longer than Twilio takes."""
+    if len(text) > MAX_BODY_CHARACTERS:
+        told = f"the body has {len(text):,} characters, Twilio takes {MAX_BODY_CHARACTERS:,}: shorten it"
+        raise FaultError(RequestFault(pointer, told, 21617))
 
 
 def _in_order(content_variables: str | None) -> tuple[str, ...]:

@@ -20,10 +20,11 @@ from broadcaster.domain.content import ContentError
 from broadcaster.domain.purpose import CONSENT_GIVEN, Consent, Purpose
 from broadcaster.domain.record import Reason
 from broadcaster.domain.senders import NoSenderError
+from broadcaster.intake.addressing import unverified
 from broadcaster.intake.group_commit import GroupCommit, Waiting
 from broadcaster.intake.rendering import NO_PLACE
 from broadcaster.intake.sender_choice import SenderChoice
-from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost
+from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_fault, cost, value_fault
 from broadcaster.intake.single_rows import Accepted, Row
 from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from broadcaster.domain.content import Content
+    from broadcaster.intake.addressing import Verified
     from broadcaster.intake.sender_choice import Chosen
     from broadcaster.intake.shapes import Shape
     from broadcaster.ledger.pools import PoolReader
@@ -102,8 +104,10 @@ class SingleMessages:
         settings: Settings,
         read_pool: PoolReader,
         checks: Sequence[SingleCheck] = (),
+        verified: Verified | None = None,
     ) -> None:
         self._checks = checks
+        self._verified = verified
         self._store = store
         self._region = settings.region
         self._on_doubt = OnDoubt(settings.on_doubt)
@@ -136,6 +140,8 @@ class SingleMessages:
         rows = self._rows(request, addresses, shape, chosen, faults) if not faults else []
         if faults:
             raise RefusedError(faults)
+        for place in await self._unverified(addresses):
+            rows[place] = rows[place]._replace(code=rows[place].code or Reason.UNVERIFIED)
         stream = self._stream(request, shape, chosen, now)
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
         memo = _memo(request.key_id, request.nonce) if request.nonce else ""
@@ -157,6 +163,13 @@ class SingleMessages:
     async def close(self) -> None:
         """Write what is under way, then return."""
         await self._commit.close()
+
+    async def _unverified(self, addresses: Sequence[str]) -> list[int]:
+        """Return the places of those that a trial account may not write to, as far as that is known."""
+        if self._verified is None or Channel.SMS not in map(channel_of, addresses):
+            return []
+        known = await self._verified()
+        return [] if known is None else list(unverified(addresses, known))
 
     def _addresses(self, request: SingleRequest, faults: list[RequestFault]) -> list[str]:
         if not 1 <= len(request.to) <= MAX_RECIPIENTS:
@@ -213,11 +226,14 @@ class SingleMessages:
                 break
             except FaultError as error:
                 found = error.fault
-                if found.pointer[:5] not in ("/body", "/cont"):  # that is wrong for everybody
+                if found.pointer[:5] not in ("/body", "/cont", "/sms_"):  # that is wrong for everybody
                     found = found._replace(pointer=f"/to/{place}{found.pointer}")
                 if found not in faults:
                     faults.append(found)
                 continue
+            if unfit := value_fault(request.content, values, channel_of(to)):
+                own = f"/to/{place}/variables"
+                faults.append(unfit._replace(pointer=own) if person.variables else unfit)
             if request.content.whatsapp_only and channel_of(to) is not Channel.WHATSAPP:
                 faults.append(RequestFault(f"/to/{place}", NO_PLACE))
             if to == chosen.lanes[lane].name:

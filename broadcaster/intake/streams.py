@@ -103,6 +103,7 @@ class Stream:
             repr(spec.send_at) if spec.send_at else "",
             "",
             "",
+            "1" if content.sms is not None else "",
         )
         print_ = hashlib.sha256(whole).hexdigest()[:24]
         return cls(key, print_, spec, new_broadcast_id(), packed(facts))
@@ -170,10 +171,10 @@ def retire(stream: str, kept_seconds: int) -> Call[str]:
 
 
 async def remove_streams(store: Store, kept_seconds: int) -> int:
-    """Remove streams of which nothing has changed for so long; answers how many went.
+    """Remove streams of which nothing has changed for so long, with the SMS in place of their messages.
 
-    May be done twice, by several, and may die anywhere: a stream is in `streams` until all else of it is
-    gone. Raises redis' errors and `StoreError`.
+    Answers how many went. May be done twice, by several, and may die anywhere: a stream is in `streams` until
+    all else of it, and its SMS, are gone. Raises redis' errors and `StoreError`.
     """
     keys, removed = store.keys, 0
     now, micro = await store.redis.time()
@@ -182,11 +183,16 @@ async def remove_streams(store: Store, kept_seconds: int) -> int:
         stream = raw.decode()
         state, parent = await store.redis.hmget(keys.broadcast(stream), "state", "parent")
         alone = state == b"completed" and parent is None
-        if alone and await _last_change(store, stream) > now - kept_seconds:
-            continue
+        if alone:
+            several = [stream, *await _fallbacks_of(store, stream)]
+            if max([await _last_change(store, one) for one in several]) > now - kept_seconds:
+                continue
         if await store.run(retire(stream, kept_seconds)) in ("ok", "gone"):
-            await _remove(store, stream)
-            removed += 1
+            gone, left = await _remove_each(store, await _fallbacks_of(store, stream))
+            removed += gone
+            if not left:
+                await _remove(store, stream)
+                removed += 1
     return removed
 
 
@@ -196,13 +202,28 @@ async def remove_fallbacks(store: Store, broadcasts: Iterable[str]) -> None:
     What can't go yet goes by `remove_streams`. It may be done twice. Raises redis' errors and `StoreError`.
     """
     for broadcast in broadcasts:
-        found = await store.redis.smembers(store.keys.broadcast(broadcast, ":fallbacks"))
-        streams = [raw.decode() for raw in found]
+        streams = await _fallbacks_of(store, broadcast)
         if streams:
             await remove_answering(store, streams)
-        for stream in streams:
-            if await store.run(retire(stream, 0)) in ("ok", "gone"):
-                await _remove(store, stream)
+        await _remove_each(store, streams)
+
+
+async def _fallbacks_of(store: Store, broadcast: str) -> list[str]:
+    """Return the streams of the SMS in place of a broadcast's, or a stream's, messages."""
+    found = await store.redis.smembers(store.keys.broadcast(broadcast, ":fallbacks"))
+    return [raw.decode() for raw in found]
+
+
+async def _remove_each(store: Store, fallbacks: Iterable[str]) -> tuple[int, int]:
+    """Remove streams of SMS whose broadcast goes; returns how many went, and how many could not."""
+    gone = left = 0
+    for stream in fallbacks:
+        if await store.run(retire(stream, 0)) in ("ok", "gone"):
+            await _remove(store, stream)
+            gone += 1
+        else:
+            left += 1
+    return gone, left
 
 
 async def _last_change(store: Store, stream: str) -> int:

@@ -21,13 +21,18 @@ class CanceledMessage(NamedTuple):
 
 
 def start(
-    broadcast: str, *, from_states: tuple[str, ...] = ("draft", "scheduled"), paused_for: str = ""
+    broadcast: str,
+    *,
+    from_states: tuple[str, ...] = ("draft", "scheduled"),
+    paused_for: str = "",
+    warning: str = "",
 ) -> Call[str]:
     """Put all flows of a broadcast on their lanes at once; 'ok' or the state that forbids it.
 
     `paused_for`: why it must not send yet. It is paused in the same step then, so that nothing leaves.
+    `warning` is added to what is shown of it, if it starts.
     """
-    return Call("start", (broadcast, ",".join(from_states), paused_for), text, lasting=True)
+    return Call("start", (broadcast, ",".join(from_states), paused_for, warning), text, lasting=True)
 
 
 def pause(broadcast: str, reason: str) -> Call[str]:

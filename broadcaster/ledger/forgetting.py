@@ -72,12 +72,23 @@ def drop_entry(bucket: str, entry: bytes) -> Call[int]:
 
 
 async def forget_in_batches(store: Store, addresses: Collection[str]) -> Forgotten:
-    """Replace a person in all batches. Raises redis' errors and `StoreError`; it may be done again."""
+    """Replace a person in all batches. Raises redis' errors and `StoreError`; it may be done again.
+
+    An SMS in place of a WhatsApp message may be queued until that has its tombstone: so whoever found new
+    batches looks once more.
+    """
     done = Forgotten()
     places = await find_places(store, addresses)
     handed = await _handed(store)
-    for place in dict.fromkeys(place for some in places.values() for place in some):
-        await _replace_in(store, place, addresses, done, handed=place.broadcast in handed)
+    seen: set[Place] = set()
+    for _ in range(_TRIES):
+        fresh = dict.fromkeys(place for some in places.values() for place in some if place not in seen)
+        if not fresh:
+            break
+        for place in fresh:
+            await _replace_in(store, place, addresses, done, handed=place.broadcast in handed)
+        seen.update(fresh)
+        places = await find_places(store, addresses)
     for address, some in places.items():
         for place in some:
             if not await _still_there(store, place, address):

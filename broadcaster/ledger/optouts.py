@@ -89,6 +89,11 @@ class OptOuts:
             found = answers[asked] = tuple(scope for scope in concerning if scope in there)
         return found
 
+    def scopes_before(self, instead_of: Sequence[str], purpose: str) -> tuple[str, ...]:
+        """Return the scopes in which a WhatsApp address forbids the SMS in place of messages from these."""
+        some = (self.scopes(name, None, purpose) for name in instead_of)
+        return tuple(dict.fromkeys(scope for scopes in some for scope in scopes))
+
     def blocks(self, address: str, scopes: tuple[str, ...]) -> bool:
         """Whether `address` opted out in one of these scopes (those that `scopes` gave)."""
         if not scopes:

@@ -1,7 +1,9 @@
 """Starts of verifications under an idempotency key: written down before Twilio is asked, kept for a day.
 
-No address and no code is kept: the answer goes without whom it is about, whom a repeated request names again,
-and what was asked for is a keyed digest.
+No address, payment or code is kept: the answer goes without whom and what it is about, which a repeated
+request names again, and what was asked for is a keyed digest. What else Twilio told stays for that day: the
+carrier (`lookup`), and the address that a phone is to call (`sna`), without which a repeated start is of no
+use.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ class KeyReused(OperationError):  # noqa: N818
 
     def __init__(self) -> None:
         super().__init__(
-            "the idempotency key belongs to another list, content or options: use another key, or what it "
-            "was first used with"
+            "the idempotency key belongs to another request (person or list, content or options): use "
+            "another key, or ask for what it was first used for"
         )
 
 

@@ -15,7 +15,12 @@ from broadcaster.intake.findings import NOTHING_FOUND, Findings
 from broadcaster.operations.errors import Fault, invalid
 from broadcaster.operations.media_checks import check_media
 from broadcaster.operations.sender_limits import check_limits
-from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates, names_templates
+from broadcaster.operations.template_checks import (
+    PATIENCE_SECONDS,
+    check_templates,
+    hints_about_text,
+    names_templates,
+)
 from broadcaster.operations.trial_checks import check_trial
 
 if TYPE_CHECKING:
@@ -71,6 +76,8 @@ async def _templates(asked: Asked) -> Checked:
         whatsapp=whatsapp if known else None,
         sandbox=any(lane.kind is SenderKind.WHATSAPP_SANDBOX for lane in asked.lanes),
     )
+    if whatsapp and order.content.body:
+        found.warnings.extend(await hints_about_text(asked.twilio.templates, order.content.body))
     return Checked(tuple(found.faults), Findings(warnings=tuple(found.warnings)))
 
 

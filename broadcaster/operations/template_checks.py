@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain import template_rules as rules
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 #: So long a list waits for what Twilio says of its templates.
 PATIENCE_SECONDS: Final = 10.0
 _HINT_SECONDS: Final = 3.0
+_LATER: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _MISSING: Final = (
     "this account has no template {sid}: `broadcaster templates list` shows those there are; one of another "
     "account can't be used"
@@ -40,12 +42,16 @@ _SAME_TEXT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checked:
-    """What is wrong (`faults`: nothing may be queued), and what somebody should know."""
+    """What is wrong (`faults`: nothing may be queued), and what somebody should know.
+
+    `unanswered`: why nobody knows, "" if Twilio answered; another time it may. It is a warning, too.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unanswered: str = ""
 
 
 class _Use(NamedTuple):
@@ -102,17 +108,34 @@ async def check_templates(
                 checked.warnings.extend(dict.fromkeys(_hints(found, group)))
                 checked.warnings.extend(_left_over(found, group))
     except TimeoutError:
-        checked.warnings.append(_unchecked(f"no answer within {patience_seconds:.0f} s"))
-    except (TwilioError, TwilioUnreachable) as error:
-        checked.warnings.append(_unchecked(str(error)))
-    if whatsapp and content.body and not in_session:
-        checked.warnings.extend(await _hints_about_text(templates, content.body))
+        checked.unanswered = _unchecked(f"no answer within {patience_seconds:.0f} s")
+    except TwilioUnreachable as error:
+        checked.unanswered = _unchecked(str(error))
+    except TwilioError as error:
+        if error.status in _LATER or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            checked.unanswered = _unchecked(str(error))
+        else:
+            checked.warnings.append(_unchecked(str(error)))
+    if checked.unanswered:
+        checked.warnings.append(checked.unanswered)
     return checked
 
 
 def names_templates(content: Content) -> bool:
     """Whether there are templates that Twilio can be asked about."""
     return content.is_template or content.fallback is not None
+
+
+async def hints_about_text(templates: Templates, body: str) -> list[str]:
+    """Warn of free text that says what an approved template says: outside the window only that one goes.
+
+    It is only a hint: where the templates can't be read soon there is none.
+    """
+    found = None
+    with contextlib.suppress(TwilioError, TwilioUnreachable, TimeoutError):
+        async with asyncio.timeout(_HINT_SECONDS):
+            found = await templates.saying(body)
+    return [] if found is None else [_SAME_TEXT.format(sid=found.sid, name=found.name)]
 
 
 def _groups(content: Content) -> list[_Group]:
@@ -184,18 +207,6 @@ def _left_over(found: Sequence[tuple[_Use, MessageTemplate]], group: _Group) -> 
         lacking = [use.language or use.sid for use, template in found if key not in template.known]
         if lacking and any(key in names for names in known):
             yield _TOO_MANY.format(key=key, lacking=", ".join(lacking))
-
-
-async def _hints_about_text(templates: Templates, body: str) -> list[str]:
-    """Warn of free text that says what an approved template says: outside the window only that one goes.
-
-    It is only a hint: where the templates can't be read soon there is none.
-    """
-    found = None
-    with contextlib.suppress(TwilioError, TwilioUnreachable, TimeoutError):
-        async with asyncio.timeout(_HINT_SECONDS):
-            found = await templates.saying(body)
-    return [] if found is None else [_SAME_TEXT.format(sid=found.sid, name=found.name)]
 
 
 def _unchecked(why: str) -> str:

@@ -5,16 +5,18 @@ A template can be paused, rejected or deleted between the intake of a list and i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
 
+from broadcaster.domain.addresses import Channel
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.senders import SenderKind, parse_sender
+from broadcaster.intake.addressing import Seen
+from broadcaster.intake.load import WHATSAPP_FACT
 from broadcaster.operations.errors import Conflict
-from broadcaster.operations.template_checks import check_templates, names_templates
-from broadcaster.store.batches import unpack_batch
+from broadcaster.operations.template_checks import PATIENCE_SECONDS, check_templates, names_templates
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -24,6 +26,16 @@ log = structlog.get_logger("templates")
 
 _WHATSAPP: Final = "whatsapp:"
 _LONGEST_REASON: Final = 1000
+
+
+class Look(NamedTuple):
+    """`refusal`: why it must not start, `unanswered`: why nobody knows; both "" if all is well."""
+
+    refusal: str = ""
+    unanswered: str = ""
+
+
+NOTHING_WRONG: Final = Look()
 
 
 async def to_be_asked(store: Store, broadcast: str) -> BroadcastSpec | None:
@@ -36,16 +48,27 @@ async def to_be_asked(store: Store, broadcast: str) -> BroadcastSpec | None:
     return spec if spec is not None and names_templates(spec.content) else None
 
 
-async def why_not_start(store: Store, templates: Templates, broadcast: str, spec: BroadcastSpec) -> str:
-    """Return why a broadcast must not start now, "" if it may or Twilio can't say. Raises redis' errors."""
-    whatsapp = await goes_to_whatsapp(store, broadcast, spec)
-    sandbox = any(parse_sender(name).kind is SenderKind.WHATSAPP_SANDBOX for name in spec.senders)
-    checked = await check_templates(templates, spec.content, spec.purpose, whatsapp=whatsapp, sandbox=sandbox)
+async def look(
+    store: Store,
+    templates: Templates,
+    broadcast: str,
+    spec: BroadcastSpec,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Look:
+    """Look whether a broadcast may start now. Raises redis' errors."""
+    checked = await check_templates(
+        templates,
+        spec.content,
+        spec.purpose,
+        whatsapp=await goes_to_whatsapp(store, broadcast, spec),
+        sandbox=any(parse_sender(name).kind is SenderKind.WHATSAPP_SANDBOX for name in spec.senders),
+        patience_seconds=patience_seconds,
+    )
     if checked.faults:
-        return "; ".join(fault.detail for fault in checked.faults)[:_LONGEST_REASON]
-    if checked.warnings:
+        return Look(refusal="; ".join(fault.detail for fault in checked.faults)[:_LONGEST_REASON])
+    if checked.warnings and not checked.unanswered:
         log.warning("templates.noted", broadcast=broadcast, warnings=checked.warnings)
-    return ""
+    return Look(unanswered=checked.unanswered)
 
 
 async def refuse_start(store: Store, templates: Templates, broadcast: str) -> None:
@@ -54,17 +77,25 @@ async def refuse_start(store: Store, templates: Templates, broadcast: str) -> No
     state = await store.redis.hget(store.keys.broadcast(broadcast), "state")
     if spec is None or state not in (b"draft", b"scheduled"):
         return
-    if why := await why_not_start(store, templates, broadcast, spec):
-        raise Conflict(f"broadcast {broadcast} can't be started: {why}", state=state.decode())
+    found = await look(store, templates, broadcast, spec)
+    if found.refusal:
+        raise Conflict(f"broadcast {broadcast} can't be started: {found.refusal}", state=state.decode())
+    if found.unanswered:
+        log.warning("templates.unchecked", broadcast=broadcast, reason=found.unanswered)
 
 
 async def goes_to_whatsapp(store: Store, broadcast: str, spec: BroadcastSpec) -> bool:
-    """Tell whether a loaded broadcast writes to WhatsApp: by its senders, of a service by its first batch."""
+    """Tell whether a loaded broadcast writes to WhatsApp: by its senders, of a service by its list."""
     if any(name.startswith(_WHATSAPP) for name in spec.senders):
         return True
-    for place, name in enumerate(spec.senders):
-        if name.startswith("MG"):
-            raw: Any = await store.redis.get(store.keys.batch(broadcast, f"{place}.0"))
-            if raw and any(to.startswith(_WHATSAPP) for to in unpack_batch(raw).to):
-                return True
+    if not any(name.startswith("MG") for name in spec.senders):
+        return False
+    key = store.keys.broadcast(broadcast)
+    if await store.redis.hexists(key, WHATSAPP_FACT):
+        return True
+    parts = await store.redis.llen(f"{key}:seen")  # of a draft that was filled in parts
+    for part in range(parts):
+        raw = await store.redis.lindex(f"{key}:seen", part)
+        if raw and Seen.has(raw, Channel.WHATSAPP):
+            return True
     return False

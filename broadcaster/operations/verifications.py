@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -57,7 +57,7 @@ _DOUBT_UNKEYED: Final = (
 class Key:
     """An idempotency key: `nonce` names it without telling it, by `text` what was asked for is hashed.
 
-    An empty one makes nothing idempotent.
+    None at all (`Key()`) makes nothing idempotent.
     """
 
     nonce: str = ""
@@ -69,7 +69,9 @@ class Key:
     @classmethod
     def of_shell(cls, text: str | None) -> Key:
         """Return the key that somebody gave on the command line, which is nobody's API key's."""
-        return cls(sha256(f"\0shell\0{text}".encode()).hexdigest()[:32], text) if text else cls()
+        if text is None:
+            return cls()
+        return cls(sha256(f"\0shell\0{text}".encode()).hexdigest()[:32], text)
 
     def digest(self, asked: Any) -> str:
         """Return what tells the same request from others; a custom code can't be found by trying."""
@@ -105,7 +107,19 @@ class Verifying:
         return found
 
 
+class Started(NamedTuple):
+    """A verification; `replayed`: it was started before, under the same key."""
+
+    verification: Verification
+    replayed: bool = False
+
+
 async def start(work: Verifying, asked: Start, *, service: str | None = None, key: Key) -> Verification:
+    """Return what `started` does."""
+    return (await started(work, asked, service=service, key=key)).verification
+
+
+async def started(work: Verifying, asked: Start, *, service: str | None = None, key: Key) -> Started:
     """Start a verification, once under a key; the same request gets the same answer again for a day.
 
     Raises Invalid with every fault, Refused, Limited, KeyReused, UnderWay, InDoubt; `TwilioUnreachable` where
@@ -114,8 +128,8 @@ async def start(work: Verifying, asked: Start, *, service: str | None = None, ke
     refuse(start_faults(asked, work.region))
     chosen, asked = work.chosen(service), asked.resolved(work.region)
     form = asked.form()
-    await _note(work, "verification.start", asked.to, {"channel": form["Channel"], "service": chosen})
     if not key.nonce:
+        await _note_start(work, chosen, form)
         try:
             found = await work.twilio.start(chosen, form)
         except (TwilioError, TwilioUnreachable) as error:
@@ -123,11 +137,11 @@ async def start(work: Verifying, asked: Start, *, service: str | None = None, ke
                 raise InDoubt(_DOUBT_UNKEYED, int(time.time())) from None
             raise refusal(error, chosen) from None
         _log("verification.started", work, found, asked.to)
-        return found
+        return Started(found)
     return await _once(work, chosen, form, key)
 
 
-async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key) -> Verification:
+async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key) -> Started:
     """Start under a key. Between its two writes a process may die: the second request finds a doubt."""
     token = secrets.token_hex(8)
     lasts = LONGEST_CALL_SECONDS + _SPARE_SECONDS
@@ -142,7 +156,7 @@ async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key
     match begun.word:
         case "kept":
             found = msgspec.json.decode(begun.answer, type=Verification)
-            return msgspec.structs.replace(found, to=form["To"])
+            return Started(msgspec.structs.replace(found, **_of_request(form)), replayed=True)
         case "reused":
             raise KeyReused
         case "running":
@@ -150,6 +164,7 @@ async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key
         case "doubt":
             raise InDoubt(_DOUBT, begun.at)
     began_at = int(time.time())
+    await _note_start(work, service, form)  # without it the key is a doubt once its time is over
     try:
         found = await work.twilio.start(service, form)
     except (TwilioError, TwilioUnreachable) as error:
@@ -160,10 +175,15 @@ async def _once(work: Verifying, service: str, form: Mapping[str, str], key: Key
             raise InDoubt(_DOUBT, began_at) from None
         raise refusal(error, service) from None
     _log("verification.started", work, found, form["To"])
-    kept = msgspec.json.encode(msgspec.structs.replace(found, to=None))
+    kept = msgspec.json.encode(msgspec.structs.replace(found, **dict.fromkeys(_of_request(form))))
     with suppress(StoreError):  # whoever asked is told all the same; asked again it is a doubt
         await work.store.run(ledger.finish(key.nonce, token, kept))
-    return found
+    return Started(found)
+
+
+def _of_request(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an answer tells of the request itself: the person and the payment, which are not kept."""
+    return {"to": form["To"], "amount": form.get("Amount"), "payee": form.get("Payee")}
 
 
 async def check(
@@ -207,8 +227,7 @@ async def check(
 
 async def show(work: Verifying, sid: str, *, service: str | None = None) -> Verification:
     """Return a verification. Raises Invalid, Refused, Limited, or NotFound where it is gone."""
-    if not is_verification_sid(sid):
-        raise Invalid(Fault("must be VE and 32 hexadecimal digits", "/sid"))
+    check_sid(sid)
     chosen = work.chosen(service)
     try:
         return await work.twilio.fetch(chosen, sid)
@@ -233,9 +252,19 @@ async def end(work: Verifying, sid: str, status: str, *, service: str | None = N
     return found
 
 
+def check_sid(sid: str) -> None:
+    """Raise Invalid for what is no verification's SID."""
+    if not is_verification_sid(sid):
+        raise Invalid(Fault(f"{sid!r} is no verification: VE and 32 hexadecimal digits"))
+
+
 def refuse(wrong: Iterable[Wrong]) -> None:
     """Raise Invalid if anything is wrong."""
     invalid(Fault(one.words, f"/{one.field}" if one.field else "") for one in wrong)
+
+
+async def _note_start(work: Verifying, service: str, form: Mapping[str, str]) -> None:
+    await _note(work, "verification.start", form["To"], {"channel": form["Channel"], "service": service})
 
 
 async def _note(work: Verifying, what: str, to: str, new: dict[str, Any]) -> None:

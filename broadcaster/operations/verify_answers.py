@@ -56,7 +56,9 @@ def _limited(error: TwilioError) -> Limited:
     limit = _LIMITS.get(error.code, _OTHER)
     name = error.limit or limit.name
     told = f"Twilio's limit {name} is reached"
-    if error.code:
+    if error.limit:
+        told += f" ({error.code}), which was set for the Verify service"
+    elif error.code:
         told += f" ({error.code}): {meaning(error.code)}"
     seconds = error.retry_after_seconds
     return Limited(told, error.code, name, limit.seconds if seconds is None else seconds)

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from broadcaster.simulator.forms import Form
 
 MAX_BODY: Final = 1600
+MAX_VARIABLE: Final = 1600
 MAX_MEDIA: Final = 10
 MAX_VALIDITY: Final = 36_000
 MAX_CALLBACK: Final = 4000
 SCHEDULE_WINDOW: Final = (300, 35 * 86_400)
 
+_UNFIT: Final = re.compile(r"[\n\r\t]| {5}")
 _SERVICE: Final = re.compile(r"MG[0-9a-fA-F]{32}")
 _MAGIC_FROM: Final[dict[str, int]] = {
     "+15005550000": 21606,
@@ -164,7 +166,10 @@ def _variables(value: str, fields: dict[str, str], _config: SimulatorConfig) -> 
         given = msgspec.json.decode(value, type=dict[str, str])
     except msgspec.MsgspecError:
         return 21656
-    return 0 if all(given.values()) else 21656
+    if any(len(one) > MAX_VARIABLE for one in given.values()):
+        return 21658
+    unfit = is_whatsapp(fields["To"]) and any(map(_UNFIT.search, given.values()))
+    return 0 if all(given.values()) and not unfit else 21656
 
 
 def _template(value: str, _fields: dict[str, str], config: SimulatorConfig) -> int:

@@ -142,14 +142,17 @@ class Verifications:
         one.polled.append(now)
 
     def check(self, one: Verification, fields: dict[str, str], config: SimulatorConfig, now: float) -> None:
-        """Compare a code: `approved` where it is right. Raises LimitReached after five wrong ones."""
+        """Compare a code: `approved` where it is right. Raises LimitReached after five wrong ones.
+
+        By `sna` there is none: here every phone has called the address, over the network of its number.
+        """
         if one.checks >= MAX_CHECKS:
             one.status = "max_attempts_reached"
             raise LimitReached(TOO_MANY_CHECKS, one.created + config.verify_seconds - now, "check_attempts")
         one.checks += 1
         one.updated = now
         same = (fields.get("Amount"), fields.get("Payee")) == (one.amount, one.payee)
-        if same and fields["Code"] == one.code:
+        if same and (fields.get("Code") == one.code or (one.channel == "sna" and "Code" not in fields)):
             self.close(one, "approved", now)
 
     def rows(self, to: str | None) -> list[dict[str, Any]]:

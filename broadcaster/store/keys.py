@@ -23,13 +23,15 @@ removing                  set        broadcasts whose people's data are being re
 bc:ID                     hash       state, counts `n0`..`n11`, spec (without content once its people are
                                      `removed`, `retention_days` after its end); until deleted
 bc:ID:lanes|codes|dead|doubt|run  —  with their broadcast
-bc:ID:fallbacks           set        streams of the SMS in place of its WhatsApp messages, which are kept and
-                                     removed with its people; with them
+bc:ID:fallbacks           set        streams of the SMS in place of its WhatsApp messages (a stream's,
+                                     too), which are kept and removed with its people; with them
 bc:ID:rejects             list       rows that a list was taken without; with its people
 bc:ID:seen                list       addresses of a draft's parts; until it starts
 bc:ID:polled              string     how far its final states were asked for (JSON); six days (EX)
 bc:ID:unasked             set        messages that Twilio doesn't have any more, their SIDs; as long (EX)
 bc:ID:chunks              hash       answers to a draft's parts; with its people
+unanswered:ID             string     since when Twilio says nothing of the templates of a due broadcast; ten
+                                     minutes (EX)
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)

@@ -38,7 +38,7 @@ _UNITS: Final = (
     "timestamp",
 )
 #: Names that we make ourselves; a host called ip-10-0-12-200 has as many digits as a number.
-_NAMES: Final = frozenset({"worker", "host", "broadcast", "batch"})
+_NAMES: Final = frozenset({"worker", "host", "broadcast", "batch", "instance"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GAP: Final = r"[\s().\-/\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\xad\ufeff]"
 

@@ -134,6 +134,13 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._fallbacks = Counter(
+            "broadcaster_fallbacks",
+            "SMS in place of WhatsApp messages, by what became of them: queued, in_doubt (Redis lost some), "
+            "skipped (opted out, not verified), forbidden (the broadcast was canceled, expired, is removed)",
+            ["result"],
+            registry=registry,
+        )
         self._intents_refused = Counter(
             "broadcaster_intents_refused",
             "Sends that the gate said no to, by reason",
@@ -222,6 +229,11 @@ class Metrics:
     def recalled(self, result: str) -> None:
         """Count a scheduled message that was to be canceled."""
         self._recalled.labels(result).inc()
+
+    def fell_back(self, result: str, count: int) -> None:
+        """Count SMS in place of WhatsApp messages by one of the words that the metric's meaning names."""
+        if count:
+            self._fallbacks.labels(result).inc(count)
 
     def polled(self, result: str) -> None:
         """Count an answer about a message whose final state was awaited."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
 
+from broadcaster.twilio.resources import unix_seconds
 from broadcaster.twilio.wire import decode, follow, rows
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ async def page(wire: Wire, following: str | None = None, **filters: Unpack[Filte
 async def read(wire: Wire, sid: str) -> Resource:
     """Read one message. Code 20404: there is none."""
     return decode(await wire.get(message_url(wire, sid)), Resource)
+
+
+async def read_dated(wire: Wire, sid: str) -> tuple[Resource, int | None]:
+    """Read one message, and Twilio's clock (unix seconds) by its `Date` header, None without one."""
+    answer = await wire.get(message_url(wire, sid))
+    return decode(answer, Resource), unix_seconds(answer.headers.get("date"))
 
 
 async def update(wire: Wire, sid: str, **form: str) -> Resource:

@@ -13,7 +13,7 @@ import msgspec
 from broadcaster.domain.evidence import Listed
 
 #: Before a number that a service wrote to by RCS: it is the one that was named all the same.
-_RCS: Final = "rcs:"
+RCS: Final = "rcs:"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,8 +114,8 @@ def listed_of(message: Message) -> Listed:
     """Return what of a message tells whether it is one of ours."""
     return Listed(
         sid=message.sid,
-        to=message.to and message.to.removeprefix(_RCS),
-        sender=message.from_ and message.from_.removeprefix(_RCS),
+        to=message.to and message.to.removeprefix(RCS),
+        sender=message.from_ and message.from_.removeprefix(RCS),
         service=message.messaging_service_sid,
         direction=message.direction,
         body=message.body,

@@ -60,6 +60,7 @@ class TwilioRest(Wire):
 
     async def __aexit__(self, *_: object) -> None:
         await self.templates.close()
+        await self.trial.close()
         await super().__aexit__()
 
     # ---- messages

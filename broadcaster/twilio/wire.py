@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TIMEOUT: Final = httpx.Timeout(35.0, connect=5.0)
-_LIMITS: Final = httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=30.0)
+CONNECTIONS: Final = 16
 _LONGEST_LIMIT: Final = 200
 _T = TypeVar("_T")
 
@@ -85,7 +85,7 @@ class Wire:
     """A connection to one account. An async context manager.
 
     `auth` is (account SID or API key, its secret). `base_url` (`TWILIO_API_BASE_URL`) serves every product if
-    given.
+    given. At most `connections` requests are under way at once, others wait for them.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Wire:
         edge: str | None = None,
         proxy: str | None = None,
         root_pem: bytes | None = None,
+        connections: int = CONNECTIONS,
     ) -> None:
         self.account_sid = account_sid
         self._api = host_of("api", override=base_url, region=region, edge=edge)
@@ -116,7 +117,9 @@ class Wire:
             auth=auth,
             headers={"accept": "application/json", "user-agent": "broadcaster"},
             timeout=_TIMEOUT,
-            limits=_LIMITS,
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=4, keepalive_expiry=30.0
+            ),
             follow_redirects=False,
             trust_env=False,
             proxy=proxy,

@@ -306,7 +306,7 @@ def test_lists_are_sent_to_their_end(here: Desk, there: Desk, apart: Apart) -> N
         assert (code, f"{now['id']}  people: completed" in out) == (0, True)
         assert there.call("broadcasts", "watch", now["id"]) == (0, out, "")
         code, out, err = there.call("send", people, "--body", "Other", "--idempotency-key", "flood 1")
-        assert (code, "belongs to another list, content or options" in err) == (2, True)
+        assert (code, "belongs to another request" in err) == (2, True)
         there.write("bad.csv", "to,name", f"{numbers[20]},Ada", "12,Bob")
         code, _, err = there.call("send", "bad.csv", *hi, "--rejects", "out.csv", "--wait")
         assert (code, "1 faulty rows are in out.csv." in err) == (0, True)

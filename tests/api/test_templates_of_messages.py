@@ -24,6 +24,23 @@ SINGLES: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
         {"/content_sid": "never submitted"},
     ),
     "a place, in answer to somebody": (single("place", content_variables={}), {}),
+    "a line break in one person's value": (
+        single("good", content_variables={"1": "{{ n }}", "2": "x"}, variables={"n": "12 High St\nLondon"}),
+        {"/variables": "variable 1 has a line break"},
+    ),
+    "a line break in another's": (
+        {
+            "to": [{"to": TO, "variables": {"n": "a"}}, {"to": TO[:-1] + "1", "variables": {"n": "a\tb"}}],
+            "from": FROM,
+            "content_sid": hx("good"),
+            "content_variables": {"1": "{{ n }}"},
+        },
+        {"/to/1/variables": "variable 1 has a line break, a tab"},
+    ),
+    "a line break by SMS": (
+        single("good", "+14155550100", **{"from": "+14155550199"}, content_variables={"1": "a\nb"}),
+        {},
+    ),
     "the sandbox's own": (single("no such", **{"from": SANDBOX}), {}),
     "wrong variables": (
         single("good", content_variables={"3": "x"}),

@@ -48,9 +48,8 @@ async def test_the_official_client_sends_finds_and_cancels(tmp_path: Path, wait_
         client = await client_of(api, run)
         body = "Grüße {{ literally }} & more"
         made = await called(lambda: client.messages.create(to=ADA, from_=SENDER, body=body))
-        assert (made.status, made.body, made.num_segments, made.direction) == (
-            ("queued", body, "1", "outbound-api")
-        )
+        assert made.status in ("queued", "sending")  # the worker may be quicker than the answer
+        assert (made.body, made.num_segments, made.direction) == (body, "1", "outbound-api")
         assert made.date_created is not None
         ours = id_of(made.sid)
 

@@ -144,6 +144,10 @@ async def _the_list_is_twilios_by_its_filters_and_pages(it: Scene) -> None:
     bad = await it.api.client.get("/v1/twilio/messages", params={"sent_on": "today", "limit": 1001})
     assert bad.status_code == 422
     asked = it.simulator.world.requests
+    for name, text in (("to", "nobody at all"), ("from", "nobody at all"), ("to", "(415) 555-0100")):
+        bad = await it.api.client.get("/v1/twilio/messages", params={name: text})
+        assert (bad.status_code, [e["pointer"] for e in bad.json()["errors"]]) == (422, [f"/{name}"])
+    assert it.simulator.world.requests == asked
     code, out, _ = await it.call(it.here, "messages", "list", "--page-size", "2", "--json")
     assert (code, len(json.loads(out))) == (0, 3)
     assert it.simulator.world.requests == asked + 2
@@ -157,6 +161,7 @@ async def _the_list_is_twilios_by_its_filters_and_pages(it: Scene) -> None:
         ["--at-twilio", "--broadcast", "x"],
         ["--sent-after", "2020-01-01T00:00"],
         ["--page-size", "1001"],
+        ["--at-twilio", "--to", "nobody at all"],
     ):
         code, _, err = await it.call(it.there, "messages", "list", *wrong)
         assert (code, "Traceback" in err) == (2, False)
@@ -191,8 +196,9 @@ async def _fetch_redact_and_delete_answer_what_twilio_does(it: Scene) -> None:
     code, _, err = await it.call(it.there, "messages", "fetch", "../Calls/CA1")
     assert (code, "is no SID of a message" in err) == (2, True)
     entries = [(e.what, e.target, e.new) for e in await audit.page(it.store, what="twilio-message")]
-    assert entries[-1] == ("twilio-message.redact", sid, "delivered")
-    assert entries[0] == ("twilio-message.delete", sid, None)
+    assert entries[:-3:-1] == [("twilio-message.redact", sid, told) for told in (acts.ASKED, "delivered")]
+    deleted = [entry for entry in entries if entry[0] == "twilio-message.delete"]
+    assert deleted == [("twilio-message.delete", sid, told) for told in (None, acts.ASKED)]
 
 
 async def _canceling_by_sid_reaches_twilio_and_the_ledger(it: Scene) -> None:
@@ -245,9 +251,9 @@ async def test_without_an_answer_it_is_audited_as_unknown(store: Store) -> None:
     async with TwilioRest(ACCOUNT_SID, AUTH, "http://127.0.0.1:9") as rest:
         with pytest.raises(TwilioUnreachable):
             await acts.cancel(store, rest, TESTER, NOBODY)
-    (entry,) = await audit.page(store)
-    assert (entry.what, entry.target) == ("twilio-message.cancel", NOBODY)
-    assert "unknown" in entry.new
+    after, before = await audit.page(store)
+    assert (after.what, after.target, before.new) == ("twilio-message.cancel", NOBODY, acts.ASKED)
+    assert "unknown" in after.new
 
 
 async def _a_place_goes_by_whatsapp_alone_and_may_be_several(it: Scene) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from deployment import Deployment, deployment, stop
 from loading import counts, load, number, records
+from serving import TESTER
 
 from broadcaster.domain.broadcast import OnDoubt
 from broadcaster.domain.record import Evidence, Reason, State
+from broadcaster.operations import twilio_messages as acts
+from broadcaster.operations.errors import Conflict
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.reporting.messages import read_message
+from broadcaster.simulator.config import ACCOUNT_SID
+from broadcaster.twilio.rest import TwilioError, TwilioRest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,6 +97,25 @@ async def test_what_twilio_does_not_have_is_sent_again_or_held(tmp_path: Path, h
                 (1, 0)
             ] * 2
             assert await run.simulator.accepted() == {number(i): 1 for i in range(4)}
+
+
+@pytest.mark.slow
+async def test_messages_deleted_by_hand_as_soon_as_they_are_there_are_not_sent_again(tmp_path: Path) -> None:
+    """While their records are being sent, in doubt or settled, whichever it is by then."""
+    faults = {number(i): {"fault": fault, "tries": 1} for i, fault in enumerate(ENDS)}
+    async with short(tmp_path, recipients=faults, list_lag_seconds=0.5, delivery_seconds=0.0) as run:
+        bid = await load(run.store, {LANE: 10})
+        gone: set[str] = set()
+        async with TwilioRest(ACCOUNT_SID, (ACCOUNT_SID, "simulator"), run.simulator.url) as twilio:
+            while len(gone) < len(faults) + 4:
+                for message in await run.simulator.lines("accepted"):
+                    if message["sid"] not in gone:
+                        with suppress(Conflict, TwilioError):  # not finished there, or not decided yet here
+                            await acts.delete(run.store, twilio, TESTER, message["sid"])
+                            gone.add(message["sid"])
+                await asyncio.sleep(0.01)
+        await end(run, bid)
+        assert await run.simulator.accepted() == {number(i): 1 for i in range(10)}
 
 
 @pytest.mark.slow

@@ -99,3 +99,33 @@ async def test_each_of_them_gets_one(store: Store, wait_until: type_of_wait) -> 
         assert (child["to"], child["sender"], child["fallback_of"]) == (PEOPLE[1], SMS, parent["id"])
         again = (await api.post(f"/v1/broadcasts/{bid}/retry")).json()
         assert (again["retried"], again["sms_instead"]) == (0, 2)
+
+
+async def test_a_single_message_has_one_too(store: Store, wait_until: type_of_wait) -> None:
+    async with (
+        simulated(not_on_whatsapp={PEOPLE[1]: 63024}, delivery_seconds=0.01) as simulator,
+        api_here(store, **settings(simulator)) as (api, _),
+    ):
+        about = {"from": FROM, "content_sid": hx("good"), "content_variables": VARIABLES}
+        to = [{"to": f"whatsapp:{number}", "variables": {"name": "Ada"}} for number in PEOPLE]
+        text = {"from": SMS, "body": "{{ name }}, see you at 15:00."}
+        refused = await api.post("/v1/messages", json={**about, "to": to, "sms_fallback": {"from": SMS}})
+        assert [error["pointer"] for error in refused.json()["errors"]] == ["/sms_fallback/body"]
+        made = await api.post("/v1/messages", json={**about, "to": to, "sms_fallback": text})
+        assert made.status_code == 202, made.text
+        name = made.json()["messages"][1]["id"]
+        chosen = Settings(**settings(simulator))
+        async with message_sender(chosen, 4) as sender, client(simulator) as rest:
+            fallbacks = Fallbacks(store, chosen, rest.service_pool, verified=rest.trial.known)
+            follower = Follower(store, Metrics(), fallbacks)
+            async with dispatching(store, sender):
+                await wait_until(lambda: ended(store, simulator, name.split(".")[0]))
+                await follower.round()
+                await wait_until(lambda: bool(sent(simulator)))
+                assert await ended(store, simulator, name.split(".")[0])
+                await follower.round()
+        assert sent(simulator) == {PEOPLE[1]: ["Ada, see you at 15:00."]}
+        parent = (await api.get(f"/v1/messages/{name}")).json()
+        assert (parent["state"], parent["code"], parent["fallback"]) == ("undelivered", 63024, "sms")
+        child = (await api.get(f"/v1/messages/{parent['fallback_id']}")).json()
+        assert (child["to"], child["sender"], child["fallback_of"]) == (PEOPLE[1], SMS, name)

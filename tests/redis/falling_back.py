@@ -9,6 +9,7 @@ from loading import load, number
 
 from broadcaster.domain.content import Content, SmsFallback
 from broadcaster.intake.fallbacks import Fallbacks
+from broadcaster.intake.singles import Person, SingleMessages, SingleRequest
 from broadcaster.lanes import control
 from broadcaster.ledger.callbacks import Status, write_statuses
 from broadcaster.settings import load_settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WHATSAPP = "whatsapp:+14155550100"
 SENDER = "+14155550199"
 CONTENT = Content(body="Hi", sms=SmsFallback(SENDER, "Hi by SMS"))
+SINGLE = Content(body="Hi {{ name }}", sms=SmsFallback(SENDER, "{{ name }}, by SMS"))
 
 
 def person(i: int) -> str:
@@ -35,6 +37,19 @@ async def out(store: Store, count: int = 1, *, content: Content = CONTENT, **mor
     (held,) = await take(store)
     assert set((await ask(store, held)).yes) == {"1"}
     return bid
+
+
+async def post(
+    store: Store, count: int = 1, *, first: int = 0, key: str = "k", content: Content = SINGLE, **more: Any
+) -> str:
+    """Post single messages over WhatsApp; returns the stream that they are in."""
+    await store.run_all([control.set_rate(name, 1000) for name in (WHATSAPP, SENDER)])
+    singles = SingleMessages(store, load_settings(None), no_pool)
+    people = [Person(person(i), {"name": f"N{i}"}, f"r{i}") for i in range(first, first + count)]
+    made = await singles.post(SingleRequest(key, content, people, (WHATSAPP,), **more))
+    await singles.close()
+    (stream,) = {one.id.split(".")[0] for one in made}
+    return stream
 
 
 async def fail(store: Store, bid: str, *codes: int, attempt: int = 1, word: str = "failed") -> None:

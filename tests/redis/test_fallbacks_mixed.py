@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from driving import SID, ask, join, result, take, tell
-from falling_back import CONTENT, SENDER, WHATSAPP, children, fail, follow, follower, out, person
+from falling_back import CONTENT, SENDER, WHATSAPP, children, fail, follow, follower, out, person, post
 from loading import counts, load, records
 from test_rewinding import lost
 
@@ -25,6 +26,7 @@ from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from broadcaster.store.connection import Store
@@ -119,12 +121,29 @@ class Play:
         assert max((n for to, n in self.left.items() if to[0] == "+"), default=0) <= 1, self.left
 
 
+async def listed(store: Store) -> str:
+    """Load a broadcast."""
+    return await load(store, {WHATSAPP: PEOPLE}, batch=5, content=CONTENT, address=person)
+
+
+async def single(store: Store) -> str:
+    """Post single messages, in several batches of a stream of its own."""
+    key = uuid.uuid4().hex  # what else is posted is in another stream
+    parts = [await post(store, 4, first=first, key=key) for first in range(0, PEOPLE, 4)]
+    assert len(set(parts)) == 1
+    return parts[0]
+
+
+@pytest.mark.parametrize("begin", [listed, single])
 @pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 60), marks=[pytest.mark.slow])], ids=str)
 @pytest.mark.timeout(600)
-async def test_one_sms_each_whatever_happens(store: Store, seeds: range) -> None:
+async def test_one_sms_each_whatever_happens(
+    store: Store, seeds: range, begin: Callable[[Store], Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broadcaster.intake.singles.HOUR_SECONDS", 10**10)
     for seed in seeds:
         chance = random.Random(seed)
-        bid = await load(store, {WHATSAPP: PEOPLE}, batch=5, content=CONTENT, address=person)
+        bid = await begin(store)
         await store.run_all([control.set_rate(name, 10_000) for name in (WHATSAPP, SENDER)])
         await join(store)
         play = Play(store, bid, chance)

@@ -43,6 +43,12 @@ class Scene:
         self._http = http
         self._rest = rest
 
+    @property
+    def account(self) -> tuple[str, tuple[str, str], str]:
+        """What another client of Twilio's is made of."""
+        sid = self.world.config.account_sid
+        return sid, (sid, self.world.config.token), str(self._http.base_url)
+
     async def post(self, to: str, body: str = "hello", sender: str = LANE) -> str:
         """Twilio takes a message of which nobody here hears; returns its SID."""
         path = f"/2010-04-01/Accounts/{self.world.config.account_sid}/Messages.json"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from content_templates import VARIABLES, client, decide, hx, simulated
+from asgi_api import api_here
+from content_templates import TO, VARIABLES, client, decide, hx, settings, simulated
 from loading import counts, load
+from msgspec.structs import replace
 
 from broadcaster.domain.content import Content, Template
 from broadcaster.domain.record import State
@@ -16,6 +17,8 @@ from broadcaster.operations import broadcasts as acts
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.errors import Conflict
 from broadcaster.reporting.broadcasts import read_broadcast
+from broadcaster.simulator.config import SERVICE_SID
+from workers import starting
 from workers.starting import start_due
 
 if TYPE_CHECKING:
@@ -110,11 +113,49 @@ async def test_what_is_in_order_starts(store: Store, templates: Templates) -> No
     assert (await state_of(store, waits))[0] == "paused"
 
 
-async def test_twilio_that_does_not_answer_stops_nothing(store: Store) -> None:
+async def test_twilio_that_does_not_answer_is_asked_again_for_a_minute(
+    store: Store, simulator: Simulator
+) -> None:
+    bids = [await due(store), await due(store)]
+    simulator.world.configure(replace(simulator.world.config, denied={"/v1/Content": 20500}))
+    for at_once in (True, False):
+        async with client(simulator) as twilio:
+            await start_due(store, twilio.templates)
+        assert [await state_of(store, bid) for bid in bids] == [("scheduled", "")] * 2, at_once
+    now, _ = await store.redis.time()
+    await store.redis.set(store.keys.plain(f"unanswered:{bids[0]}"), int(now) - 60)
+    async with client(simulator) as twilio:
+        await start_due(store, twilio.templates)
+        await start_due(store, twilio.templates)
+    assert [await state_of(store, bid) for bid in bids] == [("running", ""), ("scheduled", "")]
+    view = await read_broadcast(store, bids[0])
+    assert view is not None
+    (told,) = view.summary()["warnings"]
+    assert told.startswith("the templates could not be checked at Twilio: ")
+    simulator.world.configure(replace(simulator.world.config, denied={}))
+    decide(simulator, "good", status="paused")
+    async with client(simulator) as twilio:
+        await start_due(store, twilio.templates)
+    assert (await state_of(store, bids[1]))[0] == "paused"
+
+
+async def test_who_may_not_ask_starts_at_once(store: Store) -> None:
     bid = await due(store)
-    async with simulated(denied={"/v1/Content": 20500}) as broken, client(broken) as twilio:
+    async with simulated(denied={"/v1/Content": 20003}) as broken, client(broken) as twilio:
         await start_due(store, twilio.templates)
     assert (await state_of(store, bid))[0] == "running"
+
+
+async def test_those_that_wait_for_twilio_hide_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "_AT_ONCE", 2)
+    waiting = [await due(store) for _ in range(3)]
+    other = await due(store, body="hello")
+    async with simulated(denied={"/v1/Content": 20500}) as broken, client(broken) as twilio:
+        await start_due(store, twilio.templates)
+    states = [(await state_of(store, bid))[0] for bid in (*waiting, other)]
+    assert states == ["scheduled"] * 3 + ["running"]
 
 
 async def test_whoever_dies_while_asking_leaves_it_due(
@@ -146,12 +187,30 @@ async def test_a_draft_is_not_started(store: Store, simulator: Simulator, templa
     assert (await acts.start(store, OPERATOR, bid, templates)).state == "running"  # it is so already
 
 
-@pytest.mark.parametrize(("channel", "state"), [("", "running"), ("whatsapp:", "paused")])
-async def test_a_service_is_known_by_its_first_batch(
-    store: Store, templates: Templates, channel: str, state: str
+@pytest.mark.parametrize(("whatsapp_from", "state"), [(4, "running"), (2, "paused"), (0, "paused")])
+async def test_a_service_is_known_by_its_list(
+    store: Store, templates: Templates, whatsapp_from: int, state: str
 ) -> None:
     content = Content(content_sid=hx("paused"), content_variables=VARIABLES)
-    lanes, addresses = {"MG" + "0" * 32: 2}, partial("{}+1415{:07d}".format, channel)
-    bid = await load(store, lanes, schedule_in=-5, content=content, address=addresses)
+
+    def address(i: int) -> str:
+        return f"{'whatsapp:' if i >= whatsapp_from else ''}+1415{i:07d}"
+
+    bid = await load(store, {SERVICE_SID: 4}, schedule_in=-5, content=content, address=address, batch=2)
     await start_due(store, templates)
     assert (await state_of(store, bid))[0] == state
+
+
+async def test_so_is_that_of_a_draft_filled_in_parts(store: Store) -> None:
+    async with simulated() as simulator, api_here(store, **settings(simulator)) as (api, _):
+        order = {"messaging_service_sid": SERVICE_SID, "content_sid": hx("pending"), "draft": True}
+        made = await api.post("/v1/broadcasts", json=order | {"content_variables": VARIABLES})
+        assert made.status_code == 202, made.text
+        at = f"/v1/broadcasts/{made.json()['id']}"
+        for part, to in enumerate(("+14155550100", TO)):
+            key = {"Idempotency-Key": str(part)}
+            added = await api.post(f"{at}/recipients", json={"recipients": [to]}, headers=key)
+            assert added.status_code == 200, added.text
+        refused = await api.post(f"{at}/start")
+        assert refused.status_code == 409
+        assert "is not approved yet" in refused.json()["detail"]

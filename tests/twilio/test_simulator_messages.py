@@ -28,6 +28,7 @@ from broadcaster.simulator.senders import default_rate
 OTHER_SERVICE = "MG" + "9" * 32
 IN_AN_HOUR = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 IN_A_YEAR = (datetime.now(UTC) + timedelta(days=365)).isoformat()
+ON_WHATSAPP = without("Body", ContentSid=TEMPLATE_SID, To=f"whatsapp:{TO}", From=f"whatsapp:{SENDER}")
 SERVED = without("From", MessagingServiceSid=SERVICE_SID)
 
 
@@ -53,6 +54,9 @@ SERVED = without("From", MessagingServiceSid=SERVICE_SID)
         (without("Body", ContentVariables="{}"), 21654),
         (without("Body", ContentSid=TEMPLATE_SID, ContentVariables="{"), 21656),
         (without("Body", ContentSid=TEMPLATE_SID, ContentVariables='{"1": ""}'), 21656),
+        (ON_WHATSAPP | {"ContentVariables": '{"1": "a\\nb"}'}, 21656),
+        (ON_WHATSAPP | {"ContentVariables": '{"1": "a     b"}'}, 21656),
+        (ON_WHATSAPP | {"ContentVariables": json.dumps({"1": "x" * 1601})}, 21658),
         (without("Body", ContentSid="HX" + "0" * 32), 21655),
         (GOOD | {"ScheduleType": "fixed", "SendAt": IN_AN_HOUR}, 35118),
         (SERVED | {"ScheduleType": "optimal", "SendAt": IN_AN_HOUR}, 35126),

@@ -151,6 +151,17 @@ async def test_five_wrong_codes_close_a_verification() -> None:
         assert (await checks(api, (await sent(api))["code"], VerificationSid=again)).json()["valid"] is True
 
 
+async def test_sna_is_checked_by_the_number_alone() -> None:
+    """`snaVerificationChecks` in Twilio's OpenAPI file: {"To": "+15017122661"}."""
+    async with api_of() as api:
+        await starts(api, Channel="sna")
+        checked = await api.http.post(f"{SERVICE}/VerificationCheck", data={"To": TO})
+        assert (checked.status_code, checked.json()["valid"]) == (201, True)
+        await starts(api)
+        lacking = await api.http.post(f"{SERVICE}/VerificationCheck", data={"To": TO})
+        assert told(lacking) == (400, 60200)
+
+
 async def test_two_starts_at_once_for_one_number() -> None:
     async with api_of(latency_ms=50) as api:
         answers = await asyncio.gather(starts(api), starts(api), starts(api, To="+14155550101"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from broadcaster.cli.output import harmless, print_table
+from broadcaster.cli.output import harmless, print_table, say
 
 if TYPE_CHECKING:
     import pytest
@@ -20,6 +20,14 @@ def test_a_reply_steers_no_terminal() -> None:
         "caf\u00e9 \u05e9\u05dc\u05d5\u05dd \U0001f468\u200d\U0001f469 \u200fx\ty"
     )
     assert harmless("hello\nmeaning: opt-in") == "hello\n  meaning: opt-in", "it passes for no line of ours"
+
+
+def test_nothing_told_on_standard_error_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say(f"warning: a template called {STEERING}\n  is like it")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: a template called \ufffd[2J\ufffd]0;gotcha\ufffd\ufffd31m \ufffdgnp\ufffd\ufffd",
+        "  is like it",
+    ]
 
 
 def test_ids_are_shown_whole_on_a_narrow_terminal(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broadcaster.domain.content import Content, ContentError, compile_content
+from broadcaster.domain.content import Content, ContentError, Template, compile_content
 from broadcaster.domain.record import Reason, State
 from broadcaster.intake.faults import (
     EmptyListError,
@@ -39,9 +39,10 @@ def listed(text: str) -> CsvReader:
     return CsvReader(ListSource(io.BytesIO(text.encode()), "list.csv"), delimiter=",")
 
 
-def prepare(text: str, body: str = "Hello", **options: Any) -> tuple[Preparation, list[BatchRows]]:
+def prepare(text: str, body: str | Content = "Hello", **options: Any) -> tuple[Preparation, list[BatchRows]]:
     options.setdefault("senders", [(SMS, 10.0)])
-    preparation = Preparation(listed(text), renderer=compile_content(Content(body=body)), **options)
+    content = Content(body=body) if isinstance(body, str) else body
+    preparation = Preparation(listed(text), renderer=compile_content(content), **options)
     return preparation, list(preparation)
 
 
@@ -106,6 +107,33 @@ def test_a_faulty_list_is_refused_with_every_fault(tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
     with path.open(newline="") as file:
         assert [row["line"] for row in csv.DictReader(file)] == ["3", "4", "5", "6"]
+
+
+_MINE, _ALIKE = {"1": "{{ address }}"}, {"1": "for\nall"}
+
+
+@pytest.mark.parametrize(
+    ("content", "column"),
+    [
+        (Content(content_sid="HX1", content_variables=_MINE), "address"),
+        (Content(content_sid="HX1", content_variables={"1": "{{ name }}, {{ address }}"}), ""),
+        (Content(body="Hi", fallback=Template("HX1", _MINE)), "address"),
+        (Content(content_sid="HX1", content_variables=_ALIKE), ""),
+        (Content(body="Hi", fallback=Template("HX1", _ALIKE)), ""),
+        (Content(body="Hi {{ name }}", fallback=Template("HX1", _ALIKE)), ""),
+    ],
+)
+def test_a_value_that_whatsapp_takes_from_no_template_is_a_fault_of_its_row(
+    content: Content, column: str
+) -> None:
+    """An SMS to the same person is well."""
+    row = ',Ada,"12 High St\nLondon"\n'
+    text = f"to,name,address\n+14155550100{row}whatsapp:+14155550101{row}"
+    with pytest.raises(ListRefusedError) as refused:
+        prepare(text, content, senders=[(SMS, 10.0), (WHATSAPP, 1.0)])
+    (fault,) = refused.value.shown
+    assert (fault.line, fault.column) == (4, column)
+    assert "variable 1 has a line break" in fault.reason
 
 
 def test_only_a_hundred_faults_stay_in_memory() -> None:

@@ -101,6 +101,7 @@ def test_times_and_sizes_stay_readable() -> None:
 
 def test_names_of_ours_stay_readable_unless_a_number_is_in_them() -> None:
     line = {"worker": "ip-10-0-12-200-12345-0a1b2c", "broadcast": "1m7yttc9tbrqyy", "batch": "0.12345678901"}
+    line["instance"] = "929dc43731234567"
     assert Masking().mapping(line) == line
     assert NUMBER not in str(Masking().mapping({"worker": f"+{NUMBER}"}))
 

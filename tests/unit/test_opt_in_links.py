@@ -11,6 +11,7 @@ from qr_reading import read_qr
 
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.opt_in_links import LONGEST_TEXT, opt_in_links
+from broadcaster.domain.parties import read_opted_into, unquoted_plus
 from broadcaster.domain.qr_codes import qr_svg
 
 SENDER: Final = "whatsapp:+14155550199"
@@ -57,7 +58,7 @@ def test_texts_that_no_link_can_hold(text: str) -> None:
         opt_in_links(SENDER, text)
 
 
-@pytest.mark.parametrize("text", [*TEXTS, "é" * 400])
+@pytest.mark.parametrize("text", [*TEXTS, "é" * 160])
 def test_a_qr_code_is_read_back(text: str) -> None:
     link = opt_in_links(SENDER, text).web
     read = read_qr(qr_svg(link))
@@ -65,6 +66,16 @@ def test_a_qr_code_is_read_back(text: str) -> None:
     assert unquote(urlsplit(read).query).removeprefix("text=") == text
 
 
+def test_digits_without_a_plus_may_be_another_countrys_number() -> None:
+    for digits in ("4155550100", "whatsapp:4155550100"):
+        with pytest.raises(AddressError):
+            read_opted_into(digits, None)
+    assert read_opted_into("(415) 555-0100", "US") == "+14155550100"
+    assert read_opted_into("12345", None) == "12345"
+    for written in ("whatsapp: 14155550199", "whatsapp:%2B14155550199"):
+        assert unquoted_plus(written) == SENDER
+
+
 def test_a_link_that_no_qr_code_holds() -> None:
-    with pytest.raises(ValueError, match="2,954 bytes"):
-        qr_svg("x" * 2954)
+    with pytest.raises(ValueError, match="1,001 bytes"):
+        qr_svg("x" * 1001)

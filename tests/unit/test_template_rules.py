@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from broadcaster.domain import template_rules as rules
 from broadcaster.domain.message_templates import MessageTemplate, body_of, likeness, placeholders_in
 from broadcaster.domain.purpose import Purpose
+from broadcaster.domain.template_values import first_fault
 
 SID = "HX" + "1" * 32
 
@@ -91,6 +93,27 @@ def test_values() -> None:
     }
     assert rules.value_faults(given).keys() == {"1", "4", "5"}
     assert rules.value_faults(given, whatsapp=False).keys() == {"4"}
+
+
+@pytest.mark.parametrize(
+    ("value", "whatsapp", "sms"),
+    [
+        ("12 High St\nLondon", 21656, 0),
+        ("a\r", 21656, 0),
+        ("a\tb", 21656, 0),
+        ("a     b", 21656, 0),
+        ("x" * 1601, 21658, 21658),
+        ("x" * 1600, 0, 0),
+        ('say "hi" \\n \x7f é    😀', 0, 0),
+    ],
+)
+def test_a_recipients_values(value: str, whatsapp: int, sms: int) -> None:
+    found = msgspec.json.encode({"1": "Ada", "2": value}).decode()
+    for where, code in ((True, whatsapp), (False, sms)):
+        fault = first_fault(found, whatsapp=where)
+        assert (fault.code if fault else 0) == code
+        assert fault is None or fault.key == "2"
+    assert first_fault(None, whatsapp=True) is None
 
 
 def test_what_a_template_says() -> None:

@@ -202,6 +202,11 @@ def test_a_service_is_set_by_twilios_parameters() -> None:
     }  # fmt: skip
 
 
+def test_a_scope_id_is_no_address() -> None:
+    (found,) = start_faults(Start(TO, device_ip="fe80::1%\x1b[31m\r\n"), None)
+    assert (found.field, "\x1b" in found.words) == ("device_ip", False)
+
+
 def test_a_check_by_the_phones_network_has_no_code() -> None:
     assert list(check_faults(TO, None, None, None, sna=True)) == []
     assert [one.field for one in check_faults(TO, None, "123456", None, sna=True)] == ["code"]

@@ -78,12 +78,26 @@ local function judge(bid, from, new, code)
   elseif first == 1 then count(bid, DELIVERIES, 1) end
 end
 
--- `early`: too many have failed, but too few have ended yet for that to say anything. A stream is no campaign: what its
--- messages have in common is their shape, and those of others must not wait for a person.
+-- A stream is no campaign: what its messages have in common is their shape, and those of others must not wait for a person.
+-- But the SMS in place of a broadcast's messages are that one's.
+local function campaign_of(bid, kind, parent)
+  if kind ~= 'stream' then return bid end
+  return parent and redis.call('HGET', bc_key(parent), 'kind') ~= 'stream' and parent or nil
+end
+
+local function pause_campaign(bid, reason)
+  redis.call('HSET', bc_key(bid), 'state', 'paused', 'reason', reason)
+  pause_fallbacks(bid, reason)
+  broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
+end
+
+-- `early`: too many have failed, but too few have ended yet for that to say anything.
+-- Returns why it stopped, and what: a broadcast.
 local function failing_kind(bid, kind, t)
   local key = bc_key(bid)
-  local told = redis.call('HMGET', key, kind.early, 'kind')
-  if told[2] == 'stream' then return nil end
+  local told = redis.call('HMGET', key, kind.early, 'kind', 'parent')
+  local campaign = campaign_of(bid, told[2], told[3])
+  if not campaign then return nil end
   if not t.window then
     if t.clean > 0 then redis.call('HINCRBY', key, kind.clean, t.clean) end
     if told[1] ~= '1' then return nil end
@@ -100,19 +114,21 @@ local function failing_kind(bid, kind, t)
   if not failing or early then return nil end
   local b = redis.call('HMGET', key, 'state', 'n' .. QUEUED, 'n' .. RETRY)
   if b[1] ~= 'running' or tonumber(b[2] or 0) + tonumber(b[3] or 0) == 0 then return nil end
+  if campaign ~= bid and redis.call('HGET', bc_key(campaign), 'state') ~= 'running' then return nil end
   local top, most = '', 0
   for code, n in pairs(codes) do
     if n > most or (n == most and code < top) then top, most = code, n end
   end
   local reason = 'failures:' .. math.min(100, math.floor(failures * 100 / outcomes)) .. ':' .. outcomes .. ':' .. top
-  redis.call('HSET', key, 'state', 'paused', 'reason', reason)
-  pause_fallbacks(bid, reason)
-  broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
-  return reason
+  pause_campaign(campaign, reason)
+  return reason, campaign
 end
 
 local function stop_if_failing(bid, kinds)
-  local reason
-  for kind, t in pairs(kinds) do reason = failing_kind(bid, kind, t) or reason end
-  return reason
+  local reason, campaign
+  for kind, t in pairs(kinds) do
+    local why, which = failing_kind(bid, kind, t)
+    if why then reason, campaign = why, which end
+  end
+  return reason, campaign
 end

@@ -26,7 +26,8 @@ end
 end_one(bid)
 for _, child in ipairs(fallbacks_of(bid)) do
   local its = redis.call('HGET', bc_key(child), 'state')
-  if its == 'running' or its == 'paused' then end_one(child) end
+  -- one that is completed, too: what failed of it may go again by itself, or a person let it
+  if its == 'running' or its == 'paused' or its == 'completed' then end_one(child) end
 end
 redis.call('ZREM', P .. 'scheduled', bid)
 broadcast_changed('broadcast.completed', bid, state, 'canceled', ARGV[4])

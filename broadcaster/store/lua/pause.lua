@@ -6,10 +6,11 @@
 
 local bid = ARGV[3]
 local key = bc_key(bid)
-local state = redis.call('HGET', key, 'state')
+local state, parent = unpack(redis.call('HMGET', key, 'state', 'parent'))
 if not state then return 'gone' end
 if state ~= 'running' then return state end
 redis.call('HSET', key, 'state', 'paused', 'reason', ARGV[4])
+if parent then redis.call('HSET', key, 'own', '1') end -- it doesn't go on with the broadcast whose SMS it is
 local cls = redis.call('HGET', key, 'cls')
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do
   redis.call('ZREM', class_key(lane, cls), bid)

@@ -25,6 +25,9 @@ local EXPIRED, CANCELED, LEASE_LOST, UNKNOWN, REWOUND, FORGOTTEN, SCHEDULED_CANC
 local GONE = 0x80
 -- another: an SMS went in its place (fall_back.lua), so it isn't tried again either
 local FELL_BACK = 0x10
+-- another: somebody has canceled it (cancel_message.lua), so nothing follows by itself, whatever is heard of an attempt before
+local STOPPED = 0x40
+local function stopped(flags) return flags % (2 * STOPPED) >= STOPPED end
 local function never_again(flags) return flags >= GONE or flags % (2 * FELL_BACK) >= FELL_BACK end
 -- codes of whom WhatsApp surely did not reach, as it can't (domain/fallback.py)
 local UNREACHABLE = {[63003] = true, [63024] = true}
@@ -135,14 +138,6 @@ local function any_open(v, from)
   for i = from, from + 3 do if tonumber(v[i] or 0) > 0 then return true end end
   return false
 end
-local function pause_fallbacks(bid, reason)
-  for _, child in ipairs(fallbacks_of(bid)) do
-    if redis.call('HGET', bc_key(child), 'state') == 'running' then
-      redis.call('HSET', bc_key(child), 'state', 'paused', 'reason', reason)
-    end
-  end
-end
-
 local completed = {}
 -- A broadcast is completed when nothing is queued, sending, in retry or in doubt. A stream is so after every few messages,
 -- which nobody needs to be told.
@@ -162,7 +157,7 @@ local function complete_if_done(bid)
   if v[8] then complete_if_done(v[8]) end
 end
 
--- A completed broadcast has something to send again.
+-- A completed broadcast has something to send again; so has the one whose SMS these are.
 local function run_again(bid, windows)
   local key = bc_key(bid)
   redis.call('HSET', key, 'state', 'running', 'reason', '')
@@ -170,6 +165,28 @@ local function run_again(bid, windows)
   redis.call('SADD', P .. 'active', bid)
   if windows and windows ~= '' then redis.call('SADD', P .. 'windowed', bid) end
   broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
+  local parent = redis.call('HGET', key, 'parent')
+  local p = parent and redis.call('HMGET', bc_key(parent), 'state', 'windows') or {}
+  if p[1] == 'completed' then run_again(parent, p[2]) end
+end
+
+-- Those that are completed, too: what failed of them may go again by itself, or a person let it.
+local function pause_fallbacks(bid, reason)
+  for _, child in ipairs(fallbacks_of(bid)) do
+    local c = redis.call('HMGET', bc_key(child), 'state', 'windows')
+    if c[1] == 'completed' then run_again(child, c[2]) end
+    if c[1] == 'completed' or c[1] == 'running' then
+      redis.call('HSET', bc_key(child), 'state', 'paused', 'reason', reason)
+    end
+  end
+end
+
+-- What keeps the SMS of a broadcast from going again: its state, 'removed' if its people's data are; nil if nothing does.
+local function forbidden_by(parent)
+  local p = parent and redis.call('HMGET', bc_key(parent), 'state', 'removed') or {'running'}
+  if p[2] then return 'removed' end
+  if p[1] == 'running' or p[1] == 'paused' or p[1] == 'completed' then return nil end
+  return p[1] or 'gone'
 end
 
 -- Does an SMS follow if a message ends so? Then a worker is told in the same step (workers/following.py).

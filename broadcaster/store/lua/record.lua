@@ -62,11 +62,12 @@ local function remember_late(bid, batch, o)
 end
 
 -- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume. In a stream
--- each message has its own text.
+-- each message has its own text, unless they are a broadcast's SMS.
 local function content_run(lane, bid, batch, index, state, content)
   local run = bc_key(bid) .. ':run'
   if content == 1 then
-    if redis.call('HGET', bc_key(bid), 'kind') == 'stream' then return end
+    local b = redis.call('HMGET', bc_key(bid), 'kind', 'parent')
+    if not campaign_of(bid, b[1], b[2]) then return end
     if redis.call('RPUSH', run, lane .. '\n' .. batch .. '\n' .. index) >= CONTENT_RUN then
       local key = bc_key(bid)
       if redis.call('HGET', key, 'state') == 'running' then paused[#paused + 1] = bid end
@@ -213,7 +214,9 @@ end
 -- Before the counters, which would complete a broadcast that these refusals were the last of.
 local told = {}
 for _, bid in ipairs(paused) do
-  if redis.call('HGET', bc_key(bid), 'state') == 'running' then
+  local b = redis.call('HMGET', bc_key(bid), 'kind', 'parent')
+  local campaign = campaign_of(bid, b[1], b[2])
+  if campaign and redis.call('HGET', bc_key(campaign), 'state') == 'running' then
     local top = redis.call('HGETALL', bc_key(bid) .. ':codes')
     local code, most = '', 0
     for i = 1, #top, 2 do
@@ -222,17 +225,15 @@ for _, bid in ipairs(paused) do
       end
     end
     local reason = 'content:' .. code
-    redis.call('HSET', bc_key(bid), 'state', 'paused', 'reason', reason)
-    pause_fallbacks(bid, reason)
-    broadcast_changed('broadcast.paused', bid, 'running', 'paused', reason)
-    told[#told + 1] = {bid, reason}
+    pause_campaign(campaign, reason)
+    told[#told + 1] = {campaign, reason}
   end
 end
 apply_counters()
 -- After the counters: what has nothing left to send is completed, not stopped.
 for bid, kinds in pairs(tallies) do
-  local reason = stop_if_failing(bid, kinds)
-  if reason then told[#told + 1] = {bid, reason} end
+  local reason, campaign = stop_if_failing(bid, kinds)
+  if reason then told[#told + 1] = {campaign, reason} end
 end
 publish()
 return cmsgpack.pack({changed, caused, told, completed, missing})

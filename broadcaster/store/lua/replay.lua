@@ -3,7 +3,8 @@
 --
 -- ARGV[3] broadcast  ARGV[4] lane  ARGV[5] batch  ARGV[6] 'replay' | 'discard'  ARGV[7] reason code of a discarded one
 -- ARGV[8] msgpack [index, attempt, index, attempt, …], indexes ascending, attempts as the asker saw them
--- Returns msgpack [verdict, changed, late, instead]: verdict 'ok', 'expired', 'removed' (people's data are) or the state that forbids it ('gone' if unknown);
+-- Returns msgpack [verdict, changed, late, instead]: verdict 'ok', 'expired', 'removed' (people's data are) or the state that
+--   forbids it ('gone' if unknown), which may be that of the broadcast whose SMS these are;
 --   late: letters left alone because an earlier attempt turned out to be with Twilio; instead: because an SMS went in their
 --   place, or will.
 -- Letters of people who were forgotten are left alone.
@@ -12,13 +13,15 @@
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
 local key, led = bc_key(bid), ledger_key(bid, batch)
 local letters = cmsgpack.unpack(ARGV[8])
-local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed')
+local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed', 'parent')
 local instead = 0
 local function answer(verdict, changed, late) return cmsgpack.pack({verdict, changed, late, instead}) end
 if not b[1] then return answer('gone', 0, 0) end
 if b[4] then return answer('removed', 0, 0) end
 if again then
   if b[1] ~= 'running' and b[1] ~= 'paused' and b[1] ~= 'completed' then return answer(b[1], 0, 0) end
+  local forbidden = forbidden_by(b[5])
+  if forbidden then return answer(forbidden, 0, 0) end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return answer('expired', 0, 0) end
 end
 

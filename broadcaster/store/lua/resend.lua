@@ -6,7 +6,8 @@
 --   [index, attempt, code, at (unix second from which it may go), most (times that a message goes again so)]
 -- Returns how many wait now. Left alone is what has another attempt, state or code by now, what has spent its attempts or
 -- went again `most` times, what would expire before, whose earlier attempt turned out to be with Twilio, whose person was
--- forgotten, in whose place an SMS went; and all of a broadcast that is canceled or whose people's data are removed.
+-- forgotten, in whose place an SMS went, which somebody canceled; and all of a broadcast that is canceled or whose people's
+-- data are removed, and of its SMS.
 -- Twice with the same input changes nothing the second time.
 
 local budget = tonumber(ARGV[3])
@@ -27,7 +28,7 @@ local function resend(bid, batch, lane, o, b)
   if #raw < 32 then return false end
   local state, spent, flags, segments, attempt, code = head_of(raw, 1)
   if (state ~= UNDELIVERED and state ~= FAILED) or attempt ~= o[2] or code ~= o[3] then return false end
-  if never_again(flags) then return false end
+  if never_again(flags) or stopped(flags) then return false end
   if spent + 1 >= budget or times_resent(bid, batch, index) >= o[5] then return false end
   if b[2] and b[2] ~= '' and tonumber(b[2]) <= math.max(at_s, now_s) then return false end
   if attempt > 1 and late_acceptance(bid, batch, index) then return false end
@@ -48,10 +49,10 @@ end
 for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   local bid, batch = group[1], group[2]
   local key = bc_key(bid)
-  local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed')
+  local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed', 'parent')
   local lane = redis.call('LINDEX', key .. ':lanes', string.match(batch, '^%d+'))
   local any = false
-  if lane and not b[4] and (b[1] == 'running' or b[1] == 'paused' or b[1] == 'completed') then
+  if lane and not b[4] and not forbidden_by(b[5]) and (b[1] == 'running' or b[1] == 'paused' or b[1] == 'completed') then
     for _, o in ipairs(group[3]) do
       if resend(bid, batch, lane, o, b) then
         waiting = waiting + 1

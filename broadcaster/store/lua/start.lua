@@ -4,6 +4,7 @@
 -- ARGV[3] broadcast  ARGV[4] comma-separated states it may start from (e.g. 'draft,scheduled')
 -- ARGV[5] '' or why it must not send yet (its template is approved no more): it is paused for that reason, in the same step,
 -- and `resume` puts its flows on their lanes
+-- ARGV[6] '' or what to add to its warnings if it starts (nobody could say whether its template may be used)
 -- Returns 'ok', or the state that forbids it ('gone' if there is no such broadcast). Twice: 'running', 'paused'. 'empty': a
 -- draft that is filled in parts and has none yet.
 
@@ -25,6 +26,11 @@ if ARGV[5] ~= '' then
 end
 redis.call('HSET', key, 'state', 'running', 'reason', '')
 redis.call('HSETNX', key, 'started', now_s)
+if ARGV[6] ~= '' then
+  local told = cjson.decode(redis.call('HGET', key, 'warnings') or '[]')
+  told[#told + 1] = ARGV[6]
+  redis.call('HSET', key, 'warnings', cjson.encode(told))
+end
 broadcast_changed('broadcast.started', bid, state, 'running', '')
 for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(bid, lane, v[2]) end
 complete_if_done(bid)

@@ -3,13 +3,14 @@
 --
 -- A stream S: print, id (if it has to begin), epoch of opt-outs that the caller has seen, facts [spec (msgpack), class u|n|b, name,
 --   expires (unix second) or '', rate (segments a second) or '', lanes: list of [name, rate], until when Twilio keeps them back
---   (unix second) or '', next openings (opens_at) or '', broadcast whose fallbacks these are or '']. A batch to write: [lane (from
---   0), packed recipients, records, bucket and check of each (5 bytes), {state: n}, {'state:code': n}].
+--   (unix second) or '', next openings (opens_at) or '', broadcast (or stream) whose fallbacks these are or '', '1' if an SMS
+--   follows whom WhatsApp can't reach, else '']. A batch to write: [lane (from 0), packed recipients, records, bucket and check
+--   of each (5 bytes), {state: n}, {'state:code': n}].
 local PRINT_KEPT_S = 7200
 
 local function stream(print, id, epoch, facts)
   local S = {print = print, id = id, epoch = epoch, total = 0, states = {}, codes = {}, queued = {}, doubts = {}}
-  S.spec, S.cls, S.name, S.expires, S.rate, S.lanes, S.send_at, S.windows, S.parent = unpack(cmsgpack.unpack(facts))
+  S.spec, S.cls, S.name, S.expires, S.rate, S.lanes, S.send_at, S.windows, S.parent, S.sms = unpack(cmsgpack.unpack(facts))
   return S
 end
 
@@ -22,6 +23,7 @@ local function begin_stream(S, run, loss)
   redis.call('ZADD', P .. 'streams', now, S.bid)
   if S.send_at ~= '' then redis.call('ZADD', P .. 'handed', S.send_at, S.bid) end
   if S.windows ~= '' then redis.call('HSET', key, 'windows', S.windows) end
+  if S.sms ~= '' then redis.call('HSET', key, 'sms', S.sms) end
   if S.parent ~= '' then
     redis.call('HSET', key, 'parent', S.parent)
     redis.call('SADD', bc_key(S.parent) .. ':fallbacks', S.bid)
