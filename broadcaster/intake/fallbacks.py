@@ -12,11 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import msgpack
-import msgspec
 import structlog
 
 from broadcaster.domain.addresses import Channel
-from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import RenderError
 from broadcaster.domain.fallback import UNREACHABLE
 from broadcaster.domain.record import RECORD_BYTES, Reason, Record
@@ -26,6 +24,7 @@ from broadcaster.intake.batches import MAX_BATCH
 from broadcaster.intake.fallback_plan import Plan, Unreached, sms_batch, sms_spec
 from broadcaster.intake.sender_choice import SenderChoice
 from broadcaster.ledger.optouts import OptOuts
+from broadcaster.ledger.specs import read_spec
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.store.errors import StoreError
 
@@ -90,7 +89,8 @@ class Fallbacks:
     async def _plan(self, broadcast: str) -> Plan | None:
         key = self._store.keys.broadcast(broadcast)
         told, raw = await self._store.redis.hmget(key, "sms", "spec")
-        spec = sms_spec(msgspec.msgpack.decode(raw, type=BroadcastSpec)) if told and raw else None
+        read = read_spec(broadcast, raw) if told else None
+        spec = None if read is None else sms_spec(read)
         return None if spec is None else Plan.of(broadcast, spec, await self._lane(spec.senders[0]))
 
     async def _lane(self, sender: str) -> tuple[str, float]:

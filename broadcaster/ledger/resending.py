@@ -9,14 +9,13 @@ import random
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
 import structlog
 
-from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.record import BY_TEMPLATE, RECORD_BYTES, Record
 from broadcaster.domain.resending import QUIET, most_times, quiet_until, wait_seconds
 from broadcaster.domain.send_window import SendWindow
 from broadcaster.domain.whatsapp_window import OUTSIDE
+from broadcaster.ledger.specs import read_spec
 from broadcaster.ledger.zones import zones_of
 from broadcaster.store.batches import unpack_batch
 from broadcaster.store.scripts import Call, packed
@@ -127,7 +126,8 @@ class Resender:
         found = set()
         for broadcast in broadcasts:
             spec = await self._store.redis.hget(self._store.keys.broadcast(broadcast), "spec")
-            if spec is not None and msgspec.msgpack.decode(spec, type=BroadcastSpec).content.fallback:
+            read = read_spec(broadcast, spec)
+            if read is not None and read.content.fallback:
                 found.add(broadcast)
         return found
 
@@ -139,11 +139,11 @@ class Resender:
             by_batch.setdefault((one.broadcast, one.batch), []).append(one.row)
         for (broadcast, batch), rows in by_batch.items():
             keys = self._store.keys
-            spec = await self._store.redis.hget(keys.broadcast(broadcast), "spec")
+            spec = read_spec(broadcast, await self._store.redis.hget(keys.broadcast(broadcast), "spec"))
             packed_batch = await self._store.redis.get(keys.batch(broadcast, batch))
             if spec is None or packed_batch is None:
                 continue
-            window = msgspec.msgpack.decode(spec, type=BroadcastSpec).send_window
+            window = spec.send_window
             to = unpack_batch(packed_batch).to
             for row in rows:
                 found[broadcast, batch, row] = by_day(to[row]) if window is None else (window,)

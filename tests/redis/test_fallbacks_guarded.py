@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import pytest
 from content_templates import settings, simulated
 from dispatching import dispatching
@@ -14,15 +15,18 @@ from test_rewinding import lost
 
 from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import Reason, State
+from broadcaster.domain.resending import Resending
 from broadcaster.ledger import forgetting
 from broadcaster.ledger.forgetting import forget_in_batches
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.people import find_places
 from broadcaster.ledger.replaying import carry_out, find_letters
+from broadcaster.ledger.resending import Resender
 from broadcaster.ledger.rewinding import rewind
 from broadcaster.ledger.settling import Verdict, settle
 from broadcaster.runtime import message_sender
 from broadcaster.settings import Settings
+from workers.following import Failed
 
 if TYPE_CHECKING:
     from conftest import type_of_wait
@@ -123,3 +127,26 @@ async def test_forgotten_while_the_sms_is_put_in_its_place(
     assert (appended, done.messages, done.skipped) == ([1], 2, 1)
     assert await counts(store, await child(store, bid)) == {State.SKIPPED: 1}
     assert not any((await find_places(store, addresses_of(number(0)))).values())
+
+
+async def test_a_spec_that_cannot_be_read_holds_up_no_other(store: Store) -> None:
+    """It is another version's; what failed of others is seen to, and the list of failures gets empty."""
+    bids = [await out(store, first=first) for first in (0, 10)]
+    for bid, code in zip(bids, (63024, 63024), strict=True):
+        await fail(store, bid, code)
+    await fail(store, bids[0], 63024)
+    await store.redis.hset(store.keys.broadcast(bids[0]), "spec", msgpack.packb({"name": 1}))
+    resender = Resender(store, Resending())
+    told = [Failed(bids[0], "0.0", 0, 1, State.FAILED, code, "SM", 1, WHATSAPP) for code in (63016, 30610)]
+    await resender(told)
+    assert await follow(store) == 1
+    assert await counts(store, await child(store, bids[1])) == {State.QUEUED: 1}
+    assert await store.redis.llen(store.keys.plain("failures")) == 0
+
+
+@pytest.mark.parametrize(("rate", "goes"), [(None, 1), (0.001, 0)])
+async def test_sms_keep_to_the_pace_of_their_broadcast(store: Store, rate: float | None, goes: int) -> None:
+    bid = await out(store, rate=rate)
+    await fail(store, bid, 63024)
+    assert await follow(store) == 1
+    assert len(await take(store)) == goes, "what went over WhatsApp has taken the next 1000 s"

@@ -1,4 +1,4 @@
-"""SMS in place of WhatsApp messages that stop: with their broadcast, which they may stop themselves, or alone."""
+"""SMS in place of WhatsApp messages that stop: with their broadcast, which they may stop, or alone."""
 
 from __future__ import annotations
 

@@ -156,9 +156,12 @@ local function slice(lane, L, paces)
     local zset = class_key(lane, cls)
     local top = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
     local bid, flow_tag = top[1], tonumber(top[2])
-    local b = redis.call('HMGET', bc_key(bid), 'state', 'rate', 'tat', 'windows')
+    local b = redis.call('HMGET', bc_key(bid), 'state', 'rate', 'tat', 'windows', 'parent')
     local f = redis.call('HGET', flow_key(bid, lane), 'li')
-    local own = pace(b[2], b[3], bc_key(bid))
+    local own
+    if not b[5] then own = pace(b[2], b[3], bc_key(bid))
+    -- SMS in place of a broadcast's messages share its pace
+    elseif b[2] and b[2] ~= '' then own = pace(b[2], redis.call('HGET', bc_key(b[5]), 'tat'), bc_key(b[5])) end
     local opens = opens_at(b[4])
     if b[1] ~= 'running' or not f then
       redis.call('ZREM', zset, bid)

@@ -116,7 +116,13 @@ local function apply(lane, bid, batch, o, broadcast)
       remember(bid, batch, index, {attempt, RETRY, known, struct.unpack('>I4', raw, 25), now_s, sid, '', 'replay'})
     end
     attempt = o[2]
-  elseif not may_follow(state, new, known, code) then return end
+  elseif not may_follow(state, new, known, code) then
+    -- a callback or the list was faster than our own answer; only that knows what went
+    if told_flags >= BY_TEMPLATE and told_sid == sid and state >= ACCEPTED and state < DEAD then
+      redis.call('SETRANGE', led, index * 32 + 1, string.char(bit.bor(flags, BY_TEMPLATE)))
+    end
+    return
+  end
   -- it goes again because it failed on its way: only that it did arrive would be news
   if new ~= DELIVERED and new ~= READ then
     if state == RETRY and told_sid == sid then return end
@@ -175,7 +181,7 @@ local function apply_dense(bid, batch, outcomes)
     local at = (o[1] - lowest) * 32 + 1
     if #span < at + 31 then return false end
     local state, _, _, _, attempt = head_of(span, at)
-    if attempt ~= 1 or (state ~= SENDING and state ~= ACCEPTED) then return false end
+    if attempt ~= 1 or (state ~= SENDING and (state ~= ACCEPTED or o[6] >= BY_TEMPLATE)) then return false end
   end
   local pieces, copied, fresh = {}, 1, 0
   for _, o in ipairs(outcomes) do

@@ -3,7 +3,7 @@
 --
 -- ARGV[3] attempts that a message may spend
 -- ARGV[4] msgpack: list of [broadcast, batch, failures], failures a list of
---   [index, attempt, code, at (unix second from which it may go), most (times that a message goes again so)]
+--   [index, attempt, code, at (unix second from which it may go), most (times that a message goes again for this code)]
 -- Returns how many wait now. Left alone is what has another attempt, state or code by now, what has spent its attempts or
 -- went again `most` times, what would expire before, whose earlier attempt turned out to be with Twilio, whose person was
 -- forgotten, in whose place an SMS went, which somebody canceled; and all of a broadcast that is canceled or whose people's
@@ -13,10 +13,12 @@
 local budget = tonumber(ARGV[3])
 local waiting = 0
 
-local function times_resent(bid, batch, index)
+-- Each code has times of its own: a template goes after 63016 also to whom another reason had sent it again before.
+local function times_resent(bid, batch, index, code)
   local times = 0
   for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
-    if cmsgpack.unpack(raw)[8] == 'resend' then times = times + 1 end
+    local e = cmsgpack.unpack(raw)
+    if e[8] == 'resend' and e[3] == code then times = times + 1 end
   end
   return times
 end
@@ -29,7 +31,7 @@ local function resend(bid, batch, lane, o, b)
   local state, spent, flags, segments, attempt, code = head_of(raw, 1)
   if (state ~= UNDELIVERED and state ~= FAILED) or attempt ~= o[2] or code ~= o[3] then return false end
   if never_again(flags) or stopped(flags) then return false end
-  if spent + 1 >= budget or times_resent(bid, batch, index) >= o[5] then return false end
+  if spent + 1 >= budget or times_resent(bid, batch, index, code) >= o[5] then return false end
   if b[2] and b[2] ~= '' and tonumber(b[2]) <= math.max(at_s, now_s) then return false end
   if attempt > 1 and late_acceptance(bid, batch, index) then return false end
   local sid, began_s, changed_s = string.sub(raw, 9, 24), struct.unpack('>I4I4', raw, 25)

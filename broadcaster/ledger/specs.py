@@ -1,0 +1,24 @@
+"""A broadcast's spec as Redis has it, for whoever must go on without one that can't be read."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from broadcaster.domain.broadcast import BroadcastSpec
+
+log = structlog.get_logger("specs")
+
+
+def read_spec(broadcast: str, raw: bytes | None) -> BroadcastSpec | None:
+    """Return what `raw` says; None where there is none, or it can't be read: another version wrote it.
+
+    The latter is logged. What depends on it is left out, then, so that it holds up no other broadcast.
+    """
+    if raw is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(raw, type=BroadcastSpec)
+    except msgspec.MsgspecError as error:
+        log.error("spec.unreadable", broadcast=broadcast, error=type(error).__name__)  # noqa: TRY400 - no texts in logs
+        return None
