@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgpack
 import msgspec
 import structlog
 
@@ -25,7 +26,7 @@ from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 from workers.alone import alone_with
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
     from typing import Protocol
 
     from broadcaster.store.connection import Store
@@ -70,9 +71,13 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """Messages to recall. `unsure`: some may be with Twilio in a moment, so it has to be looked again."""
+    """Messages to recall. `unsure`: some may be with Twilio in a moment, so it has to be looked again.
+
+    `second` are SIDs of messages that were accepted beside those: of an attempt before, told of late.
+    """
 
     messages: list[Status] = field(default_factory=list)
+    second: set[str] = field(default_factory=set)
     unsure: bool = False
 
 
@@ -168,6 +173,7 @@ class Recaller:
             scopes = self._opt_outs.scopes(batch.lane, order.messaging_service_sid, order.purpose)
             asked = [one if only is None or one in only else "" for one in to]
             rows = self._opt_outs.blocked(asked, scopes)
+        again: list[int] = []
         for row in rows:
             record = Record.unpack(ledger, row * RECORD_BYTES)
             if record.state in _OPEN:
@@ -175,6 +181,24 @@ class Recaller:
             elif record.state is State.ACCEPTED and record.sid and record.sid not in self._given_up:
                 at = (batch.broadcast, batch.batch, row, record.attempt)
                 found.messages.append(Status(*at, record.sid, "canceled"))
+            if record.attempt > 1:
+                again.append(row)
+        for message in await self._late(batch, again):
+            found.messages.append(message)
+            found.second.add(message.sid)
+
+    async def _late(self, batch: Batch, rows: list[int]) -> list[Status]:
+        """Return what Twilio had accepted of these rows' earlier attempts, which was told of late."""
+        async with self._store.redis.pipeline(transaction=False) as pipe:
+            for row in rows:
+                pipe.lrange(self._store.keys.history(batch.broadcast, batch.batch, row), 0, -1)
+            histories = await pipe.execute() if rows else []
+        return [
+            Status(batch.broadcast, batch.batch, row, attempt, sid, "canceled")
+            for row, lines in zip(rows, histories, strict=True)
+            for attempt, sid in _accepted_late(lines)
+            if sid not in self._given_up
+        ]
 
     async def _recall(self, found: Found) -> bool:
         """Cancel messages at Twilio and write what became of them; tell whether nothing is left to do."""
@@ -190,7 +214,7 @@ class Recaller:
                 nonlocal put_off
                 for message in answers:
                     try:
-                        ended.extend(await self._cancel(message))
+                        ended.extend(await self._cancel(message, second=message.sid in found.second))
                     except (TwilioError, TwilioUnreachable) as error:
                         log.warning("recall.put_off", sid=message.sid, error=str(error))
                         put_off += 1
@@ -212,16 +236,23 @@ class Recaller:
             log.info("recalled", messages=done)
         return not left and not found.unsure
 
-    async def _cancel(self, message: Status) -> list[Status]:
-        """Cancel one; return what is known of it then. Raises TwilioError and TwilioUnreachable."""
+    async def _cancel(self, message: Status, *, second: bool) -> list[Status]:
+        """Cancel one; return what is to be written of it: nothing of a `second`, the record is another's.
+
+        Raises TwilioError and TwilioUnreachable.
+        """
         try:
             await self._twilio.cancel(message.sid)
         except TwilioError as error:
             if error.code not in (TOO_LATE, NOT_FOUND):
                 raise
             self._given_up.add(message.sid)
-            return await self._too_late(message) if error.code == TOO_LATE else []
+            told = await self._too_late(message) if error.code == TOO_LATE else []
+            return [] if second else told
         self._metrics.recalled("canceled")
+        if second:  # nothing that is written keeps it from being found again
+            self._given_up.add(message.sid)
+            return []
         return [message]
 
     async def _too_late(self, message: Status) -> list[Status]:
@@ -234,3 +265,11 @@ class Recaller:
         if now.status not in STATES:
             return []
         return [message._replace(status=now.status, code=now.error_code or 0)]
+
+
+def _accepted_late(lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield (attempt, SID) of what a history (`remember` of prelude.lua) says was accepted late."""
+    for raw in lines:
+        attempt, state, _, _, _, sid, _, how, *flags = msgpack.unpackb(raw, raw=True)
+        if how == b"late" and state == State.ACCEPTED and any(sid):
+            yield attempt, ("MM" if flags and flags[0] & 1 else "SM") + sid.hex()

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.whatsapp_numbers import forms_of
 from broadcaster.domain.whatsapp_window import WINDOW_SECONDS
 from broadcaster.ledger import inbound
 from broadcaster.twilio.rest import PAGE_SIZE, TwilioError, TwilioUnreachable
@@ -99,10 +100,11 @@ class Inbox:
         if asked is not None and time.monotonic() - asked < _FRESH_OF_ONE_SECONDS:
             return
         async with self._at_once:
-            pages = twilio.message_pages(to=sender, from_=person, sent_after=_long_ago(), page_size=1)
-            async for page in pages:
-                await self._note(sender, page)
-                break
+            for form in forms_of(person):
+                pages = twilio.message_pages(to=sender, from_=form, sent_after=_long_ago(), page_size=1)
+                async for page in pages:
+                    await self._note(sender, page)
+                    break
         self._asked[sender, person] = time.monotonic()
         while len(self._asked) > _REMEMBERED:
             self._asked.popitem(last=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broadcaster.domain.replies import digest_of
+from broadcaster.domain.whatsapp_numbers import folded
 from broadcaster.domain.whatsapp_window import Mark, refused_everywhere
 from broadcaster.ledger.pools import pool_of
 from broadcaster.store.scripts import Call, packed
@@ -60,7 +61,7 @@ async def read_marks(store: Store, asked: Sequence[Asked]) -> Known:
     async with store.redis.pipeline(transaction=False) as pipe:
         pipe.time()
         for one in asked:
-            digests = [digest_of(person) for person in one.people]
+            digests = [_digest(person) for person in one.people]
             members = digests + [_REFUSED + digest for digest in digests]
             for name in _keys_of(one):
                 pipe.zmscore(store.keys.plain(f"inbound:{name}"), members)
@@ -92,12 +93,12 @@ def _of(one: Asked, scores: list[list[float | None]]) -> list[list[Mark]]:
 
 def wrote(sender: str, people: Mapping[str, int]) -> list[Call[int]]:
     """Note when people last wrote to a sender, in unix seconds; answers how many marks that raised."""
-    return _raise(sender, {digest_of(person): at for person, at in people.items()})
+    return _raise(sender, _newest(people))
 
 
 def refused(lane: str, people: Mapping[str, int]) -> list[Call[int]]:
     """Note that Twilio failed attempts of these seconds with 63016. What they write later undoes it."""
-    return _raise(lane, {_REFUSED + digest_of(person): at for person, at in people.items()})
+    return _raise(lane, {_REFUSED + digest: at for digest, at in _newest(people).items()})
 
 
 def list_read(sender: str, at: float) -> list[Call[int]]:
@@ -115,13 +116,27 @@ async def forget_marks(store: Store, people: Sequence[str]) -> int:
     keys = store.keys
     names = {raw.decode() for raw in await store.redis.smembers(keys.plain("lanes"))}
     names |= {raw.decode() for raw in await store.redis.hkeys(keys.plain("pools"))}
-    digests = [digest_of(person) for person in people]
+    digests = [_digest(person) for person in people]
     members = digests + [_REFUSED + digest for digest in digests]
     async with store.redis.pipeline(transaction=False) as pipe:
         for name in sorted(names):
             pipe.zrem(keys.plain(f"inbound:{name}"), *members)
         gone: list[int] = await pipe.execute()
     return sum(gone)
+
+
+def _digest(person: str) -> str:
+    """Return what stands for a person, whichever way WhatsApp writes the number."""
+    return digest_of(folded(person))
+
+
+def _newest(people: Mapping[str, int]) -> dict[str, int]:
+    """Return seconds by digest; somebody may be there in two forms."""
+    found: dict[str, int] = {}
+    for person, at in people.items():
+        digest = _digest(person)
+        found[digest] = max(at, found.get(digest, 0))
+    return found
 
 
 def _raise(name: str, marks: Mapping[str, int]) -> list[Call[int]]:

@@ -15,6 +15,7 @@ import msgspec
 from broadcaster.domain.opt_out_scopes import scope_for
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.replies import digest_of
+from broadcaster.domain.whatsapp_numbers import forms_of
 from broadcaster.domain.words import Meaning
 from broadcaster.ledger.optouts import EVERYWHERE
 from broadcaster.ledger.people_key import hashed
@@ -61,16 +62,21 @@ def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Take
     "auto", what we would say to it, if nothing speaks against it. An opt-in takes back what an opt-out by
     reply would have written, never an opt-out from everywhere or of one purpose: somebody else knew why, and
     the reply is flagged. `key` is the people's
-    (`key_in_use`): who was forgotten may want messages again.
+    (`key_in_use`): who was forgotten may want messages again. All of it is about every form of the number
+    (domain/whatsapp_numbers.py).
     """
     verb = ""
     if reply.has_number:
         verb = {Meaning.OPT_OUT: "add", Meaning.OPT_IN: "remove"}.get(reply.meaning, "")
-    hidden = hashed(key, reply.person) if key else ""
-    fields = (
-        [[f"{s}|{reply.person}", f"{s}|{hidden}" if hidden else ""] for s in reply.scopes] if verb else []
-    )
-    names = [name for name in (reply.person, hidden) if name and reply.has_number]
+    forms = forms_of(reply.person) if reply.has_number else ()
+    hidden = [hashed(key, form) if key else "" for form in forms]
+    fields = [
+        [f"{scope}|{form}", f"{scope}|{hash_}" if hash_ else ""]
+        for scope in reply.scopes
+        for form, hash_ in zip(forms, hidden, strict=True)
+        if verb
+    ]
+    names = [name for name in (*forms, *hidden) if name]
     scopes = (EVERYWHERE, *reply.scopes)
     standing = [f"{scope}|{name}" for name in names for scope in scopes]
     limited = [

@@ -16,6 +16,7 @@ from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import State
 from broadcaster.domain.replies import read_reply as read_form
 from broadcaster.domain.spelling import parse_words
+from broadcaster.domain.whatsapp_numbers import forms_of
 from broadcaster.domain.words import Meaning, Words, twilio_takes, words_of
 from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.people_key import key_in_use
@@ -200,7 +201,7 @@ async def opt_out_of(store: Store, actor: Actor, reply_id: str) -> ReplyView:
     if not reply.has_number:
         raise Conflict("Twilio told no number of whoever wrote this: find it out, and add it to the opt-outs")
     source, key = source_of(reply_id), await key_in_use(store)
-    calls = [opt_out([reply.person], source, scope, key=key) for scope in reply.scopes]
+    calls = [opt_out(forms_of(reply.person), source, scope, key=key) for scope in reply.scopes]
     changed = sum(await store.run_all(calls))
     await _end(store, actor, view, "opt-out", {"scopes": list(reply.scopes), "changed": changed})
     return await read(store, reply_id)

@@ -44,7 +44,7 @@ class Twilio:
         return self.names
 
     async def message_pages(self, **_: Any) -> AsyncIterator[MessagePage]:
-        yield MessagePage(messages=[])
+        yield MessagePage()
 
 
 async def test_an_older_reading_changes_nothing(store: Store) -> None:

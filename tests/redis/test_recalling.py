@@ -7,15 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 import pytest
 from driving import ask, everything, join, result, take, tell
 from loading import counts, load, number, records
 
+from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Content
 from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import Reason, State
 from broadcaster.lanes import claims, control
+from broadcaster.ledger.callbacks import Status, write_statuses
 from broadcaster.ledger.optouts import opt_out
+from broadcaster.ledger.settling import Verdict, settle
 from broadcaster.operations.actor import Actor
 from broadcaster.operations.broadcasts import delete
 from broadcaster.operations.errors import Conflict
@@ -31,6 +35,7 @@ from workers.recalling import Recaller
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from broadcaster.lanes.claims import Slice
     from broadcaster.simulator.world import World
     from broadcaster.store.connection import Store
 
@@ -48,6 +53,7 @@ class Scene:
         self.metrics = Metrics()
         self.recaller = Recaller(store, rest, self.metrics)
         self._http = http
+        self.held: list[Slice] = []
 
     async def handed(self, count: int, *, first: int = 0, minutes: float = 60, leave: int = 0) -> str:
         """A broadcast that Twilio has taken for later; the last `leave` are still on their way."""
@@ -58,6 +64,7 @@ class Scene:
         left = count
         while left:
             for held in await take(self.store, horizon_seconds=5):
+                self.held.append(held)
                 assert set((await ask(self.store, held, optout_epoch=await self.epoch())).yes) == {"1"}
                 base = first + 50 * int(held.batch.split(".")[1])
                 rows = [item.row for item in held.items if item.row < count - leave]
@@ -123,6 +130,38 @@ async def test_who_opts_out_is_recalled_and_nobody_else(store: Store) -> None:
         await it.recaller.round()
         assert await everything(store) == before
         assert it.world.requests == asked
+
+
+@pytest.mark.parametrize("stop", ["cancel", "opt-out"])
+async def test_a_duplicate_that_waits_is_recalled_too(store: Store, stop: str) -> None:
+    """The list did not show the first attempt's message, so it was sent again; then Twilio told of it."""
+    async with scene(store) as it:
+        bid = await it.handed(1, leave=1)
+        raw = await store.redis.hget(store.keys.broadcast(bid), "spec")
+        options = msgspec.msgpack.decode(raw, type=BroadcastSpec).content.options
+        first = await it.post(number(0), options)
+        held = it.held[0]
+        await tell(store, held, [result(0, 1, State.IN_DOUBT, code=Reason.NO_ANSWER, spend=1)])
+        await store.run(claims.release("w1", [held.claim]))
+        (one,) = (await records(store, bid)).values()
+        await store.run(settle([Verdict(SERVICE, bid, "0.0", 0, 1, one.changed, absent=True, hold=False)], 5))
+        (held,) = await take(store)
+        assert (await ask(store, held, optout_epoch=await it.epoch())).yes == "1"
+        second = await it.post(number(0), options)
+        await tell(store, held, [result(0, 2, State.ACCEPTED, sid=bytes.fromhex(second[2:]))])
+        told = await store.run(write_statuses([Status(bid, "0.0", 0, 1, first, "scheduled")]))
+        assert told.caused == 1
+        if stop == "cancel":
+            assert await store.run(control.cancel(bid, "by hand")) == "ok"
+        else:
+            await store.run(opt_out([number(0)], "reply"))
+        await it.recaller.round()
+        assert it.canceled() == [number(0), number(0)]
+        (one,) = (await records(store, bid)).values()
+        assert (one.state, one.code, one.attempt) == (State.SKIPPED, Reason.SCHEDULED_CANCELED, 2)
+        before, asked = await everything(store), it.world.requests
+        await it.recaller.round()
+        assert (await everything(store), it.world.requests) == (before, asked)
 
 
 async def test_one_that_never_looked_looks_at_everything(store: Store) -> None:
