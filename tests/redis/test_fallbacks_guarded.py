@@ -83,20 +83,19 @@ async def test_what_was_tried_twice_after_a_loss_is_in_no_doubt(store: Store) ->
     assert await counts(store, await child(store, bid)) == {State.QUEUED: 1}
 
 
-@pytest.mark.parametrize("scope", ["*", WHATSAPP])
 async def test_who_opts_out_over_whatsapp_meanwhile_gets_no_sms(
-    store: Store, scope: str, wait_until: type_of_wait
+    store: Store, wait_until: type_of_wait
 ) -> None:
     """Before the SMS is queued, or before it leaves; another sender's opt-outs don't matter."""
     bid = await out(store, 3)
-    await store.run(opt_out([person(0)], "reply", scope))
+    await store.run(opt_out([person(0)], "reply", WHATSAPP))
     await store.run(opt_out([person(1)], "reply", "whatsapp:+14155550111"))
     await fail(store, bid, 63024, 63024, 63024)
     await follow(store)
     sms = await child(store, bid)
     assert await counts(store, sms) == {State.SKIPPED: 1, State.QUEUED: 2}
     assert (await records(store, sms))["0.0", 0].code == Reason.OPTED_OUT
-    await store.run(opt_out([person(2)], "reply", scope))
+    await store.run(opt_out([person(2)], "reply"))
     async with simulated() as simulator:
         chosen = Settings(**settings(simulator))
         async with message_sender(chosen, 4) as sender, dispatching(store, sender):
@@ -141,6 +140,7 @@ async def test_forgotten_while_the_sms_is_put_in_its_place(
             }
         ),
     ],
+    ids=["its fields", "its text"],
 )
 async def test_a_spec_that_cannot_be_read_holds_up_no_other(store: Store, spec: bytes) -> None:
     """It is another version's; what failed of others is seen to, and the list of failures gets empty."""
