@@ -18,6 +18,8 @@ from broadcaster.domain.content import Content
 
 #: The same as in store/lua/prelude.lua.
 UNREACHABLE: Final = frozenset((63003, 63024))
+#: Parameters of Create Message that the SMS has, too.
+KEPT_OPTIONS: Final = frozenset(("AddressRetention", "ContentRetention", "ValidityPeriod"))
 #: The column of an SMS that names the WhatsApp message in whose place it goes; no variable is called so.
 FALLBACK_OF: Final = "fallback of"
 
@@ -25,8 +27,10 @@ FALLBACK_OF: Final = "fallback of"
 def sms_content(content: Content) -> Content | None:
     """Return what the SMS says, None where none follows.
 
-    It is text alone: media, template and further parameters of Create Message are the WhatsApp message's.
+    It is text alone: media, template and most parameters of Create Message are the WhatsApp message's. What
+    says how long it may try, or how little is kept of it, holds for both.
     """
     if content.sms is None:
         return None
-    return Content(body=content.body if content.sms.body is None else content.sms.body)
+    kept = {name: value for name, value in content.options.items() if name in KEPT_OPTIONS}
+    return Content(body=content.body if content.sms.body is None else content.sms.body, options=kept)

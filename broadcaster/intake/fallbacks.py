@@ -19,6 +19,7 @@ from broadcaster.domain.content import RenderError
 from broadcaster.domain.fallback import UNREACHABLE
 from broadcaster.domain.record import RECORD_BYTES, Reason, Record
 from broadcaster.domain.senders import NoSenderError, default_rate, parse_sender
+from broadcaster.domain.templates import ContentError
 from broadcaster.intake.addressing import unverified
 from broadcaster.intake.batches import MAX_BATCH
 from broadcaster.intake.fallback_plan import Plan, Unreached, sms_batch, sms_spec
@@ -91,7 +92,13 @@ class Fallbacks:
         told, raw = await self._store.redis.hmget(key, "sms", "spec")
         read = read_spec(broadcast, raw) if told else None
         spec = None if read is None else sms_spec(read)
-        return None if spec is None else Plan.of(broadcast, spec, await self._lane(spec.senders[0]))
+        if spec is None:
+            return None
+        try:
+            return Plan.of(broadcast, spec, await self._lane(spec.senders[0]))
+        except ContentError as error:  # another version's text; it must not hold up others
+            log.error("fallback.uncompiled", broadcast=broadcast, error=type(error).__name__)  # noqa: TRY400
+            return None
 
     async def _lane(self, sender: str) -> tuple[str, float]:
         """Return the sender with its rate; one that isn't there any more is told of by Twilio's refusal."""

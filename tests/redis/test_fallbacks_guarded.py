@@ -9,7 +9,7 @@ import pytest
 from content_templates import settings, simulated
 from dispatching import dispatching
 from driving import ask, take
-from falling_back import WHATSAPP, child, fail, follow, out, person, state
+from falling_back import SENDER, WHATSAPP, child, fail, follow, out, person, state
 from loading import counts, number, records
 from test_rewinding import lost
 
@@ -129,13 +129,26 @@ async def test_forgotten_while_the_sms_is_put_in_its_place(
     assert not any((await find_places(store, addresses_of(number(0)))).values())
 
 
-async def test_a_spec_that_cannot_be_read_holds_up_no_other(store: Store) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        msgpack.packb({"name": 1}),
+        msgpack.packb(
+            {
+                "name": "",
+                "senders": [WHATSAPP],
+                "content": {"body": "{{ a | newer }}", "sms": {"sender": SENDER, "body": None}},
+            }
+        ),
+    ],
+)
+async def test_a_spec_that_cannot_be_read_holds_up_no_other(store: Store, spec: bytes) -> None:
     """It is another version's; what failed of others is seen to, and the list of failures gets empty."""
     bids = [await out(store, first=first) for first in (0, 10)]
     for bid, code in zip(bids, (63024, 63024), strict=True):
         await fail(store, bid, code)
     await fail(store, bids[0], 63024)
-    await store.redis.hset(store.keys.broadcast(bids[0]), "spec", msgpack.packb({"name": 1}))
+    await store.redis.hset(store.keys.broadcast(bids[0]), "spec", spec)
     resender = Resender(store, Resending())
     told = [Failed(bids[0], "0.0", 0, 1, State.FAILED, code, "SM", 1, WHATSAPP) for code in (63016, 30610)]
     await resender(told)

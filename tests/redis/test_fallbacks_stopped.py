@@ -13,6 +13,7 @@ from broadcaster.domain.content import Content
 from broadcaster.domain.forgotten import addresses_of
 from broadcaster.domain.record import State
 from broadcaster.lanes import control
+from broadcaster.ledger.callbacks import Status, write_statuses
 from broadcaster.ledger.forgetting import forget_in_batches
 from workers.jobs import skip_unsent
 
@@ -90,6 +91,20 @@ async def test_paused_by_themselves_they_stay_so(store: Store) -> None:
     for steer in (control.pause(bid, "by hand"), control.resume(bid)):
         assert await store.run(steer) == "ok"
     assert (await state(store, sms), len(await take(store))) == ("running", 1)
+
+
+async def test_paused_by_themselves_their_broadcast_is_not_completed(store: Store) -> None:
+    bid = await out(store, 2)
+    await fail(store, bid, 63024)
+    await store.run(write_statuses([Status(bid, "0.0", 1, 1, f"SM{257:032x}", "sent")]))
+    await follow(store)
+    sms = await child(store, bid)
+    assert await store.run(control.pause(sms, "by hand")) == "ok"
+    await skip_unsent({"store": store}, sms)
+    assert (await state(store, sms), await state(store, bid)) == ("paused", "completed")
+    await fail(store, bid, 0, 63024)
+    assert await follow(store) == 1
+    assert (await state(store, bid), await state(store, sms)) == ("running", "paused")
 
 
 async def test_canceled_by_themselves_no_other_follows(store: Store) -> None:

@@ -20,9 +20,9 @@ local bid, key, S = ARGV[3], bc_key(ARGV[3]), stream(ARGV[4], ARGV[5], ARGV[7], 
 local doubtful, messages = ARGV[8] == '1', cmsgpack.unpack(ARGV[9])
 local function answer(verdict, unfit) return cmsgpack.pack({verdict, '', '', unfit or {}}) end
 
-local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed')
+local b = redis.call('HMGET', key, 'state', 'expires', 'removed')
 local state = b[1] or 'gone'
-if b[4] then return answer('removed') end
+if b[3] then return answer('removed') end
 if state ~= 'running' and state ~= 'paused' and state ~= 'completed' then return answer(state) end
 for _, child in ipairs(fallbacks_of(bid)) do
   -- by itself: somebody wants no SMS
@@ -81,8 +81,8 @@ if doubtful then
   redis.call('HSET', flow, 'head', redis.call('HGET', flow, 'n'), 'pos', 0)
 end
 if state == 'paused' then pause_fallbacks(bid, redis.call('HGET', key, 'reason') or '')
-elseif state == 'completed' and redis.call('HGET', bc_key(S.bid), 'state') == 'running' then
-  run_again(bid, b[3])
+elseif state == 'completed' and redis.call('HGET', bc_key(S.bid), 'state') ~= 'completed' then
+  run_again(bid)
   publish()
 end
 return cmsgpack.pack({'ok', S.bid, batch, {}})

@@ -157,25 +157,28 @@ local function complete_if_done(bid)
   if v[8] then complete_if_done(v[8]) end
 end
 
--- A completed broadcast has something to send again; so has the one whose SMS these are.
-local function run_again(bid, windows)
-  local key = bc_key(bid)
-  redis.call('HSET', key, 'state', 'running', 'reason', '')
-  redis.call('HDEL', key, 'finished', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
-  redis.call('SADD', P .. 'active', bid)
-  if windows and windows ~= '' then redis.call('SADD', P .. 'windowed', bid) end
-  broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
-  local parent = redis.call('HGET', key, 'parent')
-  local p = parent and redis.call('HMGET', bc_key(parent), 'state', 'windows') or {}
-  if p[1] == 'completed' then run_again(parent, p[2]) end
+-- There is something to send again: of a broadcast that is completed, and of the one whose SMS these are.
+local function run_again(bid)
+  while bid do
+    local key = bc_key(bid)
+    local b = redis.call('HMGET', key, 'state', 'windows', 'parent')
+    if b[1] == 'completed' then
+      redis.call('HSET', key, 'state', 'running', 'reason', '')
+      redis.call('HDEL', key, 'finished', 'window', 'clean', 'early', 'told', 'told_clean', 'told_early')
+      redis.call('SADD', P .. 'active', bid)
+      if b[2] and b[2] ~= '' then redis.call('SADD', P .. 'windowed', bid) end
+      broadcast_changed('broadcast.started', bid, 'completed', 'running', '')
+    end
+    bid = b[3]
+  end
 end
 
 -- Those that are completed, too: what failed of them may go again by itself, or a person let it.
 local function pause_fallbacks(bid, reason)
   for _, child in ipairs(fallbacks_of(bid)) do
-    local c = redis.call('HMGET', bc_key(child), 'state', 'windows')
-    if c[1] == 'completed' then run_again(child, c[2]) end
-    if c[1] == 'completed' or c[1] == 'running' then
+    local its = redis.call('HGET', bc_key(child), 'state')
+    if its == 'completed' then run_again(child) end
+    if its == 'completed' or its == 'running' then
       redis.call('HSET', bc_key(child), 'state', 'paused', 'reason', reason)
     end
   end

@@ -13,14 +13,14 @@
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
 local key, led = bc_key(bid), ledger_key(bid, batch)
 local letters = cmsgpack.unpack(ARGV[8])
-local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed', 'parent')
+local b = redis.call('HMGET', key, 'state', 'expires', 'removed', 'parent')
 local instead = 0
 local function answer(verdict, changed, late) return cmsgpack.pack({verdict, changed, late, instead}) end
 if not b[1] then return answer('gone', 0, 0) end
-if b[4] then return answer('removed', 0, 0) end
+if b[3] then return answer('removed', 0, 0) end
 if again then
   if b[1] ~= 'running' and b[1] ~= 'paused' and b[1] ~= 'completed' then return answer(b[1], 0, 0) end
-  local forbidden = forbidden_by(b[5])
+  local forbidden = forbidden_by(b[4])
   if forbidden then return answer(forbidden, 0, 0) end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return answer('expired', 0, 0) end
 end
@@ -63,9 +63,7 @@ if not again then codes[SKIPPED .. ':' .. reason] = changed end
 for field, change in pairs(codes) do redis.call('HINCRBY', key .. ':codes', field, change) end
 if again then
   redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due))
-  if b[1] == 'completed' then
-    run_again(bid, b[3])
-  end
+  run_again(bid)
   if b[1] ~= 'paused' then
     redis.call('ZADD', later_key(lane), 'LT', now, bid)
     lane_due(lane, now)

@@ -51,10 +51,10 @@ end
 for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   local bid, batch = group[1], group[2]
   local key = bc_key(bid)
-  local b = redis.call('HMGET', key, 'state', 'expires', 'windows', 'removed', 'parent')
+  local b = redis.call('HMGET', key, 'state', 'expires', 'removed', 'parent')
   local lane = redis.call('LINDEX', key .. ':lanes', string.match(batch, '^%d+'))
   local any = false
-  if lane and not b[4] and not forbidden_by(b[5]) and (b[1] == 'running' or b[1] == 'paused' or b[1] == 'completed') then
+  if lane and not b[3] and not forbidden_by(b[4]) and (b[1] == 'running' or b[1] == 'paused' or b[1] == 'completed') then
     for _, o in ipairs(group[3]) do
       if resend(bid, batch, lane, o, b) then
         waiting = waiting + 1
@@ -62,9 +62,7 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
       end
     end
   end
-  if any and b[1] == 'completed' then
-    run_again(bid, b[3])
-  end
+  if any then run_again(bid) end
 end
 apply_counters()
 return waiting
