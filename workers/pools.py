@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from broadcaster.ledger.pools import pool_of, read_anew
+from broadcaster.ledger.pools import read_anew, read_at
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Pools:
         """Read anew what is old. Raises redis' errors and `StoreError`; Twilio's are logged once."""
         now, _ = await self._store.redis.time()
         lanes = [raw.decode() for raw in await self._store.redis.smembers(self._store.keys.plain("lanes"))]
-        for service in sorted(lane for lane in lanes if lane.startswith("MG")):
-            if now - (await pool_of(self._store, service)).read >= EVERY_SECONDS:
-                await self.refresh([service])
+        services = sorted(lane for lane in lanes if lane.startswith("MG"))
+        read = await read_at(self._store, services)
+        await self.refresh(s for s, at in zip(services, read, strict=True) if now - at >= EVERY_SECONDS)
 
     async def refresh(self, services: Iterable[str]) -> bool:
         """Read these now, but not again within seconds; tells whether one was. Raises as `round` does."""

@@ -56,7 +56,7 @@ class Windows:
         self._store = store
         self._twilio = twilio
         self._inbox = Inbox(store, twilio)
-        self._unread: dict[str, tuple[float, str]] = {}
+        self._pools: dict[str, tuple[float, str]] = {}
         self._senders: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     async def closed(
@@ -146,21 +146,22 @@ class Windows:
 
         Returns why it could not be read, "" if it was.
         """
-        known = await pool_of(self._store, service)
-        if time.time() - known.read < _POOL_FRESH_SECONDS:
+        until, why = self._pools.get(service, (0.0, ""))
+        if time.monotonic() < until:
+            return why
+        now, _ = await self._store.redis.time()
+        if now - (await pool_of(self._store, service)).read < _POOL_FRESH_SECONDS:
             return ""
         if self._twilio is None:
             return f"the pool of {service} can't be read without Twilio's credentials"
-        until, why = self._unread.get(service, (0.0, ""))
-        if time.monotonic() < until:
-            return why
         try:
             async with asyncio.timeout(patience_seconds):
                 await read_anew(self._store, service, self._twilio.service_pool)
         except (TwilioError, TwilioUnreachable, TimeoutError) as error:
             why = f"the pool of {service} could not be read: {error or 'it took too long'}"
-            self._unread[service] = (time.monotonic() + _POOL_LEFT_ALONE_SECONDS, why)
+            self._pools[service] = (time.monotonic() + _POOL_LEFT_ALONE_SECONDS, why)
             return why
+        self._pools[service] = (time.monotonic() + _POOL_FRESH_SECONDS, "")
         self._senders.pop(service, None)
         return ""
 

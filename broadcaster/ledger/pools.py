@@ -44,6 +44,14 @@ async def pool_of(store: Store, service: str) -> Pool:
     return Pool(tuple((names or b"").decode().split()), int(read or 0), int(plain or 0))
 
 
+async def read_at(store: Store, services: Sequence[str]) -> list[int]:
+    """Return when each of these pools was read (unix seconds, 0: never). Raises redis' errors."""
+    async with store.redis.pipeline(transaction=False) as pipe:
+        for service in services:
+            pipe.hget(store.keys.lane(service), "members_at")
+        return [int(raw or 0) for raw in await pipe.execute()]
+
+
 async def read_anew(store: Store, service: str, read: PoolReader) -> tuple[str, ...]:
     """Ask Twilio for a service's pool and keep it. Raises what `read` raises, redis' errors, `StoreError`."""
     seconds, _ = await store.redis.time()

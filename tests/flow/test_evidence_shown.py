@@ -22,6 +22,7 @@ import broadcaster.simulator.create as simulated_create
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import Evidence, Record, State
 from broadcaster.lanes import control
+from broadcaster.ledger.pools import keep_pool
 from broadcaster.ledger.settling import Found, accept
 from broadcaster.reporting.messages import read_message
 from broadcaster.simulator.config import (
@@ -296,6 +297,8 @@ async def test_however_it_is_shown_it_is_found_and_its_absence_too(tmp_path: Pat
     }
     config = {"services": SERVICES, "templates": TEMPLATES} | WORLDS[world]
     async with patient(tmp_path, recipients=faults, **config) as run:
+        for service in SERVICES:  # as intake does
+            await run.store.run(keep_pool(service, (), 1))
         bids = [
             await load(run.store, {lane: 2}, content=Content(**content), first=2 * i)
             for i, (content, lane) in enumerate(CONTENTS.values())
