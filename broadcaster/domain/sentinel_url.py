@@ -36,10 +36,13 @@ def under_sentinel(url: str) -> bool:
 
 def parse(url: str) -> SentinelAddress:
     """Read a `redis+sentinel://` URL. Raises `ValueError` with what is wrong; never shows the password."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
+    scheme, _, rest = url.partition("://")
+    if scheme not in SCHEMES:
         raise ValueError("must start with " + " or ".join(f"{s}://" for s in SCHEMES))
-    login, _, places = parts.netloc.rpartition("@")
+    # newer Pythons take brackets for the only host's: each place is read by itself
+    netloc, slash, path = rest.partition("/")
+    parts = urlsplit(slash + path)
+    login, _, places = netloc.rpartition("@")
     user, _, password = login.partition(":")
     service, _, db = parts.path.strip("/").partition("/")
     if not service or (db and not db.isdigit()):
@@ -52,7 +55,7 @@ def parse(url: str) -> SentinelAddress:
         hosts=tuple(_place(place) for place in places.split(",")),
         service=service,
         db=int(db or 0),
-        tls=parts.scheme == "rediss+sentinel",
+        tls=scheme == "rediss+sentinel",
         options=options,
         sentinel_options={n.removeprefix(_OWN): v for n, v in query.items() if n.startswith(_OWN)},
     )

@@ -36,6 +36,7 @@ from broadcaster.intake.submission import Submission
 from broadcaster.intake.windows import Windows, windows_for
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.ledger.pools import keep_pool
+from broadcaster.store.ending import in_peace
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ __all__ = ["ContentRefusedError", "NotConfirmedError", "Submission", "Submission
 _T = TypeVar("_T")
 #: How often the import's lease is renewed while a slow list keeps us waiting.
 RENEW_SECONDS: Final = 3.0
+#: How long what was loaded may take to be removed, once somebody has broken an import off.
+GIVE_UP_SECONDS: Final = 5.0
 
 #: No list is taken any more when this share of Redis' `maxmemory` is used; looked at once in so many records.
 MEMORY_SHARE: Final = 0.85
@@ -165,7 +168,7 @@ async def submit(
             facts["warnings"] = msgspec.json.encode(warnings).decode()
         await loader.seal(fingerprint=submission.fingerprint(digest), facts=facts)
     except BaseException as error:
-        await _give_up(loader, error)
+        await in_peace(_give_up(loader, error), GIVE_UP_SECONDS)
         say_if_full(error)
         raise
     return Submitted(broadcast, known=False, summary=preparation.summary)

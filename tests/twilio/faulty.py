@@ -125,5 +125,6 @@ async def serving(
     finally:
         server.close()
         for writer in playing.values():
-            writer.transport.abort()
+            with suppress(AttributeError):  # Python 3.11.2: of TLS that has ended already
+                writer.transport.abort()
         await asyncio.gather(*playing)
