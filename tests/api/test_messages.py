@@ -28,6 +28,7 @@ async def shown(api: Api, message: str) -> dict[str, Any]:
     return answer.json()  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow  # flow/test_twilio_transcript takes this path, too
 async def test_on_the_whole_path(tmp_path: Path, wait_until: type_of_wait) -> None:
     async with whole(tmp_path) as (run, api):
         await _is_sent_once_and_found_by_every_name(run, api, wait_until)

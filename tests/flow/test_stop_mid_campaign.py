@@ -22,6 +22,7 @@ def kept(outcome: Outcome, recipients: int) -> None:
     assert outcome.accepted == recipients - len(spared)
 
 
+@pytest.mark.slow
 async def test_who_says_stop_is_skipped_and_nobody_else(tmp_path: Path) -> None:
     """Whose turn is far enough away gets nothing, however busy this machine is."""
     outcome = await campaign(tmp_path, recipients=500, rate=100, every_seconds=0.3, ahead=(1, 350, 400))
