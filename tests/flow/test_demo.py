@@ -57,6 +57,7 @@ def started_in(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow  # the README's demo is run by default, and ends with 1 where anything does not add up
 async def test_a_campaign_adds_up_and_nobody_is_messaged_twice(tmp_path: Path) -> None:
     with demo(tmp_path, "--recipients", "600", "--exit", "--json", stdout=subprocess.PIPE) as process:
         output, _ = process.communicate(timeout=40)

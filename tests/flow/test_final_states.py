@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(
-    "callbacks",
-    ["off", pytest.param("half", marks=pytest.mark.slow), pytest.param("on", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("callbacks", ["off", "half", "on"])
 async def test_final_counts_are_twilios(tmp_path: Path, callbacks: Literal["off", "on", "half"]) -> None:
     ended = await campaign(tmp_path, 400, callbacks, after_seconds=1.0)
     assert ended.ours == ended.truth
