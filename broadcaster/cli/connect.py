@@ -17,7 +17,7 @@ from broadcaster.cli import running
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.home import Home
 from broadcaster.cli.options import settings_from
-from broadcaster.runtime import opened_store
+from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.store.embedded import redis_for
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from broadcaster.client import Client
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.twilio.rest import TwilioRest
 
 _T = TypeVar("_T")
 
@@ -59,6 +60,27 @@ def at_hand(
 
     with api(settings) as client:
         return there(client)
+
+
+def at_twilio(
+    env_file: Path | None, here: Callable[[TwilioRest], Awaitable[_T]], there: Callable[[Client], _T]
+) -> _T:
+    """Ask Twilio, which needs no Redis, or the API that is named, if one is.
+
+    Raises SettingsError, `TwilioError`, `TwilioUnreachable`, NotFound, or as `over_api.api`.
+    """
+    settings = settings_from(env_file)
+    if settings.api_url is not None:
+        from broadcaster.cli.over_api import api  # noqa: PLC0415 - most need no HTTP client
+
+        with api(settings) as client:
+            return there(client)
+
+    async def run() -> _T:
+        async with twilio_rest(settings) as twilio:
+            return await here(twilio)
+
+    return running.run(run())
 
 
 def redis_is_here(settings: Settings, what: str = "this") -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from broadcaster.cli import running
-from broadcaster.cli.connect import at_hand
+from broadcaster.cli.connect import at_hand, at_twilio
 from broadcaster.cli.exits import FAILED, InputError
 from broadcaster.cli.options import env_file_option, json_option, settings_from
 from broadcaster.cli.output import harmless, print_json, print_table, say
@@ -63,7 +62,7 @@ def list_at_twilio(
         return list(islice(client.twilio_messages(limit=size, **wanted), limit + 1))
 
     with _refused(as_json=as_json) as code:
-        found = _ask(env_file, here, there)
+        found = at_twilio(env_file, here, there)
         if as_json:
             print_json(found[:limit])
         else:
@@ -96,7 +95,7 @@ def fetch(sid: str, *, as_json: bool, env_file: Path | None) -> int:
     acts.check_sid(sid)
     with _refused(as_json=as_json) as code:
         _show(
-            _ask(
+            at_twilio(
                 env_file, lambda twilio: theirs.read(twilio, sid), lambda client: client.twilio_message(sid)
             ),
             as_json=as_json,
@@ -182,24 +181,6 @@ def _is_ours(client: Client, sid: str) -> bool:
         if error.status != _NOT_FOUND:
             raise
         return False
-
-
-def _ask(
-    env_file: Path | None, here: Callable[[TwilioRest], Awaitable[_T]], there: Callable[[Client], _T]
-) -> _T:
-    """Ask Twilio, which needs no Redis, or the API that is named."""
-    settings = settings_from(env_file)
-    if settings.api_url is not None:
-        from broadcaster.cli.over_api import api  # noqa: PLC0415 - most need no HTTP client
-
-        with api(settings) as client:
-            return there(client)
-
-    async def run() -> _T:
-        async with twilio_rest(settings) as twilio:
-            return await here(twilio)
-
-    return running.run(run())
 
 
 def _change(

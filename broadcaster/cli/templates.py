@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broadcaster.cli import running
-from broadcaster.cli.options import env_file_option, json_option, settings_from
+from broadcaster.cli.connect import at_twilio
+from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import harmless, print_json, print_table
 from broadcaster.domain.message_templates import CATEGORIES, STATUSES
 from broadcaster.intake.windows import Windows, minding_lanes
@@ -20,16 +20,14 @@ from broadcaster.runtime import twilio_rest
 from broadcaster.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from broadcaster.client import Client
     from broadcaster.reporting.broadcasts import BroadcastView
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
-    from broadcaster.twilio.content import Templates
+    from broadcaster.twilio.rest import TwilioRest
 
-_T = TypeVar("_T")
 _SHOWN: Final = (
     *("sid", "name", "language", "status", "category", "rejection_reason", "types", "body"),
     *("variables", "required"),
@@ -57,14 +55,14 @@ def list_(
 ) -> None:
     """List the account's templates, by name."""
 
-    async def here(found: Templates) -> list[dict[str, Any]]:
+    async def here(twilio: TwilioRest) -> list[dict[str, Any]]:
         wanted = acts.Wanted(status, category, language)
-        return [one.summary() for one in await acts.listed(found, wanted)]
+        return [one.summary() for one in await acts.listed(twilio.templates, wanted)]
 
     def there(client: Client) -> list[dict[str, Any]]:
         return list(client.templates(status=status, language=language, category=category))
 
-    rows = _at_twilio(env_file, here, there)
+    rows = at_twilio(env_file, here, there)
     if as_json:
         print_json(rows)
         return
@@ -88,10 +86,10 @@ def list_(
 def show(sid: str, *, as_json: bool, env_file: Path | None) -> None:
     """Show one template: its text, its variables and their defaults, WhatsApp's approval."""
 
-    async def here(found: Templates) -> dict[str, Any]:
-        return (await acts.existing(found, sid)).summary()
+    async def here(twilio: TwilioRest) -> dict[str, Any]:
+        return (await acts.existing(twilio.templates, sid)).summary()
 
-    now = _at_twilio(env_file, here, lambda client: client.template(sid))
+    now = at_twilio(env_file, here, lambda client: client.template(sid))
     if as_json:
         print_json(now)
         return
@@ -105,27 +103,6 @@ def _told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(key if default is None else f"{key} ({default})" for key, default in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value or "")
-
-
-def _at_twilio(
-    env_file: Path | None, here: Callable[[Templates], Awaitable[_T]], there: Callable[[Client], _T]
-) -> _T:
-    """Ask the API that is named, if one is, else Twilio; needs no Redis.
-
-    Raises SettingsError, `TwilioError`, `TwilioUnreachable`, NotFound, or as `over_api.api`.
-    """
-    settings = settings_from(env_file)
-    if settings.api_url is not None:
-        from broadcaster.cli.over_api import api  # noqa: PLC0415 - most need no HTTP client
-
-        with api(settings) as client:
-            return there(client)
-
-    async def run() -> _T:
-        async with twilio_rest(settings) as twilio:
-            return await here(twilio.templates)
-
-    return running.run(run())
 
 
 async def start_checked(store: Store, settings: Settings, broadcast: str) -> BroadcastView:

@@ -33,7 +33,8 @@ _KEPT: Final = 1000
 _MAX_SEGMENTS: Final = 255
 #: A text without these is no template.
 _TAGS: Final = ("{{", "{%", "{#")
-_POINTERS: Final = {
+#: Where each of Create Message's parameters is in a request; others are its `options`.
+POINTERS: Final = {
     "Body": "/body",
     "MediaUrl": "/media_urls",
     "ContentSid": "/content_sid",
@@ -106,7 +107,7 @@ class Shapes:
             sender = None if lane.startswith("MG") else lane
             found = check_content(shape.content, from_=sender, messaging_service_sid=as_service, now=now)
             known = [
-                RequestFault(_POINTERS.get(f.parameter, f"/options/{f.parameter}"), f.rule, f.twilio_code)
+                RequestFault(POINTERS.get(f.parameter, f"/options/{f.parameter}"), f.rule, f.twilio_code)
                 for f in found
             ]
             if shape.content.sms and shape.content.sms.body is None and shape.content.body is None:

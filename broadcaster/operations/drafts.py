@@ -55,11 +55,12 @@ async def open_draft(
     lanes = await order.lanes(settings, store, read_pool)
     submission = order.submission(lanes, idempotency_key)
     now = time.time()
-    check(submission, None if await is_known(store, idempotency_key) else now)
+    known = await is_known(store, idempotency_key)
+    check(submission, None if known else now)
     spec = submission.spec(now)
     check_hours(spec, now)
     found = NOTHING_FOUND
-    if not await is_known(store, idempotency_key):
+    if not known:
         found = await preflight(
             Asked(order=order, lanes=lanes, channels=(), settings=settings, twilio=twilio)
         )

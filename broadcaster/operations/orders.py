@@ -13,6 +13,7 @@ from broadcaster.domain.create_message import check_content
 from broadcaster.domain.handing import timed
 from broadcaster.domain.purpose import Consent, Purpose
 from broadcaster.intake.senders import lanes_offline, resolve_lanes, senders_for
+from broadcaster.intake.shapes import POINTERS
 from broadcaster.intake.submit import Submission
 from broadcaster.operations.errors import Fault
 
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
 
-#: Where each of Create Message's parameters is in an order; others are its `options`.
-_POINTERS: Final = {
-    "Body": "/body",
-    "MediaUrl": "/media_urls",
-    "ContentSid": "/content_sid",
-    "ContentVariables": "/content_variables",
-    "From": "/from",
-    "MessagingServiceSid": "/messaging_service_sid",
-    "Fallback.ContentSid": "/fallback/content_sid",
-    "Sms.From": "/sms_fallback/from",
-}
 _EMPTY: Final = re.compile(r"content variable (.+) is empty: ")
 #: Twilio's own number for tests: what is wrong with a text is mostly wrong whoever sends it.
 _ANY_SENDER: Final = "+15005550006"
@@ -130,7 +120,7 @@ def content_faults(
     `handed_at` is the time (unix seconds) until which Twilio shall keep it, if it shall.
     """
     found: dict[str, Fault] = {}
-    pointers = _POINTERS | (dict.fromkeys(("SendAt", "ScheduleType"), "/schedule_at") if handed_at else {})
+    pointers = POINTERS | (dict.fromkeys(("SendAt", "ScheduleType"), "/schedule_at") if handed_at else {})
     try:
         compile_content(content)
         content = timed(content, handed_at)
