@@ -191,7 +191,7 @@ async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
     Raises UnderWayError while somebody imports with this key, SubmissionError or a `StoreError`.
     """
     for _ in range(3):
-        answer = await store.run(reserve(new_broadcast_id(), spec, key))
+        answer = await _asked(store, spec, key)
         if answer.verdict == "importing":
             raise UnderWayError(answer.broadcast)
         if answer.verdict != "abandoned":
@@ -200,6 +200,16 @@ async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
         if await store.run(abandon(answer.broadcast, reason)) == "ok":
             await remove_data(store, answer.broadcast)
     raise SubmissionError("others are submitting with this idempotency key at this moment: ask again")
+
+
+async def _asked(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
+    broadcast = new_broadcast_id()
+    try:
+        return await store.run(reserve(broadcast, spec, key))
+    except asyncio.CancelledError as error:
+        # Redis may have done it before we heard so: nobody else knows this id
+        await in_peace(_give_up(Loader(store, broadcast, spec, {}), error), GIVE_UP_SECONDS)
+        raise
 
 
 async def _same(reservation: Reservation, reader: ListReader, submission: Submission) -> Submitted:

@@ -19,6 +19,7 @@ from broadcaster.intake.senders import Lane
 from broadcaster.intake.submit import Submission
 from broadcaster.intake.table import Chunk
 from broadcaster.lanes import claims, control
+from broadcaster.store.ending import end
 from broadcaster.store.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -81,6 +82,29 @@ async def test_a_lost_answer_to_the_seal_removes_nothing_that_may_be_sending(
         assert bid in str(caught.value.__notes__)
     assert await counts(store, bid) == {State.QUEUED: 2}
     assert len(await records(store, bid)) == 2
+
+
+async def test_an_import_broken_off_before_it_heard_of_its_beginning_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C came when Redis had begun it and its answer was still on its way."""
+    begun, real = asyncio.Event(), store.run
+
+    async def slow(call: Any) -> Any:
+        answer = await real(call)
+        if call.script == "reserve":
+            begun.set()
+            await asyncio.Event().wait()
+        return answer
+
+    monkeypatch.setattr(store, "run", slow)
+    task = asyncio.create_task(submit.submit(store, ShortList(), replace(ORDER, idempotency_key="flood-1")))
+    await begun.wait()
+    assert await store.redis.scard(store.keys.plain("importing")) == 1
+    await end([task])
+    left = {key.decode().removeprefix(store.keys.prefix) async for key in store.redis.scan_iter()}
+    assert task.cancelled()
+    assert left <= {"epoch", "format", "server", "serials"}
 
 
 @pytest.mark.parametrize("count", [0, 30])
