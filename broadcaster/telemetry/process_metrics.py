@@ -1,0 +1,260 @@
+"""The metrics of processes: what each has done and seen itself since it started.
+
+A label's values are few and known beforehand. `sender` is one of the 100 that this process sent most by, or
+`other`; `code` is one of our table of Twilio's codes (broadcaster/twilio/codes.toml), or `other`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broadcaster.telemetry.metric import Kind, Metric, Role
+
+SEND_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 26.0, 35.0, 60.0)
+WAIT_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+REDIS_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
+#: Times of urgent messages are known to the second: 5 stands for "at most 5", the promise.
+ACCEPT_SECONDS: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 30.0, 60.0, 300.0)
+LAG_SECONDS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+
+CHANNELS: Final = ("sms", "mms", "whatsapp")
+OUTCOMES: Final = ("accepted", "rejected", "throttled", "not_sent", "unknown")
+_SENDER: Final = "the 100 that the process sent most by, and `other`"
+_CODE: Final = "Twilio's error codes that we know, `http_NNN` of an answer without one, and `other`"
+_WORKER: Final = frozenset({Role.WORKER})
+_API: Final = frozenset({Role.API})
+_BOTH: Final = frozenset({Role.WORKER, Role.API})
+_EVERY: Final = frozenset({Role.EVERY})
+
+PROCESS: Final = (
+    Metric(
+        "broadcaster_messages_total",
+        Kind.COUNTER,
+        _WORKER,
+        "POSTs to Twilio that ended, by outcome",
+        {"channel": CHANNELS, "sender": _SENDER, "outcome": OUTCOMES},
+    ),
+    Metric(
+        "broadcaster_segments_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Segments of messages that Twilio accepted, as we count them",
+        {"channel": CHANNELS, "sender": _SENDER},
+    ),
+    Metric(
+        "broadcaster_failures_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Refusals and failed deliveries by Twilio's code: of a POST (`stage` send) or told later (delivery)",
+        {"stage": ("send", "delivery"), "code": _CODE},
+    ),
+    Metric(
+        "broadcaster_send_duration_seconds",
+        Kind.HISTOGRAM,
+        _WORKER,
+        "From handing a POST over to its end",
+        {"channel": CHANNELS},
+        SEND_SECONDS,
+    ),
+    Metric(
+        "broadcaster_accept_to_post_seconds",
+        Kind.HISTOGRAM,
+        _WORKER,
+        "Urgent single messages: from their acceptance by the API to the gate's yes to their first POST, "
+        "in whole seconds of Redis' clock",
+        {},
+        ACCEPT_SECONDS,
+    ),
+    Metric("broadcaster_in_flight", Kind.GAUGE, _WORKER, "POSTs that have left and not ended"),
+    Metric(
+        "broadcaster_circuit_open",
+        Kind.GAUGE,
+        _WORKER,
+        "1 while Twilio does not answer and only one message a second is tried",
+    ),
+    Metric(
+        "broadcaster_permit_wait_seconds",
+        Kind.HISTOGRAM,
+        _WORKER,
+        "From a claim to the time its permit allowed",
+        {},
+        WAIT_SECONDS,
+    ),
+    Metric("broadcaster_claims_total", Kind.COUNTER, _WORKER, "Slices claimed from lanes"),
+    Metric(
+        "broadcaster_retries_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Messages put back to be sent again, by what their POST came to",
+        {"reason": OUTCOMES},
+    ),
+    Metric(
+        "broadcaster_intents_refused_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Sends that the gate said no to, by reason",
+        {
+            "reason": "the gate's words: claim, server, account, optouts, lane, hold, state, expired, window, "
+            "opted_out, attempt, …"
+        },
+    ),
+    Metric(
+        "broadcaster_dead_letters_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Messages that became dead letters, by why",
+        {"reason": ("rejected", "budget_spent", "unknown", "other")},
+    ),
+    Metric(
+        "broadcaster_doubts_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Messages that became in doubt: sent, perhaps, and no answer came",
+        {"reason": ("no_answer", "lease_lost", "other")},
+    ),
+    Metric(
+        "broadcaster_doubts_settled_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Messages in doubt that looking settled, by how",
+        {"how": ("list", "accepted", "retried", "dead", "skipped")},
+    ),
+    Metric(
+        "broadcaster_duplicates_caused_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Recipients found to have got a message twice; anything but 0 is worth waking somebody",
+    ),
+    Metric(
+        "broadcaster_skipped_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Recipients left out at their turn, by why",
+        {"reason": ("opted_out", "expired", "canceled", "window_closed", "unverified", "other")},
+    ),
+    Metric(
+        "broadcaster_recalled_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Scheduled messages that were to be canceled at Twilio, by how that went",
+        {"result": ("canceled", "too_late")},
+    ),
+    Metric(
+        "broadcaster_polled_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Messages that Twilio was asked for, by what it told",
+        {"result": ("final", "moved", "unchanged", "gone")},
+    ),
+    Metric(
+        "broadcaster_fallbacks_total",
+        Kind.COUNTER,
+        _BOTH,
+        "SMS in place of WhatsApp messages, by what became of them: in_doubt where Redis lost some, skipped: opted "
+        "out or not verified, forbidden: the broadcast was canceled, expired or is removed",
+        {"result": ("queued", "in_doubt", "skipped", "forbidden")},
+    ),
+    Metric(
+        "broadcaster_clock_skew_seconds",
+        Kind.GAUGE,
+        _WORKER,
+        "How far another clock is ahead of this host's",
+        {"clock": ("redis", "twilio")},
+    ),
+    Metric(
+        "broadcaster_redis_roundtrip_seconds",
+        Kind.HISTOGRAM,
+        _WORKER,
+        "From a script call to its reply",
+        {},
+        REDIS_SECONDS,
+    ),
+    Metric(
+        "broadcaster_redis_errors_total",
+        Kind.COUNTER,
+        _EVERY,
+        "Redis calls that failed, by operation",
+        {"operation": "names of scripts and commands"},
+    ),
+    Metric(
+        "broadcaster_status_callbacks_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), found, dropped "
+        "(no such message), ignored (no status we know), refused (not signed by Twilio)",
+        {"result": ("recorded", "unchanged", "parked", "found", "dropped", "ignored", "refused")},
+    ),
+    Metric(
+        "broadcaster_callback_write_seconds",
+        Kind.HISTOGRAM,
+        _API,
+        "From a status callback's arrival to its place in the ledger",
+        {},
+        WAIT_SECONDS,
+    ),
+    Metric(
+        "broadcaster_callback_lag_seconds",
+        Kind.HISTOGRAM,
+        _API,
+        "From a message's POST to its first status callback, in whole seconds of Redis' clock",
+        {},
+        LAG_SECONDS,
+    ),
+    Metric(
+        "broadcaster_deliveries_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Final states that carriers and Twilio told of",
+        {"state": ("delivered", "read", "undelivered", "failed")},
+    ),
+    Metric(
+        "broadcaster_replies_total",
+        Kind.COUNTER,
+        _API,
+        "Replies by what they mean; flagged: a person should look at it",
+        {"meaning": ("opt_out", "opt_in", "help", "other", "flagged")},
+    ),
+    Metric(
+        "broadcaster_opt_outs_total",
+        Kind.COUNTER,
+        _EVERY,
+        "People who opted out, by where we know it from: a reply, Twilio's 21610, somebody's hand, a list",
+        {"source": ("reply", "twilio", "hand", "list")},
+    ),
+    Metric(
+        "broadcaster_webhook_deliveries_total",
+        Kind.COUNTER,
+        _WORKER,
+        "Tries to deliver an event to an endpoint, by how they ended",
+        {"result": ("delivered", "failed", "parked")},
+    ),
+    Metric(
+        "broadcaster_recipients_imported_total",
+        Kind.COUNTER,
+        _BOTH,
+        "Recipients taken from lists and single messages, before anything of them is sent",
+        {"through": ("list", "message")},
+    ),
+    Metric(
+        "broadcaster_api_requests_total",
+        Kind.COUNTER,
+        _API,
+        "HTTP requests answered; `route` is the path as it was declared",
+        {
+            "method": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"),
+            "route": "declared paths",
+            "status": "HTTP statuses",
+        },
+    ),
+    Metric(
+        "broadcaster_api_request_duration_seconds",
+        Kind.HISTOGRAM,
+        _API,
+        "From a request's headers to the end of its answer",
+        {},
+        WAIT_SECONDS,
+    ),
+    Metric(
+        "broadcaster_build", Kind.INFO, _EVERY, "What is running", {"version": "ours", "python": "Python's"}
+    ),
+)
