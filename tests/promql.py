@@ -1,7 +1,7 @@
 """Whether a PromQL expression can mean anything here: it parses, and what it names exists.
 
 `faults(expression)` says what is wrong with it, and `labels_of(expression)` which labels its result may
-have (None: a number). Both know our catalogue (`broadcaster/telemetry/catalog.py`) and the few metrics of others
+have (None: a number). Both know our catalogue (`broadcaster/telemetry/catalog.py`) and a few metrics of others
 below; names of recording rules are given, with their labels. Found are: names and labels that are not there,
 values that a label never takes, `le` as nobody writes it, a counter without `rate`, a `rate` of no counter,
 quantiles of no histogram, and two sides that can't match because their labels or jobs differ.
