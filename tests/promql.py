@@ -1,10 +1,10 @@
 """Whether a PromQL expression can mean anything here: it parses, and what it names exists.
 
-`faults(expression)` says what is wrong with it, and `labels_of(expression)` which labels its result may
-have (None: a number). Both know our catalogue (`broadcaster/telemetry/catalog.py`) and a few metrics of others
-below; names of recording rules are given, with their labels. Found are: names and labels that are not there,
-values that a label never takes, `le` as nobody writes it, a counter without `rate`, a `rate` of no counter,
-quantiles of no histogram, and two sides that can't match because their labels or jobs differ.
+`faults(expression)` says what is wrong with it, and `labels_of(expression)` which labels its result may have.
+Both know our catalogue and a few metrics of others; names of recording rules are given, with their labels.
+Found are: names and labels that are not there, values that a label never takes, `le` as nobody writes it,
+counters without `rate`, a `rate` of no counter, quantiles of no histogram, and two sides that can't match
+because their labels or jobs differ.
 """
 
 from __future__ import annotations
@@ -34,12 +34,7 @@ _ON_GAUGES: Final = frozenset({"delta", "idelta", "deriv", "predict_linear"})
 _SETS: Final = frozenset({"and", "or", "unless"})
 _KEEPS_LABELS: Final = frozenset({"topk", "bottomk", "limitk"})
 #: What Grafana puts in place of its variables, as far as parsing minds.
-_VARIABLES: Final = {
-    "__rate_interval": "5m",
-    "__interval": "1m",
-    "__range": "1h",
-    "__range_s": "3600",
-}
+_VARIABLES: Final = {"__rate_interval": "5m", "__interval": "1m", "__range": "1h", "__range_s": "3600"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +236,8 @@ class _Reader:
         return Shape(labels & of.labels if by else of.labels - labels, of.jobs)
 
     def _binary(self, node: pp.BinaryExpr) -> Shape | None:
+        if _born_within(node):
+            return self._selector(node.lhs, within="its own past")
         left, right = self.shape(node.lhs), self.shape(node.rhs)
         if left is None or right is None:
             return left or right
@@ -273,6 +270,16 @@ class _Reader:
             )
         elif mine & TARGET and not jobs:
             self.wrong.append(f"{node.op}: the sides are of different jobs, so nothing matches")
+
+
+def _born_within(node: pp.BinaryExpr) -> bool:
+    """Whether it is `counter unless counter offset …`: all of a counter whose series is that young."""
+    left, right = node.lhs, node.rhs
+    if not (isinstance(left, pp.VectorSelector) and isinstance(right, pp.VectorSelector)):
+        return False
+    aged = right.offset is not None and not left.offset
+    alike = left.name == right.name and str(left.matchers) == str(right.matchers)
+    return str(node.op) == "unless" and aged and alike
 
 
 def _meant(matcher: pp.Matcher, values: frozenset[str]) -> frozenset[str] | None:

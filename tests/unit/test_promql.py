@@ -16,6 +16,8 @@ GOOD = {
     "broadcaster_queue_claimable_messages > on (job) broadcaster_redis_up": {"job"},
     "sum(broadcaster_in_flight) / sum(broadcaster_account_concurrency_limit)": set(),
     "max_over_time(sum(rate(broadcaster_claims_total[5m]))[1h:1m])": set(),
+    "sum((broadcaster_claims_total unless broadcaster_claims_total offset 1h) or "
+    "increase(broadcaster_claims_total[1h]))": set(),
     'absent(up{job="broadcaster-exporter"})': set(),
     "job:sent:rate5m / ignoring (job, instance) sum(broadcaster_in_flight)": set(),
 }
@@ -23,6 +25,7 @@ BAD = {
     "sum(": "does not parse",
     "broadcaster_mesages": "no metric that we have",
     "sum(broadcaster_messages_total)": "only grows",
+    "broadcaster_claims_total unless broadcaster_recalled_total offset 1h": "only grows",
     "rate(broadcaster_in_flight[5m])": "no counter",
     "delta(broadcaster_claims_total[5m])": "only grows",
     "sum by (code) (rate(broadcaster_messages_total[5m]))": "no label code",
