@@ -58,15 +58,13 @@ class Shape:
 
 
 def _jobs(metric: Metric) -> frozenset[str]:
-    found: set[str] = set()
-    for role in metric.roles:
-        found |= EVERY_JOB if role is Role.EVERY else JOBS[role]
-    return frozenset(found)
+    return frozenset().union(*(JOBS.get(role, EVERY_JOB) for role in metric.roles))
 
 
-def _go(edge: float) -> str:
-    """Return an edge as prometheus_client writes it: 5.0, where a query for le="5" finds nothing."""
-    return str(floatToGoString(edge))  # type: ignore[no-untyped-call]
+def _spelled(edge: float) -> set[str]:
+    """Return how an edge of a histogram is written: by us and Prometheus 2, and by Prometheus 3 ("5.0")."""
+    go = str(floatToGoString(edge))  # type: ignore[no-untyped-call]
+    return {go, go.removesuffix(".0")}
 
 
 def _samples(metric: Metric) -> Iterator[tuple[str, Sample]]:
@@ -74,7 +72,7 @@ def _samples(metric: Metric) -> Iterator[tuple[str, Sample]]:
     values = {name: frozenset(some) for name, some in metric.labels.items() if not isinstance(some, str)}
     for name in metric.samples:
         bucket = metric.kind is Kind.HISTOGRAM and name.endswith("_bucket")
-        edges = frozenset(_go(edge) for edge in (*metric.buckets, float("inf")))
+        edges = frozenset(text for edge in (*metric.buckets, float("inf")) for text in _spelled(edge))
         labels = frozenset(metric.labels) | TARGET | ({"le"} if bucket else set())
         yield (
             name,
@@ -190,9 +188,13 @@ class _Reader:
                 self.wrong.append(f"{node.name} has no label {matcher.name}")
             values = jobs if matcher.name == "job" else sample.values.get(matcher.name)
             meant = None if values is None else _meant(matcher, values)
-            if meant is not None and not meant:
+            if meant is None:
+                continue
+            if not meant:
                 self.wrong.append(f"{node.name} never has {matcher}")
-            if matcher.name == "job" and meant:
+            if matcher.name == "le" and any(_spelled(float(edge)) - meant for edge in meant):
+                self.wrong.append(f'{matcher} is spelled otherwise by Prometheus 3: say le=~"5([.]0)?"')
+            if matcher.name == "job":
                 jobs = meant
         return Shape(sample.labels, jobs)
 

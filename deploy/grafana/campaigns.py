@@ -122,7 +122,7 @@ def _moving() -> list[Placed]:
             "How many urgent messages left within 5 seconds?",
             "From acceptance by the API to the first POST; the promise is 99.9 % over a month.",
             Query(
-                f'sum(increase({urgent}_bucket{{le="5.0"}}[$__range]))'
+                f'sum(increase({urgent}_bucket{{le=~"5([.]0)?"}}[$__range]))'
                 f" / sum(increase({urgent}_count[$__range]))"
             ),
             unit="percentunit",

@@ -27,6 +27,8 @@ MEANINGS: Final = {
         str(code.code): (code.meaning, RED if code.remedy in {"account", "sender", "content"} else BLUE)
         for code in sorted(CODES.values(), key=lambda code: code.code)
     },
+    "no_answer": ("no answer came, a timeout or a reset: in doubt", YELLOW),
+    "not_sent": ("Twilio could not be reached: not sent, tried again", YELLOW),
     "other": ("a code that our table does not know: the logs and the ledger have it", YELLOW),
 }
 
