@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from panels import Placed
 
 _CHOSEN: Final = '{broadcast=~"$broadcast"}'
-_LEFT: Final = (
+_MOVING: Final = (
     'broadcaster_broadcast_messages{broadcast=~"$broadcast", state=~"queued|sending|retry|in_doubt"}'
 )
+_LEFT: Final = f"sum by (broadcast) (max by (broadcast, state) ({_MOVING}))"
+_CHANGE: Final = f"max by (broadcast, state) (deriv({_MOVING}[$__rate_interval]))"
+_SPEED: Final = f"clamp_min(-sum by (broadcast) ({_CHANGE}), 0)"
 _RECIPIENTS: Final = f"max by (broadcast) (broadcaster_broadcast_recipients{_CHOSEN})"
-_ENDED: Final = f"1 - sum by (broadcast) ({_LEFT}) / {_RECIPIENTS}"
+_ENDED: Final = f"1 - {_LEFT} / {_RECIPIENTS}"
 _ETA: Final = f"max by (broadcast) (broadcaster_broadcast_eta_timestamp_seconds{_CHOSEN} > 0)"
 _NAMED: Final = " * on (broadcast) group_left (name) max by (broadcast, name) (broadcaster_broadcast_info)"
 _ACCEPTED: Final = 'broadcaster_messages_total{outcome="accepted"}'
@@ -78,14 +81,14 @@ def _moving() -> list[Placed]:
         number(
             "How many messages have not ended?",
             "Queued, being sent, waiting for another try or in doubt, of all broadcasts and single messages.",
-            Query("sum(broadcaster_queue_messages)"),
+            Query("sum(max by (state) (broadcaster_queue_messages))"),
             empty="no exporter is scraped",
         ),
         number(
             "How many could leave now, but for pace?",
             "Not paused, held, stopped or out of their hours. 0 while messages wait: see below what they "
             "wait for.",
-            Query("sum(broadcaster_queue_claimable_messages)"),
+            Query("max(broadcaster_queue_claimable_messages)"),
             empty="no exporter is scraped",
         ),
         number(
@@ -143,8 +146,8 @@ def _each() -> list[Placed]:
             f"max by (broadcast, name, priority, state) (broadcaster_broadcast_info{_CHOSEN})",
             _RECIPIENTS,
             _ENDED,
-            f"sum by (broadcast) ({_LEFT})",
-            f"clamp_min(-sum by (broadcast) (deriv({_LEFT}[$__rate_interval])), 0)",
+            _LEFT,
+            _SPEED,
             f"{_ETA} * 1000",
             f"max by (broadcast, why) (broadcaster_broadcast_waiting{_CHOSEN} == 1)",
         ],
@@ -203,7 +206,10 @@ def _each() -> list[Placed]:
         graph(
             "In which states are their messages?",
             "The states of the chosen broadcasts, always adding up to their recipients.",
-            Query(f"sum by (state) (broadcaster_broadcast_messages{_CHOSEN})", "{{state}}"),
+            Query(
+                f"sum by (state) (max by (broadcast, state) (broadcaster_broadcast_messages{_CHOSEN}))",
+                "{{state}}",
+            ),
             stacked=True,
             width=24,
             height=9,
@@ -228,7 +234,7 @@ def _together() -> list[Placed]:
             "What waits, in which state?",
             "All broadcasts and single messages. Sending should be small; in doubt goes back to 0 within "
             "minutes.",
-            Query("sum by (state) (broadcaster_queue_messages)", "{{state}}"),
+            Query("max by (state) (broadcaster_queue_messages)", "{{state}}"),
             stacked=True,
         ),
         graph(
@@ -252,7 +258,7 @@ def _together() -> list[Placed]:
         graph(
             "How many broadcasts are in which state?",
             "All that are kept; drafts and imports too.",
-            Query("sum by (state) (broadcaster_broadcasts)", "{{state}}"),
+            Query("max by (state) (broadcaster_broadcasts)", "{{state}}"),
             stacked=True,
         ),
         graph(

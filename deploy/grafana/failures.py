@@ -68,7 +68,7 @@ def _wrong() -> list[Placed]:
         number(
             "How many are in doubt?",
             "Sent, perhaps: no answer came. Twilio's list settles them within minutes.",
-            Query('sum(broadcaster_queue_messages{state="in_doubt"})'),
+            Query('max(broadcaster_queue_messages{state="in_doubt"})'),
             levels=steps((1, YELLOW)),
             empty=_NO_EXPORTER,
         ),
@@ -85,7 +85,7 @@ def _wrong() -> list[Placed]:
         number(
             "How many dead letters wait for somebody?",
             "Nobody replayed or discarded them yet: `broadcaster dead-letters list`.",
-            Query("sum(broadcaster_dead_letters)"),
+            Query("max(broadcaster_dead_letters)"),
             levels=steps((1, YELLOW)),
             empty=_NO_EXPORTER,
         ),
@@ -120,14 +120,14 @@ def _wrong() -> list[Placed]:
             "How many callbacks found no message?",
             "Parked: they are tried again for a while, since a callback may come before our own record of "
             "the POST.",
-            Query("sum(broadcaster_callbacks_parked)"),
+            Query("max(broadcaster_callbacks_parked)"),
             levels=steps((100, YELLOW)),
             empty=_NO_EXPORTER,
         ),
         number(
             "How many failed deliveries wait to be looked at?",
             "Something follows from them (an opt-out, an SMS in place of WhatsApp); workers see to it.",
-            Query("sum(broadcaster_followups_queued)"),
+            Query("max(broadcaster_followups_queued)"),
             levels=steps((100, YELLOW)),
             empty=_NO_EXPORTER,
         ),

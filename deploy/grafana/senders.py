@@ -44,7 +44,7 @@ def _account() -> list[Placed]:
             "What are senders doing?",
             "Paused: somebody's wish. Held: Twilio refused the sender; `broadcaster senders list` tells "
             "the code.",
-            Query("sum by (state) (broadcaster_lanes)", "{{state}}"),
+            Query("max by (state) (broadcaster_lanes)", "{{state}}"),
             width=8,
             named=True,
             empty=_NO_EXPORTER,

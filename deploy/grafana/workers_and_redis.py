@@ -41,7 +41,7 @@ def _present() -> list[Placed]:
             "How many workers are there?",
             "Draining: it finishes and takes nothing new. Lost: its lease ran out and it did not come back "
             "within a day; what it was sending is in doubt and settled by evidence.",
-            Query("sum by (state) (broadcaster_workers)", "{{state}}"),
+            Query("max by (state) (broadcaster_workers)", "{{state}}"),
             width=8,
             named=True,
             empty=_NO_EXPORTER,
@@ -173,7 +173,7 @@ def _processes() -> list[Placed]:
         number(
             "How many jobs are queued?",
             "Imports, exports, settling and the like. Growing: workers are busy or gone.",
-            Query("sum(broadcaster_jobs_queued)"),
+            Query("max(broadcaster_jobs_queued)"),
             levels=((None, BLUE), (1000, YELLOW)),
             empty=_NO_EXPORTER,
         ),
@@ -220,7 +220,7 @@ def _processes() -> list[Placed]:
             "Tries to deliver events by how they ended, and events that wait. Parked: an endpoint failed "
             "for long; `broadcaster events endpoints list`.",
             Query(f"sum by (result) ({rate('broadcaster_webhook_deliveries_total')})", "{{result}} a second"),
-            Query("sum by (state) (broadcaster_webhooks_queued)", "waiting: {{state}}"),
+            Query("max by (state) (broadcaster_webhooks_queued)", "waiting: {{state}}"),
             width=8,
             empty="no endpoint is set",
         ),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from promql import faults, labels_of
 
+from broadcaster.telemetry.installation_metrics import INSTALLATION
 from broadcaster.twilio.codes import CODES
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ def test_every_query_means_something() -> None:
         f"{name}: {title}: {target['expr']}": faults(target["expr"]) for name, title, target in queries()
     }
     assert {about: said for about, said in wrong.items() if said} == {}
+
+
+def test_what_exporters_show_is_never_added_up_over_them() -> None:
+    """While one takes over from another both may be there."""
+    once = "|".join(metric.name for metric in INSTALLATION if metric.name != "broadcaster_exporter_active")
+    for name, title, target in queries():
+        assert not re.search(rf"sum( by \([^)]*\))? ?\(({once})\b", target["expr"]), (name, title)
 
 
 def test_legends_name_labels_that_their_query_keeps() -> None:
