@@ -19,18 +19,18 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
-    start_http_server,
 )
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from broadcaster import __version__
 from broadcaster.domain.failures import Kind
+from broadcaster.telemetry.metrics_server import MetricsServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from threading import Thread
-    from wsgiref.simple_server import WSGIServer
+
+    from broadcaster.telemetry.pulse import Pulse
 
 SEND_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 26.0, 35.0, 60.0)
 WAIT_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -264,22 +264,6 @@ class Metrics:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def serve(self, port: int, host: str = "127.0.0.1") -> MetricsServer:
-        """Answer `/metrics` from a thread of its own; port 0 takes any free one. OSError if it is taken."""
-        server, thread = start_http_server(port, addr=host, registry=self.registry)
-        return MetricsServer(server, thread)
-
-
-class MetricsServer:
-    """A running `/metrics`. `port` is the one it got."""
-
-    def __init__(self, server: WSGIServer, thread: Thread) -> None:
-        self._server = server
-        self._thread = thread
-        self.port: int = server.server_port
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def serve(self, port: int, host: str = "127.0.0.1", pulse: Pulse | None = None) -> MetricsServer:
+        """Answer `/metrics` and `/healthz` from a thread; port 0: any free one. OSError if it is taken."""
+        return MetricsServer(self.registry, port, host, pulse)
