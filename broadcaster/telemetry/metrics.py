@@ -15,21 +15,21 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
-    start_http_server,
 )
 
 from broadcaster import __version__
 from broadcaster.telemetry.families import OTHER, BatchedHistogram, Counts, Gauges
 from broadcaster.telemetry.metric import Kind, Metric, Role
+from broadcaster.telemetry.metrics_server import MetricsServer
 from broadcaster.telemetry.process_metrics import CHANNELS, OUTCOMES, PROCESS
 from broadcaster.telemetry.senders import Senders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from threading import Thread
-    from wsgiref.simple_server import WSGIServer
 
     from prometheus_client.registry import Collector
+
+    from broadcaster.telemetry.pulse import Pulse
 
 
 def shown_by(role: Role | None, metrics: Iterable[Metric] = PROCESS) -> list[Metric]:
@@ -209,22 +209,6 @@ class Metrics:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def serve(self, port: int, host: str = "127.0.0.1") -> MetricsServer:
-        """Answer `/metrics` from a thread of its own; port 0 takes any free one. OSError if it is taken."""
-        server, thread = start_http_server(port, addr=host, registry=self.registry)
-        return MetricsServer(server, thread)
-
-
-class MetricsServer:
-    """A running `/metrics`. `port` is the one it got."""
-
-    def __init__(self, server: WSGIServer, thread: Thread) -> None:
-        self._server = server
-        self._thread = thread
-        self.port: int = server.server_port
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def serve(self, port: int, host: str = "127.0.0.1", pulse: Pulse | None = None) -> MetricsServer:
+        """Answer `/metrics` and `/healthz` from a thread; port 0: any free one. OSError if it is taken."""
+        return MetricsServer(self.registry, port, host, pulse)
