@@ -49,6 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "audit": ("audit", "audit", "Read who changed what."),
     "api": ("roles", "api", "Serve the HTTP API."),
     "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
+    "workers": ("workers", "workers", "List the workers; ask them to end in good order."),
     "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),
 }
 INTERRUPTED: Final = 130
