@@ -214,7 +214,7 @@ async def check_server(redis: Redis) -> dict[str, Any]:
     return info
 
 
-async def _join(redis: Redis, prefix: str) -> str:
+async def _join(redis: Any, prefix: str) -> str:
     try:
         # read first: with its memory full a server refuses even a SET that would change nothing
         if not await redis.exists(f"{prefix}format"):
