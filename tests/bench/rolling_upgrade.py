@@ -27,7 +27,7 @@ sys.path[:0] = [
     str(Path(__file__).resolve().parent.parent),
     str(Path(__file__).resolve().parent.parent / "redis"),
 ]
-from rolling import ROOT, Outcome, roll, unpack
+from rolling import ROOT, Outcome, roll, unpack  # noqa: E402 - the path first
 
 PREVIOUS: Final = "000d17c"
 
