@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "api": ("roles", "api", "Serve the HTTP API."),
     "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
     "exporter": ("roles", "exporter", "Show Prometheus what is in Redis."),
+    "workers": ("workers", "workers", "List the workers; ask them to end in good order."),
     "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),
 }
 INTERRUPTED: Final = 130
