@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SENDER = "+14155550190"
 OURS = ("TWILIO_", "REDIS_", "BROADCASTER_")
+PORTS = {"BROADCASTER_METRICS_PORT": "0", "BROADCASTER_EXPORTER_PORT": "0"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
 
 
@@ -61,7 +62,7 @@ def account(twilio: str, **more: str) -> dict[str, str]:
         "TWILIO_API_BASE_URL": twilio,
         "TWILIO_PHONE_NUMBER": SENDER,
         "BROADCASTER_API_PORT": str(free_port()),
-        "BROADCASTER_METRICS_PORT": "0",
+        **PORTS,
         "BROADCASTER_CHECK_MEDIA": "off",
         "BROADCASTER_LEASE_SECONDS": "2",
         "BROADCASTER_SHUTDOWN_SECONDS": "10",
@@ -108,8 +109,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
 
 
 def test_all_is_there_a_list_is_handed_over_and_it_ends_in_order(tmp_path: Path) -> None:
-    port = str(free_port())
-    with up(tmp_path, "--simulate", BROADCASTER_API_PORT=port, BROADCASTER_METRICS_PORT="0") as (run, said):
+    with up(tmp_path, "--simulate", **PORTS, BROADCASTER_API_PORT=str(free_port())) as (run, said):
         assert said["simulated"]
         shell = f'. {said["env_file"]} && exec "$@"'
         send = ["broadcaster", "send", people(tmp_path, 3), "--body", "Hi", "--json"]
