@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
-    from broadcaster.telemetry.metrics import Metrics
 
 log = structlog.get_logger("dispatcher")
 
@@ -35,9 +34,8 @@ _LEAVE_IT: Final = (LeaseLost, Unconfirmed)
 class Insisting:
     """Calls of one worker. `in_flight` says how many messages have left and not come back, for the log."""
 
-    def __init__(self, store: Store, metrics: Metrics, in_flight: Callable[[], int]) -> None:
+    def __init__(self, store: Store, in_flight: Callable[[], int]) -> None:
         self._store = store
-        self._metrics = metrics
         self._in_flight = in_flight
         self._memory = Memory()
         self._lost: list[Call[Any]] = []
@@ -70,7 +68,6 @@ class Insisting:
             if waited >= say_at:
                 say_at += SAY_AGAIN_SECONDS
                 log.warning("redis.unreachable", error=str(error), in_flight=self._in_flight())
-            self._metrics.redis_failed("exchange")
             if self.until is not None and monotonic() > self.until:
                 raise Unreachable(str(error))
             await asyncio.sleep(pause)

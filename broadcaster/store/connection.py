@@ -22,7 +22,7 @@ from broadcaster.store.sentinel import primary_pool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broadcaster.store.scripts import Call
+    from broadcaster.store.scripts import Call, Heard
 
 T = TypeVar("T")
 FORMAT_VERSION: Final = 1
@@ -45,6 +45,10 @@ class Store:
         self.people_known = False
         self._scripts = Scripts(redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading)
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
+
+    def tell(self, heard: Heard) -> None:
+        """Tell somebody, who must not raise, of every script call with its answer or error."""
+        self._scripts.heard = heard
 
     async def _before_loading(self) -> None:
         """Find out whether a server that doesn't know our scripts is one that has lost writes."""

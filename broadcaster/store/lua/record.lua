@@ -95,14 +95,6 @@ local function tally(state, new, code, flags, told_flags, began_s)
     heard[lag] = (heard[lag] or 0) + 1
   end
 end
-local function flat(counts)
-  local list = {}
-  for what, n in pairs(counts) do
-    list[#list + 1] = what
-    list[#list + 1] = n
-  end
-  return list
-end
 
 local function lane_of(bid, batch)
   return redis.call('LINDEX', bc_key(bid) .. ':lanes', string.match(batch, '^%d+'))
