@@ -145,7 +145,7 @@ class GroupCommit:
         if self._metrics is None:
             return
         for codes in append.codes:
-            self._metrics.imported("message", len(codes))
+            self._metrics.imported("message", codes.count(0))
             for code, skipped in Counter(codes).items() if any(codes) else ():
                 if code:
                     self._metrics.skipped(Reason(code).name.lower(), skipped)

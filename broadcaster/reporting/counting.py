@@ -13,6 +13,7 @@ import structlog
 from broadcaster.domain.failures import Remedy
 from broadcaster.domain.record import Reason, State
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError
+from broadcaster.store.scripts import script_names
 from broadcaster.twilio.codes import lookup, metric_label
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _SKIPPED: Final[dict[int, str]] = {
 
 def counting(metrics: Metrics) -> Heard:
     """Return what a store is to tell of its calls."""
+    metrics.may_fail(script_names())
 
     def heard(call: Call[Any], answer: Any) -> None:
         if isinstance(answer, StoreError):
