@@ -69,6 +69,7 @@ class Lease:
 
     async def join(self) -> None:
         """Take a lease under a new name; waits for Redis."""
+        before = {"was": self.worker} if self.worker else {}
         while True:
             self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
             about = {
@@ -76,6 +77,7 @@ class Lease:
                 "pid": os.getpid(),
                 "concurrency": self._limits.concurrency,
                 **identity(),
+                **before,
             }
             asked_at = lease_clock()
             try:

@@ -2,10 +2,11 @@
 
     PYTHONPATH=. python tests/bench/exporter.py [--scrapes 50]
 
-A real exporter process in front of an embedded server: so many lanes with work, broadcasts that run (up to 200), 5,000
-that have ended. Prints the time of a scrape, the longest call that Redis was busy with, what Redis and the exporter
-spend, the size of the answer. Exits 1 if the median scrape takes more than 25 ms (the goal is 10), or one call more
-than 3 ms of Redis.
+A real exporter process in front of an embedded server: so many lanes with work, broadcasts that run (up to
+200), 5,000 that have ended. Prints the time of a scrape, the calls that kept Redis busy, what Redis and the
+exporter spend, the size of the answer. Exits 1 if the median scrape takes more than 25 ms (the goal is 10), or
+more than one in ten of those calls more than 3 ms. Nothing else should run beside it: what waits for a core
+counts as if it worked.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Found:
     """Times in ms; `at_rest` is CPU a second while nobody scrapes, `a_scrape` what one adds to that."""
 
     times: list[float]
-    longest_call: float
+    calls: list[float]
     redis_at_rest: float
     redis_a_scrape: float
     exporter_at_rest: float
@@ -65,7 +66,9 @@ async def fill(store: Store, lanes: int) -> None:
     async with store.redis.pipeline(transaction=False) as pipe:
         for number in range(ENDED):
             key = store.keys.broadcast(f"ended{number}")
-            pipe.hset(key, mapping={"state": "completed", "total": 1000, "n6": 990, "n10": 10, "spec": "x" * 500})
+            pipe.hset(
+                key, mapping={"state": "completed", "total": 1000, "n6": 990, "n10": 10, "spec": "x" * 500}
+            )
             pipe.zadd(store.keys.plain("bcs"), {f"ended{number}": number})
         await pipe.execute()
     await join(store, lease_seconds=3600)
@@ -127,15 +130,13 @@ async def measure(lanes: int, scrapes: int) -> Found:
                 times.append((time.perf_counter() - at) * 1000)
                 await asyncio.sleep(0.1)
             after, lasted = await cpu(store, process.pid), time.monotonic() - began
-            added = [
-                ((b - a) - r * lasted) / scrapes for a, b, r in zip(before, after, rest, strict=True)
-            ]
+            added = [((b - a) - r * lasted) / scrapes for a, b, r in zip(before, after, rest, strict=True)]
             slow: Any = await store.redis.slowlog_get(200)
             ours = [entry["duration"] / 1000 for entry in slow if b"EVALSHA" in entry["command"][:10]]
             status = Path(f"/proc/{process.pid}/status").read_text()
             rss = int(status.split("VmRSS:")[1].split()[0]) / 1024
         await store.close()
-    return Found(times, max(ours, default=0.0), rest[0], added[0], rest[1], added[1], rss, size)
+    return Found(times, sorted(ours), rest[0], added[0], rest[1], added[1], rss, size)
 
 
 async def ready(port: int, lanes: int) -> None:
@@ -164,15 +165,22 @@ def main() -> int:
         found = asyncio.run(measure(lanes, options.scrapes))
         median = statistics.median(found.times)
         print(f"{lanes:,} lanes with work, {min(200, lanes)} broadcasts running, {ENDED:,} ended:")
-        print(f"  a scrape: median {median:.1f} ms, p99 {percentile(found.times, 0.99):.1f} ms; {found.answer:,} bytes")
-        print(f"  longest single call in Redis: {found.longest_call:.2f} ms")
-        print(f"  a scrape costs Redis {found.redis_a_scrape * 1000:.2f} ms, the exporter {found.exporter_a_scrape * 1000:.1f} ms CPU")
+        p99 = percentile(found.times, 0.99)
+        print(f"  a scrape: median {median:.1f} ms, p99 {p99:.1f} ms; {found.answer:,} bytes")
+        calls = found.calls or [0.0]
+        nine_in_ten = percentile(calls, 0.9)
         print(
-            f"  beside scrapes: Redis {found.redis_at_rest:.2%} of a core, exporter {found.exporter_at_rest:.2%}; "
-            f"RSS {found.rss_mb:.0f} MB"
+            f"  calls of more than 0.1 ms in Redis: median {statistics.median(calls):.2f} ms, "
+            f"nine in ten {nine_in_ten:.2f}, longest {calls[-1]:.2f}"
+        )
+        redis, ours = found.redis_a_scrape * 1000, found.exporter_a_scrape * 1000
+        print(f"  a scrape costs Redis {redis:.2f} ms, the exporter {ours:.1f} ms CPU")
+        redis, ours = found.redis_at_rest, found.exporter_at_rest
+        print(
+            f"  beside scrapes: Redis {redis:.2%} of a core, exporter {ours:.2%}; RSS {found.rss_mb:.0f} MB"
         )
         print(f"  goal: {GOAL_MS:g} ms: {'kept' if median < GOAL_MS else 'missed'}")
-        failed = failed or median > MOST_MS or found.longest_call > CALL_MS
+        failed = failed or median > MOST_MS or nine_in_ten > CALL_MS
     return int(failed)
 
 

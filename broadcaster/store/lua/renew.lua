@@ -2,7 +2,8 @@
 -- renew: a live worker keeps its lease, tells what it saw of Twilio, and learns its share of the account's concurrency.
 --
 -- ARGV[3] worker  ARGV[4] lease (µs)  ARGV[5] 1 to take a first lease, 0 to renew
--- ARGV[6] limit to begin with  ARGV[7] msgpack map about the worker (first lease only)
+-- ARGV[6] limit to begin with  ARGV[7] msgpack map about the worker (first lease only); `was`: its name before, whose
+--   lease it lost
 -- ARGV[8] msgpack list, seen since the last call: answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full
 --   (what they mean: domain/concurrency.py)
 -- ARGV[9] 1 to steer now, although the second is not over  ARGV[10] 1 if it could send a probe now
@@ -24,6 +25,8 @@ redis.call('HDEL', P .. 'overdue', worker)
 if first then
   redis.call('HSET', own, 'about', ARGV[7], 'since', now_s)
   redis.call('PERSIST', own)
+  local was = cmsgpack.unpack(ARGV[7]).was
+  if was then redis.call('ZREM', P .. 'lost', was) end
 end
 
 local account = P .. 'account'
