@@ -1,12 +1,12 @@
 """What a scrape of the exporter takes and costs: with ten lanes, and with ten thousand that have work.
 
-    PYTHONPATH=. python tests/bench/exporter.py [--scrapes 50]
+    python tests/bench/exporter.py [--scrapes 50]
 
 A real exporter process in front of an embedded server: so many lanes with work, broadcasts that run (up to
 200), 5,000 that have ended. Prints the time of a scrape, the calls that kept Redis busy, what Redis and the
-exporter spend, the size of the answer. Exits 1 if the median scrape takes more than 25 ms (the goal is 10), or
-more than one in ten of those calls more than 3 ms. Nothing else should run beside it: what waits for a core
-counts as if it worked.
+exporter spend, the size of the answer. Exits 1 if the median scrape takes more than 25 ms (the goal is 10),
+or more than one in ten of those calls more than 3 ms. Nothing else should run beside it: what waits for a
+core counts as if it worked.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "redis")]
 
-from driving import join
-from loading import load
+from driving import join  # noqa: E402
+from loading import load  # noqa: E402
 
-from broadcaster.store.connection import Store, open_store
-from broadcaster.store.embedded import EmbeddedServer
+from broadcaster.store.connection import Store, open_store  # noqa: E402
+from broadcaster.store.embedded import EmbeddedServer  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +101,15 @@ def scrape(port: int) -> bytes:
     return body
 
 
+def proc(pid: int, name: str) -> str:
+    """Read what the kernel tells of a process."""
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
 async def cpu(store: Store, pid: int) -> tuple[float, float]:
     """Return the CPU seconds of Redis and of a process so far."""
     info: Any = await store.redis.info("cpu")
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    fields = proc(pid, "stat").rsplit(")", 1)[1].split()
     ours = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return info["used_cpu_user"] + info["used_cpu_sys"], ours
 
@@ -133,8 +138,7 @@ async def measure(lanes: int, scrapes: int) -> Found:
             added = [((b - a) - r * lasted) / scrapes for a, b, r in zip(before, after, rest, strict=True)]
             slow: Any = await store.redis.slowlog_get(200)
             ours = [entry["duration"] / 1000 for entry in slow if b"EVALSHA" in entry["command"][:10]]
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            rss = int(status.split("VmRSS:")[1].split()[0]) / 1024
+            rss = int(proc(process.pid, "status").split("VmRSS:")[1].split()[0]) / 1024
         await store.close()
     return Found(times, sorted(ours), rest[0], added[0], rest[1], added[1], rss, size)
 

@@ -295,7 +295,7 @@ def account_of(found: Overview, missing: str) -> Account:
 def shown_of(standings: Iterable[Standing]) -> tuple[Standing, ...]:
     """Return the newest broadcasts that are running or paused, at most `SHOWN_MOST`."""
     some = [one for one in standings if one.state in OPEN and not one.stream]
-    return tuple(sorted(some, key=lambda one: (-one.created, one.id))[:SHOWN_MOST])
+    return tuple(sorted(some, key=lambda one: (one.created, one.id), reverse=True)[:SHOWN_MOST])
 
 
 def _shares(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
