@@ -56,7 +56,7 @@ async def test_one_that_was_stopped_while_it_read_shows_nothing(
 ) -> None:
     """A process may be stopped between its lease and its answer for longer than the lease."""
     clock = [1000.0]
-    monkeypatch.setattr(scraping.time, "clock_gettime", lambda _: clock[0])
+    monkeypatch.setattr("time.clock_gettime", lambda _: clock[0])
     read = Gatherer.read
 
     async def stopped(self: Gatherer, lease: Any) -> Any:
@@ -72,7 +72,7 @@ async def test_one_that_was_stopped_while_it_read_shows_nothing(
 
 async def test_one_that_is_scraped_no_more_lets_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(scraping.time, "clock_gettime", lambda _: clock[0])
+    monkeypatch.setattr("time.clock_gettime", lambda _: clock[0])
     async with exporting(store) as exporter:
         await scrape(exporter)
         clock[0] += 100
