@@ -80,6 +80,11 @@ class Settings(
         return self.redis_url.get_secret_value() if self.redis_url else None
 
     @property
+    def redis_prefix(self) -> str:
+        """What every key of this installation starts with."""
+        return f"{self.key_prefix}:"
+
+    @property
     def replicas_to_confirm(self) -> int:
         """How many replicas must have an intent before it counts."""
         if self.confirm_replicas is not None:
