@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback: deploy/prometheus/prometheus.yml with its jobs turned to processes of a test."""
+"""A real Prometheus on loopback: deploy/prometheus/prometheus.yml, its jobs turned to processes of a test."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Prometheus:
         return result
 
     async def scraped_since(self, moment: float, patience_seconds: float = 30) -> None:
-        """Wait until what every target answered to a scrape after `moment` (unix seconds) can be asked for."""
+        """Wait until each target's answer to a scrape after `moment` (unix seconds) can be asked for."""
         deadline = time.monotonic() + patience_seconds
         while True:
             seen = await self.ask(f'count(timestamp(up{{job=~"broadcaster-.+"}} == 1) > {moment:.3f})')
@@ -116,7 +116,7 @@ async def observing(folder: Path, targets: Mapping[str, list[int]]) -> AsyncIter
 async def _ready(http: httpx.AsyncClient, process: subprocess.Popen[bytes], log: Path) -> None:
     async with asyncio.timeout(30):
         while True:
-            assert process.poll() is None, log.read_text()
+            assert process.poll() is None, await asyncio.to_thread(log.read_text)
             with contextlib.suppress(httpx.TransportError):
                 if (await http.get("/-/ready")).status_code == 200:
                     return

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from promql import replaced
+from watched_campaign import BY_HAND, BY_REPLY, HELD, URGENT
 
 from broadcaster.domain.record import Reason, State
 from broadcaster.ledger.callbacks import STATES
-from broadcaster.reporting.broadcasts import read_broadcast
-from watched_campaign import BY_HAND, BY_REPLY, HELD, SENDERS, URGENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +72,9 @@ async def compared(
 ) -> Compared:
     """Ask a panel's query, all variables chosen, over the whole run.
 
-    What a panel shows as a rate is asked for as the counter itself: all processes began with the run, so their
-    counters are what happened in it, and nothing is extrapolated. Panels over "the time shown" are asked as
-    they stand: every series is younger than that time, so each counts from 0 (see `grown` in queries.py).
+    What a panel shows as a rate is asked for as the counter itself: all processes began with the run, so
+    their counters are what happened in it, and nothing is extrapolated. Panels over "the time shown" are
+    asked as they stand: each series is younger than that time and counts from 0 (`grown` in queries.py).
     """
     text = expression(board, title, ref)
     how = "as it stands"
@@ -108,8 +107,9 @@ async def while_paused(made: Watched) -> list[Compared]:
     waiting = {state: states[state] for state in (State.QUEUED, State.RETRY)}
     lanes = Counter(line.sender for line in lines if line.record.state in waiting)
     listed = (await made.api.client.get("/v1/broadcasts")).json()["data"]
-    view = await read_broadcast(made.run.store, made.main)
-    assert view is not None
+    shown = (await made.api.client.get(f"/v1/broadcasts/{made.main}")).json()
+    assert shown["state"] == "paused"
+    assert shown["eta"] is None
     table = "Which broadcasts run, how far are they, when are they done, what do they wait for?"
     left = sum(waiting.values())
     return [
@@ -124,7 +124,7 @@ async def while_paused(made: Watched) -> list[Compared]:
             Counter(one["state"] for one in listed),
         ),
         await compared(made, "campaigns", table, {made.main: (len(lines) - left) / len(lines)}, "C"),
-        await compared(made, "campaigns", table, {} if view.eta is None else {made.main: view.eta}, "F"),
+        await compared(made, "campaigns", table, {}, "F"),
         await compared(made, "campaigns", table, {f"{made.main} broadcast_paused": 1}, "G"),
         await compared(made, "senders", "How much waits for each sender?", lanes),
     ]
@@ -215,7 +215,5 @@ def _skipped(lines: list[Line]) -> Counter[str]:
 
 def _in_time(made: Watched, taken: list[Any]) -> float:
     arrived = {one["to"]: one["received_at"] for one in taken}
-    return sum(arrived[to] - at <= 5 for at, to in made.urgent) / len(made.urgent)
-
-
-__all__ = ["SENDERS", "Compared", "at_the_end", "while_paused"]
+    in_time = [to for at, to in made.urgent if arrived[to] - at <= 5]
+    return len(in_time) / len(made.urgent)

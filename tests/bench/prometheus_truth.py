@@ -3,9 +3,9 @@
     python tests/bench/prometheus_truth.py [--recipients 3000]
 
 Needs `prometheus` and `promtool` on PATH (Debian's package has both). Two workers, the API, the exporter, an
-embedded Redis and the simulated Twilio are real processes, scraped every second as deploy/prometheus/prometheus.yml
-says, with its rules. Queries are taken from the JSON of deploy/grafana/dashboards by their panel's title. Exits 1 if
-a query's value is not the truth, a rule can't be evaluated, an alert fires that must not, or promtool finds a fault.
+embedded Redis and the simulated Twilio are real processes, scraped every second as
+deploy/prometheus/prometheus.yml says, with its rules. Queries are taken from deploy/grafana/dashboards by their
+panel's title. Exits 1 if a value is not the truth, a rule can't be evaluated or promtool finds a fault.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ def main() -> int:
 
 async def _campaign(folder: Path, recipients: int) -> int:
     async with watched(folder, recipients) as made:
+        clock = time.monotonic()
         await begin(made)
         await pause(made)
+        print(f"{time.monotonic() - clock:.0f} s")
         print("\nIn the middle, the broadcast paused and nothing moving:")
         paused = _print(await while_paused(made))
         await opt_out(made)
