@@ -51,7 +51,8 @@ class Prometheus:
         """Wait until each target's answer to a scrape after `moment` (unix seconds) can be asked for."""
         deadline = time.monotonic() + patience_seconds
         while True:
-            seen = await self.ask(f'count(timestamp(up{{job=~"broadcaster-.+"}} == 1) > {moment:.3f})')
+            # of anything but a plain selector timestamp() would be that of the question
+            seen = await self.ask(f"count((timestamp(up) > {moment:.3f}) and up == 1)")
             if sum(seen.values()) == self.targets:
                 return
             assert time.monotonic() < deadline, f"not scraped: {await self.targets_told()}"

@@ -1,8 +1,9 @@
 """A campaign with everything in it, scraped by a real Prometheus: two workers, an API, the exporter.
 
 Some thousand recipients over two senders: numbers that Twilio refuses by code, throttling, tries that all
-fail, answers that never came (in Twilio's list or not, to be sent again or held), opt-outs by reply, by Twilio's
-21610 and by hand, deliveries that fail, urgent single messages. In the middle it is paused until nothing moves.
+fail, answers that never came (in Twilio's list or not, to be sent again or held), opt-outs by reply, by
+Twilio's 21610 and by hand, deliveries that fail, urgent single messages. In the middle it is paused until
+nothing moves.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 Needs `prometheus` and `promtool` on PATH (Debian's package has both). Two workers, the API, the exporter, an
 embedded Redis and the simulated Twilio are real processes, scraped every second as
-deploy/prometheus/prometheus.yml says, with its rules. Queries are taken from deploy/grafana/dashboards by their
-panel's title. Exits 1 if a value is not the truth, a rule can't be evaluated or promtool finds a fault.
+deploy/prometheus/prometheus.yml says, with its rules. Queries are taken from deploy/grafana/dashboards by
+their panel's title. Exits 1 if a value is not the truth, a rule can't be evaluated or promtool finds a fault.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ def main() -> int:
 
 async def _campaign(folder: Path, recipients: int) -> int:
     async with watched(folder, recipients) as made:
-        clock = time.monotonic()
         await begin(made)
         await pause(made)
-        print(f"{time.monotonic() - clock:.0f} s")
         print("\nIn the middle, the broadcast paused and nothing moving:")
         paused = _print(await while_paused(made))
         await opt_out(made)
@@ -63,7 +61,8 @@ async def _campaign(folder: Path, recipients: int) -> int:
 def _print(found: list[Compared]) -> int:
     """Print a table; return how many differ."""
     for one in found:
-        print(f"{'ok   ' if one.equal else 'WRONG'} {one.panel} [{one.how}]")
+        about = f"{one.how}, each within {one.within:g}" if one.within else one.how
+        print(f"{'ok   ' if one.equal else 'WRONG'} {one.panel} [{about}]")
         print(f"        Prometheus | {_said(one.prometheus)}")
         print(f"        truth      | {_said(one.truth)}")
         if not one.equal:
