@@ -151,6 +151,7 @@ def _each() -> list[Placed]:
             _SPEED,
             f"{_ETA} * 1000",
             f"max by (broadcast, why) (broadcaster_broadcast_waiting{_CHOSEN} == 1)",
+            f"max by (broadcast) (broadcaster_broadcast_started_timestamp_seconds{_CHOSEN}) * 1000",
         ],
         [
             Column("name", "Name"),
@@ -162,6 +163,7 @@ def _each() -> list[Placed]:
                 width=90,
                 mappings={"paused": ("paused", YELLOW), "running": ("running", GREEN)},
             ),
+            Column("Value #H", "Began", unit="dateTimeFromNow", width=130),
             Column("Value #B", "Recipients", unit="locale", width=100),
             Column("Value #C", "Ended", unit="percentunit", width=180, bar=True),
             Column("Value #D", "Left", unit="locale", width=100),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from board import Section, board
-from panels import BLUE, GREEN, RED, YELLOW, graph, number, steps
+from panels import BLUE, GREEN, RED, YELLOW, YES_NO, graph, number, steps
 from queries import Query, quantile, rate
 from redis_and_api import api, safe, sized
 from tables import Column, rows
@@ -214,9 +214,7 @@ def _processes() -> list[Placed]:
             "at the scrape where they are few, else seconds before.",
             Query(f"max by (job) (scrape_duration_seconds{_OURS})", "{{job}}"),
             Query("max(broadcaster_exporter_scrape_seconds)", "the exporter's reading"),
-            Query(
-                "time() - max(broadcaster_exporter_survey_timestamp_seconds)", "age of the view of the lanes"
-            ),
+            Query("time() - max(broadcaster_exporter_survey_timestamp_seconds)", "age of the view"),
             unit="s",
             width=8,
         ),
