@@ -33,11 +33,12 @@ def main() -> int:
     if PROGRAM is None:
         print("no `prometheus` on PATH: apt-get install prometheus")
         return 1
-    checked = [_promtool("check", "rules"), _promtool("test", "rules")]
+    checks = [_Promtool("check", "rules"), _Promtool("test", "rules")]
     folder = Path(tempfile.mkdtemp(prefix="prometheus-truth-"))
     began = time.monotonic()
     wrong = asyncio.run(_campaign(folder, options.recipients))
-    print(f"\n{time.monotonic() - began:.0f} s in all")
+    print(f"{time.monotonic() - began:.0f} s")
+    checked = [check.ended() for check in checks]
     if wrong:
         print(f"FAILED: {wrong} differ; logs: {folder}")
     else:
@@ -85,16 +86,22 @@ async def _rules(made: Watched) -> int:
     return len(broken)
 
 
-def _promtool(*command: str) -> bool:
-    """Run promtool over the deployed rules or their tests; print what it says."""
-    files = sorted(DEPLOYED.glob("rules/*.yml" if command[0] == "check" else "tests/*.yml"))
-    if not files:
-        print(f"promtool {' '.join(command)}: no files")
-        return False
-    done = subprocess.run(["promtool", *command, *files], capture_output=True, text=True, check=False)
-    told = done.stdout + done.stderr
-    print(f"promtool {' '.join(command)}: {'SUCCESS' if not done.returncode else told} ({len(files)} files)")
-    return not done.returncode
+class _Promtool:
+    """promtool over the deployed rules or their tests, beside the campaign."""
+
+    def __init__(self, *command: str) -> None:
+        files = sorted(DEPLOYED.glob("rules/*.yml" if command[0] == "check" else "tests/*.yml"))
+        self._about = f"promtool {' '.join(command)}, {len(files)} files"
+        self._process = subprocess.Popen(
+            ["promtool", *command, *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def ended(self) -> bool:
+        """Wait for its end, and print it."""
+        told, _ = self._process.communicate()
+        good = not self._process.returncode
+        print(f"{'ok   ' if good else 'WRONG'} {self._about}: {'SUCCESS' if good else told}")
+        return good
 
 
 if __name__ == "__main__":
