@@ -77,7 +77,7 @@ def configuration(targets: Mapping[str, list[int]]) -> str:
     jobs = {job["job_name"]: job for job in made["scrape_configs"] if job["job_name"] in targets}
     assert set(jobs) == set(targets), f"prometheus.yml has no jobs {set(targets) - set(jobs)}"
     for name, job in jobs.items():
-        for found in [key for key in job if key.endswith("_sd_configs")]:
+        for found in [key for key in job if key.endswith(("_sd_configs", "_interval", "_timeout"))]:
             del job[found]
         job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in targets[name]]}]
     made["scrape_configs"] = list(jobs.values())

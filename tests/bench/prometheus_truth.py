@@ -33,12 +33,12 @@ def main() -> int:
     if PROGRAM is None:
         print("no `prometheus` on PATH: apt-get install prometheus")
         return 1
-    checks = [_Promtool("check", "rules"), _Promtool("test", "rules")]
     folder = Path(tempfile.mkdtemp(prefix="prometheus-truth-"))
     began = time.monotonic()
-    wrong = asyncio.run(_campaign(folder, options.recipients))
-    print(f"{time.monotonic() - began:.0f} s")
-    checked = [check.ended() for check in checks]
+    with _Promtool("check", "rules") as check, _Promtool("test", "rules") as test:
+        wrong = asyncio.run(_campaign(folder, options.recipients))
+        print(f"{time.monotonic() - began:.0f} s")
+        checked = [check.ended(), test.ended()]
     if wrong:
         print(f"FAILED: {wrong} differ; logs: {folder}")
     else:
@@ -95,6 +95,12 @@ class _Promtool:
         self._process = subprocess.Popen(
             ["promtool", *command, *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+    def __enter__(self) -> _Promtool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
 
     def ended(self) -> bool:
         """Wait for its end, and print it."""
