@@ -159,6 +159,10 @@ async def at_the_end(made: Watched) -> list[Compared]:
         "throttled": sum(one["status"] == 429 for one in tries),
         "unknown": len(unheard),
     }
+    # what never reached Twilio it can't tell of: the ledger gave it a number all the same
+    outcomes["not_sent"] = await made.attempts() - sum(outcomes.values())
+    codes = Counter(str(one["code"]) for one in tries if one["status"])
+    codes["not_sent"] = outcomes["not_sent"]
     segments = Counter[str]()
     for one in answered:
         segments[one["from"]] += one["segments"]
@@ -171,7 +175,7 @@ async def at_the_end(made: Watched) -> list[Compared]:
             made,
             "failures",
             "Which codes did Twilio refuse messages with?",
-            Counter(str(one["code"]) for one in tries if one["status"]),
+            codes,
         ),
         await compared(
             made,

@@ -80,6 +80,7 @@ class Watched:
     began: float
     main: str = ""
     held: str = ""
+    stream: str = ""
     urgent: list[tuple[float, str]] = field(default_factory=list)
 
     async def ledger(self, *broadcasts: str) -> list[Line]:
@@ -97,6 +98,11 @@ class Watched:
                 sender = lanes[int(batch.split(".")[0])]
                 found.append(Line(bid, packed[batch][index], sender, record))
         return found
+
+    async def attempts(self) -> int:
+        """Return how many tries the ledger knows of: each was given a yes by the gate."""
+        found = [await records(self.run.store, bid) for bid in (self.main, self.held, self.stream)]
+        return sum(record.attempt for ledger in found for record in ledger.values())
 
     async def ended(self, *broadcasts: str, patience_seconds: float = 90) -> None:
         """Wait until nothing of these broadcasts is open."""
@@ -184,6 +190,7 @@ async def begin(made: Watched) -> None:
             "/v1/messages", json={"to": to, "body": "Leave now", "priority": "urgent"}
         )
         assert answer.status_code == 202, answer.text
+        made.stream = answer.json()["messages"][0]["id"].split(".")[0]
         made.urgent.append((at, to))
 
 

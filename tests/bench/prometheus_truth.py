@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from observing import DEPLOYED, PROGRAM
@@ -96,7 +97,7 @@ class _Promtool:
             ["promtool", *command, *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def __enter__(self) -> _Promtool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
