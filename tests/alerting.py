@@ -16,7 +16,14 @@ FOLDER: Final = Path(__file__).parents[1] / "deploy" / "prometheus"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RUNBOOK: Final = FOLDER.parent / "runbook.md"
 #: Those that others are made of come first.
-RULE_FILES: Final = ("recording.yml", "slo.yml", "alerts.yml", "alerts_systems.yml")
+RULE_FILES: Final = (
+    "recording.yml",
+    "slo.yml",
+    "alerts.yml",
+    "alerts_recipients.yml",
+    "alerts_redis.yml",
+    "alerts_processes.yml",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +88,5 @@ def cases() -> tuple[Any, ...]:
 def entries() -> dict[str, str]:
     """Return the runbook's entries: an alert's name, and what stands under it."""
     _, *found = re.split(r"^## ", RUNBOOK.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return dict(re.fullmatch(r"(.+?)\n(.*)", entry, re.DOTALL).groups() for entry in found)  # type: ignore[union-attr]
+    parts = [entry.partition("\n") for entry in found]
+    return {name: text for name, _, text in parts}

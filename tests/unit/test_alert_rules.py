@@ -129,7 +129,7 @@ def test_whom_alertmanagers_example_silences() -> None:
         assert silenced
         assert source not in silenced
         assert "BroadcasterDuplicateCaused" not in silenced
-    stated = {word for word in re.findall(r"Broadcaster\w+", yaml.safe_dump(example["inhibit_rules"]))}
+    stated = set(re.findall(r"Broadcaster\w+", yaml.safe_dump(example["inhibit_rules"])))
     assert stated <= names
 
 

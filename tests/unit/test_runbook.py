@@ -62,9 +62,8 @@ def test_each_alert_has_an_entry_and_each_entry_an_alert() -> None:
 def test_an_entry_tells_how_to_look_what_to_do_and_when_it_is_over() -> None:
     for name, entry in entries().items():
         for part in ("- **Look**", "**do**:", "- **Over** when"):
-            assert part.lower() in entry.lower().replace("**over** only when", "**over** when"), (
-                f"{name} lacks {part}"
-            )
+            told = entry.lower().replace("**over** only when", "**over** when")
+            assert part.lower() in told, f"{name} lacks {part}"
 
 
 def test_the_panels_it_names_exist() -> None:
