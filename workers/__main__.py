@@ -23,6 +23,7 @@ from broadcaster.intake.fallbacks import Fallbacks
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
 from broadcaster.ledger.resending import Resender
+from broadcaster.reporting.counting import counting
 from broadcaster.runtime import (
     callback_urls,
     message_sender,
@@ -116,6 +117,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
             if stop.is_set():
                 return 0
             async with opened_store(settings, redis_url, sends=True) as store:
+                store.tell(counting(metrics))
                 await store.guard.look()
                 await store.run(set_account_rate(settings.account_rate))
                 stop_rule = set_stop_rule(
@@ -145,6 +147,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         templates=twilio.templates,
                         inboxes=Inboxes(store, twilio),
                         pools=pools,
+                        metrics=metrics,
                         follower=Follower(
                             store,
                             metrics,

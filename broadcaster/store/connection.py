@@ -23,7 +23,7 @@ from broadcaster.store.sentinel import primary_pool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broadcaster.store.scripts import Call
+    from broadcaster.store.scripts import Call, Heard
 
 T = TypeVar("T")
 OLDEST_SERVER: Final = (7, 0)
@@ -49,6 +49,10 @@ class Store:
             redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading, follow=self.follow
         )
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
+
+    def tell(self, heard: Heard) -> None:
+        """Tell somebody, who must not raise, of every script call with its answer or error."""
+        self._scripts.heard = heard
 
     async def _before_loading(self) -> None:
         """Find out whether a server that doesn't know our scripts is one that has lost writes."""
