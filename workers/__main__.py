@@ -36,6 +36,7 @@ from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
+from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.telemetry.pulse import Pulse
 from workers.dispatcher import Dispatcher
@@ -96,7 +97,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave_off)
-    metrics = Metrics()
+    metrics = Metrics(Role.WORKER)
     concurrency = options.concurrency or settings.concurrency
     port = settings.metrics_port if options.metrics_port is None else options.metrics_port
     limits = Limits(

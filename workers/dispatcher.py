@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
 from broadcaster.reporting.completed import say_completed
+from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.telemetry.pulse import Pulse
@@ -189,7 +190,7 @@ class Dispatcher:
         self._poster.report(self._metrics)
 
     def _recorded(self, answer: Recorded) -> None:
-        answer.report(self._metrics)
+        report_recorded(answer, self._metrics)
         for broadcast in answer.completed:
             self._beside(say_completed(self._store, broadcast))
 

@@ -22,6 +22,7 @@ from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
+from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.telemetry.pulse import Pulse
 
@@ -104,7 +105,7 @@ class _Server(uvicorn.Server):
 
 
 def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
-    metrics = Metrics()
+    metrics = Metrics(Role.API)
     own_port = settings.api_metrics_port
     app = create_app(
         lambda: opened_parts(settings, redis_url, metrics),

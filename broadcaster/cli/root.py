@@ -50,6 +50,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "health": ("health", "health", "Is a process of this host well? For container and systemd checks."),
     "api": ("roles", "api", "Serve the HTTP API."),
     "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
+    "exporter": ("roles", "exporter", "Show Prometheus what is in Redis."),
     "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),
 }
 INTERRUPTED: Final = 130
