@@ -33,7 +33,7 @@ from broadcaster.runtime import (
 )
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
-from broadcaster.store.errors import StoreError, Unreachable
+from broadcaster.store.errors import NewerData, StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metric import Role
@@ -63,7 +63,10 @@ SAY_AGAIN_SECONDS: Final = 30.0
 
 
 def main() -> int:
-    """Run a worker until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 failed, 2 can't be set up."""
+    """Run a worker until SIGTERM, SIGINT, or it is asked to drain.
+
+    Exit codes: 0 stopped or drained, 1 failed, 2 can't be set up, or the data is newer than this version.
+    """
     parser = argparse.ArgumentParser(prog="broadcaster worker", description="Send what is due.")
     parser.add_argument(
         "--concurrency", type=int, help="requests in flight at once (default: BROADCASTER_CONCURRENCY)"
@@ -77,7 +80,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
             return uvloop.run(_run(settings, options, redis_url))
-    except (SettingsError, EmbeddedServerError) as error:
+    except (SettingsError, EmbeddedServerError, NewerData) as error:
         sys.stderr.write(f"broadcaster worker: {error}\n")
         return 2
     except StoreError as error:
@@ -125,6 +128,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 dispatcher = Dispatcher(
                     store, sender, limits, policy, metrics, callbacks=callbacks, pulse=pulse
                 )
+                dispatcher.on_drain = stop.set
                 pulse.systemd.ready()
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     pools = Pools(store, twilio.service_pool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
-from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster import __version__
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
 from broadcaster.domain.create_message import option_pairs
+from broadcaster.domain.data_format import KNOWN, NewerSpecError, read_spec
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import BY_TEMPLATE
 from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
+from broadcaster.lanes.control import pause
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
 from workers.routes import Routes
@@ -28,6 +31,7 @@ from workers.routes import Routes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
     from broadcaster.twilio.callback_urls import CallbackUrls
@@ -204,7 +208,11 @@ class Contents:
             for bid, raw in zip(unknown, replies[: len(unknown)], strict=True):
                 if raw is not None:
                     with _told(bid, "its content"):
-                        spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
+                        try:
+                            spec = read_spec(raw)
+                        except NewerSpecError as error:
+                            await self._wait_for_newer(bid, str(error))
+                            raise
                         self._broadcasts[bid] = (spec, compile_content(spec.content))
             for (bid, batch), raw in zip(missing, replies[len(unknown) :], strict=True):
                 known = self._broadcasts.get(bid)
@@ -216,6 +224,14 @@ class Contents:
                         )
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
+
+    async def _wait_for_newer(self, broadcast: str, what: str) -> None:
+        """Pause what this version would send wrongly, for the reason that everybody sees."""
+        reason = (
+            f"needs a newer version: the worker on {socket.gethostname()} ({__version__}, data format "
+            f"{KNOWN}) does not know {what}; upgrade the workers, then resume it"
+        )
+        await self._store.run(pause(broadcast, reason))
 
     def _callback(self, spec: BroadcastSpec, bid: str, batch: str) -> Callable[[int, int], bytes] | None:
         if self._callbacks is None or any(name in spec.content.options for name in _OWN_CALLBACKS):

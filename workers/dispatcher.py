@@ -34,7 +34,7 @@ from workers.redis_clock import first_heard
 from workers.watch import LATE_SECONDS, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from broadcaster.lanes.claims import Standing
     from broadcaster.ledger.outcomes import RetryPolicy
@@ -91,6 +91,8 @@ class Dispatcher:
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
         self._watch = Watch(store, self._poster)
+        #: Called once when somebody has asked this worker to drain; it ends by `stop`.
+        self.on_drain: Callable[[], None] | None = None
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what is in flight and give back the rest. Raises `EpochChanged`."""
@@ -208,6 +210,10 @@ class Dispatcher:
             await self._gate.read_anew()
             log.warning("redis.another_server", written_again=lost)
             self._beat.nudge()
+        if standing.draining and self.on_drain is not None:
+            log.info("worker.draining", worker=self._lease.worker, in_flight=self._poster.in_flight)
+            asked, self.on_drain = self.on_drain, None
+            asked()
         if self._poster.allowance.open:
             self._probe(self._poster.allowance.probes)
 

@@ -72,6 +72,7 @@ class Lease:
 
     async def join(self) -> None:
         """Take a lease under a new name; waits for Redis."""
+        before = self.worker
         while True:
             self._moved()
             self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -89,6 +90,7 @@ class Lease:
                         about,
                         lease_seconds=self._limits.lease_seconds,
                         initial=self._limits.account_initial,
+                        before=before,
                     )
                 )
             except Unreachable:
