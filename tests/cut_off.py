@@ -111,9 +111,7 @@ class Course:
         for lane, (rate, peak) in self.pace.items():
             if peak > rate * 1.1 + 1:
                 found.append(f"{lane}: {peak} in a second, at {rate:g}/s")
-        found += [
-            f"{self.log[name]} × {name}" for name in ("duplicate.caused", "Traceback") if self.log[name]
-        ]
+        found += [f"{self.log[name]} × {name}" for name in ("duplicate.caused", "Traceback") if self.log[name]]
         found += [f"exit code {code}" for code in self.exits if code]
         return found
 

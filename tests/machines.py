@@ -82,9 +82,7 @@ class Network:
     def remove(self) -> None:
         """Remove every namespace of ours, with what runs in it; may be called twice."""
         for path in sorted(_RUN.glob(f"{self.name}-*")) if _RUN.exists() else ():
-            pids = subprocess.run(
-                ["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False
-            )
+            pids = subprocess.run(["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False)
             for pid in pids.stdout.split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)

@@ -51,7 +51,9 @@ def of(options: argparse.Namespace, name: str) -> Cut:
     if not options.short:
         return cut
     settings = cut.settings | SHORT
-    return replace(cut, rate=100, campaign_seconds=25, after_seconds=5, for_seconds=12, settings=settings)
+    return replace(
+        cut, rate=100, campaign_seconds=25, after_seconds=5, for_seconds=12, settings=settings
+    )
 
 
 def told(cut: Cut, course: Course) -> str:
