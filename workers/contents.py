@@ -26,6 +26,7 @@ from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, sta
 from broadcaster.lanes.control import pause
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
+from workers.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
     from broadcaster.twilio.callback_urls import CallbackUrls
+    from workers.routes import Route
 
 log = structlog.get_logger("contents")
 
@@ -57,13 +59,14 @@ class Batch:
 
     Free text on WhatsApp has `window`, the unix second by which people's 24 hours are judged (0.0: now; None:
     nothing depends on them), and perhaps `instead`, what goes to whom they are over for. `flag` is what a
-    record says of an accepted message of this batch.
+    record says of an accepted message of this batch, `route` what metrics say; None where that depends on the
+    recipient (`route_of`).
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
-        *("_handing", "_kept_back", "_now"),
-        *("flag", "instead", "instead_of", "purpose", "service", "window"),
+        *("_handing", "_kept_back", "_now", "_routes"),
+        *("flag", "instead", "instead_of", "purpose", "route", "service", "window"),
     )
 
     def __init__(
@@ -79,6 +82,7 @@ class Batch:
         purpose: str = Purpose.UTILITY,
         instead_of: Sequence[str] = (),
         handing: Handing | None = None,
+        routes: Routes,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.service = service
@@ -87,7 +91,9 @@ class Batch:
         self.window: float | None = None
         self.instead: Batch | None = None
         self.flag = 0
+        self.route = routes.shared(recipients.to)
         self._recipients = recipients
+        self._routes = routes
         self._render = render
         self._template = template
         self._expires_at = expires_at
@@ -100,6 +106,10 @@ class Batch:
     def address(self, index: int) -> str:
         """Return the recipient's address."""
         return self._recipients.to[index]
+
+    def route_of(self, index: int) -> Route:
+        """Return what metrics say of one recipient's way."""
+        return self._routes.to(self._recipients.to[index])
 
     def form(self, index: int, attempt: int) -> bytes:
         """Return the form of one recipient's `attempt` (1 for the first).
@@ -279,6 +289,7 @@ def _batch(
         purpose=spec.purpose,
         instead_of=spec.instead_of,
         handing=spec.handing,
+        routes=Routes.of(spec, lane),
         now=now,
     )
 

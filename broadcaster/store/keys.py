@@ -53,6 +53,8 @@ server                    hash       which Redis this is and how it keeps writes
 rewound                   hash       the last rewinding and who may have sent before it; until the next
 confirm                   string     written before a WAIT, under Sentinel
 workers, overdue          zset|hash  leases; members leave with their worker
+lost                      zset       workers whose lease ran out, by the microsecond of that; a day each
+exporter                  string     which exporter reads for the installation (PX)
 clock                     hash       Redis' clock when last looked at; as long as the installation
 worker:ID                 hash       what it is, its version and data format, since when it is `draining`; a
                                      day after the worker is gone (EXPIRE)

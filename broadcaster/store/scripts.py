@@ -93,6 +93,7 @@ class Scripts:
     """Runs calls against one Redis; loads a script the server does not know (restart, failover, flush).
 
     A server without our scripts may be one that has lost writes, so `before_loading` is awaited first.
+    With `names` it knows, and loads, no others: who only reads lets nobody send by that.
     With `replicas` > 0 a lasting call counts only once so many replicas have it (WAIT, redis.io): else its
     answer is `Unconfirmed`.
     """
@@ -106,13 +107,14 @@ class Scripts:
         replicas: int = 0,
         before_loading: Callable[[], Awaitable[object]] | None = None,
         follow: Callable[[], Awaitable[bool]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self._redis: Any = redis
         self._fixed = (prefix, epoch)
         self._replicas = replicas
         self._before_loading = before_loading
         self._follow = follow
-        self._text = {name: read_script(name) for name in script_names()}
+        self._text = {name: read_script(name) for name in names or script_names()}
         self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
 
     def under(self, epoch: str) -> None:

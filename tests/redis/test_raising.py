@@ -12,7 +12,7 @@ from broadcaster.domain.content import Content
 from broadcaster.domain.data_format import KNOWN
 from broadcaster.intake.submit import reserved
 from broadcaster.lanes import claims
-from broadcaster.store import connection
+from broadcaster.store import epochs
 from broadcaster.store.connection import open_store
 from broadcaster.store.errors import EpochChanged, NewerData, OlderWorkers
 from broadcaster.store.raising import need_format, raise_format
@@ -64,7 +64,7 @@ async def test_who_does_not_know_it_is_refused_whatever_it_asks(
     await of_format_1(store)
     older = await open_store(store.url, store.keys.prefix)
     await need_format(store, 2, pause_seconds=0.01)
-    monkeypatch.setattr(connection, "KNOWN", 1)
+    monkeypatch.setattr(epochs, "KNOWN", 1)
     for asked in (older.run(CONFIRM), older.check_epoch()):
         with pytest.raises(NewerData, match="format 2; this program knows up to 1"):
             await asked

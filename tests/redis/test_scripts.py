@@ -21,6 +21,7 @@ from broadcaster.ledger.optouts import opt_out
 from broadcaster.ledger.recording import Results, record
 from broadcaster.store.connection import Store, _join, client, open_store
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unreachable, WrongServer
+from broadcaster.store.reading import READING
 from broadcaster.store.scripts import Call, read_script, refusal, script_names
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 SPEC = BroadcastSpec(name="test", senders=(LANE,), content=Content(body="hello"))
 #: Only intake may be refused when memory is full; an intent, an outcome or a stop never.
 INTAKE = {"reserve", "lay", "seal", "append", "extend"}
+#: These run on a Redis that takes no writes, too.
+READING_ONLY = set(READING) - {"exporter"}
 
 
 # -- the files
@@ -37,7 +40,8 @@ INTAKE = {"reserve", "lay", "seal", "append", "extend"}
 @pytest.mark.parametrize("name", script_names())
 def test_every_script_says_what_it_is(name: str) -> None:
     lines = read_script(name).splitlines()
-    assert lines[0] == ("#!lua" if name in INTAKE else "#!lua flags=allow-oom")
+    flags = "" if name in INTAKE else " flags=no-writes" if name in READING_ONLY else " flags=allow-oom"
+    assert lines[0] == f"#!lua{flags}"
     body = own_text("\n".join(lines), name)
     header = "\n".join(line for line in body.splitlines() if line.startswith("--"))
     assert header.startswith(f"-- {name}: ")
