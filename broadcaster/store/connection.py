@@ -45,7 +45,7 @@ class Store:
         #: Whether it is the one that people were forgotten with.
         self.people_known = False
         #: The data format up to which older programs are known to be kept out (store/raising.py).
-        self.fenced = 0
+        self.fenced = 1
         self._scripts = Scripts(
             redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading, follow=self.follow
         )
