@@ -203,7 +203,11 @@ class Rolling:
             while True:
                 to, number = f"+1646555{number:04d}", number + 1
                 asked = asyncio.ensure_future(self._post(http, to))
-                await asyncio.shield(asked)
+                try:
+                    await asyncio.shield(asked)
+                except asyncio.CancelledError:
+                    await asked  # who asked once goes on until it is answered
+                    raise
                 await asyncio.sleep(SINGLE_EVERY_SECONDS)
 
     async def _post(self, http: httpx.AsyncClient, to: str) -> None:
