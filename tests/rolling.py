@@ -183,7 +183,7 @@ class Rolling:
         return self.worker(self.new)
 
     async def _id_of(self, worker: subprocess.Popen[bytes]) -> str:
-        names = await self.run.store.redis.zrange(self.run.store.keys.plain("workers"), 0, -1)
+        names: list[bytes] = await self.run.store.redis.zrange(self.run.store.keys.plain("workers"), 0, -1)
         return next(name.decode() for name in names if f"-{worker.pid}-" in name.decode())
 
     async def joined(self, workers: int) -> None:

@@ -19,9 +19,9 @@ class WorkerView:
     """One worker that has a lease, or had one that nobody has cleared away. Times are unix seconds.
 
     `state` is `live`, `draining` (asked to end at `draining_since`) or `lost`: its lease has run out, and
-    others take back its claims. `in_flight` is the most requests at once in the last second, `claims` are slices of
-    work it holds, `share` how many requests it may have in flight. `version` is "" for one of a version
-    that told none.
+    others take back its claims. `in_flight` is the most requests at once in the last second, `claims` are
+    slices of work it holds, `share` how many requests it may have in flight. `version` is "" for one of a
+    version that told none.
     """
 
     id: str

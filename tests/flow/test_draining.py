@@ -39,7 +39,12 @@ async def test_what_is_in_flight_ends_and_the_rest_goes_back(
     twilio = Twilio()
     twilio.open.clear()
     heard, stop = asyncio.Event(), Dispatcher.stop
-    monkeypatch.setattr(Dispatcher, "stop", lambda self: (heard.set(), stop(self)))
+
+    def hearing(dispatcher: Dispatcher) -> None:
+        heard.set()
+        stop(dispatcher)
+
+    monkeypatch.setattr(Dispatcher, "stop", hearing)
     async with dispatching(store, twilio, concurrency=3) as task:
         await wait_until(lambda: len(twilio.forms) >= 3)
         (view,) = await list_workers(store)
