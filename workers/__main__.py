@@ -130,7 +130,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 dispatcher = Dispatcher(
                     store, sender, limits, policy, metrics, callbacks=callbacks, pulse=pulse
                 )
-                dispatcher.on_drain = stop.set
+                dispatcher.on_drain = leave_off
                 pulse.systemd.ready()
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     pools = Pools(store, twilio.service_pool)

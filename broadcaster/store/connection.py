@@ -14,7 +14,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.domain.data_format import KNOWN
 from broadcaster.domain.sentinel_url import under_sentinel
-from broadcaster.store.errors import EpochChanged, NewerData, StoreError, Unreachable, WrongServer
+from broadcaster.store.epochs import check_format, epoch_after
+from broadcaster.store.errors import EpochChanged, StoreError, Unreachable, WrongServer
 from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import CONFIRM, Scripts
@@ -44,7 +45,7 @@ class Store:
         #: Whether it is the one that people were forgotten with.
         self.people_known = False
         #: The data format up to which older programs are known to be kept out (store/raising.py).
-        self.fenced = 0
+        self.fenced = 1
         self._scripts = Scripts(
             redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading, follow=self.follow
         )
@@ -86,25 +87,12 @@ class Store:
         False where it is another installation. Raises NewerData where this program doesn't know that format,
         and `Unreachable`.
         """
-        try:
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(self.keys.plain("raised"))
-                pipe.mget([self.keys.plain("epoch"), self.keys.plain("format")])
-                raised, (epoch, found) = await pipe.execute()
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            raise Unreachable(f"Redis does not answer: {error}") from error
-        at: bytes | None = self.epoch.encode()
-        for _ in raised:
-            if at == epoch or at is None:
-                break
-            at = raised.get(at)
-        if epoch is None or at != epoch:
+        epoch = await epoch_after(self.redis, self.keys.prefix, self.epoch)
+        if epoch is None:
             return False
-        if int(found or 0) > KNOWN:
-            raise NewerData(int(found), KNOWN)
-        self.epoch = epoch.decode()
-        self._scripts.under(self.epoch)
-        self.guard.under(self.epoch)
+        self.epoch = epoch
+        self._scripts.under(epoch)
+        self.guard.under(epoch)
         return True
 
     async def with_new_epoch(self) -> Store:
@@ -225,9 +213,7 @@ async def _join(redis: Any, prefix: str) -> str:
             began = await redis.set(f"{prefix}format", KNOWN, nx=True)
             if began:  # nobody older can have joined it
                 await redis.hset(f"{prefix}raised", "fenced", str(KNOWN))
-        found = int(await redis.get(f"{prefix}format") or 0)
-        if found > KNOWN:
-            raise NewerData(found, KNOWN)
+        check_format(await redis.get(f"{prefix}format"))
         if not await redis.exists(f"{prefix}epoch"):
             await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
         epoch = await redis.get(f"{prefix}epoch")

@@ -12,8 +12,8 @@
 --   the same process had a lease before, or '': it is lost no more, and if that one was asked to drain, so is this one
 -- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, silent since or '', 1 for a probe,
 --   1 if it is asked to drain (drain.lua), turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second
---   [turn, remembered, µs, answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw. Its next call answers that turn, with what
---   domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
+--   [turn, remembered, µs, answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw.
+--   Its next call answers that turn, with what domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
 
 local PROBE, SECOND = 950000, 950000
 local worker, first = ARGV[3], ARGV[5] == '1'
