@@ -87,7 +87,7 @@ class Server(EmbeddedServer):
     def put_back(self, backup: Path) -> None:
         """Kill the server, put a backup of either kind in its data's place, start it."""
         self.kill()
-        shutil.rmtree(self.data_dir / AOF_FOLDER)
+        shutil.rmtree(self.data_dir / AOF_FOLDER, ignore_errors=True)
         (self.data_dir / RDB).unlink(missing_ok=True)
         if not (backup / RDB).exists():
             shutil.copytree(backup, self.data_dir / AOF_FOLDER)
