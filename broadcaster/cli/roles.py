@@ -1,4 +1,4 @@
-"""`broadcaster worker`, `broadcaster api`, `broadcaster simulator`: this process becomes that one."""
+"""`broadcaster worker`, `api`, `exporter`, `simulator`: this process becomes that one."""
 
 from __future__ import annotations
 
@@ -60,6 +60,26 @@ def api(host: str | None, port: int | None, only: str | None, env_file: Path | N
     options += [] if port is None else ["--port", str(port)]
     options += [] if only is None else ["--only", only]
     _become("broadcaster.api", options, environment(env_file))
+
+
+@click.command()
+@click.option("--host", help="Where to listen; BROADCASTER_METRICS_HOST without it.")
+@click.option("--port", type=click.IntRange(0, 65535), help="BROADCASTER_EXPORTER_PORT without it.")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Read settings from this file instead of .env.",
+)
+def exporter(host: str | None, port: int | None, env_file: Path | None) -> None:
+    """Show Prometheus what is in Redis: queues, lanes, broadcasts, workers, Redis itself.
+
+    It only reads. Of several one is active; another takes over when that is gone. SIGTERM ends it.
+    """
+    if not settings_from(env_file).redis_address:
+        raise InputError("the exporter needs the Redis that workers share: set REDIS_URL")
+    options = [] if host is None else ["--host", host]
+    options += [] if port is None else ["--port", str(port)]
+    _become("broadcaster.exporter", options, environment(env_file))
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,11 +14,19 @@ from broadcaster.domain.opt_out_hints import warnings_about
 from broadcaster.domain.record import State
 from broadcaster.reporting.awaiting import Awaiting, read_awaiting
 from broadcaster.reporting.doubt import SearchState, read_search
-from broadcaster.reporting.due import next_try
 from broadcaster.reporting.fallbacks import FallbackCounts, fallback_streams
 from broadcaster.reporting.forecast import read_left, seconds_left
 from broadcaster.reporting.replicas import missing_replicas
-from broadcaster.reporting.silence import explain_silence
+from broadcaster.reporting.waits import (
+    Everything,
+    LaneStanding,
+    Sending,
+    lacks,
+    lane_waits,
+    moves,
+    stops_all,
+    stops_everything,
+)
 from broadcaster.twilio.codes import explain_reason
 
 if TYPE_CHECKING:
@@ -200,26 +207,6 @@ def _view(broadcast: str, fields: dict[str, bytes], codes: dict[bytes, bytes]) -
     )
 
 
-def stopped_by(paused: str, rewind_since: int) -> str:
-    """Say what stops everything, from the account's fields; "" if nothing does."""
-    if rewind_since:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(rewind_since))
-        return f"Redis lost what was written from {since} on: what is unsent is being put in doubt first"
-    return f"everything is stopped: {paused}" if paused else ""
-
-
-def _stops_all(view: BroadcastView, account: str) -> str:
-    """Say what all lanes of a broadcast wait for alike, come what may; '' if each has its own reason."""
-    return f"the broadcast is paused: {view.state_reason}" if view.state == "paused" else account
-
-
-def _lacks(view: BroadcastView, silent: bytes | None, workers: int) -> str:
-    """Say what every lane lacks that nobody has paused; '' if that is nothing."""
-    if not view.unsent:
-        return ""
-    return explain_silence(silent) if workers else "no worker is running: start one with `broadcaster worker`"
-
-
 def _closed(view: BroadcastView, now: float) -> str:
     """Say that its send window is closed, and until when; '' while it isn't, or nothing is left to send."""
     window = view.spec.hours
@@ -227,19 +214,6 @@ def _closed(view: BroadcastView, now: float) -> str:
         return ""
     opens = opens_at(window, now)
     return "" if opens is None else closed_words(window, opens)
-
-
-def _held(now: float, hold: bytes | None, why: bytes | None) -> str:
-    """Say for how long a lane is held, and why; "" if it isn't."""
-    left = float(hold or 0) / 1e6 - now
-    return f"held for {left:.0f} s: {(why or b'').decode()}" if left > 0 else ""
-
-
-def _pace(rate: float, own: float | None) -> str:
-    """Say which pace holds messages back: the lane's, or the broadcast's `own`."""
-    if own and own < (rate or own):
-        return f"the broadcast's pace of {own:g}/s"
-    return f"its pace of {rate:g}/s" if rate else ""
 
 
 async def _with_lanes(store: Store, view: BroadcastView, now: float) -> BroadcastView:
@@ -254,33 +228,62 @@ async def _with_lanes(store: Store, view: BroadcastView, now: float) -> Broadcas
             pipe.zrange(keys.flow(view.id, lane, ":retry"), 0, 0, withscores=True)
             pipe.llen(keys.flow(view.id, lane, ":back"))
         (paused, rewind, silent, most), workers, *told = await pipe.execute()
-    account = stopped_by((paused or b"").decode(), int(rewind or 0)) or await missing_replicas(store)
-    lacks = _lacks(view, silent, workers)
-    waits: dict[str, str] = {}
-    rates: dict[str, float] = {}
-    own = view.spec.rate
+    everything = Everything(
+        paused=(paused or b"").decode(),
+        rewind=int(rewind or 0),
+        silent=(silent or b"").decode(),
+        rate=float(most or 0),
+        workers=workers,
+    )
+    if not stops_everything(everything):
+        everything = replace(everything, missing=await missing_replicas(store))
     closed = _closed(view, now)
-    for number, lane in enumerate(view.senders):
-        (rate, paused, *held), (head, batches), retries, back = told[number * 4 : number * 4 + 4]
-        ahead = int(head or 0) < int(batches or 0) or back
-        later = "" if ahead else next_try(retries, now)
-        stop = f"paused: {paused.decode()}" if paused else lacks or _held(now, *held) or closed or later
-        if not paused and not _held(now, *held) and not later:
-            rates[lane] = float(rate or 0)
-        if ahead or retries:
-            waits[lane] = stop or (_pace(float(rate or 0), own) if view.unsent else "")
-    if stopped := _stops_all(view, account) or (lacks if not waits else ""):
-        waits = dict.fromkeys(view.senders, stopped)
-    waits = {lane: why for lane, why in waits.items() if why}
-    sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
-    elapsed = now - view.started_at if view.started_at else 0.0
+    sending = Sending(view.state, view.state_reason, view.unsent, view.in_doubt, view.spec.rate, closed)
+    lanes = {lane: _standing(*told[number * 4 : number * 4 + 4]) for number, lane in enumerate(view.senders)}
+    account = stops_everything(everything)
     running = view.state == "running" and not account
     eta = None
     if running and workers and not silent:
+        rates = {lane: standing.rate for lane, standing in lanes.items() if moves(standing, now)}
         left = await read_left(store, view.id, view.senders, view.unsent)
-        eta = seconds_left(left, rates, own, float(most or 0))
+        eta = seconds_left(left, rates, sending.rate, everything.rate)
         if eta is not None and view.windows:
             eta = ends_by(read_openings(view.windows), now, eta)
-    pace = sent / elapsed if elapsed > 0 and running else None
-    reason = view.state_reason or closed
-    return replace(view, waits_for=waits, rate=pace, eta_seconds=eta, state_reason=reason)
+    sent = view.total - view.unsent - view.counts.get(State.SKIPPED, 0)
+    elapsed = now - view.started_at if view.started_at else 0.0
+    return replace(
+        view,
+        waits_for=_waits(everything, sending, lanes, now),
+        rate=sent / elapsed if elapsed > 0 and running else None,
+        eta_seconds=eta,
+        state_reason=view.state_reason or closed,
+    )
+
+
+def _waits(
+    everything: Everything, sending: Sending, lanes: dict[str, LaneStanding], now: float
+) -> dict[str, str]:
+    """Say what each lane waits for; those that wait for nothing are left out."""
+    stop = stops_all(everything, sending)
+    waits: dict[str, str] = {}
+    for lane, standing in lanes.items():
+        if waiting := lane_waits(everything, sending, standing, now):
+            waits[lane] = waiting.words
+    if not waits:
+        stop = stop or lacks(everything, sending)
+    if stop is not None:
+        waits = dict.fromkeys(lanes, stop.words)
+    return {lane: why for lane, why in waits.items() if why}
+
+
+def _standing(lane: list[Any], flow: list[Any], retries: list[Any], back: int) -> LaneStanding:
+    rate, paused, hold, why = lane
+    head, batches = flow
+    return LaneStanding(
+        rate=float(rate or 0),
+        paused=(paused or b"").decode(),
+        hold=float(hold or 0),
+        hold_reason=(why or b"").decode(),
+        ahead=int(head or 0) < int(batches or 0) or back > 0,
+        first_retry=retries[0][1] if retries else 0.0,
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,13 +12,38 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 
-@dataclass(frozen=True, slots=True)
-class LaneLeft:
+class LaneLeft(msgspec.Struct, frozen=True, gc=False):
     """What a broadcast still has to send from one lane: messages and segments, by how far it has come."""
 
     lane: str
     recipients: float
     segments: float
+
+
+class FlowLeft(msgspec.Struct, frozen=True, gc=False):
+    """How far a flow has come: batch `head` of `batches`, which hold `recipients` and `segments`; retries.
+
+    A stream knows neither of those two.
+    """
+
+    lane: str
+    batches: int
+    head: int
+    recipients: int
+    segments: int
+    retries: int
+
+    @property
+    def ahead(self) -> float:
+        """About how many messages it has left to give."""
+        left = max(0, self.batches - self.head)
+        fresh = self.recipients * left / self.batches if self.recipients and self.batches else left
+        return fresh + self.retries
+
+    @property
+    def cost(self) -> float:
+        """Segments a message."""
+        return self.segments / self.recipients if self.recipients else 1.0
 
 
 async def read_left(store: Store, broadcast: str, lanes: Sequence[str], unsent: int) -> list[LaneLeft]:
@@ -31,16 +57,27 @@ async def read_left(store: Store, broadcast: str, lanes: Sequence[str], unsent: 
             pipe.hmget(store.keys.flow(broadcast, lane), "n", "head", "recipients", "segments")
             pipe.zcard(store.keys.flow(broadcast, lane, ":retry"))
         told = await pipe.execute()
-    rough: list[tuple[float, float]] = []
-    for fields, retries in zip(told[::2], told[1::2], strict=True):
-        batches, head, recipients, segments = (int(field or 0) for field in fields)
-        ahead = recipients * max(0, batches - head) / batches if batches else 0.0
-        rough.append((ahead + retries, segments / recipients if recipients else 1.0))
-    whole = sum(left for left, _ in rough)
-    share = unsent / whole if whole else 0.0  # the batch at the head is partly sent
+    flows = [
+        FlowLeft(lane, *[int(field or 0) for field in fields], retries)  # type: ignore[call-arg]  # four fields
+        for lane, fields, retries in zip(lanes, told[::2], told[1::2], strict=True)
+    ]
+    return share_out(flows, unsent)
+
+
+def share_out(flows: Sequence[FlowLeft], unsent: int) -> list[LaneLeft]:
+    """Return what is left of each lane, all together `unsent` messages, by how far each flow has come.
+
+    The batch at the head is partly sent, and what is claimed stands in no flow. A stream's batches are
+    counted alike.
+    """
+    rough = [flow.ahead for flow in flows]
+    whole = sum(rough)
+    if not whole:  # given to workers, or given back by them
+        return [LaneLeft(f.lane, unsent / len(flows), unsent * f.cost / len(flows)) for f in flows]
+    share = unsent / whole
     return [
-        LaneLeft(lane, left * share, left * share * cost)
-        for lane, (left, cost) in zip(lanes, rough, strict=True)
+        LaneLeft(flow.lane, left * share, left * share * flow.cost)
+        for flow, left in zip(flows, rough, strict=True)
     ]
 
 

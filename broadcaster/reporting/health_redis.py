@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
-from broadcaster.reporting.broadcasts import stopped_by
 from broadcaster.reporting.health import Check, fail, ok, skew, warn
 from broadcaster.reporting.health_connection import connection
+from broadcaster.reporting.waits import stopped_by
 from broadcaster.store.connection import check_server, client
 from broadcaster.store.errors import StoreError, WrongServer
 

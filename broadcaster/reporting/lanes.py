@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broadcaster.domain.addresses import AddressError
 from broadcaster.domain.senders import pace_warning, parse_sender
-from broadcaster.reporting.broadcasts import stopped_by
 from broadcaster.reporting.replicas import missing_replicas
 from broadcaster.reporting.silence import explain_silence
+from broadcaster.reporting.waits import stopped_by
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store

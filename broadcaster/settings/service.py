@@ -59,9 +59,11 @@ class ServiceSettings(BaseSettings):
     key_prefix: Prefix = "broadcaster"
     """Keeps several installations apart on one Redis."""
     metrics_host: str = "127.0.0.1"
-    """Where a worker's /metrics listens."""
+    """Where a worker's and the exporter's /metrics listen."""
     metrics_port: Port = 9464
     """The port of a worker's /metrics; 0: any free one."""
+    exporter_port: Port = 9465
+    """The port of the exporter, which shows what is in Redis; 0: any free one."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], small] = "info"
     """The least level that is logged: debug, info, warning, error."""
     log_format: Annotated[Literal["auto", "json", "console"], small] = "auto"

@@ -1,7 +1,8 @@
 """The metrics of the installation: what is in Redis, read by the exporter when it is scraped.
 
-Only one exporter shows them, or sums over processes would count everything several times. `sender` is one of the
-100 lanes with the most work, or `other`; `broadcast` is one of at most 20 that are running, and gone when it ends.
+Only one exporter shows them, or sums over processes would count everything several times. `sender` is one of
+the 100 lanes with the most work, or `other`; `broadcast` is one of at most 20 that are running or paused, and
+gone when it ends. Where there are more than a few hundred lanes, what is about those is some seconds old.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ BROADCAST_STATES: Final = (
     "canceled",
     "failed",
 )
-#: Why something waits, in words that are few; what a person reads is longer (`reporting/silence.py` and so on).
+#: Why something waits, in words that are few; what a person reads is longer (both: `reporting/waits.py`).
 WAITS: Final = (
     "nothing",
     "pace",
@@ -53,6 +54,7 @@ WAITS: Final = (
     "twilio_silent",
     "no_worker",
     "replicas",
+    "rewinding",
 )
 
 
@@ -70,19 +72,33 @@ INSTALLATION: Final = (
         "1 where this exporter reads for the installation; 0: another one does, and this shows nothing else",
     ),
     _gauge("exporter_scrape_seconds", "What the last reading took"),
+    _gauge(
+        "exporter_survey_timestamp_seconds",
+        "When all lanes were last gone through: at the scrape where they are few, else every few seconds",
+    ),
+    _gauge(
+        "installation_found",
+        "1 where Redis holds an installation; 0: it was emptied, or nobody has begun one",
+    ),
+    _counter(
+        "installation_changes_total", "How often Redis was found to hold another installation than before"
+    ),
     # what waits
     _gauge(
         "queue_messages",
-        "Messages of broadcasts and streams that have not ended, by state",
+        "Messages of broadcasts and streams that have not ended, by state; of canceled ones what is on its "
+        "way or in doubt",
         state=("queued", "sending", "retry", "in_doubt"),
     ),
     _gauge(
         "queue_claimable_messages",
-        "Queued messages and due retries that a worker may take now but for pace: not paused, held, stopped, or out of their hours",
+        "Queued messages and due retries that a worker may take now but for pace: not paused, held, stopped, "
+        "or out of their hours",
     ),
     _gauge(
         "queue_oldest_due_timestamp_seconds",
-        "Since when the lane that waits longest has had a permit and work that nobody took; 0: none. Pace explains no second of it",
+        "Since when the lane that waits longest has had a permit and work that nobody took; 0: none. Neither "
+        "pace nor a pause, a hold, closed hours or Twilio's silence explains a second of it",
     ),
     _gauge(
         "queue_oldest_ready_timestamp_seconds",
@@ -107,7 +123,11 @@ INSTALLATION: Final = (
     _gauge("opt_outs", "Who must not be written to"),
     # lanes and the account
     _gauge("lanes", "Senders by what they do", state=("sending", "idle", "paused", "held")),
-    _gauge("lane_queued_messages", "Queued messages of a lane, retries too", sender=_SENDER),
+    _gauge(
+        "lane_queued_messages",
+        "Queued messages of a lane, retries too; of a broadcast with several lanes by how far each has come",
+        sender=_SENDER,
+    ),
     _gauge("lane_rate_segments_per_second", "A lane's pace", sender=_SENDER),
     _gauge(
         "lane_permits_segments",
@@ -122,7 +142,8 @@ INSTALLATION: Final = (
     ),
     _gauge(
         "account_stopped",
-        "1 while everything is stopped, by `why`: a person's pause, Twilio's refusal of the account, a rewinding",
+        "1 while everything is stopped, by `why`: a person's pause, Twilio's refusal of the account, a "
+        "rewinding",
         why=("paused", "refused", "rewinding"),
     ),
     _gauge(

@@ -1,0 +1,1 @@
+"""The exporter: one process that shows Prometheus what is in Redis."""

@@ -1,0 +1,304 @@
+"""Reading an installation for a scrape: what is small at once, what may be large in shares beside it.
+
+Sizes, the account, workers and the counters of everything that is open are read at each scrape. All lanes
+with their flows, and all broadcasts that there ever were, are so too where they are few; else they are gone
+through every few seconds, some hundreds in a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from msgspec.structs import replace
+from redis.exceptions import RedisError, ResponseError
+
+from broadcaster.reporting.installation import calls
+from broadcaster.reporting.installation.server import SECTIONS, ServerFacts, read_server
+from broadcaster.reporting.installation.standing import OPEN, Standing, Tally, read_standing
+from broadcaster.reporting.installation.survey import Account, Survey, Surveyor
+from broadcaster.reporting.replicas import missing_in
+from broadcaster.reporting.waits import Everything
+from broadcaster.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from broadcaster.reporting.installation.calls import Flow, Lane, Overview
+    from broadcaster.store.reading import Reader
+
+log = structlog.get_logger("exporter")
+SHOWN_MOST: Final = 20
+#: So much is gone through at each scrape; more than that beside them, every so many seconds.
+SMALL: Final = 300
+SURVEY_SECONDS: Final = 5.0
+TALLY_SECONDS: Final = 30.0
+#: Between two calls of what is done beside scrapes: Redis serves others.
+_BREATH_SECONDS: Final = 0.005
+_FIRST_SECONDS: Final = 1.0
+_FSYNC_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One reading. `open` are running or paused now, or have something on its way; `shown` some of them.
+
+    `survey` is None until the first one of a large installation is done; so is `states` (how many are in
+    each).
+    """
+
+    overview: Overview
+    server: ServerFacts
+    open: tuple[Standing, ...]
+    shown: tuple[Standing, ...]
+    survey: Survey | None
+    states: Mapping[str, int] | None
+    recipients: int
+    dead: int
+    doubt_since: int
+
+
+class Gatherer:
+    """Reads one installation, again and again; what is read beside scrapes is kept here."""
+
+    def __init__(self, reader: Reader, *, replicas: int = 0) -> None:
+        self._reader = reader
+        self._replicas = replicas
+        self._lanes_of: dict[str, list[str]] = {}
+        self._tally = Tally()
+        self._tallied = False
+        self._watched: set[str] = set()
+        self._survey: Survey | None = None
+        self._surveyed = asyncio.Event()
+        self._fsync: str | None = None
+        self._fsync_at = -_FSYNC_SECONDS
+        self._large = False
+
+    async def server(self, *, refused: bool = False) -> tuple[ServerFacts, dict[str, Any]]:
+        """Return Redis' own facts, and the INFO they are from. Raises redis' errors."""
+        info = await self._reader.redis.info(*SECTIONS)
+        if time.monotonic() - self._fsync_at >= _FSYNC_SECONDS:
+            self._fsync = await self._setting("appendfsync")
+            self._fsync_at = time.monotonic()
+        return read_server(info, self._fsync, refused=refused), info
+
+    async def read(self) -> Picture:
+        """Read it. Raises redis' errors or a `StoreError`."""
+        (facts, info), found = await asyncio.gather(self.server(), self._reader.run(calls.overview()))
+        watched = {*found.active, *found.importing}
+        ids = {*watched, *found.doubtful, *found.newest, *self._watched}
+        standings = await self._standings(ids)
+        for broadcast in ids:
+            self._tally.put(broadcast, standings.get(broadcast))
+        self._watched = watched
+        open_ = tuple(standings[i] for i in dict.fromkeys((*found.active, *found.doubtful)) if i in standings)
+        shown = shown_of(open_)
+        account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
+        if found.sizes.broadcasts + found.sizes.streams <= SMALL:
+            await self._count_all()
+        await self._keep_lanes(open_)
+        if await self._is_large(found, open_):
+            if not self._surveyed.is_set():
+                await _patiently(self._surveyed, _FIRST_SECONDS)
+        else:
+            self._take(await self._go_through(found.now, account, open_, shown))
+        doubts = [s.id for s in open_ if s.counts[3]]
+        since = await self._reader.run(calls.doubt_since(doubts)) if doubts else 0
+        return Picture(
+            overview=found,
+            server=facts,
+            open=open_,
+            shown=shown,
+            survey=self._survey,
+            states=dict(self._tally.states) if self._tallied else None,
+            recipients=self._tally.recipients,
+            dead=self._tally.dead,
+            doubt_since=since,
+        )
+
+    async def keep_up(self) -> None:
+        """Go through what is large, again and again, until canceled; an error ends only its round."""
+        survey_at = tally_at = 0.0
+        while True:
+            now = time.monotonic()
+            try:
+                if self._large and now >= survey_at:
+                    await self._survey_beside()
+                    survey_at = time.monotonic() + SURVEY_SECONDS
+                if now >= tally_at:
+                    await self._count_all(breath=_BREATH_SECONDS)
+                    tally_at = time.monotonic() + TALLY_SECONDS
+            except (RedisError, OSError, StoreError) as error:
+                log.debug("exporter.survey_failed", error=str(error))
+            await asyncio.sleep(0.5)
+
+    async def _survey_beside(self) -> None:
+        found, (_, info) = await asyncio.gather(self._reader.run(calls.overview()), self.server())
+        standings = await self._standings(found.active)
+        open_ = tuple(standings.values())
+        await self._keep_lanes(open_)
+        account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
+        self._take(await self._go_through(found.now, account, open_, shown_of(open_), breath=_BREATH_SECONDS))
+
+    def _take(self, survey: Survey) -> None:
+        self._survey = survey
+        self._surveyed.set()
+
+    async def _is_large(self, found: Overview, open_: Iterable[Standing]) -> bool:
+        flows = sum(len(self._lanes_of.get(one.id, ())) for one in open_)
+        self._large = found.sizes.lanes > SMALL or flows > SMALL
+        return self._large
+
+    async def _standings(self, ids: Iterable[str]) -> dict[str, Standing]:
+        """Read the counters of these; those that are gone are left out."""
+        found: dict[str, Standing] = {}
+        shares = list(_shares(sorted(ids), calls.STANDINGS_AT_ONCE))
+        for share, rows in zip(shares, await self._each([calls.standings(s) for s in shares]), strict=True):
+            for broadcast, fields in zip(share, rows, strict=True):
+                standing = read_standing(broadcast, fields)
+                if standing is not None:
+                    found[broadcast] = standing
+        for one in list(found.values()):  # SMS in place of a broadcast's messages share its pace
+            parent = found.get(one.parent)
+            if parent is not None:
+                found[one.id] = replace(one, tat=parent.tat)
+        return found
+
+    async def _keep_lanes(self, open_: Sequence[Standing]) -> None:
+        """Learn which lanes those have that are new; they never change."""
+        ids = {one.id for one in open_}
+        for gone in self._lanes_of.keys() - ids:
+            del self._lanes_of[gone]
+        new = [broadcast for broadcast in ids if broadcast not in self._lanes_of]
+        for share in _shares(new, calls.STANDINGS_AT_ONCE):
+            async with self._reader.redis.pipeline(transaction=False) as pipe:
+                for broadcast in share:
+                    pipe.lrange(self._reader.keys.broadcast(broadcast, ":lanes"), 0, -1)
+                for broadcast, lanes in zip(share, await pipe.execute(), strict=True):
+                    self._lanes_of[broadcast] = [raw.decode() for raw in lanes]
+
+    async def _go_through(
+        self,
+        now: float,
+        account: Account,
+        open_: Sequence[Standing],
+        shown: Sequence[Standing],
+        breath: float = 0.0,
+    ) -> Survey:
+        """Look at every lane, and at every flow that has something left or is shown."""
+        surveyor = Surveyor(now, account, await self._all_lanes(breath))
+        named = {one.id for one in shown}
+        worth = [one for one in open_ if one.state in OPEN and (one.unsent or one.id in named)]
+        flows: dict[str, list[Flow]] = {one.id: [] for one in worth}
+        shares = list(_flow_shares([(one.id, self._lanes_of.get(one.id, [])) for one in worth]))
+        for some in _shares(shares, 1) if breath else [shares]:
+            asked = [calls.survey_flows(share) for share in some]
+            for share, rows in zip(some, await self._each(asked), strict=True):
+                for (broadcast, _), row in zip(share, rows, strict=True):
+                    flows[broadcast] += row
+            await asyncio.sleep(breath)
+        for one in worth:
+            names = self._lanes_of.get(one.id, [])
+            surveyor.add(one, names, flows[one.id], shown=one.id in named)
+            if breath and len(names) > SMALL // 10:
+                await asyncio.sleep(0)
+        return surveyor.finish()
+
+    async def _all_lanes(self, breath: float) -> dict[str, Lane]:
+        lanes: dict[str, Lane] = {}
+        cursor = "0"
+        while True:
+            cursor, some = await self._reader.run(calls.survey_lanes(cursor))
+            lanes.update({lane.name: lane for lane in some})
+            if cursor == "0":
+                return lanes
+            await asyncio.sleep(breath)
+
+    async def _count_all(self, breath: float = 0.0) -> None:
+        """Count every broadcast and stream there is."""
+        redis, keys = self._reader.redis, self._reader.keys
+        known: set[str] = set()
+        for name in ("bcs", "streams"):
+            begin = 0
+            while True:
+                raw = await redis.zrange(keys.plain(name), begin, begin + calls.STANDINGS_AT_ONCE - 1)
+                ids = [one.decode() for one in raw]
+                if not ids:
+                    break
+                standings = await self._standings(ids)
+                for broadcast in ids:
+                    self._tally.put(broadcast, standings.get(broadcast))
+                known.update(ids)
+                begin += len(ids)
+                if breath:
+                    await asyncio.sleep(breath)
+        self._tally.keep_only(known | self._watched)
+        self._tallied = True
+
+    async def _each(self, asked: Sequence[Any]) -> list[Any]:
+        answers = await self._reader.run_each(asked) if asked else []
+        for answer in answers:
+            if isinstance(answer, StoreError):
+                raise answer
+        return answers
+
+    async def _setting(self, name: str) -> str | None:
+        """Return a setting of the server, None where CONFIG is not allowed."""
+        try:
+            value = (await self._reader.redis.config_get(name)).get(name)
+        except ResponseError:
+            return None
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def account_of(found: Overview, missing: str) -> Account:
+    """Return what concerns all lanes."""
+    told = found.account
+    live = [worker for worker in found.workers if worker.ends >= found.now]
+    limit, peak = float(told.limit or 0), sum(int(worker.peak or 0) for worker in live)
+    everything = Everything(
+        paused=told.paused,
+        rewind=int(told.rewind or 0),
+        silent=told.silent,
+        rate=float(told.rate or 0),
+        workers=len(live),
+        missing=missing,
+        full=0 < limit <= peak,
+    )
+    return Account(everything, tat=float(told.tat or 0), resumed=float(told.resumed or 0) * 1e6)
+
+
+def shown_of(standings: Iterable[Standing]) -> tuple[Standing, ...]:
+    """Return the newest broadcasts that are running or paused, at most `SHOWN_MOST`."""
+    some = [one for one in standings if one.state in OPEN and not one.stream]
+    return tuple(sorted(some, key=lambda one: (-one.created, one.id))[:SHOWN_MOST])
+
+
+def _shares(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def _flow_shares(flows: Iterable[tuple[str, Sequence[str]]]) -> list[list[tuple[str, Sequence[str]]]]:
+    """Share flows out: broadcasts with lanes, in each share at most `FLOWS_AT_ONCE` lanes."""
+    shares: list[list[tuple[str, Sequence[str]]]] = []
+    room = 0
+    for broadcast, lanes in flows:
+        rest = lanes
+        while rest:
+            if room == 0:
+                shares.append([])
+                room = calls.FLOWS_AT_ONCE
+            shares[-1].append((broadcast, rest[:room]))
+            taken = min(room, len(rest))
+            rest, room = rest[taken:], room - taken
+    return shares
+
+
+async def _patiently(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,116 @@
+"""A broadcast or stream as its counters tell, and what all of them add up to. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from broadcaster.domain.record import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PRIORITIES: Final = {"u": "urgent", "n": "normal", "b": "bulk"}
+_ON_ITS_WAY: Final = (State.SENDING, State.IN_DOUBT)
+_WAITING: Final = (State.QUEUED, State.SENDING, State.RETRY, State.IN_DOUBT)
+OPEN: Final = ("running", "paused")
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """One of them. Times are unix seconds, 0: none; `tat` is µs. `counts` are by state's number."""
+
+    id: str
+    state: str
+    stream: bool
+    priority: str
+    name: str
+    total: int
+    removed: bool
+    created: int
+    started: int
+    resumed: int
+    windows: str
+    rate: float
+    tat: float
+    parent: str
+    counts: tuple[int, ...]
+
+    @property
+    def unsent(self) -> int:
+        """Recipients that still may be sent to."""
+        return self.counts[State.QUEUED] + self.counts[State.RETRY]
+
+
+def read_standing(broadcast: str, fields: Sequence[str]) -> Standing | None:
+    """Read what standings.lua says of one; None where there is none."""
+    if not fields:
+        return None
+    state, kind, cls, name, total, removed, created, started, resumed, windows, rate, tat, parent = fields[
+        :13
+    ]
+    return Standing(
+        id=broadcast,
+        state=state,
+        stream=kind == "stream",
+        priority=_PRIORITIES.get(cls, "normal"),
+        name=name,
+        total=int(total or 0),
+        removed=bool(removed),
+        created=int(created or 0),
+        started=int(started or 0),
+        resumed=int(resumed or 0),
+        windows=windows,
+        rate=float(rate or 0),
+        tat=float(tat or 0),
+        parent=parent,
+        counts=tuple([int(n or 0) for n in fields[13:]]),
+    )
+
+
+def queue_messages(standings: Iterable[Standing]) -> dict[str, int]:
+    """Count what waits, by state: of those that run or are paused all, of ended ones what is on its way."""
+    found = Counter({state.label: 0 for state in _WAITING})
+    for standing in standings:
+        for state in _WAITING if standing.state in OPEN else _ON_ITS_WAY:
+            found[state.label] += standing.counts[state]
+    return dict(found)
+
+
+class Tally:
+    """Every broadcast and stream there is by state, and sums over them, kept up one by one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, int, int]] = {}
+        self.states: Counter[str] = Counter()
+        self.recipients = 0
+        self.dead = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def put(self, broadcast: str, standing: Standing | None) -> None:
+        """Take what is so now; None: it is gone."""
+        before = self._known.pop(broadcast, None)
+        if before is not None:
+            self._add(*before, sign=-1)
+        if standing is None:
+            return
+        going = standing.state in ("deleting", "removing")
+        held = 0 if going or standing.removed or standing.state == "failed" else standing.total
+        dead = 0 if going or standing.removed else standing.counts[State.DEAD]
+        entry = ("" if going or standing.stream else standing.state, held, dead)
+        self._known[broadcast] = entry
+        self._add(*entry, sign=1)
+
+    def keep_only(self, broadcasts: set[str]) -> None:
+        """Forget those that there are no more."""
+        for gone in self._known.keys() - broadcasts:
+            self.put(gone, None)
+
+    def _add(self, state: str, held: int, dead: int, *, sign: int) -> None:
+        if state:
+            self.states[state] += sign
+        self.recipients += sign * held
+        self.dead += sign * dead

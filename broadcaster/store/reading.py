@@ -1,0 +1,53 @@
+"""Joining an installation to read only: nothing is begun, and no scripts are loaded that let anybody send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from broadcaster.domain.data_format import KNOWN
+from broadcaster.store.connection import check_server
+from broadcaster.store.errors import NewerData
+from broadcaster.store.keys import Keys
+from broadcaster.store.scripts import Call, Scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+T = TypeVar("T")
+#: All that a reader runs. They write nothing but `exporter`, its lease.
+READING: Final = ("doubt_since", "exporter", "overview", "standings", "survey_flows", "survey_lanes")
+
+
+class Reader:
+    """The door to one installation for whoever only looks; not usable after another one has begun."""
+
+    def __init__(self, redis: Redis, prefix: str, epoch: str) -> None:
+        self.redis: Any = redis
+        self.keys = Keys(prefix)
+        self.epoch = epoch
+        self._scripts = Scripts(redis, prefix, epoch, names=READING)
+
+    async def run(self, call: Call[T]) -> T:
+        """Carry out one of the scripts of `READING`. Raises `StoreError`."""
+        return await self._scripts.run(call)
+
+    async def run_each(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Carry out several in one round trip; a refused call's answer is its `StoreError`."""
+        return await self._scripts.run_each(calls)
+
+
+async def join_to_read(redis: Redis, prefix: str) -> Reader | None:
+    """Return the installation in this Redis, None where there is none (nobody has begun one, or FLUSHALL).
+
+    Raises redis' errors, or a `StoreError`: `WrongServer` for one that is too old, a Cluster, or newer data.
+    """
+    await check_server(redis, url)
+    found: Any = await redis.mget(f"{prefix}epoch", f"{prefix}format")
+    epoch, version = found
+    if epoch is None:
+        return None
+    if int(version or 0) > KNOWN:
+        raise NewerData(int(version), KNOWN)
+    return Reader(redis, prefix, epoch.decode())
