@@ -192,14 +192,14 @@ async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Sto
     return Store(redis, prefix, epoch, url, replicas=replicas)
 
 
-async def check_server(redis: Redis, url: str) -> dict[str, Any]:
+async def check_server(redis: Redis, url: str = "") -> dict[str, Any]:
     """Return INFO of the server at `url` if we can work with it. Raises `Unreachable` or `WrongServer`."""
     try:
         info: dict[str, Any] = await redis.info()
     except AuthenticationError as error:
         raise WrongServer(f"Redis refused the password in REDIS_URL: {error}") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        if why := redis_tls.meaning(error, url):
+        if why := redis_tls.meaning(error, url or "unix:"):
             raise Unreachable(f"There is no connection to Redis: {why}.") from error
         raise Unreachable(
             f"Redis does not answer ({_without_password(str(error))}). "

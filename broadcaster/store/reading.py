@@ -43,7 +43,7 @@ async def join_to_read(redis: Redis, prefix: str) -> Reader | None:
 
     Raises redis' errors, or a `StoreError`: `WrongServer` for one that is too old, a Cluster, or newer data.
     """
-    await check_server(redis, url)
+    await check_server(redis)
     found: Any = await redis.mget(f"{prefix}epoch", f"{prefix}format")
     epoch, version = found
     if epoch is None:
