@@ -125,9 +125,10 @@ async def command(run: Deployment, *arguments: str) -> tuple[int, str, str]:
     return await asyncio.to_thread(desk.run, *arguments)
 
 
-async def restore(run: Deployment, taken_at: datetime, *options: str) -> int:
-    """Say that the data is a backup's; return how many messages that put in doubt."""
-    arguments = ("restore", "--taken-at", taken_at.isoformat(), "--yes", "--json", *options)
+async def restore(run: Deployment, taken_at: datetime | None, *options: str) -> int:
+    """Say that the data is a backup's, None: which knows when; return how many messages that put in doubt."""
+    at = ("--taken-at", taken_at.isoformat()) if taken_at else ()
+    arguments = ("restore", *at, "--yes", "--json", *options)
     code, out, err = await command(run, *arguments)
     assert code == 0, err
     assert "redis.lost_writes" in err

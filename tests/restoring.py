@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import shutil
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ import httpx
 from deployment import PREFIX, Deployment, deployment_on
 from loading import counts, load, number, records
 from losing import command, crash, ended, restore, standing, taken
-from servers import Server
+from servers import RDB, Server
 from serving import Api, serving
 from truth import the_truth
 
@@ -210,13 +209,14 @@ async def _begin(run: Deployment, plan: Plan) -> tuple[str, str]:
     return await load(run.store, sizes, rates=rates, batch=200), paused
 
 
-async def _back_up(run: Deployment, server: Server, to: Path, kind: str) -> datetime:
-    """Take a backup in one of the documented ways; return what `restore` is told."""
+async def _back_up(run: Deployment, server: Server, to: Path, kind: str) -> datetime | None:
+    """Take a backup in one of the documented ways; return what `restore` is told, None for nothing."""
     taken_at = datetime.now(UTC)
     if kind == COMMAND:
-        code, out, err = await command(run, "backup", str(to), "--json")
+        await asyncio.to_thread(to.mkdir)
+        code, _, err = await command(run, "backup", str(to / RDB), "--json")
         assert code == 0, err
-        return datetime.fromisoformat(json.loads(out)["taken_at"])
+        return None
     await asyncio.to_thread(server.back_up_snapshot if kind == SNAPSHOT else server.back_up_files, to)
     return taken_at
 
