@@ -11,9 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servers import Server
+from servers import Tls
 
-from broadcaster.store.local_sockets import free_port
 from broadcaster.store.server_binary import ServerBinary
 
 if TYPE_CHECKING:
@@ -45,14 +44,10 @@ def tls_lines(made: Authority, *, clients: str = "no") -> dict[str, str]:
     }
 
 
-class TlsServer(Server):
-    """A server that speaks TLS alone on its port; its Unix socket is for the test."""
-
-    def __init__(self, folder: Path, made: Authority, *, clients: str = "no", **options: str) -> None:
-        super().__init__(folder, **options)
-        self.binary = program_with_tls()
-        self.port = free_port()
-        self._options |= {"port": "0", "tls-port": str(self.port), **tls_lines(made, clients=clients)}
+def with_tls(made: Authority) -> Tls | None:
+    """Return what makes servers and sentinels speak TLS, None where no program does."""
+    program = program_with_tls()
+    return None if program is None else Tls(program, made.ca, tls_lines(made))
 
 
 @asynccontextmanager

@@ -91,7 +91,7 @@ async def _since(store: Store, at: datetime | None) -> int:
     noted = await backup_noted(store)
     if noted is None:
         raise InputError(
-            "say when the backup was taken (--taken-at): `broadcaster backup`, which notes it, did not make it"
+            "say when the backup was taken (--taken-at): only what `broadcaster backup` made knows it"
         )
     return noted
 

@@ -49,7 +49,7 @@ async def backup_noted(store: Store) -> int | None:
 
 
 async def dump(store: Store, write: Callable[[bytes], Any]) -> Dumped:
-    """Take a snapshot and hand it to `write` in pieces. Raises `StoreError`: what was written is no backup."""
+    """Take a snapshot, handed to `write` in pieces. Raises `StoreError`: what was written is no backup."""
     try:
         taken_at = await note_backup(store)
         connection = await store.redis.connection_pool.get_connection()
