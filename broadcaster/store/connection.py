@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from broadcaster.domain import redis_tls
 from broadcaster.domain.data_format import KNOWN
 from broadcaster.domain.sentinel_url import under_sentinel
 from broadcaster.store.epochs import check_format, epoch_after
@@ -159,6 +160,8 @@ def client(url: str, *, connections: int = 32) -> Redis:
     if under_sentinel(url):
         pool: BlockingConnectionPool = primary_pool(url, connections=_PRIMARY, pool=bounds, options=options)
     else:
+        if redis_tls.encrypted(url):  # redis-py checks the certificate's name only if told to
+            options["ssl_check_hostname"] = redis_tls.options(redis_tls.query_of(url))["ssl_check_hostname"]
         pool = BlockingConnectionPool.from_url(url, **bounds, **options)
         pool.connection_class = _TELLING[pool.connection_class]
     return Redis.from_pool(pool)
@@ -173,7 +176,7 @@ async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Sto
     """
     redis = client(url)
     try:
-        await check_server(redis)
+        await check_server(redis, url)
         epoch = await _join(redis, prefix)
     except BaseException:
         await redis.aclose()
@@ -181,13 +184,15 @@ async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Sto
     return Store(redis, prefix, epoch, url, replicas=replicas)
 
 
-async def check_server(redis: Redis) -> dict[str, Any]:
-    """Return the server's INFO if we can work with it. Raises `Unreachable` or `WrongServer`."""
+async def check_server(redis: Redis, url: str = "") -> dict[str, Any]:
+    """Return INFO of the server at `url` if we can work with it. Raises `Unreachable` or `WrongServer`."""
     try:
         info: dict[str, Any] = await redis.info()
     except AuthenticationError as error:
         raise WrongServer(f"Redis refused the password in REDIS_URL: {error}") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        if why := redis_tls.meaning(error, url or "unix:"):
+            raise Unreachable(f"There is no connection to Redis: {why}.") from error
         raise Unreachable(
             f"Redis does not answer ({_without_password(str(error))}). "
             "Check REDIS_URL, or unset it to use the built-in server."
