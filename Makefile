@@ -9,13 +9,14 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 # Hundreds of our programs are started by the tests: from compiled files they start in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo install dev test lint format check clean
+.PHONY: help demo install dev test lint format check dashboards clean
 
 help:
 	@echo 'make demo     a campaign of 5,000 messages, everything simulated on this machine'
 	@echo 'make test     the tests'
 	@echo 'make lint     style, types and the direction of imports'
 	@echo 'make check    lint, then test'
+	@echo 'make dashboards  the JSON of deploy/grafana/dashboards, from its code'
 	@echo 'make install  the broadcaster command, as $(BIN)/broadcaster'
 
 demo: install
@@ -35,6 +36,9 @@ format: dev
 	$(BIN)/ruff format
 
 check: lint test
+
+dashboards: dev
+	@$(BIN)/python deploy/grafana/generate.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

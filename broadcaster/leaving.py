@@ -10,12 +10,25 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_last_acts: Final[list[Callable[[], object]]] = []
+
+
+def before_leaving(act: Callable[[], object]) -> None:
+    """Have `leave` do this first. It must not raise, nor take long."""
+    _last_acts.append(act)
 
 
 def leave(code: int) -> NoReturn:
     """End the process at once with this exit code; what was printed is written out first."""
+    for act in _last_acts:
+        act()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # whoever read it has gone, or it is closed
+        # whoever read it has gone, it is closed, or was from the start (None)
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)

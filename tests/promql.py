@@ -1,10 +1,10 @@
 """Whether a PromQL expression can mean anything here: it parses, and what it names exists.
 
-`faults(expression)` says what is wrong with it, and `labels_of(expression)` which labels its result may
-have (None: a number). Both know our catalogue (`broadcaster/telemetry/catalog.py`) and a few metrics of others
-below; names of recording rules are given, with their labels. Found are: names and labels that are not there,
-values that a label never takes, `le` as nobody writes it, a counter without `rate`, a `rate` of no counter,
-quantiles of no histogram, and two sides that can't match because their labels or jobs differ.
+`faults(expression)` says what is wrong with it, and `labels_of(expression)` which labels its result may have.
+Both know our catalogue and a few metrics of others; names of recording rules are given, with their labels.
+Found are: names and labels that are not there, values that a label never takes, `le` as nobody writes it,
+counters without `rate`, a `rate` of no counter, quantiles of no histogram, and two sides that can't match
+because their labels or jobs differ.
 """
 
 from __future__ import annotations
@@ -34,12 +34,7 @@ _ON_GAUGES: Final = frozenset({"delta", "idelta", "deriv", "predict_linear"})
 _SETS: Final = frozenset({"and", "or", "unless"})
 _KEEPS_LABELS: Final = frozenset({"topk", "bottomk", "limitk"})
 #: What Grafana puts in place of its variables, as far as parsing minds.
-_VARIABLES: Final = {
-    "__rate_interval": "5m",
-    "__interval": "1m",
-    "__range": "1h",
-    "__range_s": "3600",
-}
+_VARIABLES: Final = {"__rate_interval": "5m", "__interval": "1m", "__range": "1h", "__range_s": "3600"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +58,13 @@ class Shape:
 
 
 def _jobs(metric: Metric) -> frozenset[str]:
-    found: set[str] = set()
-    for role in metric.roles:
-        found |= EVERY_JOB if role is Role.EVERY else JOBS[role]
-    return frozenset(found)
+    return frozenset().union(*(JOBS.get(role, EVERY_JOB) for role in metric.roles))
 
 
-def _go(edge: float) -> str:
-    """Return an edge as prometheus_client writes it: 5.0, where a query for le="5" finds nothing."""
-    return str(floatToGoString(edge))  # type: ignore[no-untyped-call]
+def _spelled(edge: float) -> set[str]:
+    """Return how an edge of a histogram is written: by us and Prometheus 2, and by Prometheus 3 ("5.0")."""
+    go = str(floatToGoString(edge))  # type: ignore[no-untyped-call]
+    return {go, go.removesuffix(".0")}
 
 
 def _samples(metric: Metric) -> Iterator[tuple[str, Sample]]:
@@ -79,7 +72,7 @@ def _samples(metric: Metric) -> Iterator[tuple[str, Sample]]:
     values = {name: frozenset(some) for name, some in metric.labels.items() if not isinstance(some, str)}
     for name in metric.samples:
         bucket = metric.kind is Kind.HISTOGRAM and name.endswith("_bucket")
-        edges = frozenset(_go(edge) for edge in (*metric.buckets, float("inf")))
+        edges = frozenset(text for edge in (*metric.buckets, float("inf")) for text in _spelled(edge))
         labels = frozenset(metric.labels) | TARGET | ({"le"} if bucket else set())
         yield (
             name,
@@ -195,9 +188,13 @@ class _Reader:
                 self.wrong.append(f"{node.name} has no label {matcher.name}")
             values = jobs if matcher.name == "job" else sample.values.get(matcher.name)
             meant = None if values is None else _meant(matcher, values)
-            if meant is not None and not meant:
+            if meant is None:
+                continue
+            if not meant:
                 self.wrong.append(f"{node.name} never has {matcher}")
-            if matcher.name == "job" and meant:
+            if matcher.name == "le" and any(_spelled(float(edge)) - meant for edge in meant):
+                self.wrong.append(f'{matcher} is spelled otherwise by Prometheus 3: say le=~"5([.]0)?"')
+            if matcher.name == "job":
                 jobs = meant
         return Shape(sample.labels, jobs)
 
@@ -241,6 +238,8 @@ class _Reader:
         return Shape(labels & of.labels if by else of.labels - labels, of.jobs)
 
     def _binary(self, node: pp.BinaryExpr) -> Shape | None:
+        if _born_within(node):
+            return self._selector(node.lhs, within="its own past")
         left, right = self.shape(node.lhs), self.shape(node.rhs)
         if left is None or right is None:
             return left or right
@@ -273,6 +272,16 @@ class _Reader:
             )
         elif mine & TARGET and not jobs:
             self.wrong.append(f"{node.op}: the sides are of different jobs, so nothing matches")
+
+
+def _born_within(node: pp.BinaryExpr) -> bool:
+    """Whether it is `counter unless counter offset …`: all of a counter whose series is that young."""
+    left, right = node.lhs, node.rhs
+    if not (isinstance(left, pp.VectorSelector) and isinstance(right, pp.VectorSelector)):
+        return False
+    aged = right.offset is not None and not left.offset
+    alike = left.name == right.name and str(left.matchers) == str(right.matchers)
+    return str(node.op) == "unless" and aged and alike
 
 
 def _meant(matcher: pp.Matcher, values: frozenset[str]) -> frozenset[str] | None:

@@ -33,10 +33,12 @@ from broadcaster.runtime import (
 )
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
-from broadcaster.store.errors import StoreError, Unreachable
+from broadcaster.store.errors import NewerData, StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
+from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
+from broadcaster.telemetry.pulse import Pulse
 from workers.dispatcher import Dispatcher
 from workers.exhausted import on_loop_error
 from workers.following import Follower
@@ -49,8 +51,10 @@ from workers.settling import Settler, Settling
 from workers.supervisor import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from broadcaster.settings import Settings
-    from broadcaster.telemetry.metrics import MetricsServer
+    from broadcaster.telemetry.metrics_server import MetricsServer
 
 log = structlog.get_logger("worker")
 
@@ -59,7 +63,10 @@ SAY_AGAIN_SECONDS: Final = 30.0
 
 
 def main() -> int:
-    """Run a worker until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 failed, 2 can't be set up."""
+    """Run a worker until SIGTERM, SIGINT, or it is asked to drain.
+
+    Exit codes: 0 stopped or drained, 1 failed, 2 can't be set up, or the data is newer than this version.
+    """
     parser = argparse.ArgumentParser(prog="broadcaster worker", description="Send what is due.")
     parser.add_argument(
         "--concurrency", type=int, help="requests in flight at once (default: BROADCASTER_CONCURRENCY)"
@@ -73,7 +80,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
             return uvloop.run(_run(settings, options, redis_url))
-    except (SettingsError, EmbeddedServerError) as error:
+    except (SettingsError, EmbeddedServerError, NewerData) as error:
         sys.stderr.write(f"broadcaster worker: {error}\n")
         return 2
     except StoreError as error:
@@ -85,9 +92,15 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(on_loop_error)
+    pulse = Pulse("worker")
+
+    def leave_off() -> None:
+        pulse.systemd.stopping()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
+        loop.add_signal_handler(number, leave_off)
+    metrics = Metrics(Role.WORKER)
     concurrency = options.concurrency or settings.concurrency
     port = settings.metrics_port if options.metrics_port is None else options.metrics_port
     limits = Limits(
@@ -98,27 +111,25 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
     )
     async with message_sender(settings, concurrency) as sender:
         await sender.self_test()
-        await _redis_answers(settings, redis_url, stop)
-        if stop.is_set():
-            return 0
-        async with opened_store(settings, redis_url, sends=True) as store:
-            await store.guard.look()
-            await store.run(set_account_rate(settings.account_rate))
-            stop_rule = set_stop_rule(
-                settings.stop_failure_share, after=settings.stop_after, window=settings.stop_window
-            )
-            await store.run(stop_rule)
-            server = _serve_metrics(metrics, settings.metrics_host, port)
-            log.info(
-                "worker.started",
-                pid=os.getpid(),
-                concurrency=concurrency,
-                metrics_port=server.port if server else None,
-            )
-            try:
+        with _metrics_served(metrics, settings.metrics_host, port, pulse) as served_port:
+            await _redis_answers(settings, redis_url, stop, pulse)
+            if stop.is_set():
+                return 0
+            async with opened_store(settings, redis_url, sends=True) as store:
+                await store.guard.look()
+                await store.run(set_account_rate(settings.account_rate))
+                stop_rule = set_stop_rule(
+                    settings.stop_failure_share, after=settings.stop_after, window=settings.stop_window
+                )
+                await store.run(stop_rule)
+                log.info("worker.started", pid=os.getpid(), concurrency=concurrency, metrics_port=served_port)
                 callbacks = await callback_urls(settings, store)
                 policy = retry_policy(settings)
-                dispatcher = Dispatcher(store, sender, limits, policy, metrics, callbacks=callbacks)
+                dispatcher = Dispatcher(
+                    store, sender, limits, policy, metrics, callbacks=callbacks, pulse=pulse
+                )
+                dispatcher.on_drain = stop.set
+                pulse.systemd.ready()
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     pools = Pools(store, twilio.service_pool)
                     settler = Settler(store, twilio, _settling(settings), metrics, pools)
@@ -149,24 +160,25 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
                     )
-            finally:
-                if server:
-                    server.close()
     log.info("worker.stopped", pid=os.getpid())
     return 0
 
 
-async def _redis_answers(settings: Settings, redis_url: str, stop: asyncio.Event) -> None:
+async def _redis_answers(settings: Settings, redis_url: str, stop: asyncio.Event, pulse: Pulse) -> None:
     """Wait until Redis answers: it may be failing over, or come up later than this process."""
     said = -SAY_AGAIN_SECONDS
     while not stop.is_set():
+        pulse.beat("start")
         try:
             async with opened_store(settings, redis_url):
+                pulse.ended("start")
+                pulse.systemd.status("")
                 return
         except Unreachable as error:
             if monotonic() - said >= SAY_AGAIN_SECONDS:
                 said = monotonic()
                 log.warning("redis.awaited", error=str(error))
+                pulse.systemd.status(f"waits for Redis: {error}")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.5)
 
@@ -190,14 +202,24 @@ def _resending(settings: Settings) -> Resending:
     return Resending(settings.resent_codes, settings.max_attempts)
 
 
-def _serve_metrics(metrics: Metrics, host: str, port: int) -> MetricsServer | None:
-    """Answer /metrics; where the port is taken (a second worker on one host) any free one will do."""
+@contextlib.contextmanager
+def _metrics_served(metrics: Metrics, host: str, port: int, pulse: Pulse) -> Iterator[int | None]:
+    """Answer /metrics and /healthz; where the port is taken (a second worker on one host) any free one does.
+
+    Yields the port: None where there is none.
+    """
+    server: MetricsServer | None = None
     for candidate in (port, 0):
         try:
-            return metrics.serve(candidate, host)
+            server = metrics.serve(candidate, host, pulse)
+            break
         except OSError as error:
             log.warning("metrics.port_taken", port=candidate, error=str(error))
-    return None
+    try:
+        yield server.port if server else None
+    finally:
+        if server:
+            server.close()
 
 
 if __name__ == "__main__":

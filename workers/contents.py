@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,24 +13,29 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
-from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster import __version__
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
 from broadcaster.domain.create_message import option_pairs
+from broadcaster.domain.data_format import KNOWN, NewerSpecError, read_spec
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import BY_TEMPLATE
 from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
+from broadcaster.lanes.control import pause
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
+from workers.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
     from broadcaster.twilio.callback_urls import CallbackUrls
+    from workers.routes import Route
 
 log = structlog.get_logger("contents")
 
@@ -53,13 +59,14 @@ class Batch:
 
     Free text on WhatsApp has `window`, the unix second by which people's 24 hours are judged (0.0: now; None:
     nothing depends on them), and perhaps `instead`, what goes to whom they are over for. `flag` is what a
-    record says of an accepted message of this batch.
+    record says of an accepted message of this batch, `route` what metrics say; None where that depends on the
+    recipient (`route_of`).
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
-        *("_handing", "_kept_back", "_now"),
-        *("flag", "instead", "instead_of", "purpose", "service", "window"),
+        *("_handing", "_kept_back", "_now", "_routes"),
+        *("flag", "instead", "instead_of", "purpose", "route", "service", "window"),
     )
 
     def __init__(
@@ -75,6 +82,7 @@ class Batch:
         purpose: str = Purpose.UTILITY,
         instead_of: Sequence[str] = (),
         handing: Handing | None = None,
+        routes: Routes,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.service = service
@@ -83,7 +91,9 @@ class Batch:
         self.window: float | None = None
         self.instead: Batch | None = None
         self.flag = 0
+        self.route = routes.shared(recipients.to)
         self._recipients = recipients
+        self._routes = routes
         self._render = render
         self._template = template
         self._expires_at = expires_at
@@ -96,6 +106,10 @@ class Batch:
     def address(self, index: int) -> str:
         """Return the recipient's address."""
         return self._recipients.to[index]
+
+    def route_of(self, index: int) -> Route:
+        """Return what metrics say of one recipient's way."""
+        return self._routes.to(self._recipients.to[index])
 
     def form(self, index: int, attempt: int) -> bytes:
         """Return the form of one recipient's `attempt` (1 for the first).
@@ -194,7 +208,11 @@ class Contents:
             for bid, raw in zip(unknown, replies[: len(unknown)], strict=True):
                 if raw is not None:
                     with _told(bid, "its content"):
-                        spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
+                        try:
+                            spec = read_spec(raw)
+                        except NewerSpecError as error:
+                            await self._wait_for_newer(bid, str(error))
+                            raise
                         self._broadcasts[bid] = (spec, compile_content(spec.content))
             for (bid, batch), raw in zip(missing, replies[len(unknown) :], strict=True):
                 known = self._broadcasts.get(bid)
@@ -206,6 +224,14 @@ class Contents:
                         )
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
+
+    async def _wait_for_newer(self, broadcast: str, what: str) -> None:
+        """Pause what this version would send wrongly, for the reason that everybody sees."""
+        reason = (
+            f"needs a newer version: the worker on {socket.gethostname()} ({__version__}, data format "
+            f"{KNOWN}) does not know {what}; upgrade the workers, then resume it"
+        )
+        await self._store.run(pause(broadcast, reason))
 
     def _callback(self, spec: BroadcastSpec, bid: str, batch: str) -> Callable[[int, int], bytes] | None:
         if self._callbacks is None or any(name in spec.content.options for name in _OWN_CALLBACKS):
@@ -263,6 +289,7 @@ def _batch(
         purpose=spec.purpose,
         instead_of=spec.instead_of,
         handing=spec.handing,
+        routes=Routes.of(spec, lane),
         now=now,
     )
 

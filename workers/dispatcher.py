@@ -17,8 +17,10 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
 from broadcaster.reporting.completed import say_completed
+from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError, Unreachable
+from broadcaster.telemetry.pulse import Pulse
 from workers.beat import Beat
 from workers.clock import RedisClock
 from workers.gate import Gate
@@ -32,7 +34,7 @@ from workers.redis_clock import first_heard
 from workers.watch import LATE_SECONDS, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from broadcaster.lanes.claims import Standing
     from broadcaster.ledger.outcomes import RetryPolicy
@@ -48,6 +50,8 @@ log = structlog.get_logger("dispatcher")
 
 #: Exchanges start no closer together than this, so that outcomes travel in company.
 GAP_SECONDS: Final = 0.002
+#: This loop, to the process's pulse.
+LOOP: Final = "dispatcher"
 
 
 class Dispatcher:
@@ -62,24 +66,33 @@ class Dispatcher:
         metrics: Metrics,
         *,
         callbacks: CallbackUrls | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._store = store
         self._limits = limits
         self._metrics = metrics
         self.clock = RedisClock()
         self._beat = Beat()
+        self._pulse = pulse or Pulse("worker")
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
-        self._insisting = Insisting(store, metrics, lambda: self._poster.in_flight)
+        self._insisting = Insisting(store, metrics, lambda: self._poster.in_flight, self._moved)
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
-            store, limits, self._poster, on_standing=self._on_standing, on_lost=self._on_lease_lost
+            store,
+            limits,
+            self._poster,
+            on_standing=self._on_standing,
+            on_lost=self._on_lease_lost,
+            moved=lambda: self._pulse.beat("lease"),
         )
         self._started = 0.0
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
         self._watch = Watch(store, self._poster)
+        #: Called once when somebody has asked this worker to drain; it ends by `stop`.
+        self.on_drain: Callable[[], None] | None = None
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what is in flight and give back the rest. Raises `EpochChanged`."""
@@ -91,6 +104,7 @@ class Dispatcher:
         try:
             while self._stop_by is None:
                 await self._beat.wait_until(self._next_exchange(monotonic()))
+                self._moved()
                 await self._insisting.write_again()
                 await self._exchange()
                 for task in always:
@@ -103,6 +117,8 @@ class Dispatcher:
         except Unreachable as error:
             log.warning("drain.incomplete", in_flight=self._poster.in_flight, error=str(error))
         finally:
+            for loop in (LOOP, "lease"):
+                self._pulse.ended(loop)
             await end(self._side)
             await self._holding.close()
             await self._poster.stop()
@@ -111,6 +127,9 @@ class Dispatcher:
         """Claim nothing more; `run` returns when what is in flight has ended, or its time is up."""
         self._stop_by = self._insisting.until = monotonic() + self._limits.drain_seconds
         self._beat.nudge()
+
+    def _moved(self) -> None:
+        self._pulse.beat(LOOP)
 
     # -- when
 
@@ -173,7 +192,7 @@ class Dispatcher:
         self._poster.report(self._metrics)
 
     def _recorded(self, answer: Recorded) -> None:
-        answer.report(self._metrics)
+        report_recorded(answer, self._metrics)
         for broadcast in answer.completed:
             self._beside(say_completed(self._store, broadcast))
 
@@ -191,6 +210,10 @@ class Dispatcher:
             await self._gate.read_anew()
             log.warning("redis.another_server", written_again=lost)
             self._beat.nudge()
+        if standing.draining and self.on_drain is not None:
+            log.info("worker.draining", worker=self._lease.worker, in_flight=self._poster.in_flight)
+            asked, self.on_drain = self.on_drain, None
+            asked()
         if self._poster.allowance.open:
             self._probe(self._poster.allowance.probes)
 

@@ -33,12 +33,18 @@ _LEAVE_IT: Final = (LeaseLost, Unconfirmed)
 
 
 class Insisting:
-    """Calls of one worker. `in_flight` says how many messages have left and not come back, for the log."""
+    """Calls of one worker. `in_flight` says how many messages have left and not come back, for the log.
 
-    def __init__(self, store: Store, metrics: Metrics, in_flight: Callable[[], int]) -> None:
+    `moved` is told of each try: a worker that waits for Redis is alive.
+    """
+
+    def __init__(
+        self, store: Store, metrics: Metrics, in_flight: Callable[[], int], moved: Callable[[], None]
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._in_flight = in_flight
+        self._moved = moved
         self._memory = Memory()
         self._lost: list[Call[Any]] = []
         #: Whether the last calls were made more than once.
@@ -53,6 +59,7 @@ class Insisting:
         """
         pause, waited, say_at = PAUSE_FIRST_SECONDS, 0.0, 0.0
         while True:
+            self._moved()
             try:
                 if waited:  # that it has our scripts says nothing: another process may have given it them
                     await self._store.guard.look()

@@ -48,7 +48,8 @@ class Limits:
 class Lease:
     """Joins, renews every second, and begins again under a new name when the lease was lost.
 
-    Every standing goes to the poster (its share, until when it may POST) and to `on_standing`.
+    Every standing goes to the poster (its share, until when it may POST) and to `on_standing`; `moved` is
+    told each time round.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Lease:
         *,
         on_standing: Callable[[Standing], Awaitable[None]],
         on_lost: Callable[[], None],
+        moved: Callable[[], None],
     ) -> None:
         self.worker = ""
         self._store = store
@@ -66,18 +68,19 @@ class Lease:
         self._poster = poster
         self._on_standing = on_standing
         self._on_lost = on_lost
+        self._moved = moved
 
     async def join(self) -> None:
         """Take a lease under a new name; waits for Redis."""
-        before = {"was": self.worker} if self.worker else {}
+        before = self.worker
         while True:
+            self._moved()
             self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
             about = {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "concurrency": self._limits.concurrency,
                 **identity(),
-                **before,
             }
             asked_at = lease_clock()
             try:
@@ -87,6 +90,7 @@ class Lease:
                         about,
                         lease_seconds=self._limits.lease_seconds,
                         initial=self._limits.account_initial,
+                        before=before,
                     )
                 )
             except Unreachable:
@@ -103,6 +107,7 @@ class Lease:
             with suppress(TimeoutError):
                 await asyncio.wait_for(allowance.soon.wait(), self._limits.renew_seconds)
             allowance.soon.clear()
+            self._moved()
             try:
                 await self._renew()
             except LeaseLost:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from broadcaster.twilio.codes import metric_label
 
 if TYPE_CHECKING:
     from broadcaster.domain.failures import Outcome
     from broadcaster.lanes.claims import Item
     from broadcaster.ledger.outcomes import Decision
+    from broadcaster.telemetry.metrics import Metrics
     from workers.contents import Batch
     from workers.plan import Held
+    from workers.routes import Route
 
 
 #: A yes is good for so long, from before it was asked for: a pause, a cancel or a STOP may have come since.
@@ -53,9 +58,41 @@ class Line:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What happened since somebody last looked."""
+class Sent:
+    """What came of one route's POSTs. `others` counts the kinds of outcome but acceptance."""
 
-    outcomes: dict[str, int] = field(default_factory=dict)
-    retries: dict[str, int] = field(default_factory=dict)
+    accepted: int = 0
+    segments: int = 0
+    others: dict[str, int] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened since somebody last looked. `codes` are Twilio's, HTTP statuses and our own reasons."""
+
+    routes: dict[Route, Sent] = field(default_factory=dict)
+    retries: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int] = field(default_factory=Counter)
+
+    def of(self, message: Message) -> Sent:
+        """Return where to note what came of this message's POST."""
+        batch = message.batch
+        route = batch.route or batch.route_of(message.item.row)
+        sent = self.routes.get(route)
+        if sent is None:
+            sent = self.routes[route] = Sent()
+        return sent
+
+    def report(self, metrics: Metrics) -> None:
+        """Add it to the metrics, and begin anew."""
+        for route, sent in self.routes.items():
+            outcomes = {**sent.others, "accepted": sent.accepted} if sent.accepted else sent.others
+            metrics.sent(*route, outcomes, segments=sent.segments, durations=sent.latencies)
+        for reason, count in self.retries.items():
+            metrics.retried(reason, count)
+        for code, count in self.codes.items():
+            metrics.failed("send", metric_label(code), count)
+        self.routes = {}
+        self.retries.clear()
+        self.codes.clear()

@@ -38,6 +38,7 @@ ROUNDS: Final = 5
 #: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
 #: or too much is kept on the account already. It goes by itself then.
 _NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
+_WITHOUT_CODE: Final = {Kind.NOT_SENT: Reason.NOT_SENT, Kind.UNKNOWN: Reason.NO_ANSWER}
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
 
@@ -164,15 +165,8 @@ class Poster:
 
     def report(self, metrics: Metrics) -> None:
         """Add what happened since the last call to the metrics."""
-        tally = self.tally
         metrics.in_flight.set(self.in_flight)
-        if tally.outcomes:
-            metrics.sends_done(tally.outcomes, tally.latencies)
-            tally.outcomes, tally.latencies = {}, []
-        if tally.retries:
-            for reason, count in tally.retries.items():
-                metrics.retried(reason, count)
-            tally.retries = {}
+        self.tally.report(metrics)
 
     def _most(self) -> int:
         # requests that hang must not keep a probe from leaving
@@ -212,15 +206,15 @@ class Poster:
             if isinstance(form, Decision):
                 self._end(message, form, None)
                 continue
-            rest = self._heard(outcome, in_flight, started)
+            rest = self._heard(message, outcome, in_flight, started)
             self._settle(message, outcome)
             if rest:
                 await self._rest(outcome, rest)
 
-    def _heard(self, outcome: Outcome, in_flight: int, started: float) -> float:
+    def _heard(self, message: Message, outcome: Outcome, in_flight: int, started: float) -> float:
         """Note what an outcome says about Twilio as a whole. Returns for how many seconds to rest."""
         ended = monotonic()
-        self.tally.latencies.append(ended - started)
+        self.tally.of(message).latencies.append(ended - started)
         kind = outcome.kind
         if kind is Kind.NOT_SENT:
             self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)
@@ -258,20 +252,21 @@ class Poster:
             return _UNRENDERED
 
     def _settle(self, message: Message, outcome: Outcome) -> None:
-        tally = self.tally
-        kind = outcome.kind
+        kind, item = outcome.kind, message.item
+        sent = self.tally.of(message)
         if kind is Kind.ACCEPTED:
-            tally.outcomes["accepted"] = tally.outcomes.get("accepted", 0) + 1
+            sent.accepted += 1
+            sent.segments += item.segments
             self._end(message, _ACCEPTED, outcome.sid)
             return
-        tally.outcomes[kind.value] = tally.outcomes.get(kind.value, 0) + 1
+        sent.others[kind.value] = sent.others.get(kind.value, 0) + 1
+        self.tally.codes[outcome.code or outcome.http_status or _WITHOUT_CODE.get(kind, 0)] += 1
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
-        item = message.item
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
         if outcome.code in _NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
             decision = Decision(State.RETRY, outcome.code, spends=True, delay_seconds=wait)
         if decision.state is State.RETRY:
-            tally.retries[kind.value] = tally.retries.get(kind.value, 0) + 1
+            self.tally.retries[kind.value] += 1
         if decision.stop is not Stop.NOTHING or decision.opts_out:
             self.signals.append(Signal(message.held.slice.lane, message.batch.address(item.row), decision))
         self._end(message, decision, None)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import structlog
 
 from broadcaster.domain.evidence import Look, Patience, absent, match
@@ -21,15 +20,16 @@ from broadcaster.domain.record import Evidence
 from broadcaster.ledger.doubts import AT_MOST, Doubt, read_doubts
 from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.doubt import SearchState
+from broadcaster.reporting.recorded import report_recorded
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
 from workers.explaining import explained
 from workers.listing import Listing, Lists
 from workers.redis_clock import our_clock, since_moved, trusted_since
+from workers.searching import say_searching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.domain.evidence import Listed, Question
     from broadcaster.store.connection import Store
@@ -40,7 +40,6 @@ log = structlog.get_logger("settling")
 
 REST_SECONDS: Final = 10.0
 THROTTLED: Final = 429
-SEARCH_KEPT_SECONDS: Final = 86_400
 #: How long a service's pool is asked for before its doubts are held: what it had meanwhile isn't known.
 POOL_PATIENCE_SECONDS: Final = 900.0
 
@@ -127,7 +126,7 @@ class Settler:
                     continue  # there were too many, or Twilio refused: its turn is next
                 self._next[doubt.key] = self._look_after(doubt, listing.now())
             self._note_refusal(listing)
-        await self._say_searching(doubts, now)
+        await say_searching(self._store, doubts, self.how.patience.seconds, now, self._refused)
         return len(doubts) >= AT_MOST and (self._settled - settled) * 2 >= AT_MOST
 
     async def _pools_read_anew(self, doubts: list[Doubt], now: float) -> bool:
@@ -246,7 +245,7 @@ class Settler:
             told = await self._store.run(accept(accepted, Evidence.LIST))
             completed += told.completed
             self._metrics.doubt_settled("list", told.changed)
-            told.report(self._metrics)
+            report_recorded(told, self._metrics)
         if verdicts:
             ended = await self._store.run(settle(verdicts, self.how.max_attempts))
             completed += ended.completed
@@ -257,27 +256,6 @@ class Settler:
             log.info("doubt.settled", found=len(accepted), without_evidence=len(verdicts))
         for broadcast in completed:
             await say_completed(self._store, broadcast)
-
-    async def _say_searching(self, doubts: Iterable[Doubt], now: float) -> None:
-        """Write down what each broadcast's doubts wait for, for whoever looks at it."""
-        by_broadcast: dict[str, list[Doubt]] = {}
-        for doubt in doubts:
-            by_broadcast.setdefault(doubt.broadcast, []).append(doubt)
-        async with self._store.redis.pipeline(transaction=False) as pipe:
-            for broadcast, some in by_broadcast.items():
-                ends = [d.question.in_flight_until for d in some if d.question.in_flight_until is not None]
-                owners = [d.owner_until for d in some if d.owner_until is not None]
-                state = SearchState(
-                    since=min(d.record.changed for d in some),
-                    absent_after=min(ends) + self.how.patience.seconds if ends else None,
-                    owners=len(owners),
-                    owners_until=max(owners) if owners else None,
-                    looked=now,
-                    refused=self._refused,
-                )
-                key = self._store.keys.broadcast(broadcast, ":looks")
-                pipe.set(key, msgspec.json.encode(state), ex=SEARCH_KEPT_SECONDS)
-            await pipe.execute()
 
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:

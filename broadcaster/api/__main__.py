@@ -19,14 +19,17 @@ from broadcaster.api.opening import opened_parts
 from broadcaster.api.protocol import BoundedHttp
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
-from broadcaster.store.errors import StoreError
+from broadcaster.store.errors import NewerData, StoreError
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
+from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
+from broadcaster.telemetry.pulse import Pulse
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from types import FrameType
 
     from broadcaster.settings import Settings
 
@@ -50,7 +53,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
             return _serve(settings, options, redis_url)
-    except (SettingsError, EmbeddedServerError) as error:
+    except (SettingsError, EmbeddedServerError, NewerData) as error:
         sys.stderr.write(f"broadcaster api: {error}\n")
         return 2
     except StoreError as error:
@@ -60,6 +63,20 @@ def main() -> int:
 
 class _Server(uvicorn.Server):
     """Says where it listens once it does; told to stop, it ends as one that has done its work."""
+
+    def __init__(self, config: uvicorn.Config, pulse: Pulse) -> None:
+        super().__init__(config)
+        self._pulse = pulse
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self._pulse.systemd.stopping()
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Come round, ten times a second."""
+        self._pulse.beat("event loop")
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -80,6 +97,7 @@ class _Server(uvicorn.Server):
             gc.freeze()  # what is here by now stays: to look through it again takes a tenth of a request
             gc.set_threshold(_GARBAGE, 20, 100)
             ports = [one.getsockname()[1] for server in self.servers for one in server.sockets]
+            self._pulse.systemd.ready()
             log.info("api.started", pid=os.getpid(), host=self.config.host, port=ports[0])
             if not self.config.port:  # else nobody would know it
                 sys.stdout.write(json.dumps({"url": f"http://{self.config.host}:{ports[0]}"}) + "\n")
@@ -87,14 +105,15 @@ class _Server(uvicorn.Server):
 
 
 def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
-    metrics = Metrics()
+    metrics = Metrics(Role.API)
     own_port = settings.api_metrics_port
     app = create_app(
         lambda: opened_parts(settings, redis_url, metrics),
         only_webhooks=options.only == "webhooks",
         metrics=own_port is None,
     )
-    counting = None if own_port is None else metrics.serve(own_port, settings.metrics_host)
+    pulse = Pulse("webhooks" if options.only else "api")
+    counting = None if own_port is None else metrics.serve(own_port, settings.metrics_host, pulse)
     config = uvicorn.Config(
         app,
         host=options.host or settings.api_host,
@@ -108,7 +127,7 @@ def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> i
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = _Server(config)
+    server = _Server(config, pulse)
     try:
         server.run()
     finally:

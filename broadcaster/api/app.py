@@ -35,6 +35,7 @@ from broadcaster.api import (
     twilio_messages,
     verifications,
     verify_services,
+    workers,
 )
 from broadcaster.api.describing import describe
 from broadcaster.api.express import Express
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 #: A path that is a word stands before the one that takes any.
 _SERVICE: Final = (
     *(broadcasts, broadcast_reading, steering, messages, lanes, opt_outs, replies, recipients),
-    *(dead_letters, event_endpoints, everything, templates, audit, docs),
+    *(dead_letters, event_endpoints, everything, workers, templates, audit, docs),
     *(twilio_like, twilio_messages),
     *(verifications, verify_services, opt_in_links),
 )

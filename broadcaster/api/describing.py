@@ -48,6 +48,7 @@ _TAGS: Final = {
     "recipients": "One person: all that is known of them, and forgetting them.",
     "dead letters": "What will not be sent, and why.",
     "everything": "The whole installation.",
+    "workers": "The processes that send.",
     "events": "Events sent to you, by the Standard Webhooks specification.",
     "templates": "Twilio's content templates, and what WhatsApp says of them.",
     "audit": "Who changed what.",

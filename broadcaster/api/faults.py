@@ -30,7 +30,7 @@ from broadcaster.operations.errors import (
 )
 from broadcaster.operations.order_faults import as_fields
 from broadcaster.settings import SettingsError
-from broadcaster.store.errors import StoreError
+from broadcaster.store.errors import NewerData, OlderWorkers, StoreError
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def problem_of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - a line a k
             return Problem("invalid", str(error), errors=faults)
     if isinstance(error, TwilioError | TwilioUnreachable):
         return Problem("twilio-failed", str(error))
+    if isinstance(error, OlderWorkers):
+        return Problem("conflict", f"{error}.")
+    if isinstance(error, NewerData):
+        return unavailable(str(error))
     if isinstance(error, StoreError | RedisError | OSError):
         log.warning("redis.failed", error=str(error))
         return unavailable()

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.api.parts import parts_of
 from broadcaster.api.problems import PROBLEMS, Problem, unavailable
-from broadcaster.store.errors import EpochChanged
+from broadcaster.store.errors import EpochChanged, Unreachable
 
 PATIENCE_SECONDS: Final = 2.0
 
@@ -39,11 +39,11 @@ async def readyz(request: Request) -> Health:
     store = parts_of(request).store
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            epoch = await store.redis.get(store.keys.plain("epoch"))
-    except (RedisError, OSError, TimeoutError):
+            await store.check_epoch()
+    except EpochChanged as error:
+        raise unavailable(str(error)) from None
+    except (RedisError, OSError, TimeoutError, Unreachable):
         raise unavailable("Redis does not answer.") from None
-    if (epoch or b"").decode() != store.epoch:
-        raise unavailable(str(EpochChanged()))
     return Health()
 
 

@@ -30,7 +30,7 @@ async def attend(store: Store, broadcast: str, home: Home | None) -> tuple[int, 
             store, broadcast, care=None if home is None else partial(home.ensure, store)
         )
     except asyncio.CancelledError:
-        if home is not None:
+        if home is not None and not home.up:
             say(
                 f"Stopped; broadcast {broadcast} goes on with the next `broadcaster send`, "
                 f"or with: broadcaster broadcasts watch {broadcast}"

@@ -6,12 +6,8 @@ the same act, which answers with the same object.
 
 from __future__ import annotations
 
-import logging
-import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import structlog
 
 from broadcaster.cli import running
 from broadcaster.cli.exits import InputError
@@ -19,6 +15,7 @@ from broadcaster.cli.home import Home
 from broadcaster.cli.options import settings_from
 from broadcaster.runtime import opened_store, twilio_rest
 from broadcaster.store.embedded import redis_for
+from broadcaster.telemetry.logs import masked_beside_output
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -102,7 +99,7 @@ def with_store(env_file: Path | None, work: Callable[[Store], Awaitable[_T]]) ->
 
 
 def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) -> _T:
-    _log_beside_output()
+    masked_beside_output()
 
     async def run(url: str) -> _T:
         async with opened_store(settings, url) as store:
@@ -115,7 +112,7 @@ def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) ->
 def with_home(env_file: Path | None, work: Callable[[Store, Home | None], Awaitable[_T]]) -> _T:
     """Do as `with_store` does; without REDIS_URL `work` also gets what can start a worker."""
     settings = settings_from(env_file)
-    _log_beside_output()
+    masked_beside_output()
 
     async def run(home: Home | None, url: str) -> _T:
         async with opened_store(settings, url) as store:
@@ -126,14 +123,3 @@ def with_home(env_file: Path | None, work: Callable[[Store, Home | None], Awaita
     )
     with at_hand as home:
         return running.run(run(home, settings.redis_address or (home.url if home else "")))
-
-
-def _log_beside_output() -> None:
-    """Let warnings go to standard error: structlog's default is standard output, where JSON is awaited."""
-
-    def logger(*_: Any) -> structlog.PrintLogger:
-        return structlog.PrintLogger(sys.stderr)
-
-    if not structlog.is_configured():
-        least = structlog.make_filtering_bound_logger(logging.WARNING)
-        structlog.configure(logger_factory=logger, wrapper_class=least)

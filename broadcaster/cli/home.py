@@ -1,6 +1,7 @@
 """What `send` starts itself where no REDIS_URL is set: the embedded server and one worker.
 
-Both end with the command. Their data stays: the next `send`, or `broadcasts watch ID`, goes on with it.
+Where `broadcaster up` runs on the data directory, that has both. Else they end with the command. Their data
+stays: the next `send`, or `broadcasts watch ID`, goes on with it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from dotenv import dotenv_values
 
 from broadcaster.cli.exits import CommandFailedError
+from broadcaster.cli.up_lock import running_up
 from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 WORKER_STARTS_SECONDS: Final = 20.0
 _PDEATHSIG: Final = 1
 #: Runs in the child before the worker takes its place: it is told to stop when this process ends.
-_STOP_WITH_PARENT: Final = (
+STOP_WITH_PARENT: Final = (
     "import ctypes,os,sys;"
     f"sys.platform=='linux' and ctypes.CDLL(None).prctl({_PDEATHSIG},{int(signal.SIGTERM)},0,0,0);"
     "os.getppid()==int(sys.argv[1]) or sys.exit(1);"
@@ -69,6 +71,12 @@ class Home(AbstractContextManager["Home"]):
         return self._server.url
 
     @property
+    def up(self) -> str:
+        """Where the API of a `broadcaster up` is that runs on this data directory; "" if none does."""
+        there = running_up(self._settings.data_dir)
+        return "" if there is None else str(there.get("api") or "another terminal")
+
+    @property
     def worker_log(self) -> Path:
         """Where the worker's log lines go."""
         return self._settings.data_dir / "worker.log"
@@ -95,6 +103,8 @@ class Home(AbstractContextManager["Home"]):
 
     async def ensure(self, store: Store) -> None:
         """Bring back what is gone: the server (somebody else's may have ended), a live worker."""
+        if self.up:  # which looks after both
+            return
         self._server.start()
         if self._worker is not None and self._worker.poll() is None:
             return
@@ -111,7 +121,7 @@ class Home(AbstractContextManager["Home"]):
             await asyncio.sleep(0.05)
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", _STOP_WITH_PARENT, str(os.getpid()), sys.executable, "-m", "workers"]
+        command = [sys.executable, "-c", STOP_WITH_PARENT, str(os.getpid()), sys.executable, "-m", "workers"]
         with self.worker_log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
                 command,

@@ -47,9 +47,12 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "config": ("config", "config", "Show every setting, where it comes from, what it is for."),
     "keys": ("keys", "keys", "Make, list and revoke the keys of the HTTP API."),
     "audit": ("audit", "audit", "Read who changed what."),
+    "up": ("up", "up", "Run everything here: Redis, a worker, the API; or --simulate Twilio, too."),
+    "health": ("health", "health", "Is a process of this host well? For container and systemd checks."),
     "api": ("roles", "api", "Serve the HTTP API."),
     "worker": ("roles", "worker", "Run a worker process, which sends what is due."),
     "exporter": ("roles", "exporter", "Show Prometheus what is in Redis."),
+    "workers": ("workers", "workers", "List the workers; ask them to end in good order."),
     "simulator": ("roles", "simulator", "Run a simulated Twilio on this machine."),
 }
 INTERRUPTED: Final = 130

@@ -88,7 +88,8 @@ class _Send:
             if done.known:
                 say(f"This list was taken before with this idempotency key, as broadcast {done.broadcast}.")
             await begin(store, at_the_shell(), submission, done, draft=self._options.draft)
-            waiting = (self._options.wait or self._home is not None) and not self._options.draft
+            alone = self._home is not None and not self._home.up  # else `broadcaster up` sends it
+            waiting = (self._options.wait or alone) and not self._options.draft
             if not waiting:
                 return await self._tell(store, done)
             return await self._wait(store, done)
@@ -150,6 +151,8 @@ class _Send:
         show_broadcast(view.summary(), as_json=self._options.as_json)
         if view.state == "draft":
             say(f"Not started. Start it with: broadcaster broadcasts start {view.id}")
+        elif self._home is not None and (there := self._home.up):
+            say(f"`broadcaster up` ({there}) sends it. Watch it with: broadcaster broadcasts watch {view.id}")
         elif not await live_workers(store):
             say("No worker is running; it is queued. Start one with: broadcaster worker")
         return 0
@@ -157,7 +160,7 @@ class _Send:
     async def _wait(self, store: Store, done: Submitted) -> int:
         code, view = await attend(store, done.broadcast, self._home)
         show_broadcast(view.summary(), as_json=self._options.as_json)
-        if self._home is not None:
+        if self._home is not None and not self._home.up:
             await tell_others(store)
         return code
 

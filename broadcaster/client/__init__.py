@@ -26,7 +26,7 @@ threads at once.
 from broadcaster.client.client import Client
 from broadcaster.client.errors import ApiError, ClientError, NotReached, NotTheApi
 from broadcaster.client.replies import Reply
-from broadcaster.client.values import Broadcast, Change, Message, OptOut, Page, Sender
+from broadcaster.client.values import Broadcast, Change, Message, OptOut, Page, Sender, Worker
 from broadcaster.client.verifications import Verification
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "Reply",
     "Sender",
     "Verification",
+    "Worker",
 ]

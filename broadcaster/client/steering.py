@@ -1,4 +1,4 @@
-"""Senders, opt-outs, dead letters, the whole installation, event endpoints, the audit."""
+"""Senders, opt-outs, dead letters, the whole installation, workers, the audit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from broadcaster.client.asking import Asking
 from broadcaster.client.broadcasts import given, new_key
 from broadcaster.client.errors import ApiError
-from broadcaster.client.values import Change, Message, OptOut, Sender
+from broadcaster.client.values import Change, Message, OptOut, Sender, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,6 +143,17 @@ class SteeringCalls(Asking):
             "POST", f"/v1/{verb}", json=given(reason=reason), idempotency_key=new_key()
         )
         return result
+
+    # --- workers
+
+    def workers(self) -> Iterator[Worker]:
+        """Yield the workers, by id."""
+        yield from self.every("/v1/workers", Worker.of)
+
+    def drain_worker(self, worker: str) -> Worker:
+        """Ask a worker to finish what is in flight, and to end. Raises `ApiError` 404, 409."""
+        path = f"/v1/workers/{_part(worker)}/drain"
+        return self.one(Worker.of, "POST", path, idempotency_key=new_key())
 
     # --- the audit
 

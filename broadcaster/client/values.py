@@ -177,3 +177,19 @@ class Change:
             new=raw.get("new"),
             raw=raw,
         )
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process: `live`, `draining` or `lost`. `version` is None for one that told none."""
+
+    id: str
+    host: str
+    version: str | None
+    state: str
+    raw: dict[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Worker:
+        """Read the API's object."""
+        return cls(raw["id"], raw["host"], raw.get("version"), raw["state"], raw)

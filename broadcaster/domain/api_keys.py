@@ -48,6 +48,8 @@ class Scope(enum.StrEnum):
     TWILIO_WRITE = "twilio:write"
     VERIFY = "verify"
     AUDIT_READ = "audit:read"
+    WORKERS_READ = "workers:read"
+    WORKERS_WRITE = "workers:write"
     ALL_WRITE = "all:write"
     ADMIN = "admin"
 
@@ -75,6 +77,8 @@ SCOPE_WORDS: Final = {
     Scope.TWILIO_WRITE: "Empty, cancel and delete messages at Twilio",
     Scope.VERIFY: "Start, check, approve and cancel verifications; see Verify services",
     Scope.AUDIT_READ: "Read the audit",
+    Scope.WORKERS_READ: "See workers",
+    Scope.WORKERS_WRITE: "Ask workers to end",
     Scope.ALL_WRITE: "Stop everything, and let it go on",
     Scope.ADMIN: "Everything",
 }

@@ -28,6 +28,7 @@ from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_
 from broadcaster.intake.single_rows import Accepted, Row
 from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
+from broadcaster.store.raising import need_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,6 +144,7 @@ class SingleMessages:
         for place in await self._unverified(addresses):
             rows[place] = rows[place]._replace(code=rows[place].code or Reason.UNVERIFIED)
         stream = self._stream(request, shape, chosen, now)
+        await need_format(self._store, stream.needs)
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
         memo = _memo(request.key_id, request.nonce) if request.nonce else ""
         columns = shape.columns

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt, OutsideWindow, Priority
+from broadcaster.domain.data_format import needed_by
 from broadcaster.domain.purpose import CONSENT_GIVEN, Purpose
 from broadcaster.domain.record import RECORD_BYTES, Record
 from broadcaster.intake.load import CLASS_OF, new_broadcast_id
@@ -64,13 +65,14 @@ def expiry(now: float, expires_in_seconds: float) -> float:
 
 @dataclass(slots=True)
 class Stream:
-    """One stream as its appends name it. `id` is the one it gets if it has to begin."""
+    """One stream as its appends name it: `id` is what it gets if it begins, `needs` its data format."""
 
     key: StreamKey
     print: str
     spec: BroadcastSpec
     id: str
     _facts: bytes
+    needs: int
 
     @classmethod
     def of(cls, key: StreamKey, content: Content) -> Stream:
@@ -106,7 +108,7 @@ class Stream:
             "1" if content.sms is not None else "",
         )
         print_ = hashlib.sha256(whole).hexdigest()[:24]
-        return cls(key, print_, spec, new_broadcast_id(), packed(facts))
+        return cls(key, print_, spec, new_broadcast_id(), packed(facts), needed_by(spec))
 
     def begin_anew(self) -> None:
         """Have the next append begin a stream under another id."""

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from broadcaster.domain.content import compile_content
 from broadcaster.domain.create_message import check_content
+from broadcaster.domain.data_format import needed_by
 from broadcaster.domain.handing import timed
 from broadcaster.domain.openings import closed_words, never_open, opens_at
 from broadcaster.intake.findings import NOTHING_FOUND, Findings
@@ -38,6 +39,7 @@ from broadcaster.ledger.optouts import OptOuts
 from broadcaster.ledger.pools import keep_pool
 from broadcaster.store.ending import in_peace
 from broadcaster.store.errors import StoreError
+from broadcaster.store.raising import need_format
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -204,6 +206,7 @@ async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
 
 async def _asked(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
     broadcast = new_broadcast_id()
+    await need_format(store, needed_by(spec))
     try:
         return await store.run(reserve(broadcast, spec, key))
     except asyncio.CancelledError as error:

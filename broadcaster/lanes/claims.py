@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from broadcaster import __version__
 from broadcaster.domain.concurrency import Second
+from broadcaster.domain.data_format import KNOWN
 from broadcaster.store.scripts import Call, packed, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _HEAD: Final = struct.Struct(">HBBBHBH")
 MICRO: Final = 1_000_000
@@ -73,7 +78,7 @@ class Standing(NamedTuple):
     """A worker's standing after a renewal: its share of the account's concurrency, and what else changed.
 
     `silent` is since when Twilio does not answer, in unix seconds, 0 while it does; `probe`: this worker may
-    send one message all the same.
+    send one message all the same. `draining`: it is asked to finish what is in flight, and to end.
     """
 
     share: int
@@ -83,6 +88,7 @@ class Standing(NamedTuple):
     stopped: str
     silent: float = 0.0
     probe: bool = False
+    draining: bool = False
     turn: Turn | None = None
 
 
@@ -185,10 +191,22 @@ def renew(
     )
 
 
-def join(worker: str, about: dict[str, Any], *, lease_seconds: float, initial: int) -> Call[Standing]:
-    """Take a first lease under a new worker id."""
+def join(
+    worker: str, about: dict[str, Any], *, lease_seconds: float, initial: int, before: str = ""
+) -> Call[Standing]:
+    """Take a first lease under a new worker id; `before` is the one that this process had, if it had one."""
     nothing = (packed([]), 0, 0, "", "", "", "")
-    return Call("renew", (worker, int(lease_seconds * MICRO), 1, initial, packed(about), *nothing), _standing)
+    version = (__version__, KNOWN, before)
+    return Call(
+        "renew",
+        (worker, int(lease_seconds * MICRO), 1, initial, packed(about), *nothing, *version),
+        _standing,
+    )
+
+
+def drain(workers: Sequence[str]) -> Call[list[str]]:
+    """Ask workers to end in good order: 'asked', 'known', 'older' or 'gone' of each (drain.lua)."""
+    return Call("drain", (packed(list(workers)),), lambda reply: [_str(said) for said in unpacked(reply)])
 
 
 def _report(seen: Second) -> list[int]:
@@ -203,7 +221,7 @@ def _steering(answer: Answer) -> tuple[str, str, str, str]:
 
 
 def _standing(reply: bytes) -> Standing:
-    share, limit, workers, epoch, stopped, silent, probe, *turn = unpacked(reply)
+    share, limit, workers, epoch, stopped, silent, probe, draining, *turn = unpacked(reply)
     return Standing(
         int(share),
         float(limit),
@@ -212,6 +230,7 @@ def _standing(reply: bytes) -> Standing:
         _str(stopped),
         float(_str(silent) or 0),
         bool(probe),
+        bool(draining),
         _turn(turn[0]) if turn and turn[0] else None,
     )
 

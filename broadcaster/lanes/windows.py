@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
-from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.openings import openings_text, opens_at
+from broadcaster.ledger.specs import read_spec
 from broadcaster.store.scripts import Call, packed, unpacked
 
 if TYPE_CHECKING:
@@ -51,7 +49,11 @@ async def keep_ahead(store: Store, only: Iterable[str] | None = None) -> list[Ne
                 pipe.hget(keys.broadcast(name), "spec")
             specs = await pipe.execute()
         now, _ = await store.redis.time()
-        windows = [_window(raw) for raw in specs]
+        # the hours of what this version can't read stay as they are
+        read = [
+            (name, window) for name, raw in zip(some, specs, strict=True) for window in _window(name, raw)
+        ]
+        some, windows = [name for name, _ in read], [window for _, window in read]
         texts = ["" if window is None else openings_text(window, now) for window in windows]
         said = await store.run(keep(list(zip(some, texts, strict=True))))
         news += [
@@ -62,8 +64,10 @@ async def keep_ahead(store: Store, only: Iterable[str] | None = None) -> list[Ne
     return news
 
 
-def _window(spec: bytes | None) -> Hours | None:
-    return None if spec is None else msgspec.msgpack.decode(spec, type=BroadcastSpec).hours
+def _window(broadcast: str, raw: bytes | None) -> list[Hours | None]:
+    """Return its hours, one or none, in a list; an empty one where they can't be read."""
+    spec = read_spec(broadcast, raw)
+    return [] if spec is None and raw is not None else [None if spec is None else spec.hours]
 
 
 def _str(value: str | bytes) -> str:

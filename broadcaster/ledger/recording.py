@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import structlog
-
+from broadcaster.domain.record import State
 from broadcaster.store.scripts import Call, packed, unpacked
 
 if TYPE_CHECKING:
-    from broadcaster.domain.record import State
-    from broadcaster.telemetry.metrics import Metrics
+    from collections.abc import Sequence
 
-log = structlog.get_logger("ledger")
+#: What record.lua puts before a code, to tell of a state and a code in one number.
+_STATE: Final = 1 << 24
 
 
 class Result(NamedTuple):
@@ -47,7 +46,9 @@ class Recorded(NamedTuple):
     """What writing changed.
 
     Records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed; and of
-    how many outcomes there is no record any more.
+    how many outcomes there is no record any more. `became` counts records by the (state, code) they went to,
+    retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by the whole
+    seconds since their POST.
     """
 
     changed: int
@@ -55,14 +56,8 @@ class Recorded(NamedTuple):
     paused: list[tuple[str, str]]
     completed: list[str]
     missing: int = 0
-
-    def report(self, metrics: Metrics) -> None:
-        """Count and log what somebody should know of."""
-        if self.caused:
-            metrics.duplicate_caused(self.caused)
-            log.error("duplicate.caused", count=self.caused)
-        for broadcast, reason in self.paused:
-            log.warning("broadcast.paused", broadcast=broadcast, reason=reason)
+    became: Sequence[tuple[State, int, int]] = ()
+    heard_after: Sequence[tuple[int, int]] = ()
 
 
 def record(worker: str, results: list[Results]) -> Call[Recorded]:
@@ -71,11 +66,20 @@ def record(worker: str, results: list[Results]) -> Call[Recorded]:
 
 
 def _recorded(reply: bytes) -> Recorded:
-    changed, caused, paused, completed, missing = unpacked(reply)
-    told = [(_str(broadcast), _str(reason)) for broadcast, reason in paused]
+    changed, caused, paused, completed, missing, became, heard = unpacked(reply)
     return Recorded(
-        int(changed), int(caused), told, [_str(broadcast) for broadcast in completed], int(missing)
+        int(changed),
+        int(caused),
+        [(_str(broadcast), _str(reason)) for broadcast, reason in paused],
+        [_str(broadcast) for broadcast in completed],
+        int(missing),
+        [(State(kind // _STATE), kind % _STATE, n) for kind, n in _pairs(became)],
+        _pairs(heard),
     )
+
+
+def _pairs(flat: list[int]) -> list[tuple[int, int]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _str(value: str | bytes) -> str:

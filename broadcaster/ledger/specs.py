@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import TYPE_CHECKING
+
 import structlog
 
-from broadcaster.domain.broadcast import BroadcastSpec
+from broadcaster.domain import data_format
+
+if TYPE_CHECKING:
+    from broadcaster.domain.broadcast import BroadcastSpec
 
 log = structlog.get_logger("specs")
 
@@ -18,7 +22,7 @@ def read_spec(broadcast: str, raw: bytes | None) -> BroadcastSpec | None:
     if raw is None:
         return None
     try:
-        return msgspec.msgpack.decode(raw, type=BroadcastSpec)
-    except msgspec.MsgspecError as error:
-        log.error("spec.unreadable", broadcast=broadcast, error=type(error).__name__)  # noqa: TRY400 - no texts in logs
+        return data_format.read_spec(raw)
+    except data_format.NewerSpecError as error:
+        log.error("spec.unreadable", broadcast=broadcast, unknown=str(error))  # noqa: TRY400 - no texts in logs
         return None

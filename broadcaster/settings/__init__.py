@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasGenerator, PrivateAttr, ValidationError, model_validator
@@ -101,7 +101,9 @@ class Settings(
     def secrets(self) -> tuple[str, ...]:
         """Every secret's text, for the logs to hide."""
         held = (getattr(self, name) for name in type(self).model_fields if is_secret(name))
-        return tuple(secret.get_secret_value() for secret in held if secret)
+        texts = [secret.get_secret_value() for secret in held if secret]
+        passwords = [unquote(urlsplit(text).password or "") for text in texts if "://" in text]
+        return tuple(text for text in (*texts, *passwords, *self.secret_keys) if text)
 
     def credentials(self) -> tuple[str, str, str]:
         """Return (account SID, user, password). Raises `SettingsError` naming what is not set."""

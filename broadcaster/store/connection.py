@@ -12,8 +12,9 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from broadcaster.domain.data_format import KNOWN
 from broadcaster.domain.sentinel_url import under_sentinel
-from broadcaster.store.errors import EpochChanged, StoreError, Unreachable, WrongServer
+from broadcaster.store.errors import EpochChanged, NewerData, StoreError, Unreachable, WrongServer
 from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import CONFIRM, Scripts
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from broadcaster.store.scripts import Call
 
 T = TypeVar("T")
-FORMAT_VERSION: Final = 1
 OLDEST_SERVER: Final = (7, 0)
 SOCKET_TIMEOUT_SECONDS: Final = 10.0
 
@@ -43,7 +43,11 @@ class Store:
         self.people_secret = ""
         #: Whether it is the one that people were forgotten with.
         self.people_known = False
-        self._scripts = Scripts(redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading)
+        #: The data format up to which older programs are known to be kept out (store/raising.py).
+        self.fenced = 0
+        self._scripts = Scripts(
+            redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading, follow=self.follow
+        )
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
 
     async def _before_loading(self) -> None:
@@ -69,8 +73,35 @@ class Store:
 
     async def check_epoch(self) -> None:
         """Raise `EpochChanged` if the installation is not the one that was joined; or redis' errors."""
-        if await self.redis.get(self.keys.plain("epoch")) != self.epoch.encode():
+        if await self.redis.get(self.keys.plain("epoch")) != self.epoch.encode() and not await self.follow():
             raise EpochChanged
+
+    async def follow(self) -> bool:
+        """Go on under the epoch that took the place of ours when the data format was raised.
+
+        False where it is another installation. Raises NewerData where this program doesn't know that format,
+        and `Unreachable`.
+        """
+        try:
+            async with self.redis.pipeline(transaction=True) as pipe:
+                pipe.hgetall(self.keys.plain("raised"))
+                pipe.mget([self.keys.plain("epoch"), self.keys.plain("format")])
+                raised, (epoch, found) = await pipe.execute()
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise Unreachable(f"Redis does not answer: {error}") from error
+        at: bytes | None = self.epoch.encode()
+        for _ in raised:
+            if at == epoch or at is None:
+                break
+            at = raised.get(at)
+        if epoch is None or at != epoch:
+            return False
+        if int(found or 0) > KNOWN:
+            raise NewerData(int(found), KNOWN)
+        self.epoch = epoch.decode()
+        self._scripts.under(self.epoch)
+        self.guard.under(self.epoch)
+        return True
 
     async def with_new_epoch(self) -> Store:
         """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""
@@ -146,8 +177,7 @@ async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Sto
 
     `replicas` must have an intent before it counts.
 
-    Raises `Unreachable`, or `WrongServer` for a server that is too old, a Cluster, evicting, or holds newer
-    data.
+    Raises `Unreachable`, `WrongServer` for a server that is too old or a Cluster, or `NewerData`.
     """
     redis = client(url)
     try:
@@ -184,17 +214,16 @@ async def check_server(redis: Redis) -> dict[str, Any]:
     return info
 
 
-async def _join(redis: Redis, prefix: str) -> str:
+async def _join(redis: Any, prefix: str) -> str:
     try:
         # read first: with its memory full a server refuses even a SET that would change nothing
         if not await redis.exists(f"{prefix}format"):
-            await redis.set(f"{prefix}format", FORMAT_VERSION, nx=True)
+            began = await redis.set(f"{prefix}format", KNOWN, nx=True)
+            if began:  # nobody older can have joined it
+                await redis.hset(f"{prefix}raised", "fenced", str(KNOWN))
         found = int(await redis.get(f"{prefix}format") or 0)
-        if found > FORMAT_VERSION:
-            raise WrongServer(
-                f"The data in this Redis has format {found}; this program knows up to {FORMAT_VERSION}. "
-                "Upgrade the program."
-            )
+        if found > KNOWN:
+            raise NewerData(found, KNOWN)
         if not await redis.exists(f"{prefix}epoch"):
             await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
         epoch = await redis.get(f"{prefix}epoch")

@@ -3,12 +3,19 @@
 StoreError
 ├── Unreachable         no answer; the command may or may not have been carried out
 │   └── Unconfirmed     carried out, but too few replicas have it: a failover may undo it
-├── WrongServer         too old, a Cluster, evicting, or data of a newer version
+├── WrongServer         too old, a Cluster, evicting
 ├── EpochChanged        the installation is gone or another one: nothing may be sent
+│   └── NewerData       its data has a newer format than this program knows (a WrongServer too)
+├── OlderWorkers        a worker lives that is too old for what was asked
 └── LeaseLost           this worker's lease was taken away: its claims are no longer its own
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class StoreError(Exception):
@@ -35,6 +42,29 @@ class EpochChanged(StoreError):  # noqa: N818
             "EPOCH: the installation that this process joined is no longer in this Redis, which was emptied, "
             "is another one, or was restored from a backup. Nothing is sent. To go on from a backup: put it "
             "back, run `broadcaster restore`, then start the workers."
+        )
+
+
+class NewerData(EpochChanged, WrongServer):
+    """The data has a newer format than this program knows: it may neither start nor go on."""
+
+    def __init__(self, found: int, known: int) -> None:
+        StoreError.__init__(
+            self,
+            f"The data in this Redis has format {found}; this program knows up to {known}. "
+            "Upgrade the program. Nothing is sent by it until then.",
+        )
+
+
+class OlderWorkers(StoreError):  # noqa: N818
+    """It would be read wrongly by workers of an older version, which live; nothing was changed."""
+
+    def __init__(self, workers: Sequence[str], needed: int) -> None:
+        several = ", ".join(workers)
+        super().__init__(
+            f"this needs data format {needed}, and these workers are of a version that does not know it: "
+            f"{several}. Replace each by one of this version (SIGTERM lets it finish what is in flight), "
+            "then ask again; nothing was queued"
         )
 
 

@@ -68,6 +68,11 @@ class Guard:
         self._witness = witness
         self._known = max(self._known, witness.read())
 
+    def under(self, epoch: str) -> None:
+        """Keep what is known under the epoch that the installation has now."""
+        if self._witness is not None:
+            self._witness.under(epoch, self._known)
+
     @property
     def keeps(self) -> bool:
         """Whether this server can't come back without what it has answered; as far as it is known."""

@@ -4,6 +4,8 @@
 key (after the prefix)    type       lifetime
 ========================  =========  ==========================================================
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
+raised                    hash       which epoch took another one's place when the data format was raised, and
+                                     up to which format older programs are kept out; as the installation
 bcs                       zset       one member a broadcast, until it is deleted
 streams                   zset       one member a stream, until it is removed; what puts every broadcast
                                      right after a loss (rewinding, clock) walks both, lists for people `bcs`
@@ -54,7 +56,8 @@ workers, overdue          zset|hash  leases; members leave with their worker
 lost                      zset       workers whose lease ran out, by the microsecond of that; a day each
 exporter                  string     which exporter reads for the installation (PX)
 clock                     hash       Redis' clock when last looked at; as long as the installation
-worker:ID                 hash       a day after the worker is gone (EXPIRE)
+worker:ID                 hash       what it is, its version and data format, since when it is `draining`; a
+                                     day after the worker is gone (EXPIRE)
 worker:ID:claims          hash       the worker's open claims
 wake                      list       capped at 32 tokens
 optouts                   hash       source and time by `SCOPE|ADDRESS`, or `SCOPE|~HASH` of a forgotten

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from broadcaster.store.connection import FORMAT_VERSION, check_server
-from broadcaster.store.errors import WrongServer
+from broadcaster.domain.data_format import KNOWN
+from broadcaster.store.connection import check_server
+from broadcaster.store.errors import NewerData
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import Call, Scripts
 
@@ -47,9 +48,6 @@ async def join_to_read(redis: Redis, prefix: str) -> Reader | None:
     epoch, version = found
     if epoch is None:
         return None
-    if int(version or 0) > FORMAT_VERSION:
-        raise WrongServer(
-            f"The data in this Redis has format {int(version)}; this program knows up to {FORMAT_VERSION}. "
-            "Upgrade the program."
-        )
+    if int(version or 0) > KNOWN:
+        raise NewerData(int(version), KNOWN)
     return Reader(redis, prefix, epoch.decode())

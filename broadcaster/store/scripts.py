@@ -107,13 +107,19 @@ class Scripts:
         replicas: int = 0,
         before_loading: Callable[[], Awaitable[object]] | None = None,
         names: Sequence[str] | None = None,
+        follow: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._redis: Any = redis
         self._fixed = (prefix, epoch)
         self._replicas = replicas
         self._before_loading = before_loading
         self._text = {name: read_script(name) for name in names or script_names()}
+        self._follow = follow
         self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
+
+    def under(self, epoch: str) -> None:
+        """Make every further call under this epoch of the installation."""
+        self._fixed = (self._fixed[0], epoch)
 
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises a `StoreError`; on `Unreachable` the call may have been carried out."""
@@ -130,8 +136,15 @@ class Scripts:
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise Unreachable(f"Redis gave no answer to {call.script}: {error}") from error
         except ResponseError as error:
-            raise refusal(error, call.script) from error
+            refused = refusal(error, call.script)
+            if isinstance(refused, EpochChanged) and await self._followed():
+                return await self.run_unloaded(call)
+            raise refused from error
         return call.decode(reply)
+
+    async def _followed(self) -> bool:
+        """Tell whether the installation goes on under another epoch, which we then know (`Store.follow`)."""
+        return self._follow is not None and await self._follow()
 
     async def run_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run several calls in one round trip, in order. A refused call raises after all were carried out."""
@@ -147,13 +160,13 @@ class Scripts:
         Raises `Unreachable` when it is not known which of them were carried out.
         """
         replies, confirmed = await self._pipeline(calls)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
+        if unknown := [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
             await self._load()
-            again, these = await self._pipeline([calls[i] for i in unknown])
-            confirmed = confirmed and these
-            for i, reply in zip(unknown, again, strict=True):
-                replies[i] = reply
+            confirmed = await self._again(calls, unknown, replies) and confirmed
+        # refused by its first lines, so not carried out; none of those behind the first one was either
+        gone = [i for i, reply in enumerate(replies) if _is_another_epoch(reply)]
+        if gone and await self._followed():
+            confirmed = await self._again(calls, gone, replies) and confirmed
         answers = []
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, Exception):
@@ -168,6 +181,13 @@ class Scripts:
             else:
                 answers.append(call.decode(reply))
         return answers
+
+    async def _again(self, calls: Sequence[Call[Any]], which: list[int], replies: list[Any]) -> bool:
+        """Run some calls once more, put in their replies, and tell whether they are confirmed."""
+        again, confirmed = await self._pipeline([calls[i] for i in which])
+        for i, reply in zip(which, again, strict=True):
+            replies[i] = reply
+        return confirmed
 
     async def _load(self) -> None:
         """Load all scripts: a server that knows only some would run a round trip out of order."""
@@ -204,6 +224,10 @@ class Scripts:
             await self._load()
         confirmed = written == 1 and isinstance(acknowledged, int) and acknowledged >= self._replicas
         return replies, confirmed
+
+
+def _is_another_epoch(reply: Any) -> bool:
+    return isinstance(reply, ResponseError) and isinstance(refusal(reply, ""), EpochChanged)
 
 
 #: A server that takes no writes now and may later: a replica, one still loading, without its replicas, with a

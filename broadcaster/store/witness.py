@@ -29,6 +29,11 @@ class Witness:
             return 0
         return int(count) if epoch == self._epoch and count.isdigit() else 0
 
+    def under(self, epoch: str, count: int) -> None:
+        """Go on as the witness of an installation whose epoch is another one now."""
+        self._epoch = epoch
+        self.write(count)
+
     def write(self, count: int) -> None:
         """Keep the count; several processes of this host may, as it only grows."""
         part = self._path.with_name(f"{self._path.name}.{os.getpid()}")

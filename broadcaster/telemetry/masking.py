@@ -1,140 +1,151 @@
 """What a log line may show: no number whole, no secret, no text of a message.
 
-Works on values, not on call sites, so that what a library logs or an exception carries is covered too.
-It errs towards hiding: a lone run of ten digits is taken for a number wherever it stands.
+Works on values, not on call sites, so that what a library logs or an exception carries is covered too. What
+is no text is taken apart (containers, structs, dataclasses) so that keys tell what may be shown; the rest is
+shown as its masked `repr`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
+
+from broadcaster.telemetry.known_secrets import KnownSecrets
+from broadcaster.telemetry.spotting import HIDDEN, is_dropped, shortened, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-HIDDEN: Final = "•••"
-#: Values under these keys are left out altogether, spelled in any case and with any punctuation.
-_DROPPED: Final = (
-    *("body", "variables", "mediaurl", "mediaurls", "rendered", "payload"),
-    *("token", "secret", "password", "passwd", "authorization", "auth", "apikey", "secretkey"),
-    *("credentials", "cookie", "signature"),
-)
-#: Longer texts are cut: an exception may carry a whole answer.
+__all__ = ["HIDDEN", "Masking", "is_dropped"]
+
+#: Longer texts are cut: an exception may carry a whole answer. So are long and deep containers.
 _LONGEST: Final = 16_384
+_MOST: Final = 500
+_DEEPEST: Final = 8
+_KEYS_KEPT: Final = 2_000
+_SHORT_KEY: Final = 100
+_BIGGEST: Final = 1 << 63
 #: Integers this size are numbers or times; times and sizes have a unit at the end of their name.
-_NUMBER_SIZES: Final = range(10**9, 10**15)
+_LEAST_NUMBER: Final = 10**9
+_PAST_NUMBERS: Final = 10**15
 _UNITS: Final = (
-    "_at",
-    "_ms",
-    "_us",
-    "_ns",
-    "_seconds",
-    "_bytes",
-    "_total",
-    "_count",
-    "_epoch",
-    "_id",
-    "timestamp",
+    *("_at", "_ms", "_us", "_ns", "_seconds", "_bytes", "_total", "_count", "_epoch", "_id", "timestamp"),
+    "_until",
 )
 #: Names that we make ourselves; a host called ip-10-0-12-200 has as many digits as a number.
 _NAMES: Final = frozenset({"worker", "host", "broadcast", "batch", "instance"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_GAP: Final = r"[\s().\-/\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\xad\ufeff]"
-
-_KEYED: Final = re.compile(
-    r"""(?ix) (?<![a-z]) (?P<key> (?:[a-z]{1,20}[_-]){0,4} (?:"""
-    + "|".join(name for name in _DROPPED if name not in {"payload", "rendered", "signature"})
-    + r"""|content_?variables|api_key|media_?urls?) \\? ["']? \s* [:=] \s* )
-    (?P<value> (?:basic|bearer)\s+\S+ | \\"(?:(?!\\").)*(?:\\")? | "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'?
-      | \{[^}]*\}? | \[[^]]*\]? | [^&\s,;}]+ )"""
-)
 #: Event names, states, levels: no digit and nothing that could be a key with a value.
 _HARMLESS: Final = re.compile(r"[A-Za-z_.]*")
-_SCHEME: Final = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9._~+/=-]{6,}")
-_USER_INFO: Final = re.compile(r"(?<=://)[^/@\s]*@")
-_KEYS: Final = re.compile(r"\b(?:bc|whsec|sk|pk)_[A-Za-z0-9_+/=-]{12,}")
-_KEPT_OR_HIDDEN: Final = re.compile(
-    r"""(?x)
-    (?P<kept> \b[A-Z]{2}[0-9a-f]{32}\b
-      | \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b
-      | \b\d{4}-\d\d-\d\d(?:[T\x20]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?
-      | (?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])
-      | (?<![\w.])\d+\.\d+(?![\w.]) )
-    | (?P<token> \b[0-9a-f]{32}\b )
-    | (?P<number> (?:\+|\uff0b|%2[Bb]) """
-    + _GAP
-    + r"""{0,2} \d (?:"""
-    + _GAP
-    + r"""{0,3}\d){4,}
-      | \d (?:"""
-    + _GAP
-    + r"""{0,2}\d){9,} )"""
-)
+_TORN: Final = re.compile(r"[\d\s().+%-]{1,60}\Z")
 
 
 class Masking:
     """The masking of one process; `secrets` are texts that it knows and that must never appear."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {spelling for text in secrets if len(text) > 3 for spelling in _spellings(text)}  # noqa: PLR2004
-        ordered = sorted(spellings, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._secrets = KnownSecrets(secrets)
+        self._names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """Return `text` with secrets, message texts and the middle of every number hidden."""
-        if self._secrets is not None:
-            text = self._secrets.sub(HIDDEN, text)
-        if len(text) > _LONGEST:
-            text = f"{text[:_LONGEST]}… ({len(text)} characters)"
-        if _HARMLESS.fullmatch(text):
+        length = len(text)
+        if length > _LONGEST:
+            text = text[: _LONGEST + 2 * self._secrets.longest]
+        text = self._secrets.hide(text, HIDDEN)
+        if length <= _LONGEST and _HARMLESS.fullmatch(text):
             return text
-        text = _KEYED.sub(rf"\g<key>{HIDDEN}", text)
-        text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
-        text = _USER_INFO.sub(f"{HIDDEN}@", text)
-        return _KEPT_OR_HIDDEN.sub(_hidden, _KEYS.sub(HIDDEN, text))
+        if length > _LONGEST:
+            text = without_secrets(_TORN.sub("", text[:_LONGEST]))
+            return f"{text}… ({length} characters)"
+        return without_secrets(text)
 
-    def value(self, value: Any, key: str = "") -> Any:
-        """Return what may be logged of `value`; what is no plain value or container becomes a masked repr."""
-        if isinstance(value, dict):
-            return self.mapping(value)
-        if isinstance(value, list | tuple | set | frozenset):
-            return [self.value(item, key) for item in value]
+    def value(self, value: Any, key: str = "", depth: int = 0) -> Any:
+        """Return what may be logged of `value`: JSON's types only. Never raises, but for want of memory."""
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return value if key in _NAMES and _NAME.fullmatch(value) else self.text(str(value))
+        if isinstance(value, int | float):
+            return _number(value, key)
+        return self._taken_apart(value, key, depth)
+
+    def _taken_apart(self, value: Any, key: str, depth: int) -> Any:
         if isinstance(value, bytes | bytearray | memoryview):
             return f"<{len(value)} bytes>"
-        if isinstance(value, int) and abs(value) in _NUMBER_SIZES and not key.endswith(_UNITS):
-            return _short(str(value))
-        if value is None or isinstance(value, int | float) or (key in _NAMES and _NAME.fullmatch(str(value))):
-            return value
-        return self.text(str(value) if isinstance(value, str) else repr(value))
+        if depth >= _DEEPEST:
+            return "…"
+        if isinstance(value, dict):
+            return self.mapping(value, depth)
+        if (fields := _fields(value)) is not None:
+            return {"type": type(value).__name__, **self.mapping(fields, depth)}
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._items(value, key, depth)
+        return self.text(_repr(value))
 
-    def mapping(self, mapping: Mapping[Any, Any]) -> dict[Any, Any]:
+    def mapping(self, mapping: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
         """Return `mapping` without what must not be logged; keys are masked too (counts by number)."""
-        return {
-            self.value(key): self.value(value, str(key).lower())
-            for key, value in mapping.items()
-            if not is_dropped(str(key))
-        }
+        shown: dict[str, Any] = {}
+        for place, (key, value) in enumerate(mapping.items()):
+            if place >= _MOST:
+                shown["…"] = f"{len(mapping) - _MOST} more"
+                break
+            name = key if isinstance(key, str) else _repr(key)
+            as_shown = self._names.get(name)
+            if as_shown is None:
+                as_shown = self._name(name)
+            if as_shown:
+                shown[as_shown] = self.value(value, name, depth + 1)
+        return shown
+
+    def _name(self, name: str) -> str:
+        """Return a key as it is shown, "" for one that is not; a process has few, and each is kept."""
+        as_shown = "" if is_dropped(name) else self.text(name)
+        if len(self._names) < _KEYS_KEPT and len(name) <= _SHORT_KEY:
+            self._names[name] = as_shown
+        return as_shown
+
+    def _items(self, items: Any, key: str, depth: int) -> list[Any]:
+        some = [item for _, item in zip(range(_MOST), items, strict=False)]
+        if len(some) > 1 and all(isinstance(item, str) and len(item) == 1 for item in some):
+            return [self.text("".join(some))]  # a text taken apart
+        more = len(items) - len(some)
+        return [self.value(item, key, depth + 1) for item in some] + ([f"… {more} more"] if more else [])
 
 
-def is_dropped(key: str) -> bool:
-    """Tell whether a key names something that is never logged: `body`, `X-Twilio-Signature`, `authToken`."""
-    return re.sub(r"[^a-z]", "", key.lower()).endswith(tuple(_DROPPED))
+def _number(value: float, key: str) -> Any:
+    size = abs(value)
+    if _LEAST_NUMBER <= size < _PAST_NUMBERS and size == int(size) and not key.lower().endswith(_UNITS):
+        return shortened(str(int(value)))
+    if isinstance(value, int) and size >= _BIGGEST:
+        return f"<{value.bit_length()} bits>"
+    return value
 
 
-def _spellings(secret: str) -> set[str]:
-    return {secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return the fields of what shows them all in its `repr`; None of what has its own, or has none."""
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return {"name": value.name}
+    if (names := getattr(kind, "__struct_fields__", None)) and _is_generated(kind, "msgspec"):
+        return {name: getattr(value, name, None) for name in names}
+    if dataclasses.is_dataclass(value) and kind.__dataclass_params__.repr:
+        return {one.name: getattr(value, one.name, None) for one in dataclasses.fields(value) if one.repr}
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return dict(zip(kind._fields, value, strict=False))
+    return None
 
 
-def _hidden(match: re.Match[str]) -> str:
-    if match["kept"]:
-        return match["kept"]
-    return HIDDEN if match["token"] else _short(match["number"])
+def _is_generated(kind: type, module: str) -> bool:
+    return all("__repr__" not in vars(one) or one.__module__.startswith(module) for one in kind.__mro__[:-1])
 
 
-def _short(number: str) -> str:
-    """Keep four digits at each end of a long number, two of a short one: `+1415•••0100`."""
-    digits = "".join(character for character in number if character.isdigit())
-    kept = 4 if len(digits) >= 10 else min(2, len(digits) // 3)  # noqa: PLR2004 - shortest with country code
-    plus = "" if number[0].isdigit() or number[0] == "-" else "+"
-    return f"{plus}{digits[:kept]}{HIDDEN}{digits[-kept:]}"
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever its class does, the line must be written
+        return f"<{type(value).__name__}>"

@@ -30,7 +30,7 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One family as it is scraped: a counter's name ends in `_total`, a histogram's samples in `_bucket` and so on.
+    """One family as it is scraped: a counter's name ends in `_total`, a histogram's samples in `_bucket`, ….
 
     `labels` tells of each label what values it takes: all of them, or in words what bounds them.
     """

@@ -1,7 +1,8 @@
 """The metrics of processes: what each has done and seen itself since it started.
 
-A label's values are few and known beforehand. `sender` is one of the 100 that this process sent most by, or
-`other`; `code` is one of our table of Twilio's codes (broadcaster/twilio/codes.toml), or `other`.
+A label's values are few and known beforehand. How `sender` is bounded says telemetry/senders.py, how `code`
+is says `metric_label` of twilio/codes.py. What a script wrote is counted when its answer is there: one that
+was lost with its process was not counted, so after a crash counters may be too low, never too high.
 """
 
 from __future__ import annotations
@@ -19,8 +20,19 @@ LAG_SECONDS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
 CHANNELS: Final = ("sms", "mms", "whatsapp")
 OUTCOMES: Final = ("accepted", "rejected", "throttled", "not_sent", "unknown")
-_SENDER: Final = "the 100 that the process sent most by, and `other`"
-_CODE: Final = "Twilio's error codes that we know, `http_NNN` of an answer without one, and `other`"
+#: Why the gate says no: its own words (intent.lua), and the broadcast's state where that is not `running`.
+REFUSALS: Final = (
+    *("claim", "server", "account", "optouts", "lane", "hold", "expired", "window", "unconfirmed"),
+    *("paused", "canceled", "completed", "deleting", "gone", "other"),
+)
+_SENDER: Final = (
+    "at most 100 (the first 50 that the process sent by, and 50 that turn out to send half a percent of all "
+    "or more), and `other`"
+)
+_CODE: Final = (
+    "Twilio's error codes that we know, `http_NNN` of an answer without one, `no_answer`, `not_sent`, "
+    "and `other`"
+)
 _WORKER: Final = frozenset({Role.WORKER})
 _API: Final = frozenset({Role.API})
 _BOTH: Final = frozenset({Role.WORKER, Role.API})
@@ -93,15 +105,12 @@ PROCESS: Final = (
         Kind.COUNTER,
         _WORKER,
         "Sends that the gate said no to, by reason",
-        {
-            "reason": "the gate's words: claim, server, account, optouts, lane, hold, state, expired, window, "
-            "opted_out, attempt, …"
-        },
+        {"reason": REFUSALS},
     ),
     Metric(
         "broadcaster_dead_letters_total",
         Kind.COUNTER,
-        _BOTH,
+        _WORKER,
         "Messages that became dead letters, by why",
         {"reason": ("rejected", "budget_spent", "unknown", "other")},
     ),
@@ -149,9 +158,9 @@ PROCESS: Final = (
     Metric(
         "broadcaster_fallbacks_total",
         Kind.COUNTER,
-        _BOTH,
-        "SMS in place of WhatsApp messages, by what became of them: in_doubt where Redis lost some, skipped: opted "
-        "out or not verified, forbidden: the broadcast was canceled, expired or is removed",
+        _WORKER,
+        "SMS in place of WhatsApp messages, by what became of them: in_doubt where Redis lost some, skipped: "
+        "opted out or not verified, forbidden: the broadcast was canceled, expired or is removed",
         {"result": ("queued", "in_doubt", "skipped", "forbidden")},
     ),
     Metric(
@@ -180,8 +189,8 @@ PROCESS: Final = (
         "broadcaster_status_callbacks_total",
         Kind.COUNTER,
         _BOTH,
-        "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), found, dropped "
-        "(no such message), ignored (no status we know), refused (not signed by Twilio)",
+        "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), found, "
+        "dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
         {"result": ("recorded", "unchanged", "parked", "found", "dropped", "ignored", "refused")},
     ),
     Metric(
@@ -217,7 +226,7 @@ PROCESS: Final = (
     Metric(
         "broadcaster_opt_outs_total",
         Kind.COUNTER,
-        _EVERY,
+        _BOTH,
         "People who opted out, by where we know it from: a reply, Twilio's 21610, somebody's hand, a list",
         {"source": ("reply", "twilio", "hand", "list")},
     ),

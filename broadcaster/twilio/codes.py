@@ -19,6 +19,7 @@ from broadcaster.domain.opt_out_scopes import MARKETING_OPT_OUTS
 from broadcaster.domain.record import Reason
 
 _FIRST_HTTP_STATUS: Final = 100
+_LAST_HTTP_STATUS: Final = 600
 _FIRST_TWILIO_CODE: Final = 1000
 
 _OWN: Final[dict[Reason, str]] = {
@@ -98,6 +99,15 @@ def lookup(code: int, http_status: int = 0) -> Code:
 def meaning(code: int) -> str:
     """Return one line for people about any code a record can hold; empty for 0."""
     return lookup(code).meaning
+
+
+def metric_label(code: int) -> str:
+    """Return what stands for a code in a metric: one of few words, whatever Twilio's answer said."""
+    if code in (Reason.NO_ANSWER, Reason.NOT_SENT):
+        return Reason(code).name.lower()
+    if _FIRST_HTTP_STATUS <= code < _LAST_HTTP_STATUS:
+        return f"http_{code}"
+    return str(code) if code in CODES else "other"
 
 
 def class_of(code: int) -> str | None:

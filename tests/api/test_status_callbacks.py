@@ -41,7 +41,9 @@ def served(store: Store, **more: Any) -> Any:
 async def metric(api: Hosted, result_: str) -> float:
     text = (await api.client.get("/metrics")).text
     found = [
-        line for line in text.splitlines() if f'broadcaster_callbacks_total{{result="{result_}"}}' in line
+        line
+        for line in text.splitlines()
+        if f'broadcaster_status_callbacks_total{{result="{result_}"}}' in line
     ]
     return float(found[0].split()[-1]) if found else 0.0
 

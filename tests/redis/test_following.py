@@ -192,7 +192,7 @@ async def test_a_stray_is_found_by_whom_it_went_to(store: Store) -> None:
     assert await parked(store) == 0
     one = (await records(store, bid))["0.0", 1]
     assert (one.state, one.sid, one.evidence) == (State.DELIVERED, "SM" + SID.hex(), Evidence.CALLBACK)
-    assert b'broadcaster_callbacks_total{result="found"} 2.0' in metrics.text()
+    assert b'broadcaster_status_callbacks_total{result="found"} 2.0' in metrics.text()
 
 
 async def test_a_stray_is_looked_for_ever_later_and_then_dropped(
@@ -210,7 +210,7 @@ async def test_a_stray_is_looked_for_ever_later_and_then_dropped(
     await its_turn(store)
     await follower.round()
     assert await parked(store) == 0
-    assert b'broadcaster_callbacks_total{result="dropped"} 1.0' in metrics.text()
+    assert b'broadcaster_status_callbacks_total{result="dropped"} 1.0' in metrics.text()
 
 
 async def test_only_so_many_are_parked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.forms import FormTemplate
 from broadcaster.twilio.rest import TwilioRest
 from workers.contents import Batch
+from workers.routes import Route, Routes
 from workers.settling import Settler, Settling
 
 if TYPE_CHECKING:
@@ -239,7 +240,8 @@ async def test_no_list_is_asked_for_a_person_without_a_number(store: Store) -> N
 def test_nothing_is_made_for_a_tombstone() -> None:
     recipients = tombstoned(Recipients(["+14155550100"], ["order-7"], ("name",), [["Ann"]]), [0])
     content = compile_content(Content(body="hello"))
-    batch = Batch(recipients, content.over_rows(("name",)), FormTemplate([("From", LANE)]))
+    template, routes = FormTemplate([("From", LANE)]), Routes(Route(LANE, "sms"), Route(LANE, "whatsapp"))
+    batch = Batch(recipients, content.over_rows(("name",)), template, routes=routes)
     with pytest.raises(RenderError):
         batch.form(0, 1)
 

@@ -237,7 +237,7 @@ async def test_workers_live_drain_and_are_lost(store: Store, exporter: Exporter)
     assert (await scrape(exporter)).by("workers", "state")["lost"] == 1
     await store.run(claims.leave("w4"))
     assert (await scrape(exporter)).by("workers", "state") == {"live": 1, "draining": 1, "lost": 1}
-    back = claims.join("w5", {"host": "h", "was": "w3"}, lease_seconds=60, initial=100)
+    back = claims.join("w5", {"host": "h"}, lease_seconds=60, initial=100, before="w3")
     await store.run(back)
     assert (await scrape(exporter)).by("workers", "state") == {"live": 2, "draining": 1, "lost": 0}
 

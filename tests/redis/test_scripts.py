@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broadcaster.domain.broadcast import BroadcastSpec
 from broadcaster.domain.content import Content
+from broadcaster.domain.data_format import KNOWN
 from broadcaster.domain.record import State
 from broadcaster.intake.load import Loader, new_broadcast_id, reserve
 from broadcaster.lanes import claims, control
@@ -227,6 +228,6 @@ async def test_an_installation_begins_once_and_newer_data_is_refused() -> None:
     async with fakeredis.FakeAsyncRedis() as redis:
         first = await _join(redis, "p:")
         assert await _join(redis, "p:") == first != await _join(redis, "q:")
-        await redis.set("p:format", 2)
-        with pytest.raises(WrongServer, match=r"format 2.*Upgrade"):
+        await redis.set("p:format", KNOWN + 1)
+        with pytest.raises(WrongServer, match=rf"format {KNOWN + 1}.*Upgrade"):
             await _join(redis, "p:")

@@ -15,6 +15,7 @@ from workers.clock import lease_clock
 from workers.outgoing import Message
 from workers.plan import Held
 from workers.posting import Poster
+from workers.routes import Route
 
 if TYPE_CHECKING:
     from workers.contents import Batch
@@ -34,6 +35,7 @@ class Twilio:
 
 class Forms:
     flag = 0
+    route = Route("+1", "sms")
 
     def form(self, row: int, _attempt: int) -> bytes:
         return bytes([row])

@@ -195,8 +195,13 @@ def test_another_server_in_twilios_place() -> None:
 
 
 def test_the_logs_are_told_every_secret() -> None:
-    settings = load_settings(twilio_auth_token="t0k3n", redis_url="redis://:pw@host")
-    assert set(settings.secrets) == {"t0k3n", "redis://:pw@host"}
+    settings = load_settings(
+        twilio_auth_token="t0k3n", redis_url="redis://:p%40w@host", secret_key="a" * 20 + "," + "b" * 20
+    )
+    assert set(settings.secrets) == {
+        *("t0k3n", "redis://:p%40w@host", "p@w"),
+        *("a" * 20 + "," + "b" * 20, "a" * 20, "b" * 20),
+    }
 
 
 def test_two_signing_keys_while_one_is_being_changed() -> None:

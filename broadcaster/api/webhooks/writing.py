@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from broadcaster.ledger.callbacks import write_statuses
 from broadcaster.ledger.strays import park
 from broadcaster.reporting.completed import say_completed
+from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class StatusWriter:
 
     async def _record(self, statuses: list[Status]) -> None:
         told = await self._store.run(write_statuses(statuses))
-        told.report(self._metrics)
+        report_recorded(told, self._metrics)
         self._metrics.callbacks_ended("recorded", told.changed)
         self._metrics.callbacks_ended("dropped", told.missing)
         self._metrics.callbacks_ended("unchanged", len(statuses) - told.changed - told.missing)

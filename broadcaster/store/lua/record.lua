@@ -8,12 +8,16 @@
 --   fault. follow: if this makes the record undelivered or failed, or is news of an attempt before, something follows: it is put into the list
 --   `failures` in the same step, for a worker to see to (workers/following.py), so that it is done although whoever was told
 --   may die on the way, and not again when they are told twice. So is what an SMS follows (falls_back in prelude.lua).
--- Returns msgpack [changed, caused, paused, completed, missing]: records changed; duplicates we caused (an older attempt turns
---   out to have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
---   broadcasts that it completed; outcomes of which there is no record any more.
+-- Returns msgpack [changed, caused, paused, completed, missing, became, heard]: records changed; duplicates we caused (an older
+--   attempt turns out to have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
+--   broadcasts that it completed; outcomes of which there is no record any more; [state * 2^24 + code, n, …] of the records
+--   that went to another state than retry, accepted and sent; and [s, n, …]: n messages of which a callback told first, so many
+--   seconds after their attempt began.
 -- Twice with the same input changes nothing the second time.
 
 local changed, caused, paused, missing = 0, 0, {}, 0
+local became, heard = {}, {}
+local BY_CALLBACK = 2
 
 -- May a record at (state, attempt, code) take this outcome of the same attempt? A doubt that only a lost lease made
 -- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance, and
@@ -79,6 +83,27 @@ local function content_run(lane, bid, batch, index, state, content)
   end
 end
 
+-- For metrics: what becomes of messages, and how long after their POST a callback first tells something of them.
+local function tally(state, new, code, flags, told_flags, began_s)
+  if new ~= state and (new == IN_DOUBT or new >= DELIVERED) then
+    local kind = new * 16777216 + code
+    became[kind] = (became[kind] or 0) + 1
+  end
+  if state <= ACCEPTED and bit.rshift(bit.band(told_flags, 0x0E), 1) == BY_CALLBACK
+     and bit.rshift(bit.band(flags, 0x0E), 1) ~= BY_CALLBACK then
+    local lag = math.max(0, now_s - began_s)
+    heard[lag] = (heard[lag] or 0) + 1
+  end
+end
+local function flat(counts)
+  local list = {}
+  for what, n in pairs(counts) do
+    list[#list + 1] = what
+    list[#list + 1] = n
+  end
+  return list
+end
+
 local function lane_of(bid, batch)
   return redis.call('LINDEX', bc_key(bid) .. ':lanes', string.match(batch, '^%d+'))
 end
@@ -138,6 +163,7 @@ local function apply(lane, bid, batch, o, broadcast)
   if new == RETRY and flags >= GONE then new, code = SKIPPED, FORGOTTEN
   elseif new == RETRY and never_again(flags) then new = DEAD end
   local began_s = struct.unpack('>I4', raw, 25)
+  tally(state, new, code, flags, told_flags, began_s)
   flags = with_flags(flags, told_flags)
   if told_sid ~= '' then sid = told_sid end
   spent = math.min(15, spent + o[7])
@@ -242,4 +268,4 @@ for bid, kinds in pairs(tallies) do
   if reason then told[#told + 1] = {campaign, reason} end
 end
 publish()
-return cmsgpack.pack({changed, caused, told, completed, missing})
+return cmsgpack.pack({changed, caused, told, completed, missing, flat(became), flat(heard)})

@@ -2,15 +2,16 @@
 -- renew: a live worker keeps its lease, tells what it saw of Twilio, and learns its share of the account's concurrency.
 --
 -- ARGV[3] worker  ARGV[4] lease (µs)  ARGV[5] 1 to take a first lease, 0 to renew
--- ARGV[6] limit to begin with  ARGV[7] msgpack map about the worker (first lease only); `was`: its name before, whose
---   lease it lost
+-- ARGV[6] limit to begin with  ARGV[7] msgpack map about the worker (first lease only)
 -- ARGV[8] msgpack list, seen since the last call: answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full
 --   (what they mean: domain/concurrency.py)
 -- ARGV[9] 1 to steer now, although the second is not over  ARGV[10] 1 if it could send a probe now
 -- ARGV[11] turn it answers, '' for none; then ARGV[12] what to remember (JSON)  ARGV[13] limit
 --   ARGV[14] since when Twilio is silent (unix seconds), '' if it isn't
+-- First lease only: ARGV[15] version of the program, ARGV[16] the newest data format it knows, ARGV[17] the name under which the
+--   same process had a lease before, or '': if that one was asked to drain, so is this one; it is lost no more
 -- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, silent since or '', 1 for a probe,
---   turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second [turn, remembered, µs, answered, throttled,
+--   1 if it is asked to drain (drain.lua), turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second [turn, remembered, µs, answered, throttled,
 --   pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw. Its next call answers that turn, with what
 --   domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
 
@@ -23,10 +24,11 @@ local own = P .. 'worker:' .. worker
 redis.call('ZADD', P .. 'workers', now + tonumber(ARGV[4]), worker)
 redis.call('HDEL', P .. 'overdue', worker)
 if first then
-  redis.call('HSET', own, 'about', ARGV[7], 'since', now_s)
+  redis.call('HSET', own, 'about', ARGV[7], 'since', now_s, 'version', ARGV[15], 'format', ARGV[16])
   redis.call('PERSIST', own)
-  local was = cmsgpack.unpack(ARGV[7]).was
-  if was then redis.call('ZREM', P .. 'lost', was) end
+  if ARGV[17] ~= '' then redis.call('ZREM', P .. 'lost', ARGV[17]) end
+  local asked = ARGV[17] ~= '' and redis.call('HGET', P .. 'worker:' .. ARGV[17], 'draining')
+  if asked then redis.call('HSET', own, 'draining', asked) end
 end
 
 local account = P .. 'account'
@@ -76,4 +78,5 @@ local place = 0
 for _, other in ipairs(workers) do if other < worker then place = place + 1 end end
 local whole, count = math.floor(limit), math.max(1, #workers)
 local share = math.max(1, math.floor(whole / count) + (place < whole % count and 1 or 0))
-return cmsgpack.pack({share, limit, count, redis.call('GET', P .. 'optouts:epoch') or '0', v[3] or '', silent, probe, turn})
+return cmsgpack.pack({share, limit, count, redis.call('GET', P .. 'optouts:epoch') or '0', v[3] or '', silent, probe,
+                      redis.call('HEXISTS', own, 'draining'), turn})

@@ -1,0 +1,234 @@
+"""`broadcaster up`: everything in one command, Redis, a worker, the API and the exporter, kept alive."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from broadcaster.cli import running
+from broadcaster.cli.exits import CommandFailedError, InputError
+from broadcaster.cli.home import live_workers
+from broadcaster.cli.options import env_file_option, json_option
+from broadcaster.cli.output import print_json, say
+from broadcaster.cli.up_lock import only_one
+from broadcaster.cli.up_parts import Part
+from broadcaster.cli.up_plan import UpPlan, real, simulated
+from broadcaster.domain.api_keys import Scope
+from broadcaster.operations import keys
+from broadcaster.operations.actor import at_the_shell
+from broadcaster.runtime import opened_store
+from broadcaster.store.embedded import EmbeddedServer
+from broadcaster.store.local_sockets import free_port
+from broadcaster.store.server_binary import EmbeddedServerError
+from broadcaster.telemetry.logs import masked_beside_output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOOK_SECONDS: Final = 0.2
+#: How long all may take until they serve; and until a port is free that one before us held.
+START_SECONDS: Final = 60.0
+PORT_SECONDS: Final = 5.0
+#: What a process may take beyond its own time for what is in flight.
+GRACE_SECONDS: Final = 5.0
+SIMULATOR_PORT: Final = 9000
+_OK: Final = 200
+
+
+@click.command()
+@click.option("--simulate", is_flag=True, help="With a simulated Twilio; needs no account, reaches nobody.")
+@json_option
+@env_file_option
+def up(*, simulate: bool, as_json: bool, env_file: Path | None) -> None:
+    """Run everything here: Redis (without REDIS_URL), a worker, the API and the exporter.
+
+    Goes on with whatever `send` left unfinished, and lists of `send` in this folder go to it. Ctrl-C or
+    SIGTERM ends all of it in order; asked a second time, at once. What ends by itself is started again.
+    """
+    plan = simulated(env_file, _simulator_port()) if simulate else real(env_file)
+    masked_beside_output()
+    facts = {"api": plan.api_url}
+    with only_one(plan.settings.data_dir, facts), _told_to_stop() as told:
+        Up(plan, told).run(as_json=as_json)
+
+
+class Up:
+    """All processes of one plan, from their start to their end. `told` holds the signals that came."""
+
+    def __init__(self, plan: UpPlan, told: list[int]) -> None:
+        self._plan = plan
+        self._told = told
+        address = plan.settings.redis_address
+        self._server = None if address else EmbeddedServer(plan.settings.data_dir)
+        self._url = address or (self._server.url if self._server else "")
+        variables = {**plan.variables, "REDIS_URL": self._url}
+        self._parts = [Part(name, what, variables, plan.folder) for name, what in plan.roles().items()]
+
+    def run(self, *, as_json: bool) -> None:
+        """Start everything, say where it is, and keep it until somebody ends it."""
+        _await_port(self._plan)
+        try:
+            if self._server is not None:
+                self._server.start()
+            key = running.run(self._first_key())
+            for part in self._parts:
+                part.start()
+            if self._until_it_serves():
+                self._say(key, as_json=as_json)
+            while not self._told:
+                self._look_after()
+                time.sleep(LOOK_SECONDS)
+        finally:
+            self._end()
+
+    async def _first_key(self) -> str:
+        """Make a key if there is none that opens anything. Returns its text, "" where there is one."""
+        async with opened_store(self._plan.settings, self._url) as store:
+            now = time.time()
+            if any(not view.key.dead_since(now) for view in await keys.list_keys(store)):
+                return ""
+            _, text = await keys.create(store, at_the_shell(), name="first", scopes=(Scope.ADMIN,))
+            return text
+
+    def _until_it_serves(self) -> bool:
+        """Wait until a worker lives and the API answers. Raises CommandFailedError if that takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._told:
+            for part in self._parts:
+                if part.ended is not None and part.name != "exporter":  # which nothing else needs
+                    raise CommandFailedError(f"the {part.name} did not start: its log above says why")
+            if _answers(self._plan.api_url) and running.run(self._workers()):
+                return True
+            if time.monotonic() > deadline:
+                raise CommandFailedError(f"it does not serve after {START_SECONDS:g} s: see the log above")
+            time.sleep(LOOK_SECONDS / 2)
+        return False
+
+    async def _workers(self) -> int:
+        async with opened_store(self._plan.settings, self._url) as store:
+            return await live_workers(store)
+
+    async def _unfinished(self) -> int:
+        async with opened_store(self._plan.settings, self._url) as store:
+            plain = store.keys.plain
+            return int(await store.redis.scard(plain("active")) + await store.redis.zcard(plain("scheduled")))
+
+    def _say(self, key: str, *, as_json: bool) -> None:
+        unfinished = running.run(self._unfinished())
+        plan = self._plan
+        facts: dict[str, Any] = {
+            "api": plan.api_url,
+            "docs": f"{plan.api_url}/docs",
+            "key": key or None,
+            "data": str(plan.settings.data_dir.absolute()),
+            "redis": None if plan.settings.redis_address else self._url,
+            "twilio": plan.settings.twilio_api_base_url or plan.settings.twilio_account_sid,
+            "simulated": plan.simulator is not None,
+            "env_file": str(plan.env_file) if plan.simulator is not None else None,
+            "unfinished": unfinished,
+        }
+        if as_json:
+            print_json(facts)
+            return
+        click.echo("Broadcaster is up. Ctrl-C ends it in order.")
+        for name in ("api", "docs", "data", "twilio"):
+            click.echo(f"  {name:8}{facts[name]}")
+        if key:
+            click.echo(f"  {'key':8}{key}\n          may do everything; keep it now, it can't be shown again")
+        if unfinished:
+            click.echo(f"Broadcasts that it goes on with: {unfinished} (`broadcaster broadcasts list`).")
+        if plan.simulator is not None:
+            click.echo(f"Nobody is reached. In another terminal: . {facts['env_file']}")
+
+    def _look_after(self) -> None:
+        if self._server is not None:
+            had = self._server.process
+            if had is not None and had.poll() is not None:
+                say(f"Redis ended (exit code {had.returncode}); it is started again.")
+            try:
+                self._server.start()  # ours, or one that `send` had started and took along
+            except EmbeddedServerError as error:
+                say(f"Redis can't be started: {error}")
+                time.sleep(GRACE_SECONDS if not self._told else 0)
+        for part in self._parts:
+            part.keep()
+
+    def _end(self) -> None:
+        """End what takes requests and sends, then what they need; killed if its time is up, or told twice."""
+        before = len(self._told)
+        if self._told:
+            say("Ending: what is in flight is finished first.")
+        simulators = [part for part in self._parts if part.name == "simulator"]
+        budget = self._plan.settings.shutdown_seconds + GRACE_SECONDS
+        for some in ([part for part in self._parts if part not in simulators], simulators):
+            for part in some:
+                part.tell_to_stop()
+            deadline = time.monotonic() + budget
+            while any(part.alive for part in some):
+                if time.monotonic() > deadline or len(self._told) > before:
+                    for part in some:
+                        part.kill()
+                time.sleep(LOOK_SECONDS / 4)
+        if self._server is not None:
+            self._server.stop()
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[list[int]]:
+    """Give a list to which each signal that asks for the end is added."""
+    told: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda got, _: told.append(got)) for number in numbers}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _await_port(plan: UpPlan) -> None:
+    """Raise InputError unless the API's port is free, or becomes so in some seconds."""
+    host, port = plan.settings.api_host, plan.settings.api_port
+    deadline = time.monotonic() + PORT_SECONDS
+    while error := _taken(host, port):
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"the API can't listen on {host}, port {port}: {error}; choose another with "
+                "BROADCASTER_API_PORT or BROADCASTER_API_HOST, or end what listens there"
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def _taken(host: str, port: int) -> str:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def _simulator_port() -> int:
+    return free_port() if _taken("127.0.0.1", SIMULATOR_PORT) else SIMULATOR_PORT
+
+
+def _answers(url: str) -> bool:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == _OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,121 @@
+"""The data format of an installation is raised once, while nobody older lives, and keeps older ones out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from broadcaster.domain.broadcast import BroadcastSpec, OutsideWindow
+from broadcaster.domain.content import Content
+from broadcaster.domain.data_format import KNOWN
+from broadcaster.intake.submit import reserved
+from broadcaster.lanes import claims
+from broadcaster.store import connection
+from broadcaster.store.connection import open_store
+from broadcaster.store.errors import EpochChanged, NewerData, OlderWorkers
+from broadcaster.store.raising import need_format, raise_format
+from broadcaster.store.scripts import CONFIRM
+
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+SPEC = BroadcastSpec(
+    name="n", senders=("+14155550100",), content=Content(body="x"), outside_window=OutsideWindow.SEND
+)
+
+
+async def of_format_1(store: Store) -> None:
+    """Make it an installation that the version before has begun."""
+    await store.redis.set(store.keys.plain("format"), 1)
+    await store.redis.delete(store.keys.plain("raised"))
+
+
+async def older_worker(store: Store, *, ago_us: int = 0) -> None:
+    """Give a worker of the version before a lease, which ran out so long ago."""
+    await store.run(claims.join("w-old", {"host": "h"}, lease_seconds=5, initial=100))
+    await store.redis.hdel(store.keys.worker("w-old"), "version", "format")
+    seconds, micro = await store.redis.time()
+    if ago_us:
+        await store.redis.zadd(store.keys.plain("workers"), {"w-old": seconds * 1_000_000 + micro - ago_us})
+
+
+async def test_the_first_use_raises_it_and_everybody_who_knows_it_goes_on(store: Store) -> None:
+    await of_format_1(store)
+    beside = await open_store(store.url, store.keys.prefix)
+    await store.run(claims.join("w-new", {"host": "h"}, lease_seconds=60, initial=100))
+    before = store.epoch
+    await need_format(store, 2, pause_seconds=0.01)
+    assert await store.redis.get(store.keys.plain("format")) == b"2"
+    assert await store.run_all([CONFIRM, CONFIRM])
+    assert store.epoch != before == beside.epoch
+    await beside.check_epoch()
+    assert await beside.run(CONFIRM)
+    assert beside.epoch == store.epoch
+    await need_format(beside, 2)
+    assert beside.fenced == 2
+    await beside.close()
+
+
+async def test_who_does_not_know_it_is_refused_whatever_it_asks(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await of_format_1(store)
+    older = await open_store(store.url, store.keys.prefix)
+    await need_format(store, 2, pause_seconds=0.01)
+    monkeypatch.setattr(connection, "KNOWN", 1)
+    for asked in (older.run(CONFIRM), older.check_epoch()):
+        with pytest.raises(NewerData, match="format 2; this program knows up to 1"):
+            await asked
+    with pytest.raises(NewerData):
+        await open_store(store.url, store.keys.prefix)
+    await older.close()
+
+
+async def test_another_installation_is_not_followed(store: Store) -> None:
+    await of_format_1(store)
+    await need_format(store, 2, pause_seconds=0.01)
+    await store.run(CONFIRM)
+    await store.with_new_epoch()
+    with pytest.raises(EpochChanged):
+        await store.run(CONFIRM)
+
+
+async def test_while_an_older_worker_lives_nothing_is_raised_and_nothing_queued(store: Store) -> None:
+    await of_format_1(store)
+    await older_worker(store)
+    with pytest.raises(OlderWorkers, match=r"w-old \(unknown version\).*SIGTERM"):
+        await reserved(store, SPEC, "")
+    assert await store.redis.get(store.keys.plain("format")) == b"1"
+    assert not await store.redis.exists(store.keys.plain("bcs"))
+    plain = msgspec.structs.replace(SPEC, outside_window=OutsideWindow.REFUSE)
+    assert (await reserved(store, plain, "")).verdict == "new"
+
+
+async def test_a_lease_that_is_over_counts_only_for_a_while(store: Store) -> None:
+    await of_format_1(store)
+    await older_worker(store, ago_us=9_000_000)
+    assert (await store.run(raise_format(2, "e"))).verdict == "older"
+    await older_worker(store, ago_us=11_000_000)
+    await need_format(store, 2, pause_seconds=0.01)
+
+
+async def test_whoever_died_between_the_steps_is_gone_on_from(store: Store) -> None:
+    await of_format_1(store)
+    assert (await store.run(raise_format(2, "a", pause_seconds=0.01))).verdict == "begun"
+    await older_worker(store)  # had read the old format just before, and joins now
+    with pytest.raises(OlderWorkers):
+        await need_format(store, 2, pause_seconds=0.01)
+    while await store.run(claims.leave("w-old")):
+        pass
+    await need_format(store, 2, pause_seconds=0.01)
+    assert (await store.run(raise_format(2, "b"))).verdict == "ok"
+
+
+async def test_what_this_version_begins_has_its_format(store: Store) -> None:
+    assert int(await store.redis.get(store.keys.plain("format"))) == KNOWN
+    before = store.epoch
+    await need_format(store, KNOWN)
+    await store.run(CONFIRM)
+    assert store.epoch == before
