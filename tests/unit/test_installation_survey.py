@@ -208,6 +208,7 @@ class TestTally:
         tally.put("d", standing(state="deleting"))
         assert (tally.states["completed"], tally.states["running"], len(tally)) == (1, 0, 3)
         assert tally.recipients == 207
+        assert [tally.has_ended(one) for one in "asdx"] == [True, False, False, False]
 
     def test_it_holds_no_recipients_of_what_was_removed_or_failed(self) -> None:
         tally = Tally()
