@@ -57,6 +57,7 @@ def shown_of(standings: Iterable[Standing]) -> tuple[Standing, ...]:
 
 
 def shares(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Share `items` out, so many in each share."""
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
