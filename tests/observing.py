@@ -47,7 +47,7 @@ class Prometheus:
         assert len(result) == len(found["data"]["result"]), f"{expression}: several for the same labels"
         return result
 
-    async def scraped_since(self, moment: float, patience_seconds: float = 30) -> None:
+    async def scraped_since(self, moment: float, patience_seconds: float = 120) -> None:
         """Wait until each target's answer to a scrape after `moment` (unix seconds) can be asked for."""
         deadline = time.monotonic() + patience_seconds
         while True:
