@@ -50,6 +50,8 @@ SETTLING: Final = {
 }
 #: Longer than settling takes, so that Twilio's list is what settles doubt.
 CALLBACK_DELAY_MS: Final = 6_000
+#: In seconds; others may be busy on this machine.
+PATIENCE: Final = 180
 BY_REPLY, BY_HAND = 12, 8
 URGENT: Final = 40
 HELD: Final = 200
@@ -104,7 +106,7 @@ class Watched:
         found = [await records(self.run.store, bid) for bid in (self.main, self.held, self.stream)]
         return sum(record.attempt for ledger in found for record in ledger.values())
 
-    async def ended(self, *broadcasts: str, patience_seconds: float = 90) -> None:
+    async def ended(self, *broadcasts: str, patience_seconds: float = PATIENCE) -> None:
         """Wait until nothing of these broadcasts is open."""
         for bid in broadcasts:
             await self.run.until(
@@ -113,7 +115,7 @@ class Watched:
 
     async def quiet(self) -> None:
         """Wait until Twilio has told all that there is to tell, and it is written."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 told = await self.run.simulator.http.get("/_simulator/callbacks?wait=30", timeout=60)
                 final = await self.run.simulator.lines("finals")
@@ -219,11 +221,11 @@ async def pause(made: Watched) -> None:
     """Pause the main broadcast in its middle; return when nothing moves any more, anywhere."""
     half = made.recipients // 3
     await made.run.until(
-        lambda found: sum(n for s, n in found.items() if s >= State.ACCEPTED) > half, made.main
+        lambda found: sum(n for s, n in found.items() if s >= State.ACCEPTED) > half, made.main, PATIENCE
     )
     (await made.api.client.post(f"/v1/broadcasts/{made.main}/pause")).raise_for_status()
     await made.run.until(
-        lambda found: not found.get(State.SENDING) and not found.get(State.IN_DOUBT), made.main, 60
+        lambda found: not found.get(State.SENDING) and not found.get(State.IN_DOUBT), made.main, PATIENCE
     )
     await made.ended(made.held)
     await made.quiet()
