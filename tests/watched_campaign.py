@@ -23,6 +23,7 @@ from observing import Prometheus, observing
 from serving import ITSELF, Api, free_port, serving
 
 from broadcaster.domain.record import OPEN_STATES, Record, State
+from broadcaster.reporting.messages import Attempt, read_message
 from broadcaster.store.batches import unpack_batch
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def person(place: int) -> str:
 class Line:
     """One recipient of a broadcast as the ledger has it."""
 
-    broadcast: str
+    id: str
     to: str
     sender: str
     record: Record
@@ -83,7 +84,8 @@ class Watched:
     main: str = ""
     held: str = ""
     stream: str = ""
-    urgent: list[tuple[float, str]] = field(default_factory=list)
+    #: Each urgent message's id, and between which two moments the API accepted it.
+    urgent: list[tuple[str, float, float]] = field(default_factory=list)
 
     async def ledger(self, *broadcasts: str) -> list[Line]:
         """Read every record of broadcasts, not a counter of them."""
@@ -98,13 +100,19 @@ class Watched:
                 if batch not in packed:
                     packed[batch] = unpack_batch(await store.redis.get(store.keys.batch(bid, batch))).to
                 sender = lanes[int(batch.split(".")[0])]
-                found.append(Line(bid, packed[batch][index], sender, record))
+                found.append(Line(f"{bid}.{batch}.{index}", packed[batch][index], sender, record))
         return found
 
     async def attempts(self) -> int:
         """Return how many tries the ledger knows of: each was given a yes by the gate."""
         found = [await records(self.run.store, bid) for bid in (self.main, self.held, self.stream)]
         return sum(record.attempt for ledger in found for record in ledger.values())
+
+    async def history(self, message: str) -> list[Attempt]:
+        """Return the tries of a message, the first one first."""
+        told = await read_message(self.run.store, message)
+        assert told is not None, message
+        return told[1]
 
     async def ended(self, *broadcasts: str, patience_seconds: float = PATIENCE) -> None:
         """Wait until nothing of these broadcasts is open."""
@@ -192,8 +200,9 @@ async def begin(made: Watched) -> None:
             "/v1/messages", json={"to": to, "body": "Leave now", "priority": "urgent"}
         )
         assert answer.status_code == 202, answer.text
-        made.stream = answer.json()["messages"][0]["id"].split(".")[0]
-        made.urgent.append((at, to))
+        name = answer.json()["messages"][0]["id"]
+        made.stream = name.split(".")[0]
+        made.urgent.append((name, at, time.time()))
 
 
 async def _broadcast(made: Watched, name: str, places: range, on_doubt: str) -> str:
