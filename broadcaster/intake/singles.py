@@ -147,7 +147,8 @@ class SingleMessages:
         for place in await self._unverified(addresses):
             rows[place] = rows[place]._replace(code=rows[place].code or Reason.UNVERIFIED)
         stream = self._stream(request, shape, chosen, now)
-        await need_format(self._store, stream.needs)
+        if stream.needs > self._store.fenced and not await self.known(request):
+            await need_format(self._store, stream.needs)
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
         memo = _memo(request.key_id, request.nonce) if request.nonce else ""
         columns = shape.columns

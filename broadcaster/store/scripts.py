@@ -112,16 +112,16 @@ class Scripts:
         *,
         replicas: int = 0,
         before_loading: Callable[[], Awaitable[object]] | None = None,
-        names: Sequence[str] | None = None,
         follow: Callable[[], Awaitable[bool]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self._redis: Any = redis
         self._fixed = (prefix, epoch)
         self._replicas = replicas
         self._before_loading = before_loading
         self.heard: Heard | None = None
-        self._text = {name: read_script(name) for name in names or script_names()}
         self._follow = follow
+        self._text = {name: read_script(name) for name in names or script_names()}
         self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
 
     def under(self, epoch: str) -> None:

@@ -7,6 +7,8 @@
 
 local patience, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
 local swept = {}
+-- who did not leave is shown for a day
+local LOST_KEPT = 86400000000
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 20)) do
   local seen = redis.call('HGET', P .. 'overdue', worker)
   if not seen then redis.call('HSET', P .. 'overdue', worker, now)
@@ -24,11 +26,13 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now,
     if left == 0 then
       redis.call('ZREM', P .. 'workers', worker)
       redis.call('HDEL', P .. 'overdue', worker)
+      redis.call('ZADD', P .. 'lost', now, worker)
       redis.call('HDEL', P .. 'worker:' .. worker, 'nonce', 'answer')
       redis.call('EXPIRE', P .. 'worker:' .. worker, 86400)
     end
   end
 end
 apply_counters()
+redis.call('ZREMRANGEBYSCORE', P .. 'lost', '-inf', now - LOST_KEPT)
 if #swept > 0 then wake() end
 return cmsgpack.pack(swept)
