@@ -227,13 +227,13 @@ async def _settled(made: Watched, unheard: list[Any], lines: list[Line]) -> Coun
     doubtful = {one["to"] for one in unheard}
     found = Counter[str]()
     for line in (line for line in lines if line.to in doubtful):
-        first, *others = await made.history(line.id)
+        told = await made.history(line.id)
         if line.record.state is State.DEAD and line.record.code == Reason.UNKNOWN:
             found["dead"] += 1
-        elif others:
-            found["retried"] += 1
-        elif first.evidence == Evidence.LIST.label:
+        elif any(one.evidence == Evidence.LIST.label for one in told):
             found["list"] += 1
+        elif told[-1].attempt > told[0].attempt:
+            found["retried"] += 1
     return found
 
 
