@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROMISE_SECONDS: Final = 5
 LARGEST_BATCH: Final = 500
+BOARDS: Final = ("campaigns", "senders", "failures", "workers-and-redis", "runbook")
 FOLDER: Final = Path(__file__).parents[1] / "deploy" / "grafana" / "dashboards"
 _RATE: Final = re.compile(r"rate\(([^\[\]]+)\[\$__rate_interval\]\)")
 #: Labels that only make words or links of another one.
@@ -97,6 +98,18 @@ async def compared(
     found = _flat(await made.prometheus.ask(text))
     query = f"{board}: {title}" + ("" if ref == "A" else f" ({ref})")
     return Compared(query, text, how, found, {_name(key): float(value) for key, value in truth.items()})
+
+
+async def without_data(made: Watched) -> tuple[int, list[str]]:
+    """Ask every query of every panel; return how many there are, and the panels of those without a series."""
+    empty, asked = [], 0
+    for board in BOARDS:
+        for panel in _board(board)["panels"]:
+            for target in panel.get("targets") or ():
+                asked += 1
+                if not await made.prometheus.series(replaced(target["expr"], __rate_interval="10s")):
+                    empty.append(f"{board}: {panel['title']} ({target['refId']})")
+    return asked, empty
 
 
 def _flat(vector: Vector) -> Told:

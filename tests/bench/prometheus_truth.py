@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from observing import DEPLOYED, PROGRAM
-from told_by_dashboards import Compared, at_the_end, while_paused
+from told_by_dashboards import Compared, at_the_end, while_paused, without_data
 from watched_campaign import Watched, begin, go_on, opt_out, pause, watched
 
 
@@ -51,6 +51,9 @@ async def _campaign(folder: Path, recipients: int) -> int:
         await pause(made)
         print("\nIn the middle, the broadcast paused and nothing moving:")
         paused = _print(await while_paused(made))
+        asked, empty = await without_data(made)
+        print(f"\n{asked} queries of all panels are understood; {len(empty)} of them had nothing to show:")
+        print("\n".join(f"        {one}" for one in empty))
         await opt_out(made)
         await go_on(made)
         print("\nAt the end:")
