@@ -67,7 +67,7 @@ class Fleet:
     scratch: Path
     scale: Mapping[str, int] = field(default_factory=dict)
     python: str = ""
-    """An interpreter that has Broadcaster installed, as the image's has; "" for this one with this checkout."""
+    """An interpreter with Broadcaster installed, as the image has one; "" for this one and this checkout."""
     running: list[Running] = field(default_factory=list)
     substitutions: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
