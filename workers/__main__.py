@@ -23,6 +23,7 @@ from broadcaster.intake.fallbacks import Fallbacks
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
 from broadcaster.ledger.resending import Resender
+from broadcaster.reporting.counting import counting
 from broadcaster.runtime import (
     callback_urls,
     message_sender,
@@ -36,6 +37,7 @@ from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import NewerData, StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
+from broadcaster.telemetry.bounded import sample_of
 from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.telemetry.pulse import Pulse
@@ -116,6 +118,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
             if stop.is_set():
                 return 0
             async with opened_store(settings, redis_url, sends=True) as store:
+                store.tell(counting(metrics))
                 await store.guard.look()
                 await store.run(set_account_rate(settings.account_rate))
                 stop_rule = set_stop_rule(
@@ -125,10 +128,11 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 log.info("worker.started", pid=os.getpid(), concurrency=concurrency, metrics_port=served_port)
                 callbacks = await callback_urls(settings, store)
                 policy = retry_policy(settings)
+                sample = sample_of(settings.log_sample, settings.log_level)
                 dispatcher = Dispatcher(
-                    store, sender, limits, policy, metrics, callbacks=callbacks, pulse=pulse
+                    store, sender, limits, policy, metrics, callbacks=callbacks, sample=sample, pulse=pulse
                 )
-                dispatcher.on_drain = stop.set
+                dispatcher.on_drain = leave_off
                 pulse.systemd.ready()
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     pools = Pools(store, twilio.service_pool)
@@ -145,6 +149,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         templates=twilio.templates,
                         inboxes=Inboxes(store, twilio),
                         pools=pools,
+                        metrics=metrics,
                         follower=Follower(
                             store,
                             metrics,

@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.telemetry.pulse import Pulse
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from broadcaster.ledger.recording import Recorded
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
+    from broadcaster.telemetry.bounded import Sample
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.callback_urls import CallbackUrls
     from workers.outgoing import Sends
@@ -66,6 +66,7 @@ class Dispatcher:
         metrics: Metrics,
         *,
         callbacks: CallbackUrls | None = None,
+        sample: Sample | None = None,
         pulse: Pulse | None = None,
     ) -> None:
         self._store = store
@@ -77,7 +78,9 @@ class Dispatcher:
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
-        self._insisting = Insisting(store, metrics, lambda: self._poster.in_flight, self._moved)
+        self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
+        self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
+        self._poster.sample = sample
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store,
@@ -158,6 +161,7 @@ class Dispatcher:
 
     async def _exchange(self) -> None:
         now = self._started = monotonic()
+        self._holding.slices.write_due(now)
         worker, holding = self._lease.worker, self._holding
         asked = [] if self._stop_by is not None else self._gate.choose(now)
         results = self._poster.take_results()
@@ -192,7 +196,6 @@ class Dispatcher:
         self._poster.report(self._metrics)
 
     def _recorded(self, answer: Recorded) -> None:
-        report_recorded(answer, self._metrics)
         for broadcast in answer.completed:
             self._beside(say_completed(self._store, broadcast))
 
@@ -261,6 +264,7 @@ class Dispatcher:
             await self._exchange()
             await asyncio.sleep(GAP_SECONDS * 5)
         await self._exchange()
+        self._holding.slices.write_all()
 
     async def _leave(self) -> None:
         try:

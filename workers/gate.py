@@ -14,6 +14,7 @@ from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed
 from workers.outgoing import YES_SECONDS, Message
+from workers.slices import REFUSED
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Verdict
@@ -119,6 +120,8 @@ class Gate:
                 self._refused(held, items, verdict.refused, repeated=repeated)
             else:
                 batch = _batch_of(held)
+                if verdict.waits_ms and not late:
+                    self._metrics.accept_to_post.observe_many([wait / 1000 for wait in verdict.waits_ms])
                 going = [
                     Message(held, item, batch, asked_at + YES_SECONDS)
                     for item, may in zip(items, verdict.yes, strict=True)
@@ -126,6 +129,8 @@ class Gate:
                 ]
                 if held.closed:
                     going = _instead(held.closed, batch, going)
+                if len(going) < len(items):
+                    held.note(REFUSED + "record", len(items) - len(going))
                 held.open -= len(items) - len(going)
                 (self._poster.turn_back if late else self._poster.approve)(going)
                 self._holding.close_if_done(held)
@@ -135,6 +140,7 @@ class Gate:
     def _refused(self, held: Held, items: list[Item], reason: str, *, repeated: bool) -> None:
         held.open -= len(items)
         self._metrics.intents_refused(reason, len(items))
+        held.note(REFUSED + reason, len(items))
         if repeated:
             held.unsent += [item.row for item in items]
         self._holding.give_up(held, lost=reason == "claim")
@@ -215,4 +221,5 @@ def _instead(closed: frozenset[int], batch: Batch, going: list[Message]) -> list
 def _group(held: Held, items: list[Item]) -> claims.Group:
     slice_ = held.slice
     wanted = [value for item in items for value in (item.row, item.attempt)]
-    return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted)
+    timed = int(_batch_of(held).urgent)
+    return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted, timed)

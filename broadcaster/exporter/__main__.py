@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 from broadcaster import __version__
 from broadcaster.exporter.app import App
 from broadcaster.exporter.scraping import Exporter
-from broadcaster.runtime import prefix_of
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError, Unreachable
@@ -100,7 +99,7 @@ class _Server(uvicorn.Server):
 async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
     exporter = Exporter(
         redis_url,
-        prefix_of(settings),
+        settings.redis_prefix,
         Masking(settings.secrets),
         replicas=settings.replicas_to_confirm,
     )
