@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-
-import pytest
+from typing import TYPE_CHECKING
 
 from broadcaster.store import ending
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Deaf:
