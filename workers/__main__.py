@@ -38,6 +38,7 @@ from broadcaster.store.ending import end_rest
 from broadcaster.store.errors import NewerData, StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
+from broadcaster.telemetry.bounded import sample_of
 from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.telemetry.pulse import Pulse
@@ -130,8 +131,9 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 log.info("worker.started", pid=os.getpid(), concurrency=concurrency, metrics_port=served_port)
                 callbacks = await callback_urls(settings, store)
                 policy = retry_policy(settings)
+                sample = sample_of(settings.log_sample, settings.log_level)
                 dispatcher = Dispatcher(
-                    store, sender, limits, policy, metrics, callbacks=callbacks, pulse=pulse
+                    store, sender, limits, policy, metrics, callbacks=callbacks, sample=sample, pulse=pulse
                 )
                 dispatcher.on_drain = leave_off
                 pulse.systemd.ready()

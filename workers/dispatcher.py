@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from broadcaster.ledger.recording import Recorded
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
+    from broadcaster.telemetry.bounded import Sample
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.callback_urls import CallbackUrls
     from workers.outgoing import Sends
@@ -65,6 +66,7 @@ class Dispatcher:
         metrics: Metrics,
         *,
         callbacks: CallbackUrls | None = None,
+        sample: Sample | None = None,
         pulse: Pulse | None = None,
     ) -> None:
         self._store = store
@@ -77,6 +79,8 @@ class Dispatcher:
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
         self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
+        self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
+        self._poster.sample = sample
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store,
@@ -157,6 +161,7 @@ class Dispatcher:
 
     async def _exchange(self) -> None:
         now = self._started = monotonic()
+        self._holding.slices.write_due(now)
         worker, holding = self._lease.worker, self._holding
         asked = [] if self._stop_by is not None else self._gate.choose(now)
         results = self._poster.take_results()
@@ -259,6 +264,7 @@ class Dispatcher:
             await self._exchange()
             await asyncio.sleep(GAP_SECONDS * 5)
         await self._exchange()
+        self._holding.slices.write_all()
 
     async def _leave(self) -> None:
         try:

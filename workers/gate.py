@@ -14,6 +14,7 @@ from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed
 from workers.outgoing import YES_SECONDS, Message
+from workers.slices import REFUSED
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Verdict
@@ -128,6 +129,8 @@ class Gate:
                 ]
                 if held.closed:
                     going = _instead(held.closed, batch, going)
+                if len(going) < len(items):
+                    held.note(REFUSED + "record", len(items) - len(going))
                 held.open -= len(items) - len(going)
                 (self._poster.turn_back if late else self._poster.approve)(going)
                 self._holding.close_if_done(held)
@@ -137,6 +140,7 @@ class Gate:
     def _refused(self, held: Held, items: list[Item], reason: str, *, repeated: bool) -> None:
         held.open -= len(items)
         self._metrics.intents_refused(reason, len(items))
+        held.note(REFUSED + reason, len(items))
         if repeated:
             held.unsent += [item.row for item in items]
         self._holding.give_up(held, lost=reason == "claim")

@@ -17,6 +17,7 @@ from broadcaster.store.errors import LeaseLost
 from workers.contents import Contents
 from workers.exhausted import watch
 from workers.plan import Held, Plan
+from workers.slices import SliceLog
 from workers.windows import Windows
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ IDLE_SECONDS: Final = 1.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
 ENOUGH: Final = 256
-#: Slices of fewer records log their line at debug: a thousand slow senders would write that many a second.
-LINE_FROM: Final = 10
 _NOBODY: Final[frozenset[int]] = frozenset()
 
 
@@ -59,6 +58,7 @@ class Holding:
     ) -> None:
         self.plan = Plan()
         self.contents = Contents(store, callbacks, now)
+        self.slices = SliceLog()
         self._windows = Windows(store)
         self.finished: list[str] = []
         self.unsent: dict[str, list[int]] = {}
@@ -171,17 +171,7 @@ class Holding:
         self.finished.append(claim)
         if held.unsent:
             self.unsent[claim] = held.unsent
-        records = len(held.slice.items)
-        write = log.info if records >= LINE_FROM else log.debug
-        write(
-            "slice.done",
-            lane=held.slice.lane,
-            broadcast=held.slice.broadcast,
-            batch=held.slice.batch,
-            records=records,
-            ended=held.ended,
-            seconds=round(monotonic() - held.began, 3),
-        )
+        self.slices.ended(held, monotonic())
 
     def forget_all(self) -> None:
         """Let go of everything: the lease is lost, none of the claims is ours any more."""

@@ -25,7 +25,7 @@ class Held:
     `batch` is kept here while the slice is held, since the cache may drop it meanwhile. `refused` counts how
     often it was asked for with old opt-outs. `unsent` are rows that the gate refused after its first answer
     about them had been lost: that one may have been a yes. `closed` are rows to which free text may not go,
-    as WhatsApp's 24 hours are over (workers/windows.py).
+    as WhatsApp's 24 hours are over (workers/windows.py). `noted` counts what is no acceptance, for the log.
     """
 
     slice: Slice
@@ -39,8 +39,15 @@ class Held:
     batch: Batch | None = None
     refused: int = 0
     closed: frozenset[int] = frozenset()
+    noted: dict[str, int] | None = None
     unsent: list[int] = field(default_factory=list)
     stale_after: float = field(init=False)
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something for this slice's line in the log."""
+        if self.noted is None:
+            self.noted = {}
+        self.noted[what] = self.noted.get(what, 0) + count
 
     def __post_init__(self) -> None:
         self.open = len(self.slice.items)

@@ -21,11 +21,13 @@ from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
 from workers.outgoing import Line, Message, Sends, Signal, Tally
+from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.lanes.claims import Item, Standing
+    from broadcaster.telemetry.bounded import Sample
     from broadcaster.telemetry.metrics import Metrics
     from workers.plan import Held
 
@@ -59,6 +61,7 @@ class Poster:
         self.ready: deque[Message] = deque()
         self.signals: list[Signal] = []
         self.tally = Tally()
+        self.sample: Sample | None = None
         self._sender = sender
         self._concurrency = concurrency
         self._policy = policy
@@ -134,12 +137,8 @@ class Poster:
 
     def take_results(self) -> list[Results]:
         """Return what ended since the last call, by batch."""
-        taken = [
-            Results(lane, bid, batch, outcomes) for (lane, bid, batch), outcomes in self._results.items()
-        ]
-        self._results = {}
-        self._count = 0
-        return taken
+        results, self._results, self._count = self._results, {}, 0
+        return [Results(lane, bid, batch, outcomes) for (lane, bid, batch), outcomes in results.items()]
 
     def add_result(self, held: Held, result: Result) -> None:
         """Note the end of one message of a slice."""
@@ -161,6 +160,9 @@ class Poster:
 
     def skip(self, held: Held, item: Item, reason: Reason) -> None:
         """Note that a message was not asked for at the gate at all."""
+        if self.sample:
+            trace_skipped(self.sample, held, item, reason)
+        held.note("skipped")
         self.add_result(held, Result(item.row, item.attempt, State.SKIPPED, reason, b"", 0, 0, 0, 0))
 
     def report(self, metrics: Metrics) -> None:
@@ -204,6 +206,7 @@ class Poster:
             if line != self._line:
                 self._cross(line)
             if isinstance(form, Decision):
+                message.held.note("too_soon" if form.state is State.RETRY else "unrendered")
                 self._end(message, form, None)
                 continue
             rest = self._heard(message, outcome, in_flight, started)
@@ -246,21 +249,22 @@ class Poster:
         except TooSoonError as soon:
             return Decision(State.RETRY, Reason.NOT_SENT, delay_seconds=soon.seconds)
         except Exception as error:  # noqa: BLE001 - one broken row must not end the runner
-            slice_ = message.held.slice
+            at = message.held.slice
             reason = error.reason if isinstance(error, RenderError) else type(error).__name__
-            log.error(  # noqa: TRY400 - a traceback would show the row
-                "message.unrendered", broadcast=slice_.broadcast, batch=slice_.batch, reason=reason
-            )
+            log.error("message.unrendered", broadcast=at.broadcast, batch=at.batch, reason=reason)  # noqa: TRY400 - a traceback would show the row
             return _UNRENDERED
 
     def _settle(self, message: Message, outcome: Outcome) -> None:
         kind, item = outcome.kind, message.item
         sent = self.tally.of(message)
+        if self.sample:
+            trace_sent(self.sample, message, outcome)
         if kind is Kind.ACCEPTED:
             sent.accepted += 1
             sent.segments += item.segments
             self._end(message, _ACCEPTED, outcome.sid)
             return
+        message.held.note(kind.value)
         sent.others[kind.value] = sent.others.get(kind.value, 0) + 1
         self.tally.codes[outcome.code or outcome.http_status or _WITHOUT_CODE.get(kind, 0)] += 1
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
@@ -269,6 +273,7 @@ class Poster:
             decision = Decision(State.RETRY, outcome.code, spends=True, delay_seconds=wait)
         if decision.state is State.RETRY:
             self.tally.retries[kind.value] += 1
+            message.held.note("retries")
         if decision.stop is not Stop.NOTHING or decision.opts_out:
             self.signals.append(Signal(message.held.slice.lane, message.batch.address(item.row), decision))
         self._end(message, decision, None)

@@ -42,6 +42,7 @@ from broadcaster.api.express import Express
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 from broadcaster.api.patience import Patience
+from broadcaster.api.request_log import requests
 from broadcaster.api.webhooks.front import Webhooks
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def _lifespan(parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Lifesp
         async with parts() as opened:
             app.state.parts = opened
             yield
+            requests.write_all()
 
     return lifespan
 

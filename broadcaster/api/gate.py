@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import logging
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from starlette.exceptions import HTTPException
+from structlog.contextvars import bind_contextvars
 
 from broadcaster.api.admission import unauthorized
 from broadcaster.api.faults import EXPECTED, problem_of
 from broadcaster.api.problems import Problem
+from broadcaster.api.request_log import Noted, requests
 from broadcaster.api.twilio_shapes import twilio_error
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from broadcaster.api.admission import Caller
     from broadcaster.api.parts import Parts
-
-log = structlog.get_logger("api")
-_plain: Final = logging.getLogger("api")  # whose level it is, also where structlog is not set up
 
 #: What answers without a key; Twilio's webhooks show its signature instead.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -56,16 +53,14 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
-        status = 0
+        noted = Noted(scope)
+        bind_contextvars(request=noted.id.decode())  # of this request's task, so of every line that it writes
         caller: Caller | None = None
 
         async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if caller is not None:
-                    message["headers"] = [*message.get("headers", ()), *caller.headers()]
+            noted.answering(message)
+            if caller is not None and message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *caller.headers()]
             await send(message)
 
         try:
@@ -74,9 +69,12 @@ class Gate:
             await shaped(problem_of(error), scope["path"])(scope, receive, sending)
         else:
             scope.setdefault("state", {})["caller"] = caller
-            await self._app(scope, receive, sending)
+            await self._app(scope, noted.receiving(receive), sending)
         finally:
-            self._note(scope, caller, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - noted.began
+            route = getattr(scope.get("route"), "path", None) or "-"
+            self._parts().metrics.requested(scope["method"], route, noted.status, seconds)
+            requests.done(scope, noted, caller.key.id if caller else None, seconds)
 
     async def _admit(self, scope: Scope) -> Caller | None:
         path = scope["path"]
@@ -94,23 +92,6 @@ class Gate:
                 headers={"WWW-Authenticate": 'Basic realm="broadcaster"'},
             )
         return await self._parts().admission.admit(shown, address)
-
-    def _note(self, scope: Scope, caller: Caller | None, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None) or "-"
-        self._parts().metrics.requested(scope["method"], route, status, seconds)
-        path = scope["path"]
-        # of thousands a second that went well the counters are enough
-        common = path in OPEN_PATHS or (path == COMMON_PATH and status == HTTPStatus.ACCEPTED)
-        if common and not _plain.isEnabledFor(logging.DEBUG):
-            return
-        (log.debug if common else log.info)(
-            "request",
-            method=scope["method"],
-            route=route,
-            status=status,
-            duration_ms=round(seconds * 1000, 1),
-            key=caller.key.id if caller else None,
-        )
 
 
 def shown_key(headers: Iterable[tuple[bytes, bytes]], *, basic: bool = False) -> str:

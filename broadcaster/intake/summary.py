@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Summary:
     first_unverified: list[str] = field(default_factory=list)
     lanes: dict[str, LaneTotals] = field(default_factory=dict)
     first: list[ShownMessage] = field(default_factory=list)
+    began: float = field(default_factory=monotonic, compare=False, repr=False)
 
     def note_unverified(self, addresses: Iterable[str]) -> None:
         """Count people whom a trial account may not write to."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from broadcaster.intake.findings import NOTHING_FOUND
 from broadcaster.intake.submit import check, is_known, submit
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from broadcaster.intake.peek import Peeked
     from broadcaster.intake.rejects import StoredRejects
     from broadcaster.intake.submit import Submission, Submitted
+    from broadcaster.intake.summary import Summary
     from broadcaster.intake.windows import Windows
     from broadcaster.ledger.optouts import OptOuts
     from broadcaster.ledger.pools import PoolReader
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
     from broadcaster.twilio.rest import TwilioRest
+
+log = structlog.get_logger("imports")
+#: Of a list shared by thousands of senders its line names some.
+_LANES_SHOWN: Final = 20
 
 
 async def create(
@@ -68,6 +75,8 @@ async def begin(
     It may be done again: what was begun and broken off is ended.
     """
     await _note(store, actor, submission, done.broadcast)
+    if done.summary is not None and not done.known:
+        _say_done(done.broadcast, done.summary)
     lanes = submission.lanes
     calls: list[Call[Any]] = [share_pool(lane.name, lane.shares) for lane in lanes if lane.shares]
     calls += [keep_pool(lane.name, lane.pool, lane.pool_read) for lane in lanes if lane.pool_read]
@@ -77,6 +86,24 @@ async def begin(
     if not draft and answers[-1] == "ok":
         old, new = {"state": "draft"}, {"state": "running"}
         await audit.record(store, actor, "broadcast.start", done.broadcast, old=old, new=new)
+
+
+def _say_done(broadcast: str, summary: Summary) -> None:
+    """Write the canonical line of a list that was taken."""
+    log.info(
+        "import.done",
+        broadcast=broadcast,
+        rows=summary.rows,
+        recipients=summary.recipients,
+        duplicates=summary.duplicates,
+        opted_out=summary.opted_out,
+        unverified=summary.unverified,
+        rejected=summary.rejected,
+        segments=summary.segments,
+        batches=summary.batches,
+        lanes={name: lane.recipients for name, lane in list(summary.lanes.items())[:_LANES_SHOWN]},
+        seconds=round(time.monotonic() - summary.began, 3),
+    )
 
 
 async def _note(store: Store, actor: Actor, submission: Submission, broadcast: str) -> None:

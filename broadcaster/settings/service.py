@@ -66,5 +66,7 @@ class ServiceSettings(BaseSettings):
     """The port of the exporter, which shows what is in Redis; 0: any free one."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], small] = "info"
     """The least level that is logged: debug, info, warning, error."""
+    log_sample: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of messages that have lines of their own at debug; the same ones in every process."""
     log_format: Annotated[Literal["auto", "json", "console"], small] = "auto"
     """json, console, or auto: console on a terminal."""

@@ -23,7 +23,7 @@ from broadcaster.simulator.config import ACCOUNT_SID
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SENDER = "+14155550190"
+SENDER = "+14155559990"
 OURS = ("TWILIO_", "REDIS_", "BROADCASTER_")
 PORTS = {"BROADCASTER_METRICS_PORT": "0", "BROADCASTER_EXPORTER_PORT": "0"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
@@ -185,12 +185,12 @@ def test_what_dies_is_started_again_and_nobody_is_sent_to_twice(tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_it_goes_on_with_what_send_left_and_after_its_own_death(tmp_path: Path) -> None:
-    with simulated_twilio(senders={SENDER: 30}, queue_seconds=1e9) as twilio:
+    with simulated_twilio(senders={SENDER: 40}, queue_seconds=1e9) as twilio:
         variables = account(
             twilio, BROADCASTER_SETTLE_SECONDS="3", BROADCASTER_SETTLE_ALONE_SECONDS="4",
             BROADCASTER_SETTLE_EVERY_SECONDS="1",
         )  # fmt: skip
-        assert command(tmp_path, variables, "senders", "set", SENDER, "--rate", "30").returncode == 0
+        assert command(tmp_path, variables, "senders", "set", SENDER, "--rate", "40").returncode == 0
         send = subprocess.Popen(
             [sys.executable, "-m", "broadcaster", "send", people(tmp_path, 400), "--body", "Hi", "--yes"],
             cwd=tmp_path, env={**CLEAN, **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import structlog
 from broadcaster.api.webhooks.writing import StatusWriter
 from broadcaster.domain.reference import References
 from broadcaster.operations.replies import rules_of
+from broadcaster.telemetry.bounded import sample_of
 from broadcaster.twilio.signatures import Validator
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def webhook_parts(settings: Settings, store: Store, metrics: Metrics, keys: Sequ
     return WebhookParts(
         Validator(tokens, settings.public_url),
         References(keys),
-        StatusWriter(store, metrics),
+        StatusWriter(store, metrics, sample_of(settings.log_sample, settings.log_level)),
         rules_of(settings),
         hint,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from broadcaster.api.webhooks.lines import CallbackLog
 from broadcaster.ledger.callbacks import write_statuses
 from broadcaster.ledger.strays import park
 from broadcaster.reporting.completed import say_completed
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from broadcaster.ledger.callbacks import Status
     from broadcaster.ledger.strays import Stray
     from broadcaster.store.connection import Store
+    from broadcaster.telemetry.bounded import Sample
     from broadcaster.telemetry.metrics import Metrics
 
 #: One call keeps Redis from everything else for some milliseconds.
@@ -26,9 +29,10 @@ T = TypeVar("T")
 class StatusWriter:
     """Collects statuses and writes them, one call at a time. Whoever waits is told once Redis has its own."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, sample: Sample | None = None) -> None:
         self._store = store
         self._metrics = metrics
+        self._lines = CallbackLog(sample)
         self._statuses: list[tuple[Status, asyncio.Future[None]]] = []
         self._strays: list[tuple[Stray, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -44,6 +48,7 @@ class StatusWriter:
 
     async def close(self) -> None:
         """Return when nothing waits any more."""
+        self._lines.write_all()
         if self._writing is not None:
             await self._writing
         if self._saying:
@@ -75,7 +80,9 @@ class StatusWriter:
             self._statuses, self._strays, self._writing = [], [], None
 
     async def _record(self, statuses: list[Status]) -> None:
+        began = monotonic()
         told = await self._store.run(write_statuses(statuses))
+        self._lines.written(statuses, told, monotonic() - began)
         self._metrics.callbacks_ended("recorded", told.changed)
         self._metrics.callbacks_ended("dropped", told.missing)
         self._metrics.callbacks_ended("unchanged", len(statuses) - told.changed - told.missing)
