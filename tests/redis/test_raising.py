@@ -157,6 +157,7 @@ async def test_a_single_message_too(store: Store) -> None:
     await singles.close()
 
 
+@pytest.mark.slow
 async def test_with_replicas_it_counts_once_one_has_it_and_so_does_what_follows(tmp_path: Path) -> None:
     with (
         Server(tmp_path / "1") as first,
