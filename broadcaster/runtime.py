@@ -44,7 +44,7 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
 
 def prefix_of(settings: Settings) -> str:
     """Return what every key of this installation starts with."""
-    return f"{settings.key_prefix}:"
+    return settings.redis_prefix
 
 
 async def signing_keys(settings: Settings, store: Store) -> Sequence[str]:

@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, default=ROOT / "docker-compose.yml", help="the compose file")
     parser.add_argument("--exit", action="store_true", help="stop after the campaign")
     parser.add_argument("--scale", action="append", default=[], metavar="SERVICE=N", help="as Compose's")
+    parser.add_argument("--python", default="", help="an interpreter with Broadcaster installed")
     parser.add_argument("--recipients", type=int, default=300, help="of the campaign")
     options = parser.parse_args()
     scale = {name: int(number) for name, _, number in (one.partition("=") for one in options.scale)}
@@ -47,7 +48,9 @@ def main() -> int:
         print(f"{options.file}: {error}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="compose-") as scratch:
-        fleet = Fleet(services, options.file.resolve().parent, Path(scratch), {"worker": 2} | scale)
+        fleet = Fleet(
+            services, options.file.resolve().parent, Path(scratch), {"worker": 2} | scale, options.python
+        )
         return asyncio.run(_run(fleet, options))
 
 

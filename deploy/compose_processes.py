@@ -66,6 +66,8 @@ class Fleet:
     project: Path
     scratch: Path
     scale: Mapping[str, int] = field(default_factory=dict)
+    python: str = ""
+    """An interpreter that has Broadcaster installed, as the image's has; "" for this one with this checkout."""
     running: list[Running] = field(default_factory=list)
     substitutions: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -133,9 +135,9 @@ class Fleet:
         command = (*([entrypoint] if entrypoint else ()), *service.command)
         program, *words = [self._translated(word, address, here) for word in command]
         words += self._additions(service, address, here)
-        _provide(folder / "bin", address)
+        _provide(folder / "bin", address, self.python or sys.executable)
         environment = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", **variables}
-        if service.ours:
+        if service.ours and not self.python:
             environment["PYTHONPATH"] = str(self.project)
         log = folder / "log"
         with log.open("wb") as out:
@@ -272,9 +274,8 @@ async def _ending(one: Running) -> str:
     return f"exit {code} after {time.monotonic() - began:.1f} s"
 
 
-def _provide(folder: Path, address: str) -> None:
+def _provide(folder: Path, address: str, python: str) -> None:
     """Put into a folder what a container has on its PATH, as far as it is here."""
-    python = sys.executable
     cli = shutil.which("valkey-cli") or shutil.which("redis-cli")
     ping = f"{python} -m broadcaster health redis --url redis://{address}:6379 >&2 && echo PONG"
     programs = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -12,26 +13,29 @@ import time
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from certificates import authority
+from conftest import server_under_test
 from deployment import ENDLESS_QUEUES, PREFIX, Deployment, Simulator
 from loading import counts, load, records
 from machines import NETS, QUEUE, WORLD, Network, child_of
 from servers import Server
+from tls_servers import program_with_tls, tls_lines
 from truth import the_truth
 
 from broadcaster.domain.record import State
 from broadcaster.simulator.config import ACCOUNT_SID
 from broadcaster.store.connection import open_store
-from broadcaster.store.server_binary import ServerBinary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Sequence
 
     from truth import Truth
+
+    from broadcaster.store.server_binary import ServerBinary
 
 REDIS, TWILIO, DESK = "redis", "twilio", "desk"
 WORKERS: Final = ("host1", "host2", "host3")
@@ -41,6 +45,8 @@ PASSWORD: Final = "a-secret-of-this-run"
 SHARES: Final = {"+15550000001": 0.6, "+15550000002": 0.3, "+15550000003": 0.1}
 #: The others carry it all once this share of the rate has been accepted over two seconds.
 WHOLE: Final = 0.9
+#: Two hundred a second leave no such gap by chance.
+STALL_SECONDS: Final = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,10 @@ class Course:
     left_at_join: int = 0
     settled_after_join: float = 0.0
     evidence: Counter[str] = field(default_factory=Counter)
-    pace: dict[str, tuple[float, int]] = field(default_factory=dict)
+    #: Of each sender: its rate; of its fullest second how many above a tenth too many, how many, and when.
+    pace: dict[str, tuple[float, float, int, float]] = field(default_factory=dict)
+    #: How often this machine stood still, and for how long at most.
+    stood: tuple[int, float] = (0, 0.0)
     log: Counter[str] = field(default_factory=Counter)
     reported_itself: bool = False
     exits: list[int] = field(default_factory=list)
@@ -108,15 +117,17 @@ class Course:
             found.append(f"{left} in doubt at the end")
         if self.truth.states != {State.ACCEPTED: cut.total}:
             found.append(f"states: {self.truth.states}")
-        for lane, (rate, peak) in self.pace.items():
-            if peak > rate * 1.1 + 1:
+        for lane, (rate, over, peak, _) in self.pace.items():
+            if over > 1:
                 found.append(f"{lane}: {peak} in a second, at {rate:g}/s")
-        found += [f"{self.log[name]} × {name}" for name in ("duplicate.caused", "Traceback") if self.log[name]]
+        found += [
+            f"{self.log[name]} times {name}" for name in ("duplicate.caused", "Traceback") if self.log[name]
+        ]
         found += [f"exit code {code}" for code in self.exits if code]
         return found
 
 
-def _wait_for_unix(server: Server) -> None:
+def _ask_for_password(server: Server) -> None:
     with server.ask() as redis:
         redis.config_set("requirepass", PASSWORD)
 
@@ -166,7 +177,18 @@ class Hosts:
         """End them as operators do; return their exit codes."""
         for process in self.places.values():
             os.kill(child_of(process), signal.SIGTERM)
-        return [process.wait(90) for process in self.places.values()]
+        return [self._ended(host) for host in self.places]
+
+    def _ended(self, host: str) -> int:
+        try:
+            return self.places[host].wait(90)
+        except subprocess.TimeoutExpired:
+            pid = child_of(self.places[host])
+            tasks = [
+                f"{task.name} {(task / 'comm').read_text().strip()} {(task / 'wchan').read_text()}"
+                for task in Path(f"/proc/{pid}/task").iterdir()
+            ]
+            raise AssertionError(f"{host} does not end: {tasks}\n{self.log(host)[-1000:]}") from None
 
     def log(self, host: str) -> str:
         """Return what a worker has logged."""
@@ -177,19 +199,14 @@ class Hosts:
 async def hosts(network: Network, folder: Path, cut: Cut) -> AsyncIterator[Hosts]:
     """Run Redis, the simulator and a worker on each host; this process sits at the desk."""
     place = network.address(REDIS, QUEUE)
-    options = {"bind": place, "protected-mode": "no", "port": "6379"}
-    url, program = f"redis://:{PASSWORD}@{place}:6379/0", None
+    options: dict[str, Any] = {"bind": place, "protected-mode": "no", "port": "6379"}
+    url = f"redis://:{PASSWORD}@{place}:6379/0"
+    program: ServerBinary | None = server_under_test()
     if cut.tls:
-        program = ServerBinary.probe(tls_server())
+        program = program_with_tls()
+        assert program, "no redis-server or valkey-server with TLS on PATH: the bundled one has none"
         made = authority(folder / "tls", place)
-        options |= {
-            "port": "0",
-            "tls-port": "6379",
-            "tls-cert-file": str(made.certificate),
-            "tls-key-file": str(made.key),
-            "tls-ca-cert-file": str(made.ca),
-            "tls-auth-clients": "no",
-        }
+        options |= {"port": "0", "tls-port": "6379", **tls_lines(made)}
         url = f"rediss://:{PASSWORD}@{place}:6379/0?ssl_ca_certs={made.ca}"
     server = Server(folder / "redis", **options)
     server.binary = network.binary(REDIS, folder, program)
@@ -207,7 +224,7 @@ async def hosts(network: Network, folder: Path, cut: Cut) -> AsyncIterator[Hosts
     }
     with ExitStack() as stack:
         stack.enter_context(server)
-        _wait_for_unix(server)
+        _ask_for_password(server)
         async with _simulator(network, folder, {"latency_ms": 100, "latency_jitter_ms": 40}) as simulator:
             store = await open_store(f"unix://{server.socket_path}?db=0&password={PASSWORD}", f"{PREFIX}:")
             made_hosts = Hosts(network, Deployment(server, simulator, store, folder, environment))
@@ -220,18 +237,6 @@ async def hosts(network: Network, folder: Path, cut: Cut) -> AsyncIterator[Hosts
                     process.kill()
                     process.wait()
                 await store.close()
-
-
-def tls_server() -> Path:
-    """Return a server program with TLS on PATH; the bundled one has none. Raises `FileNotFoundError`."""
-    from shutil import which  # noqa: PLC0415 - few need it
-
-    for name in ("redis-server", "valkey-server"):
-        if (found := which(name)) is not None:
-            from pathlib import Path  # noqa: PLC0415
-
-            return Path(found)
-    raise FileNotFoundError("no redis-server or valkey-server on PATH: the bundled one has no TLS")
 
 
 async def campaign(network: Network, folder: Path, cut: Cut) -> Course:
@@ -267,8 +272,13 @@ async def campaign(network: Network, folder: Path, cut: Cut) -> Course:
         course.settled_after_join = max(doubtful, default=cut.for_seconds) - cut.for_seconds
         course.truth = await the_truth(run, bid, cut.total)
         course.evidence = Counter(r.evidence.label for r in (await records(run.store, bid)).values())
-        summary = await run.simulator.pace()
-        course.pace = {lane: (rates[lane], int(summary[lane]["peak"])) for lane in rates}
+        arrivals = (await run.simulator.http.get("/_simulator/arrivals")).json()
+        (folder / "arrivals.json").write_text(json.dumps(arrivals), encoding="utf-8")
+        stood = stalls({lane: arrivals[lane]["ms"] for lane in rates})
+        course.stood = (len(stood), max((gap for _, gap in stood), default=0.0))
+        for lane, rate in rates.items():
+            over, peak, at_second = fullest(arrivals[lane]["ms"], rate, stood)
+            course.pace[lane] = (rate, over, peak, at_second - cut.after_seconds)
         course.exits = at.stop()
         for host in WORKERS:
             for name in ("duplicate.caused", "circuit.opened", "lease.lost", "owner.gone", "Traceback (most"):
@@ -276,6 +286,35 @@ async def campaign(network: Network, folder: Path, cut: Cut) -> Course:
         course.log["Traceback"] = course.log.pop("Traceback (most")
         course.reported_itself = "owner.done" in at.log(VICTIM)
     return course
+
+
+def stalls(arrivals: dict[str, list[float]]) -> list[tuple[float, float]]:
+    """Return when this machine stood still, (end, seconds): no sender's message came for so long.
+
+    Then those that were due come all at once as the simulator reads again. What is longer was no stall; on a
+    machine of one's own there are none, and each second is held to its rate.
+    """
+    times = sorted(at_ms for ms in arrivals.values() for at_ms in ms)
+    gaps = [(now, (now - before) / 1000) for before, now in itertools.pairwise(times)]
+    return [(at_ms, gap) for at_ms, gap in gaps if STALL_SECONDS < gap < 2]
+
+
+def fullest(
+    ms: Sequence[float], rate: float, stood: Sequence[tuple[float, float]]
+) -> tuple[float, int, float]:
+    """Return the fullest second: how many above what was due in it, how many came, when (second) it began.
+
+    Due is a second's rate, and what stalls held up that ended in it or shortly before.
+    """
+    best, first = (-rate, 0, 0.0), 0
+    for place, at_ms in enumerate(ms):
+        while at_ms - ms[first] >= 1000:
+            first += 1
+        came = place - first + 1
+        due = rate * (1 + sum(gap for end, gap in stood if ms[first] - 3000 <= end <= at_ms))
+        if came - due * 1.1 > best[0]:
+            best = (came - due * 1.1, came, (ms[first] - ms[0]) / 1000)
+    return best
 
 
 async def _all_there(run: Deployment) -> None:
@@ -304,4 +343,5 @@ def prepare(network: Network) -> None:
     """Put all hosts into a network."""
     for number, host in enumerate((REDIS, TWILIO, DESK, *WORKERS), 1):
         network.add(host, number)
+    network.introduce()
     assert set(NETS) == {QUEUE, WORLD}

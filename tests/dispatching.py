@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def dispatching(store: Store, twilio: Sends, **limits: Any) -> AsyncIterator[asyncio.Task[None]]:
+async def dispatching(
+    store: Store, twilio: Sends, metrics: Metrics | None = None, **limits: Any
+) -> AsyncIterator[asyncio.Task[None]]:
     """Run it until the block ends, or it is asked to drain."""
     chosen = Limits(**{"concurrency": 8, "renew_seconds": 0.05, "drain_seconds": 5.0} | limits)
-    dispatcher = Dispatcher(store, twilio, chosen, RetryPolicy(base_seconds=0.1), Metrics())
+    dispatcher = Dispatcher(store, twilio, chosen, RetryPolicy(base_seconds=0.1), metrics or Metrics())
     dispatcher.on_drain = dispatcher.stop
     task = asyncio.create_task(dispatcher.run())
     try:

@@ -1,12 +1,14 @@
 """Several machines on this one: network namespaces joined by two bridges, and processes that live in them.
 
-One bridge leads to Redis (`QUEUE`), the other to Twilio (`WORLD`), so that a host can be cut off from either. All
-of it is in namespaces whose names begin with `bcnet`: nothing of this machine's own network is touched.
+One bridge leads to Redis (`QUEUE`), the other to Twilio (`WORLD`), so that a host can be cut off from either.
+All of it is in namespaces whose names begin with `bcnet`: nothing of this machine's own network is touched.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -82,7 +84,9 @@ class Network:
     def remove(self) -> None:
         """Remove every namespace of ours, with what runs in it; may be called twice."""
         for path in sorted(_RUN.glob(f"{self.name}-*")) if _RUN.exists() else ():
-            pids = subprocess.run(["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False)
+            pids = subprocess.run(
+                ["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False
+            )
             for pid in pids.stdout.split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
@@ -108,6 +112,24 @@ class Network:
             _ip("-n", self.space(host), "link", "set", bridge, "up")
             _ip("-n", self.space("switch"), "link", "set", port, "master", bridge, "up")
 
+    def introduce(self) -> None:
+        """Let all hosts know each other's hardware addresses for good, as a router's is known.
+
+        Else a host asks for them again where answers stay away, hears nothing, and takes that for news.
+        """
+        for bridge, net in NETS.items():
+            known = {host: self._hardware(host, bridge) for host in self.hosts}
+            on_it = {host: hardware for host, hardware in known.items() if hardware}
+            for host, (other, hardware) in itertools.product(on_it, on_it.items()):
+                if host != other:
+                    neighbour = [f"{net}.{self.hosts[other]}", "lladdr", hardware, "dev", bridge]
+                    _ip("-n", self.space(host), "neigh", "replace", *neighbour, "nud", "permanent")
+
+    def _hardware(self, host: str, bridge: str) -> str:
+        shown = ["ip", "-n", self.space(host), "-j", "link", "show", "dev", bridge]
+        found = subprocess.run(shown, capture_output=True, text=True, check=False)
+        return str(json.loads(found.stdout)[0]["address"]) if found.returncode == 0 else ""
+
     def address(self, host: str, bridge: str) -> str:
         """Return a host's address on a bridge."""
         return f"{NETS[bridge]}.{self.hosts[host]}"
@@ -131,7 +153,7 @@ class Network:
         return ["nsenter", f"--net={_RUN / self.space(host)}", *command]
 
     def apart(self, host: str, *command: str) -> list[str]:
-        """Return a command that also has process ids and a host name of its own: another machine to others."""
+        """Return a command with process ids and a host name of its own, too: another machine to others."""
         named = 'hostname "$0"; exec "$@"'
         own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts"]
         return self.inside(host, *own, "sh", "-c", named, host, *command)

@@ -106,7 +106,9 @@ KNOWN: Final = _known()
 def replaced(expression: str, **variables: str) -> str:
     """Put something (by default `.*`) in place of Grafana's `$name`, `${name}`, `${name:format}`."""
     chosen = _VARIABLES | variables
-    return re.sub(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))", lambda m: chosen.get(m[1] or m[2], ".*"), expression)
+    return re.sub(
+        r"\$(?:\{(\w+)(?::\w+)?\}|([a-zA-Z_]\w*))", lambda m: chosen.get(m[1] or m[2], ".*"), expression
+    )
 
 
 def faults(expression: str, recorded: Mapping[str, frozenset[str]] | None = None) -> list[str]:

@@ -23,6 +23,7 @@ from serving import bearer, key_for
 from truth import the_truth
 
 from broadcaster.domain.record import State
+from broadcaster.reporting.workers import list_workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from truth import Truth
 
 ROOT: Final = Path(__file__).parents[1]
-SENDERS: Final = ("+14155559991", "+14155559992", "+14155559993")
+SENDERS: Final = ("+16505550001", "+16505550002", "+16505550003")
 #: Doubt that a killed worker leaves is settled within the run.
 SETTLING: Final = {
     "BROADCASTER_SETTLE_SECONDS": "3",
@@ -160,9 +161,8 @@ class Rolling:
     async def note(self, what: str) -> None:
         """Remember a step with what is seen then."""
         now = {state.label: n for state, n in (await counts(self.run.store, self.bid)).items()}
-        _, listed = await asyncio.to_thread(self.command, self.new, "workers", "list", "--json")
-        views = json.loads(listed.strip().splitlines()[-1])
-        seen = ", ".join(f"{view['pid']} {view['version'] or 'older'} {view['state']}" for view in views)
+        views = await list_workers(self.run.store)
+        seen = ", ".join(f"{view.pid} {view.version or 'older'} {view.state}" for view in views)
         self.steps.append(Step(time.monotonic() - self._began, what, now, seen))
 
     async def until_accepted(self, share: float, total: int) -> None:
@@ -203,7 +203,11 @@ class Rolling:
             while True:
                 to, number = f"+1646555{number:04d}", number + 1
                 asked = asyncio.ensure_future(self._post(http, to))
-                await asyncio.shield(asked)
+                try:
+                    await asyncio.shield(asked)
+                except asyncio.CancelledError:
+                    await asked  # who asked once goes on until it is answered
+                    raise
                 await asyncio.sleep(SINGLE_EVERY_SECONDS)
 
     async def _post(self, http: httpx.AsyncClient, to: str) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from broadcaster.store.server_binary import ServerBinary
+
 #: What the sentinels call the primary they watch.
 SERVICE: Final = "campaigns"
 DOWN_AFTER_MS: Final = 700
@@ -49,12 +51,24 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"{what}: not so after {seconds:g} s ({last!r})")
 
 
-class Server(EmbeddedServer):
-    """A server on loopback whose data can be copied, put back and shortened."""
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A server program that speaks TLS, its settings for that, and the CA for clients."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    binary: ServerBinary
+    ca: Path
+    lines: dict[str, str]
+
+
+class Server(EmbeddedServer):
+    """A server on loopback whose data can be copied, put back and shortened; `tls`: its port speaks that."""
+
+    def __init__(self, folder: Path, *, tls: Tls | None = None, **options: str) -> None:
         chosen = {"repl-diskless-sync-delay": "0", **options}
-        super().__init__(folder, binary=server_under_test(), port=0, options=chosen)
+        program, port = (tls.binary, free_port()) if tls else (server_under_test(), 0)
+        if tls:
+            chosen |= {"port": "0", "tls-port": str(port), **tls.lines}
+        super().__init__(folder, binary=program, port=port, options=chosen)
 
     def ask(self) -> Redis:
         """Return a client of this very server, whoever is the primary."""
@@ -87,7 +101,7 @@ class Server(EmbeddedServer):
     def put_back(self, backup: Path) -> None:
         """Kill the server, put a backup of either kind in its data's place, start it."""
         self.kill()
-        shutil.rmtree(self.data_dir / AOF_FOLDER)
+        shutil.rmtree(self.data_dir / AOF_FOLDER, ignore_errors=True)
         (self.data_dir / RDB).unlink(missing_ok=True)
         if not (backup / RDB).exists():
             shutil.copytree(backup, self.data_dir / AOF_FOLDER)
@@ -126,17 +140,21 @@ class Server(EmbeddedServer):
 class Sentinel:
     """One sentinel process."""
 
-    def __init__(self, folder: Path, watched: int, quorum: int) -> None:
+    def __init__(self, folder: Path, watched: int, quorum: int, tls: Tls | None = None) -> None:
         self.port = free_port()
+        self._tls = tls
         folder.mkdir(parents=True)
         file = folder / "sentinel.conf"
+        listens = f"port {self.port}\n" if tls is None else f"port 0\ntls-port {self.port}\n"
+        listens += "".join(f"{name} {value}\n" for name, value in (tls.lines if tls else {}).items())
         file.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder / 'sentinel.log'}\n"
+            f"{listens}bind 127.0.0.1\ndir {folder}\nlogfile {folder / 'sentinel.log'}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {watched} {quorum}\n"
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
             f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}\n"
         )
-        command = [str(server_under_test().path), str(file), "--sentinel"]
+        program = tls.binary if tls else server_under_test()
+        command = [str(program.path), str(file), "--sentinel"]
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
@@ -146,7 +164,8 @@ class Sentinel:
 
     def about(self) -> dict[str, Any]:
         """Return what it knows of the primary."""
-        with Redis(port=self.port, socket_timeout=2, decode_responses=True) as redis:
+        safe: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(self._tls.ca)} if self._tls else {}
+        with Redis(port=self.port, socket_timeout=2, decode_responses=True, **safe) as redis:
             reply: Any = redis.execute_command("SENTINEL", "MASTER", SERVICE)
             return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
@@ -162,12 +181,13 @@ class Replicated:
 
     servers: list[Server]
     sentinels: list[Sentinel] = field(default_factory=list)
+    tls: Tls | None = None
 
     @property
     def url(self) -> str:
         """The REDIS_URL of whoever is the primary."""
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{hosts}/{SERVICE}/0"
+        return f"redis{'s' if self.tls else ''}+sentinel://{hosts}/{SERVICE}/0"
 
     @property
     def primary(self) -> Server:
@@ -198,10 +218,12 @@ class Replicated:
 
 @contextmanager
 def replicated(
-    folder: Path, *, replicas: int = 1, sentinels: int = 3, **options: str
+    folder: Path, *, replicas: int = 1, sentinels: int = 3, tls: Tls | None = None, **options: str
 ) -> Iterator[Replicated]:
-    """Run a primary, replicas in step with it, and sentinels who all know of each other."""
-    made = Replicated([Server(folder / f"redis-{i}", **options) for i in range(replicas + 1)])
+    """Run a primary, replicas in step with it, and sentinels that know of each other; `tls`: all in it."""
+    made = Replicated(
+        [Server(folder / f"redis-{i}", tls=tls, **options) for i in range(replicas + 1)], tls=tls
+    )
     try:
         for server in made.servers:
             server.start()
@@ -210,7 +232,7 @@ def replicated(
         for replica in made.servers[1:]:
             made.follow(replica, primary.port)
         for i in range(sentinels):
-            made.sentinels.append(Sentinel(folder / f"sentinel-{i}", primary.port, sentinels // 2 + 1))
+            made.sentinels.append(Sentinel(folder / f"sentinel-{i}", primary.port, sentinels // 2 + 1, tls))
         wanted = {"num-slaves": str(replicas), "num-other-sentinels": str(sentinels - 1), "flags": "master"}
         for sentinel in made.sentinels:
             wait_for(lambda s=sentinel: wanted.items() <= s.about().items(), 20, "sentinels know each other")  # type: ignore[misc]

@@ -23,6 +23,7 @@ from broadcaster.intake.fallbacks import Fallbacks
 from broadcaster.lanes.control import set_account_rate, set_stop_rule
 from broadcaster.leaving import leave
 from broadcaster.ledger.resending import Resender
+from broadcaster.reporting.counting import counting
 from broadcaster.runtime import (
     callback_urls,
     message_sender,
@@ -117,6 +118,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
             if stop.is_set():
                 return 0
             async with opened_store(settings, redis_url, sends=True) as store:
+                store.tell(counting(metrics))
                 await store.guard.look()
                 await store.run(set_account_rate(settings.account_rate))
                 stop_rule = set_stop_rule(
@@ -130,7 +132,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                 dispatcher = Dispatcher(
                     store, sender, limits, policy, metrics, callbacks=callbacks, sample=sample, pulse=pulse
                 )
-                dispatcher.on_drain = stop.set
+                dispatcher.on_drain = leave_off
                 pulse.systemd.ready()
                 async with twilio_rest(settings) as twilio, postman(settings) as post:
                     pools = Pools(store, twilio.service_pool)
@@ -147,6 +149,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         templates=twilio.templates,
                         inboxes=Inboxes(store, twilio),
                         pools=pools,
+                        metrics=metrics,
                         follower=Follower(
                             store,
                             metrics,

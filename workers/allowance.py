@@ -2,7 +2,8 @@
 
 Between two renewals a worker acts on its own: a 429 that means "too many at once" lowers what it has in
 flight, twenty unknowns in a row stop it. What follows for the account is said in `domain.circuit`, once a
-second.
+second: where others are answered only this worker stops, and tries one message a second by itself. So it does
+where it can't reach Twilio at all; else it would use up permits that others could send with.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ RETRY_AFTER_MOST_SECONDS: Final = 10.0
 ASLEEP_SECONDS: Final = 3.0
 #: Who has a yes should leave within so long: it is out of reach of a pause.
 READY_SECONDS: Final = 0.4
+#: So many that could not be sent, and for so long, are no blip.
+UNREACHED: Final = 5
+UNREACHED_SECONDS: Final = 3.0
+#: While only this worker has stopped it tries again so often, after a moment in which all may have stopped.
+PROBE_SECONDS: Final = 0.95
+ALONE_AFTER_SECONDS: Final = 2.0
 #: How long a request takes is an average of about so many.
 USUAL_OF: Final = 16
 
@@ -70,6 +77,11 @@ class Allowance:
         self._probed = 0
         self._answers_probe = False
         self._usual = 0.0
+        self._unreached = 0
+        self._unreached_since = 0.0
+        #: Whether it stopped because Twilio can't be reached from here, which says nothing about the others.
+        self._cut_off = False
+        self._tried = 0.0
 
     # -- what happens to requests
 
@@ -89,7 +101,7 @@ class Allowance:
         self._busy += took
         self._usual += (took - self._usual) / USUAL_OF
         self._heard = ended
-        self._run = self._rests = 0
+        self._run = self._rests = self._unreached = 0
         if in_flight > self._peak:  # noqa: PLR1730 - a third of the time, for each message
             self._peak = in_flight
         if self._cap < self._share:
@@ -101,7 +113,7 @@ class Allowance:
         """Note a 429 about concurrency; `left` are still in flight. Returns for how many seconds to rest."""
         self._throttled += 1
         self._heard = monotonic()
-        self._run = 0
+        self._run = self._unreached = 0
         if outcome.concurrent is not None and (self._ceiling == 0 or outcome.concurrent <= self._ceiling):
             self._ceiling = max(1, outcome.concurrent - 1)
         if in_flight > max(self._peak, self._peak_before) or self._throttled > max(4, STRAY * self._answered):
@@ -127,6 +139,17 @@ class Allowance:
         elif self._unknown >= FLOOD and too_many(self._answered + self._throttled, self._unknown):
             self._stop(f"{self._unknown} requests of {self._unknown + self._answered} without an answer")
 
+    def unreached(self) -> None:
+        """Note a request for which no connection could be made: it has surely not left."""
+        now = monotonic()
+        if not self._unreached:
+            self._unreached_since = now
+        self._unreached += 1
+        seconds = now - self._unreached_since
+        if not self.open and self._unreached >= UNREACHED and seconds >= UNREACHED_SECONDS:
+            self._cut_off = True
+            self._break(f"Twilio can't be reached from here: {self._unreached} tries in {seconds:.0f} s")
+
     async def rest(self, seconds: float) -> None:
         """Let nothing more leave for so long: every try is refused."""
         self._resting, self.now = True, 0
@@ -149,7 +172,8 @@ class Allowance:
 
     def word(self) -> Word:
         """Return what the others have to hear at once: this worker stopped, or its probe was answered."""
-        return Word(opens=self.open and not self._silent, closes=self._silent if self._answers_probe else 0.0)
+        opens = self.open and not self._silent and not self._cut_off
+        return Word(opens=opens, closes=self._silent if self._answers_probe else 0.0)
 
     def take(self) -> Second:
         """Return what was seen since the last call."""
@@ -182,8 +206,17 @@ class Allowance:
             if standing.probe:
                 self.probes = 1
                 self._probed += 1
-        elif self._silent:
+        elif self._silent or (self.open and self._answers_probe):
             self._close()
+        elif self.open:
+            self._try_alone()
+
+    def _try_alone(self) -> None:
+        """Let a message a second go while only this worker has stopped."""
+        now = monotonic()
+        if now - self._since >= ALONE_AFTER_SECONDS and now - self._tried >= PROBE_SECONDS:
+            self.probes, self._tried = 1, now
+            self._probed += 1
 
     # -- the circuit
 
@@ -193,6 +226,7 @@ class Allowance:
 
     def _break(self, why: str) -> None:
         self.open, self.probes, self._probed = True, 0, 0
+        self._answers_probe = False
         self._since = monotonic()
         log.error("circuit.opened", reason=why, unknown=self._unknown, answered=self._answered)
         self.changed(True)
@@ -201,7 +235,8 @@ class Allowance:
         seconds = round(monotonic() - self._since, 1)
         self.open, self.probes, self._silent, self._answers_probe = False, 0, 0.0, False
         self._since = self._heard = monotonic()
-        self._run = self._unknown = 0
+        self._run = self._unknown = self._unreached = 0
+        self._cut_off = False
         log.warning("circuit.closed", seconds=seconds, probes=self._probed)
         self.changed(False)
 

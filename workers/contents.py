@@ -14,8 +14,8 @@ import msgspec
 import structlog
 
 from broadcaster import __version__
+from broadcaster.domain.broadcast import Priority
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
-from broadcaster.domain.create_message import option_pairs
 from broadcaster.domain.data_format import KNOWN, NewerSpecError, read_spec
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.handing import Handing, handed_options
@@ -26,6 +26,7 @@ from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, sta
 from broadcaster.lanes.control import pause
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
+from workers.pairs import VALIDITY, shared_pairs
 from workers.routes import Routes
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ log = structlog.get_logger("contents")
 #: More than one claim's slices (`holding.LANES_AT_ONCE`), which all must be here at once.
 BATCHES_KEPT: Final = 2000
 BROADCASTS_KEPT: Final = 200
-_VALIDITY: Final = "ValidityPeriod"
 #: With these Twilio tells somebody else; beside ours the second would be ignored.
 _OWN_CALLBACKS: Final = ("StatusCallback", "ApplicationSid")
 Render = Callable[[Sequence[str]], Rendered]
@@ -60,13 +60,13 @@ class Batch:
     Free text on WhatsApp has `window`, the unix second by which people's 24 hours are judged (0.0: now; None:
     nothing depends on them), and perhaps `instead`, what goes to whom they are over for. `flag` is what a
     record says of an accepted message of this batch, `route` what metrics say; None where that depends on the
-    recipient (`route_of`).
+    recipient (`route_of`). `urgent`: these are single messages that somebody waits for.
     """
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
         *("_handing", "_kept_back", "_now", "_routes"),
-        *("flag", "instead", "instead_of", "purpose", "route", "service", "window"),
+        *("flag", "instead", "instead_of", "purpose", "route", "service", "urgent", "window"),
     )
 
     def __init__(
@@ -91,6 +91,7 @@ class Batch:
         self.window: float | None = None
         self.instead: Batch | None = None
         self.flag = 0
+        self.urgent = False
         self.route = routes.shared(recipients.to)
         self._recipients = recipients
         self._routes = routes
@@ -145,24 +146,6 @@ class Batch:
         return 0.0 if self._handing is None else max(0.0, self._handing.begins - self._now())
 
 
-def shared_pairs(spec: BroadcastSpec, lane: str) -> list[tuple[str, str]]:
-    """Return the parameters that all messages of a broadcast on one lane have in common."""
-    pairs: list[tuple[str, str]] = []
-    if lane.startswith("MG"):
-        pairs.append(("MessagingServiceSid", lane))
-    else:
-        if spec.messaging_service_sid:
-            pairs.append(("MessagingServiceSid", spec.messaging_service_sid))
-        pairs.append(("From", lane))
-    content = spec.content
-    pairs += [("MediaUrl", url) for url in content.media_urls]
-    if content.content_sid and not content.languages:  # else each recipient's is in the rest of the form
-        pairs.append(("ContentSid", content.content_sid))
-    expires = spec.expires_at is not None
-    pairs += [pair for pair in option_pairs(content.options) if not (expires and pair[0] == _VALIDITY)]
-    return pairs
-
-
 class Contents:
     """A bounded cache of batches and broadcasts; both are immutable once sending.
 
@@ -180,7 +163,7 @@ class Contents:
         self._callbacks = callbacks
         self._now = now
         self._batches: OrderedDict[tuple[str, str], Batch] = OrderedDict()
-        self._broadcasts: OrderedDict[str, tuple[BroadcastSpec, Renderer]] = OrderedDict()
+        self._broadcasts: OrderedDict[str, tuple[BroadcastSpec, Renderer, bool]] = OrderedDict()
         self._lock = asyncio.Lock()
 
     def get(self, broadcast: str, batch: str) -> Batch | None:
@@ -201,11 +184,11 @@ class Contents:
             keys = self._store.keys
             async with self._store.redis.pipeline(transaction=False) as pipe:
                 for bid in unknown:
-                    pipe.hget(keys.broadcast(bid), "spec")
+                    pipe.hmget(keys.broadcast(bid), "spec", "kind")
                 for bid, batch in missing:
                     pipe.get(keys.batch(bid, batch))
                 replies = await pipe.execute()
-            for bid, raw in zip(unknown, replies[: len(unknown)], strict=True):
+            for bid, (raw, kind) in zip(unknown, replies[: len(unknown)], strict=True):
                 if raw is not None:
                     with _told(bid, "its content"):
                         try:
@@ -213,14 +196,16 @@ class Contents:
                         except NewerSpecError as error:
                             await self._wait_for_newer(bid, str(error))
                             raise
-                        self._broadcasts[bid] = (spec, compile_content(spec.content))
+                        urgent = kind == b"stream" and _at_once(spec)
+                        self._broadcasts[bid] = (spec, compile_content(spec.content), urgent)
             for (bid, batch), raw in zip(missing, replies[len(unknown) :], strict=True):
                 known = self._broadcasts.get(bid)
                 if raw is not None and known is not None:
                     with _told(bid, batch):
-                        callback = self._callback(known[0], bid, batch)
+                        spec, renderer, urgent = known
+                        callback = self._callback(spec, bid, batch)
                         self._batches[bid, batch] = _make(
-                            raw, *known, missing[bid, batch], callback, now=self._now
+                            raw, spec, renderer, missing[bid, batch], callback, urgent=urgent, now=self._now
                         )
             _bound(self._batches, BATCHES_KEPT)
             _bound(self._broadcasts, BROADCASTS_KEPT)
@@ -256,10 +241,12 @@ def _make(
     lane: str,
     callback: Callable[[int, int], bytes] | None = None,
     *,
+    urgent: bool = False,
     now: Callable[[], float] = time.time,
 ) -> Batch:
     recipients = unpack_batch(raw)
     batch = _batch(recipients, spec, renderer, lane, callback, now=now)
+    batch.urgent = urgent
     batch.window = _window(spec, lane, recipients)
     if batch.window is not None and spec.content.fallback is not None and renderer.fallback is not None:
         template = msgspec.structs.replace(spec, content=stand_in(spec.content, spec.content.fallback))
@@ -277,7 +264,7 @@ def _batch(
     *,
     now: Callable[[], float],
 ) -> Batch:
-    own = spec.content.options.get(_VALIDITY, "")
+    own = spec.content.options.get(VALIDITY, "")
     return Batch(
         recipients,
         renderer.over_rows(recipients.columns),
@@ -292,6 +279,11 @@ def _batch(
         routes=Routes.of(spec, lane),
         now=now,
     )
+
+
+def _at_once(spec: BroadcastSpec) -> bool:
+    """Whether single messages are to leave as soon as they are taken: SMS in place of others came later."""
+    return spec.priority is Priority.URGENT and not spec.send_at and not spec.instead_of
 
 
 def _window(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:

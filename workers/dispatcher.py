@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.ledger import recording
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.telemetry.pulse import Pulse
@@ -79,9 +78,13 @@ class Dispatcher:
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
+<<<<<<< HEAD
         self._insisting = Insisting(store, metrics, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
         self._poster.sample = sample
+=======
+        self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
+>>>>>>> main
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store,
@@ -197,7 +200,6 @@ class Dispatcher:
         self._poster.report(self._metrics)
 
     def _recorded(self, answer: Recorded) -> None:
-        report_recorded(answer, self._metrics)
         for broadcast in answer.completed:
             self._beside(say_completed(self._store, broadcast))
 

@@ -24,7 +24,6 @@ from broadcaster.ledger.optouts import refused_by
 from broadcaster.ledger.outcomes import QUEUE_FULL_SECONDS
 from broadcaster.ledger.people_key import key_in_use
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.batches import unpack_batch
 from broadcaster.twilio.codes import lookup, meaning
 from workers.alone import alone_with
@@ -201,7 +200,6 @@ class Follower:
         found = await strays.find(self._store, [one.stray for one in parked])
         if found:
             told = await self._store.run(write_statuses(found.values()))
-            report_recorded(told, self._metrics)
             for broadcast in told.completed:
                 await say_completed(self._store, broadcast)
         done = [one for one in parked if one.stray in found]

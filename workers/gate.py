@@ -120,6 +120,8 @@ class Gate:
                 self._refused(held, items, verdict.refused, repeated=repeated)
             else:
                 batch = _batch_of(held)
+                if verdict.waits_ms and not late:
+                    self._metrics.accept_to_post.observe_many([wait / 1000 for wait in verdict.waits_ms])
                 going = [
                     Message(held, item, batch, asked_at + YES_SECONDS)
                     for item, may in zip(items, verdict.yes, strict=True)
@@ -219,4 +221,5 @@ def _instead(closed: frozenset[int], batch: Batch, going: list[Message]) -> list
 def _group(held: Held, items: list[Item]) -> claims.Group:
     slice_ = held.slice
     wanted = [value for item in items for value in (item.row, item.attempt)]
-    return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted)
+    timed = int(_batch_of(held).urgent)
+    return claims.Group(slice_.claim, slice_.lane, slice_.broadcast, slice_.batch, wanted, timed)

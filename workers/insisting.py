@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
-    from broadcaster.telemetry.metrics import Metrics
 
 log = structlog.get_logger("dispatcher")
 
@@ -38,11 +37,8 @@ class Insisting:
     `moved` is told of each try: a worker that waits for Redis is alive.
     """
 
-    def __init__(
-        self, store: Store, metrics: Metrics, in_flight: Callable[[], int], moved: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, in_flight: Callable[[], int], moved: Callable[[], None]) -> None:
         self._store = store
-        self._metrics = metrics
         self._in_flight = in_flight
         self._moved = moved
         self._memory = Memory()
@@ -77,7 +73,6 @@ class Insisting:
             if waited >= say_at:
                 say_at += SAY_AGAIN_SECONDS
                 log.warning("redis.unreachable", error=str(error), in_flight=self._in_flight())
-            self._metrics.redis_failed("exchange")
             if self.until is not None and monotonic() > self.until:
                 raise Unreachable(str(error))
             await asyncio.sleep(pause)

@@ -67,9 +67,9 @@ async def sweep_leases(ctx: dict[str, Any]) -> None:
     left = 1
     while left:
         swept = await store.run(claims.sweep(ctx.get("patience_seconds", SWEEP_PATIENCE_SECONDS)))
-        left = sum(entry[2] for entry in swept)
-        for worker, ended, _ in swept:
-            log.warning("worker.lost", worker=worker, claims=ended)
+        left = sum(lost.left for lost in swept)
+        for lost in swept:
+            log.warning("worker.lost", worker=lost.worker, claims=lost.ended, in_doubt=lost.doubts)
 
 
 async def rewind_lost(ctx: dict[str, Any]) -> None:

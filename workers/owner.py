@@ -44,6 +44,8 @@ def surely_gone(about: Mapping[str, Any]) -> bool:
     if host is None or about.get("kernel") != host:
         return False
     stat = _stat(int(about["pid"]))
+    if stat is None and _stat(1) is None:  # a /proc that hides others' processes (hidepid=) hides living ones
+        return False
     if stat is None or int(stat[_STARTED]) != about.get("started"):
         return True
     return stat[_STATE] in ("Z", "X") and _threads(int(about["pid"])) <= 1

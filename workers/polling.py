@@ -21,7 +21,6 @@ from broadcaster.domain.record import Evidence
 from broadcaster.ledger.callbacks import STATES, Status, write_statuses
 from broadcaster.reporting.awaiting import Polled
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.recorded import report_recorded
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
 from workers.poll_ledgers import KEPT_SECONDS, gather, save
@@ -206,7 +205,6 @@ class _Writing:
         statuses, self._statuses = self._statuses, []
         if statuses:
             told = await self._store.run(write_statuses(statuses, Evidence.LIST, TELLER))
-            report_recorded(told, self._metrics)
             for broadcast in told.completed:
                 await say_completed(self._store, broadcast)
 

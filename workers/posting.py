@@ -220,6 +220,8 @@ class Poster:
         self.tally.of(message).latencies.append(ended - started)
         kind = outcome.kind
         if kind is Kind.NOT_SENT:
+            if outcome is not _NOT_SENT:  # else it is the lease that is over
+                self.allowance.unreached()
             self._unreached = min(self._unreached + 1, ROUNDS * self._concurrency)
             return REST_SECONDS * 2.0 ** (self._unreached // self._concurrency)
         self._unreached = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ from workers.clock import lease_clock
 if TYPE_CHECKING:
     from broadcaster.ledger.doubts import Doubt
     from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
     from workers.clock import RedisClock
 
 log = structlog.get_logger("clock")
@@ -42,7 +44,7 @@ def look_at_clock(expected: float = 0.0) -> Call[tuple[int, int]]:
     return Call("clock", arguments, lambda reply: (int(reply[0]), int(reply[1])))
 
 
-async def watch_clock(store: Store, clock: RedisClock) -> None:
+async def watch_clock(store: Store, clock: RedisClock, metrics: Metrics | None = None) -> None:
     """Look every second until cancelled, and let `clock` know."""
     ahead: float | None = None  # Redis' clock of ours
     while True:
@@ -53,6 +55,10 @@ async def watch_clock(store: Store, clock: RedisClock) -> None:
             # an answer that took long says too little about when it was made
             ahead = now / _MICRO - began if answered - began < ROUND_TRIP_SECONDS else None
             clock.hear(now / _MICRO - answered)
+            if metrics is not None and ahead is not None:
+                # in between, as in `our_clock`; by the clock that people and logs go by
+                halfway = time.time() - (lease_clock() - began) / 2
+                metrics.clock_skewed("redis", now / _MICRO - halfway)
             if moved:
                 log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
         except (StoreError, RedisError, OSError):

@@ -8,6 +8,7 @@ rounds but when to look next, which any worker may forget.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,6 @@ from broadcaster.domain.record import Evidence
 from broadcaster.ledger.doubts import AT_MOST, Doubt, read_doubts
 from broadcaster.ledger.settling import Found, Verdict, accept, settle
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.recorded import report_recorded
 from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
 from workers.explaining import explained
@@ -125,6 +125,8 @@ class Settler:
                 if doubt.question.to not in seen.looks:
                     continue  # there were too many, or Twilio refused: its turn is next
                 self._next[doubt.key] = self._look_after(doubt, listing.now())
+            if listing.requests:
+                self._metrics.clock_skewed("twilio", listing.skew + listing.now() - time.time())
             self._note_refusal(listing)
         await say_searching(self._store, doubts, self.how.patience.seconds, now, self._refused)
         return len(doubts) >= AT_MOST and (self._settled - settled) * 2 >= AT_MOST
@@ -245,12 +247,9 @@ class Settler:
             told = await self._store.run(accept(accepted, Evidence.LIST))
             completed += told.completed
             self._metrics.doubt_settled("list", told.changed)
-            report_recorded(told, self._metrics)
         if verdicts:
             ended = await self._store.run(settle(verdicts, self.how.max_attempts))
             completed += ended.completed
-            for how in ("retried", "dead", "skipped", "accepted"):
-                self._metrics.doubt_settled(how, getattr(ended, how))
         self._settled += len(accepted) + len(verdicts)
         if accepted or verdicts:
             log.info("doubt.settled", found=len(accepted), without_evidence=len(verdicts))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.content import Templates
     from workers.dispatcher import Dispatcher
     from workers.following import Follower
@@ -62,6 +63,7 @@ async def serve(
     templates: Templates | None = None,
     inboxes: Inboxes | None = None,
     pools: Pools | None = None,
+    metrics: Metrics | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
     retention_days: int = RETENTION_DAYS,
@@ -89,7 +91,7 @@ async def serve(
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [
         watch(asyncio.create_task(_run_jobs(context, job_expires_ms), name="jobs")),
-        watch(asyncio.create_task(watch_clock(store, dispatcher.clock), name="clock")),
+        watch(asyncio.create_task(watch_clock(store, dispatcher.clock, metrics), name="clock")),
     ]
     if settler is not None:
         owners = watch_owners(store, settler.how.owner_gone_seconds)

@@ -108,6 +108,8 @@ class Making:
                 opt_outs=self.parts.opt_outs,
                 windows=self.parts.windows,
             )
+            if done.summary is not None and not done.known:
+                self.parts.metrics.imported("list", done.summary.recipients)
         return await self._made(done.broadcast)
 
     async def _made(self, broadcast: str) -> Response:

@@ -13,6 +13,7 @@ from broadcaster.intake.singles import SingleMessages
 from broadcaster.intake.windows import Windows
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
+from broadcaster.reporting.counting import counting
 from broadcaster.runtime import opened_store, signing_keys, twilio_rest
 from broadcaster.settings import SettingsError
 from broadcaster.twilio.rest import TwilioUnreachable
@@ -34,6 +35,7 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
     """Open everything. Raises a `StoreError`; without Twilio's credentials what needs none still works."""
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, redis_url))
+        store.tell(counting(metrics))
         await audit.keep(store, settings.audit_days)
         twilio = verify = None
         with contextlib.suppress(SettingsError):
@@ -49,6 +51,7 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             _pools_of(twilio),
             checks=(windows.of_request,),
             verified=twilio.trial.known if twilio else None,
+            metrics=metrics,
         )
         stack.push_async_callback(singles.close)
         yield Parts(

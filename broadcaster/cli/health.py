@@ -34,7 +34,7 @@ class UnwellError(Exception):
 @click.command()
 @click.argument("role", type=click.Choice([*PLACES, "redis"]))
 @click.option("--url", default="", help="Where it is: http://HOST:PORT, for redis a redis:// URL.")
-@click.option("--ready", is_flag=True, help="Of api and webhooks: can they serve now, with Redis?")
+@click.option("--ready", is_flag=True, help="Of api, webhooks and exporter: can they serve now, with Redis?")
 @click.option("--timeout", default=3.0, type=click.FloatRange(0.1, 60), help="Seconds to wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -47,8 +47,8 @@ def health(role: str, *, url: str, ready: bool, timeout: float, as_json: bool, e
 
     A process is well while its loops move, Redis or no Redis: one that waits for Redis needs no restart.
     """
-    if ready and role not in {"api", "webhooks"}:
-        raise click.UsageError("--ready is for api and webhooks.")
+    if ready and role in {"worker", "redis"}:
+        raise click.UsageError("--ready is for api, webhooks and exporter.")
     try:
         said = _look(role, url, _Variables(env_file), "/readyz" if ready else "/healthz", timeout)
         well = True

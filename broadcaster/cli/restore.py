@@ -15,6 +15,7 @@ from broadcaster.cli.output import print_json, when
 from broadcaster.ledger.rewinding import Rewound, rewind
 from broadcaster.operations import audit
 from broadcaster.operations.actor import at_the_shell
+from broadcaster.store.dumping import backup_noted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--taken-at", required=True, metavar="TIME", help="When the backup was taken: ISO 8601.")
+@click.option(
+    "--taken-at",
+    metavar="TIME",
+    help="When the backup was taken, or some time before: ISO 8601. What `backup` made knows it.",
+)
 @click.option("--zone", metavar="ZONE", help="The time zone of --taken-at, like Europe/Berlin.")
 @click.option(
     "--workers-gone", is_flag=True, help="No worker of before is running or stopped anywhere: you made sure."
@@ -32,7 +37,13 @@ if TYPE_CHECKING:
 @json_option
 @env_file_option
 def restore(
-    taken_at: str, zone: str | None, *, workers_gone: bool, yes: bool, as_json: bool, env_file: Path | None
+    taken_at: str | None,
+    zone: str | None,
+    *,
+    workers_gone: bool,
+    yes: bool,
+    as_json: bool,
+    env_file: Path | None,
 ) -> None:
     """Make a restored backup safe to send from. Run it before any worker is started.
 
@@ -41,27 +52,28 @@ def restore(
     are refused from now on; without --workers-gone one that only hangs is reckoned with for a quarter of an
     hour (BROADCASTER_OWNER_GONE_SECONDS).
     """
-    at = parse_moment(taken_at, zone)
-    if at > datetime.now(UTC):
+    at = None if taken_at is None else parse_moment(taken_at, zone)
+    if at is not None and at > datetime.now(UTC):
         raise InputError(f"{taken_at!r} is yet to come: --taken-at is when the backup was taken")
     if not yes and not as_json:
         click.confirm("Put every unsent message of this Redis in doubt?", abort=True, err=True)
 
-    async def work(store: Store) -> Rewound | None:
-        await store.guard.look(rewind_to=at.timestamp(), workers_gone=workers_gone)
+    async def work(store: Store) -> tuple[int, Rewound | None]:
+        since = await _since(store, at)
+        await store.guard.look(rewind_to=since, workers_gone=workers_gone)
         shown = _Progress(quiet=as_json)
         anew = await store.with_new_epoch()
         await anew.confirm()
         done = await rewind(anew, shown.say)
-        told = {"taken_at": round(at.timestamp()), "workers_gone": workers_gone}
+        told = {"taken_at": since, "workers_gone": workers_gone}
         if done is not None:
             told |= {"broadcasts": done.broadcasts, "in_doubt": done.messages}
         await audit.record(anew, at_the_shell(), "restore", "everything", new=told)
-        return done
+        return since, done
 
-    done = with_store(env_file, work)
+    since, done = with_store(env_file, work)
     if done is None:
-        done = Rewound(int(at.timestamp()), 0, 0)  # a worker was quicker, and has logged it
+        done = Rewound(since, 0, 0)  # a worker was quicker, and has logged it
     if as_json:
         print_json({"since": done.since, "broadcasts": done.broadcasts, "in_doubt": done.messages})
         return
@@ -70,6 +82,18 @@ def restore(
         f"{when(done.since)}: they are in doubt until Twilio's list shows what became of them.\n"
         "Broadcasts, opt-outs and replays made after the backup are not in it. Start the workers now."
     )
+
+
+async def _since(store: Store, at: datetime | None) -> int:
+    """Return the unix second from which on nothing is known: what was said, else what the backup says."""
+    if at is not None:
+        return int(at.timestamp())
+    noted = await backup_noted(store)
+    if noted is None:
+        raise InputError(
+            "say when the backup was taken (--taken-at): only what `broadcaster backup` made knows it"
+        )
+    return noted
 
 
 class _Progress:

@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "events": ("events", "events", "Tell your services what happens: endpoints, deliveries, replay."),
     "pause": ("everything", "pause", "Stop everything, within a second."),
     "resume": ("everything", "resume", "Let everything go on."),
+    "backup": ("backup", "backup", "Write all that Redis holds into a file, while it goes on."),
     "restore": (
         "restore",
         "restore",

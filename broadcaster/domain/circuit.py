@@ -3,6 +3,9 @@
 An *unknown* outcome (a timeout, a reset, a 5xx) may have been sent, so each costs an attempt and somebody's
 time. It opens on twenty in a row or over a fifth of ten seconds' outcomes, and where many requests have
 waited long without any answer; an answer to a probe, whatever it says, closes it.
+
+A worker that stops while the others are answered has trouble of its own, its host's or its network's: then it
+stops alone, and they go on.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from broadcaster.domain.concurrency import Level, Second, adapt, restarted
 RUN: Final = 20
 SHARE: Final = 0.2
 WINDOW_SECONDS: Final = 10
+#: Whether others are answered is seen in so many: who stops asks at once, after a part of a second.
+RECENT: Final = 3
 #: Fewer outcomes than this are no share of anything.
 LEAST: Final = 20
 #: Of a worker's own second so many unknowns are enough to stop it before anybody has added up.
@@ -39,7 +44,10 @@ class Steering(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Word(msgspec.Struct, frozen=True):
-    """What one worker has to tell: it `opens`; or a probe was answered in the silence since `closes`."""
+    """What one worker has to tell: it `opens`; or a probe was answered in the silence since `closes`.
+
+    It goes on to say that it opens for as long as it is stopped and the circuit isn't open for all.
+    """
 
     opens: bool = False
     closes: float = 0.0
@@ -51,6 +59,16 @@ def too_many(answered: int, unknown: int) -> bool:
     return total >= LEAST and unknown > SHARE * total
 
 
+def _sums(window: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    return sum(answered for answered, _ in window), sum(unknown for _, unknown in window)
+
+
+def _answered(window: tuple[tuple[int, int], ...]) -> bool:
+    """Whether enough was answered lately to say that one worker's silence is its own."""
+    answered, unknown = _sums(window)
+    return answered > SHARE * (answered + unknown)
+
+
 def steer(state: Steering, second: Second, word: Word, *, now: float, most: float) -> Steering:
     """Return what is known after one more second. `now` is in unix seconds."""
     circuit = state.circuit
@@ -60,6 +78,6 @@ def steer(state: Steering, second: Second, word: Word, *, now: float, most: floa
         return state
     answered = second.answered + second.throttled
     window = (*circuit.window, (answered, second.unknown))[-WINDOW_SECONDS:]
-    if word.opens or too_many(sum(a for a, _ in window), sum(u for _, u in window)):
+    if (word.opens and not _answered(window[-RECENT:])) or too_many(*_sums(window)):
         return Steering(state.level, Circuit(since=now))
     return Steering(adapt(state.level, second, most=most), Circuit(window=window))

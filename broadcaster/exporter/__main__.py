@@ -21,17 +21,18 @@ from redis.exceptions import RedisError
 from broadcaster import __version__
 from broadcaster.exporter.app import App
 from broadcaster.exporter.scraping import Exporter
-from broadcaster.runtime import prefix_of
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.masking import Masking
+from broadcaster.telemetry.pulse import Pulse
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from types import FrameType
 
     from broadcaster.settings import Settings
 
@@ -61,7 +62,21 @@ def main() -> int:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us, and says where it listens once it does."""
+    """Leaves signals to us, and says where it listens once it does; tells systemd that it comes round."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._pulse = Pulse("exporter")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self._pulse.systemd.stopping()
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Come round, ten times a second."""
+        self._pulse.beat("event loop")
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,6 +89,7 @@ class _Server(uvicorn.Server):
         if not self.started:
             return
         host, port = self.config.host, self.servers[0].sockets[0].getsockname()[1]
+        self._pulse.systemd.ready()
         log.info("exporter.started", pid=os.getpid(), host=host, port=port)
         if not self.config.port:  # else nobody would know it
             sys.stdout.write(json.dumps({"url": f"http://{host}:{port}"}) + "\n")
@@ -83,7 +99,7 @@ class _Server(uvicorn.Server):
 async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
     exporter = Exporter(
         redis_url,
-        prefix_of(settings),
+        settings.redis_prefix,
         Masking(settings.secrets),
         replicas=settings.replicas_to_confirm,
     )

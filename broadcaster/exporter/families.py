@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.telemetry.installation_metrics import INSTALLATION
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _METRICS: Final = {metric.name.removeprefix("broadcaster_"): metric for metric in INSTALLATION}
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_PLAIN: Final = re.compile(r"[\w+:]*")
 Value = float | int | bool
 
 
@@ -54,10 +56,10 @@ class Page:
 
 
 def _number(value: Value) -> str:
-    if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() else repr(round(value, 6))
-    return str(int(value))
+    if type(value) is int:
+        return str(value)
+    return repr(int(value)) if value == int(value) else repr(round(value, 6))
 
 
 def _text(value: str) -> str:
-    return value.translate(_ESCAPES) if not value.isalnum() else value
+    return value if _PLAIN.fullmatch(value) else value.translate(_ESCAPES)

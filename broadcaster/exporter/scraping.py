@@ -180,16 +180,20 @@ class Exporter:
         reader, gatherer = self._reader, self._gatherer
         if reader is None or gatherer is None:
             return None
+        lease = hold_lease(self.name, int(self._lease_seconds * 1000))
         try:
-            active = await self._hold(reader)
+            if not self._active:
+                self._became(active=await reader.run(lease))
+            if not self._active:
+                return None
+            picture = await gatherer.read(lease)
         except Unreachable:
             server, _ = await gatherer.server(refused=True)
             self._became(active=False)
             return None, server
-        self._became(active=active)
-        if not active:
+        if picture is None:
+            self._became(active=False)
             return None
-        picture = await gatherer.read()
         return picture, picture.server
 
     async def _hold(self, reader: Reader) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.record import State
 from broadcaster.reporting.installation.standing import queue_messages
 from broadcaster.reporting.waits import refused_by_twilio
-from broadcaster.telemetry.installation_metrics import BROADCAST_STATES
+from broadcaster.telemetry.installation_metrics import BROADCAST_STATES, STATES
 
 if TYPE_CHECKING:
     from broadcaster.exporter.families import Page
@@ -132,9 +131,9 @@ def _broadcasts(page: Page, picture: Picture, survey: Survey | None, masking: Ma
     page.many(
         "broadcast_messages",
         [
-            ({"broadcast": one.id, "state": state.label}, one.counts[state])
+            ({"broadcast": one.id, "state": label}, n)
             for one in shown
-            for state in State
+            for label, n in zip(STATES, one.counts, strict=True)
         ],
     )
     page.by("broadcast_recipients", "broadcast", [(one.id, one.total) for one in shown])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.intake.streams import Appended, Stream, StreamBatch
     from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
 
 #: An answer that didn't come is asked for again so many times, after so long.
 TRIES: Final = 4
@@ -79,8 +81,9 @@ class _Append:
 class GroupCommit:
     """Collects requests and writes them. `name` is this process's own, which no other has ever had."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, metrics: Metrics | None = None) -> None:
         self._store = store
+        self._metrics = metrics
         self._name = name
         self._number = 0
         self._waiting: list[Waiting] = []
@@ -134,7 +137,18 @@ class GroupCommit:
             elif append.own and answer.known:
                 await self._tell_again(append.requests()[0], answer)
             else:
+                self._count(append)
                 _tell(append, answer)
+
+    def _count(self, append: _Append) -> None:
+        """Count the messages of an append that was carried out."""
+        if self._metrics is None:
+            return
+        for codes in append.codes:
+            self._metrics.imported("message", codes.count(0))
+            for code, skipped in Counter(codes).items() if any(codes) else ():
+                if code:
+                    self._metrics.skipped(Reason(code).name.lower(), skipped)
 
     async def _tell_again(self, request: Waiting, answer: Appended) -> None:
         """Answer a request that was carried out before."""

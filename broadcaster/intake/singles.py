@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from broadcaster.ledger.pools import PoolReader
     from broadcaster.settings import Settings
     from broadcaster.store.connection import Store
+    from broadcaster.telemetry.metrics import Metrics
 
 __all__ = ["Accepted", "Person", "RefusedError", "RequestFault", "SingleMessages", "SingleRequest"]
 
@@ -106,6 +107,8 @@ class SingleMessages:
         read_pool: PoolReader,
         checks: Sequence[SingleCheck] = (),
         verified: Verified | None = None,
+        *,
+        metrics: Metrics | None = None,
     ) -> None:
         self._checks = checks
         self._verified = verified
@@ -115,7 +118,7 @@ class SingleMessages:
         self._senders = SenderChoice(store, settings, read_pool)
         self._shapes = Shapes()
         self._streams: dict[StreamKey, Stream] = {}
-        self._commit = GroupCommit(store, secrets.token_hex(6))
+        self._commit = GroupCommit(store, secrets.token_hex(6), metrics)
 
     async def post(self, request: SingleRequest) -> list[Accepted]:
         """Queue one request's messages; returns them in the order of `to`, in Redis by then.
@@ -144,7 +147,8 @@ class SingleMessages:
         for place in await self._unverified(addresses):
             rows[place] = rows[place]._replace(code=rows[place].code or Reason.UNVERIFIED)
         stream = self._stream(request, shape, chosen, now)
-        await need_format(self._store, stream.needs)
+        if stream.needs > self._store.fenced and not await self.known(request):
+            await need_format(self._store, stream.needs)
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
         memo = _memo(request.key_id, request.nonce) if request.nonce else ""
         columns = shape.columns

@@ -206,7 +206,8 @@ async def reserved(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
 
 async def _asked(store: Store, spec: BroadcastSpec, key: str) -> Reservation:
     broadcast = new_broadcast_id()
-    await need_format(store, needed_by(spec))
+    if (needed := needed_by(spec)) > store.fenced and not await is_known(store, key):
+        await need_format(store, needed)
     try:
         return await store.run(reserve(broadcast, spec, key))
     except asyncio.CancelledError as error:

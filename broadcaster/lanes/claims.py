@@ -51,10 +51,14 @@ class Claimed(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The gate's answer for one group: `refused` names why none may go, else `yes` is '1' or '0' a record."""
+    """The gate's answer for one group: `refused` names why none may go, else `yes` is '1' or '0' a record.
+
+    `waits_ms`: of a group that is `timed`, how long ago those that may go for the first time were accepted.
+    """
 
     refused: str
     yes: str
+    waits_ms: Sequence[int] = ()
 
 
 class Turn(NamedTuple):
@@ -93,13 +97,17 @@ class Standing(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Records of one claim that ask to go now, as the gate wants them: index and attempt, flat."""
+    """Records of one claim that ask to go now, as the gate wants them: index and attempt, flat.
+
+    `timed`: it shall say how long they have waited.
+    """
 
     claim: str
     lane: str
     broadcast: str
     batch: str
     wanted: list[int]
+    timed: int = 0
 
 
 def claim(
@@ -154,7 +162,7 @@ def intend(worker: str, optout_epoch: str, groups: list[Group]) -> Call[list[Ver
 
 
 def _verdicts(reply: bytes) -> list[Verdict]:
-    return [Verdict(_str(refused), _str(yes)) for refused, yes in unpacked(reply)]
+    return [Verdict(_str(refused), _str(yes), tuple(waits)) for refused, yes, waits in unpacked(reply)]
 
 
 def release(worker: str, claims: list[str], unsent: dict[str, list[int]] | None = None) -> Call[int]:
@@ -256,10 +264,19 @@ def leave(worker: str, claims_at_most: int = 200) -> Call[int]:
     return Call("leave", (worker, claims_at_most), int)
 
 
-def sweep(patience_seconds: float, claims_at_most: int = 200) -> Call[list[tuple[str, int, int]]]:
-    """Take back the claims of workers whose lease ran out: (worker, claims ended, claims left)."""
+class Swept(NamedTuple):
+    """A worker whose lease ran out: its claims that were taken back, those left, what is in doubt by that."""
+
+    worker: str
+    ended: int
+    left: int
+    doubts: int
+
+
+def sweep(patience_seconds: float, claims_at_most: int = 200) -> Call[list[Swept]]:
+    """Take back the claims of workers whose lease ran out."""
     return Call(
         "sweep",
         (int(patience_seconds * MICRO), claims_at_most),
-        lambda reply: [(_str(w), int(done), int(left)) for w, done, left in unpacked(reply)],
+        lambda reply: [Swept(_str(worker), *map(int, counts)) for worker, *counts in unpacked(reply)],
     )

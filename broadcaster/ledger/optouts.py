@@ -215,12 +215,14 @@ def opt_out(addresses: Iterable[str], source: str, scope: str = EVERYWHERE, *, k
     return opt_out_each((OptOut(address, scope, source) for address in addresses), key)
 
 
-def opt_out_each(entries: Iterable[OptOut], key: bytes = b"") -> Call[int]:
+def opt_out_each(entries: Iterable[OptOut], key: bytes = b"", about: str = "hand") -> Call[int]:
     """Remember opt-outs; answers how many are new. Who is there keeps the first source and time.
 
-    With the people's `key` nobody is added again who is there as a forgotten person.
+    With the people's `key` nobody is added again who is there as a forgotten person. `about`: "list" if they
+    come from one, for the metric.
     """
-    return _change("add", [[f"{s}|{a}", source, at, _hash(s, a, key)] for a, s, source, at in entries])
+    listed = [[f"{s}|{a}", source, at, _hash(s, a, key)] for a, s, source, at in entries]
+    return _change("add", listed, about)
 
 
 def refused_by(lane: str, address: str, code: int, *, key: bytes = b"") -> Call[int]:
@@ -230,7 +232,7 @@ def refused_by(lane: str, address: str, code: int, *, key: bytes = b"") -> Call[
     """
     purpose = Purpose.MARKETING.value if code in MARKETING_OPT_OUTS else ""
     known = hashed(key, address) if key else ""
-    return _change("refuse", [[lane, address, f"twilio:{code}", purpose, known]])
+    return _change("refuse", [[lane, address, f"twilio:{code}", purpose, known]], "twilio")
 
 
 def opt_in(addresses: Iterable[str], scope: str = EVERYWHERE, *, key: bytes = b"") -> Call[int]:
@@ -250,5 +252,6 @@ def _hash(scope: str, address: str, key: bytes) -> str:
     return f"{scope}|{hashed(key, address)}" if key and address[0] != HASHED else ""
 
 
-def _change(verb: str, entries: list[list[Any]]) -> Call[int]:
-    return Call("optout", (verb, packed(entries)), lambda reply: int(reply[0]), lasting=True)
+def _change(verb: str, entries: list[list[Any]], about: str = "") -> Call[int]:
+    arguments = (verb, packed(entries))
+    return Call("optout", arguments, lambda reply: int(reply[0]), lasting=True, about=about)

@@ -73,9 +73,14 @@ def _recorded(reply: bytes) -> Recorded:
         [(_str(broadcast), _str(reason)) for broadcast, reason in paused],
         [_str(broadcast) for broadcast in completed],
         int(missing),
-        [(State(kind // _STATE), kind % _STATE, n) for kind, n in _pairs(became)],
+        states_of(became),
         _pairs(heard),
     )
+
+
+def states_of(flat: list[int]) -> list[tuple[State, int, int]]:
+    """Read counts of records by the (state, code) they went to, as scripts tell them."""
+    return [(State(kind // _STATE), kind % _STATE, n) for kind, n in _pairs(flat)]
 
 
 def _pairs(flat: list[int]) -> list[tuple[int, int]]:

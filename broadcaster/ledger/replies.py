@@ -92,7 +92,7 @@ def take(reply: Reply, *, flag: str, answer: str, key: bytes = b"") -> Call[Take
         *(flag, _STILL_OUT, answer, _GAP_SECONDS.get(answer, 0)),
         *(packed(limited), _STILL_OUT_FOR),
     )
-    return Call("reply", arguments, _taken, lasting=True)
+    return Call("reply", arguments, _taken, lasting=True, about="reply" if verb == "add" else "")
 
 
 def source_of(reply_id: str) -> str:

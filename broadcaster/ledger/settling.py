@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from broadcaster.domain.record import State
-from broadcaster.ledger.recording import Recorded, Result, Results, record
+from broadcaster.ledger.recording import Recorded, Result, Results, record, states_of
 from broadcaster.store.scripts import Call, packed, unpacked
 
 if TYPE_CHECKING:
@@ -53,13 +53,14 @@ class Verdict(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """How many doubts ended how, and the broadcasts that this completed."""
+    """How many doubts ended how, broadcasts that this completed, and the (state, code) of what ended."""
 
     retried: int
     dead: int
     skipped: int
     accepted: int
     completed: list[str]
+    became: Sequence[tuple[State, int, int]] = ()
 
 
 def accept(found: Sequence[Found], evidence: Evidence) -> Call[Recorded]:
@@ -88,8 +89,9 @@ def settle(verdicts: Sequence[Verdict], max_attempts: int) -> Call[Settled]:
 
 
 def _settled(reply: bytes) -> Settled:
-    retried, dead, skipped, accepted, completed = unpacked(reply)
-    return Settled(int(retried), int(dead), int(skipped), int(accepted), [_str(bid) for bid in completed])
+    retried, dead, skipped, accepted, completed, became = unpacked(reply)
+    done = (int(retried), int(dead), int(skipped), int(accepted))
+    return Settled(*done, [_str(bid) for bid in completed], states_of(became))
 
 
 def _str(value: str | bytes) -> str:

@@ -63,7 +63,8 @@ async def add_each(
     """
     changed, key = 0, await people_key(store)
     for start in range(0, len(entries), AT_ONCE):
-        changed += await store.run(opt_out_each(entries[start : start + AT_ONCE], key))
+        part = entries[start : start + AT_ONCE]
+        changed += await store.run(opt_out_each(part, key, "hand" if what == "opt_out.add" else "list"))
     if changed:
         addresses = [entry.address for entry in entries]
         scopes = sorted({entry.scope for entry in entries})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import RedisError
 
 from broadcaster.reporting.health import Check, fail, ok, skew, warn
+from broadcaster.reporting.health_connection import connection
 from broadcaster.reporting.waits import stopped_by
 from broadcaster.store.connection import check_server, client
 from broadcaster.store.errors import StoreError, WrongServer
@@ -30,7 +31,7 @@ async def check_redis(url: str, prefix: str, *, embedded: bool = False) -> list[
     """
     redis: Any = client(url, connections=2)
     try:
-        checks = await _check(redis, prefix)
+        checks = await _check(redis, prefix, url)
         return checks if embedded else [*checks, await _workers(redis, prefix)]
     except WrongServer as error:
         return [fail("redis", str(error), "Use a Redis from 7.0 on, or Valkey from 7.2 on: one primary.")]
@@ -42,9 +43,9 @@ async def check_redis(url: str, prefix: str, *, embedded: bool = False) -> list[
         await redis.aclose()
 
 
-async def _check(redis: Any, prefix: str) -> list[Check]:
-    info = await check_server(redis)
-    checks = [_server(info)]
+async def _check(redis: Any, prefix: str, url: str) -> list[Check]:
+    info = await check_server(redis, url)
+    checks = [_server(info), connection(url)]
     if info.get("role") not in (None, "master"):
         advice = "Put the primary's address into REDIS_URL."
         return [*checks, fail("redis role", "a replica, which takes no writes", advice)]

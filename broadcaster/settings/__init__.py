@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from pydantic import AliasGenerator, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from broadcaster.domain import redis_tls
 from broadcaster.domain import settings_rules as rules
 from broadcaster.domain.public_names import is_private
 from broadcaster.domain.sentinel_url import under_sentinel
@@ -66,6 +67,7 @@ class Settings(
             raise ValueError(f"TWILIO_API_{have} is set but TWILIO_API_{lack} is not: set both or neither")
         if self.backoff_cap_seconds < self.backoff_base_seconds:
             raise ValueError(f"{PREFIX}BACKOFF_CAP_SECONDS is below {PREFIX}BACKOFF_BASE_SECONDS: raise it")
+        self._check_redis_tls()
         host = urlsplit(self.public_url or "").hostname or ""
         if self.public_url and self.twilio_api_base_url is None and (is_private(host) or "_" in host):
             raise ValueError(
@@ -74,10 +76,27 @@ class Settings(
             )
         return self
 
+    def _check_redis_tls(self) -> None:
+        if (self.redis_tls_cert is None) != (self.redis_tls_key is None):
+            have, lack = ("CERT", "KEY") if self.redis_tls_cert else ("KEY", "CERT")
+            raise ValueError(f"REDIS_TLS_{have} is set but REDIS_TLS_{lack} is not: set both or neither")
+        url = self.redis_url.get_secret_value() if self.redis_url else ""
+        if (self.redis_tls_ca or self.redis_tls_cert) and not redis_tls.encrypted(url):
+            told = " or ".join(f"{scheme}://" for scheme in redis_tls.SCHEMES)
+            raise ValueError(f"REDIS_TLS_… is set, but REDIS_URL speaks no TLS: begin it with {told}")
+
     @property
     def redis_address(self) -> str | None:
-        """`REDIS_URL` as plain text, password and all; None: use the embedded server."""
-        return self.redis_url.get_secret_value() if self.redis_url else None
+        """`REDIS_URL` as plain text, password, TLS files and all; None: use the embedded server."""
+        if self.redis_url is None:
+            return None
+        files = {"ca": self.redis_tls_ca, "certificate": self.redis_tls_cert, "key": self.redis_tls_key}
+        return redis_tls.with_files(self.redis_url.get_secret_value(), **files)
+
+    @property
+    def redis_prefix(self) -> str:
+        """What every key of this installation starts with."""
+        return f"{self.key_prefix}:"
 
     @property
     def replicas_to_confirm(self) -> int:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from broadcaster.domain import settings_rules as rules
 from broadcaster.domain.settings_types import Port, Prefix, PublicUrl, Seconds, Url, secret, small
+from broadcaster.settings.files import ReadableFile
 
 
 class ServiceSettings(BaseSettings):
@@ -17,6 +18,13 @@ class ServiceSettings(BaseSettings):
 
     redis_url: Annotated[SecretStr | None, secret(rules.redis_url)] = None
     """A Redis 7.0 or later: redis://, rediss://, unix://, redis+sentinel://…/SERVICE; else the embedded."""
+
+    redis_tls_ca: ReadableFile = None
+    """The file with the certificate of the CA that signed Redis' own; the system's are trusted anyway."""
+    redis_tls_cert: ReadableFile = None
+    """The file with the certificate that we show to Redis, where it wants one (PEM)."""
+    redis_tls_key: ReadableFile = None
+    """The file with that certificate's key."""
 
     api_url: Url = None
     """The API that the command line talks to; goes before REDIS_URL wherever a command can go over it."""

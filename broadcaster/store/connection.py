@@ -12,9 +12,11 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from broadcaster.domain import redis_tls
 from broadcaster.domain.data_format import KNOWN
 from broadcaster.domain.sentinel_url import under_sentinel
-from broadcaster.store.errors import EpochChanged, NewerData, StoreError, Unreachable, WrongServer
+from broadcaster.store.epochs import check_format, epoch_after
+from broadcaster.store.errors import EpochChanged, StoreError, Unreachable, WrongServer
 from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import CONFIRM, Scripts
@@ -23,7 +25,7 @@ from broadcaster.store.sentinel import primary_pool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broadcaster.store.scripts import Call
+    from broadcaster.store.scripts import Call, Heard
 
 T = TypeVar("T")
 OLDEST_SERVER: Final = (7, 0)
@@ -44,11 +46,15 @@ class Store:
         #: Whether it is the one that people were forgotten with.
         self.people_known = False
         #: The data format up to which older programs are known to be kept out (store/raising.py).
-        self.fenced = 0
+        self.fenced = 1
         self._scripts = Scripts(
             redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading, follow=self.follow
         )
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
+
+    def tell(self, heard: Heard) -> None:
+        """Tell somebody, who must not raise, of every script call with its answer or error."""
+        self._scripts.heard = heard
 
     async def _before_loading(self) -> None:
         """Find out whether a server that doesn't know our scripts is one that has lost writes."""
@@ -82,25 +88,12 @@ class Store:
         False where it is another installation. Raises NewerData where this program doesn't know that format,
         and `Unreachable`.
         """
-        try:
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(self.keys.plain("raised"))
-                pipe.mget([self.keys.plain("epoch"), self.keys.plain("format")])
-                raised, (epoch, found) = await pipe.execute()
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            raise Unreachable(f"Redis does not answer: {error}") from error
-        at: bytes | None = self.epoch.encode()
-        for _ in raised:
-            if at == epoch or at is None:
-                break
-            at = raised.get(at)
-        if epoch is None or at != epoch:
+        epoch = await epoch_after(self.redis, self.keys.prefix, self.epoch)
+        if epoch is None:
             return False
-        if int(found or 0) > KNOWN:
-            raise NewerData(int(found), KNOWN)
-        self.epoch = epoch.decode()
-        self._scripts.under(self.epoch)
-        self.guard.under(self.epoch)
+        self.epoch = epoch
+        self._scripts.under(epoch)
+        self.guard.under(epoch)
         return True
 
     async def with_new_epoch(self) -> Store:
@@ -167,6 +160,8 @@ def client(url: str, *, connections: int = 32) -> Redis:
     if under_sentinel(url):
         pool: BlockingConnectionPool = primary_pool(url, connections=_PRIMARY, pool=bounds, options=options)
     else:
+        if redis_tls.encrypted(url):  # redis-py checks the certificate's name only if told to
+            options["ssl_check_hostname"] = redis_tls.options(redis_tls.query_of(url))["ssl_check_hostname"]
         pool = BlockingConnectionPool.from_url(url, **bounds, **options)
         pool.connection_class = _TELLING[pool.connection_class]
     return Redis.from_pool(pool)
@@ -181,7 +176,7 @@ async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Sto
     """
     redis = client(url)
     try:
-        await check_server(redis)
+        await check_server(redis, url)
         epoch = await _join(redis, prefix)
     except BaseException:
         await redis.aclose()
@@ -189,13 +184,15 @@ async def open_store(url: str, prefix: str = "bc:", *, replicas: int = 0) -> Sto
     return Store(redis, prefix, epoch, url, replicas=replicas)
 
 
-async def check_server(redis: Redis) -> dict[str, Any]:
-    """Return the server's INFO if we can work with it. Raises `Unreachable` or `WrongServer`."""
+async def check_server(redis: Redis, url: str = "") -> dict[str, Any]:
+    """Return INFO of the server at `url` if we can work with it. Raises `Unreachable` or `WrongServer`."""
     try:
         info: dict[str, Any] = await redis.info()
     except AuthenticationError as error:
         raise WrongServer(f"Redis refused the password in REDIS_URL: {error}") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        if why := redis_tls.meaning(error, url or "unix:"):
+            raise Unreachable(f"There is no connection to Redis: {why}.") from error
         raise Unreachable(
             f"Redis does not answer ({_without_password(str(error))}). "
             "Check REDIS_URL, or unset it to use the built-in server."
@@ -221,9 +218,7 @@ async def _join(redis: Any, prefix: str) -> str:
             began = await redis.set(f"{prefix}format", KNOWN, nx=True)
             if began:  # nobody older can have joined it
                 await redis.hset(f"{prefix}raised", "fenced", str(KNOWN))
-        found = int(await redis.get(f"{prefix}format") or 0)
-        if found > KNOWN:
-            raise NewerData(found, KNOWN)
+        check_format(await redis.get(f"{prefix}format"))
         if not await redis.exists(f"{prefix}epoch"):
             await redis.set(f"{prefix}epoch", secrets.token_hex(8), nx=True)
         epoch = await redis.get(f"{prefix}epoch")

@@ -4,6 +4,8 @@
 key (after the prefix)    type       lifetime
 ========================  =========  ==========================================================
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
+backup                    string     when the last `broadcaster backup` began (unix second), so that it is in
+                                     that backup; until the next
 raised                    hash       which epoch took another one's place when the data format was raised, and
                                      up to which format older programs are kept out; as the installation
 bcs                       zset       one member a broadcast, until it is deleted

@@ -49,7 +49,7 @@ async def need_format(store: Store, needed: int, *, pause_seconds: float = PAUSE
     Raises `OlderWorkers` while a worker lives that does not know it, or a `StoreError`. It may die anywhere:
     whoever needs the format next goes on from there.
     """
-    if needed <= max(store.fenced, 1):
+    if needed <= store.fenced:
         return
     epoch = secrets.token_hex(8)
     while True:

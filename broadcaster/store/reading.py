@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from broadcaster.domain.data_format import KNOWN
 from broadcaster.store.connection import check_server
-from broadcaster.store.errors import NewerData
+from broadcaster.store.epochs import check_format, epoch_after
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import Call, Scripts
 
@@ -27,7 +26,14 @@ class Reader:
         self.redis: Any = redis
         self.keys = Keys(prefix)
         self.epoch = epoch
-        self._scripts = Scripts(redis, prefix, epoch, names=READING)
+        self._scripts = Scripts(redis, prefix, epoch, names=READING, follow=self._follow)
+
+    async def _follow(self) -> bool:
+        epoch = await epoch_after(self.redis, self.keys.prefix, self.epoch)
+        if epoch is not None:
+            self.epoch = epoch
+            self._scripts.under(epoch)
+        return epoch is not None
 
     async def run(self, call: Call[T]) -> T:
         """Carry out one of the scripts of `READING`. Raises `StoreError`."""
@@ -48,6 +54,5 @@ async def join_to_read(redis: Redis, prefix: str) -> Reader | None:
     epoch, version = found
     if epoch is None:
         return None
-    if int(version or 0) > KNOWN:
-        raise NewerData(int(version), KNOWN)
+    check_format(version)
     return Reader(redis, prefix, epoch.decode())

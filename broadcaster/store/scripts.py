@@ -9,6 +9,7 @@ answer was lost is asked again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -22,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from broadcaster.store.errors import EpochChanged, LeaseLost, StoreError, Unconfirmed, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from redis.asyncio import Redis
 
@@ -44,13 +45,17 @@ class Call(Generic[T]):
     """One script with its arguments (after prefix and epoch) and how its reply is read.
 
     `lasting`: what it did must outlive the primary before anything is built on it, so where replicas confirm
-    (`Scripts`) it counts only with them.
+    (`Scripts`) it counts only with them. `about` is a word for whoever counts what was answered.
     """
 
     script: str
     arguments: tuple[Argument, ...]
     decode: Callable[[Any], T]
     lasting: bool = False
+    about: str = ""
+
+
+Heard = Callable[[Call[Any], Any], None]
 
 
 def text(reply: bytes) -> str:
@@ -95,7 +100,8 @@ class Scripts:
     A server without our scripts may be one that has lost writes, so `before_loading` is awaited first.
     With `names` it knows, and loads, no others: who only reads lets nobody send by that.
     With `replicas` > 0 a lasting call counts only once so many replicas have it (WAIT, redis.io): else its
-    answer is `Unconfirmed`.
+    answer is `Unconfirmed`. `heard`, if set, is told of each call with its answer, which may be a
+    `StoreError`; of a round trip without one its first call is told.
     """
 
     def __init__(
@@ -106,15 +112,16 @@ class Scripts:
         *,
         replicas: int = 0,
         before_loading: Callable[[], Awaitable[object]] | None = None,
-        names: Sequence[str] | None = None,
         follow: Callable[[], Awaitable[bool]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self._redis: Any = redis
         self._fixed = (prefix, epoch)
         self._replicas = replicas
         self._before_loading = before_loading
-        self._text = {name: read_script(name) for name in names or script_names()}
+        self.heard: Heard | None = None
         self._follow = follow
+        self._text = {name: read_script(name) for name in names or script_names()}
         self._sha = {name: hashlib.sha1(body.encode()).hexdigest() for name, body in self._text.items()}  # noqa: S324 - Redis names scripts by SHA-1
 
     def under(self, epoch: str) -> None:
@@ -159,6 +166,18 @@ class Scripts:
 
         Raises `Unreachable` when it is not known which of them were carried out.
         """
+        try:
+            answers = await self._answers(calls)
+        except Unreachable as error:
+            if self.heard is not None and calls:
+                self.heard(calls[0], error)
+            raise
+        if self.heard is not None:
+            for call, answer in zip(calls, answers, strict=True):
+                self.heard(call, answer)
+        return answers
+
+    async def _answers(self, calls: Sequence[Call[Any]]) -> list[Any]:
         replies, confirmed = await self._pipeline(calls)
         if unknown := [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
             await self._load()

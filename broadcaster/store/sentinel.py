@@ -7,6 +7,7 @@ from typing import Any, Final
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
+from broadcaster.domain import redis_tls
 from broadcaster.domain.sentinel_url import parse
 
 #: Each sentinel is asked in turn who the primary is: one that is gone must not hold the others up.
@@ -33,13 +34,19 @@ def primary_pool(
     """
     address = parse(url)
     kind = connections[address.tls]
+    own, ours = address.sentinel_options, address.options
+    # what is said of TLS is said of the sentinels too, unless something else is said of them
+    tls = {name: value for name, value in ours.items() if name.startswith("ssl_")}
+    to_sentinels = redis_tls.options(tls | own) if address.tls else {}
+    to_primary = redis_tls.options(tls) if address.tls else {}
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         address.hosts,
         sentinel_kwargs={
             "socket_timeout": ASK_SECONDS,
             "socket_connect_timeout": ASK_SECONDS,
             "ssl": address.tls,
-            **address.sentinel_options,
+            **own,
+            **to_sentinels,
         },
     )
     return PrimaryPool(  # type: ignore[no-untyped-call]
@@ -48,6 +55,7 @@ def primary_pool(
         connection_class=kind,
         **pool,
         **options,
-        **address.options,
+        **ours,
+        **to_primary,
         db=address.db,
     )

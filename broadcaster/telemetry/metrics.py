@@ -201,6 +201,11 @@ class Metrics:
         """Count a failed call; `operation` is the script's name."""
         self._counts["redis_errors"].add(1, operation)
 
+    def may_fail(self, operations: Iterable[str]) -> None:
+        """Show calls that can fail, as 0: an alert on the first error needs a value to begin with."""
+        for operation in operations:
+            self._counts["redis_errors"].show(operation)
+
     def clock_skewed(self, clock: str, seconds: float) -> None:
         """Show how far another clock, `redis` or `twilio`, is ahead of this host's."""
         self._gauges["clock_skew_seconds"].set(seconds, clock)

@@ -10,7 +10,7 @@ import os
 import socket
 from socketserver import ThreadingMixIn
 from threading import Thread
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from broadcaster.telemetry.pulse import Pulse
 
+#: How often it looks whether it is to end.
+_LOOK_SECONDS: Final = 0.1
+
 
 class MetricsServer:
     """A running `/metrics`. `port` is the one it got: 0 takes any free one. Raises OSError if it is taken."""
@@ -28,7 +31,9 @@ class MetricsServer:
         kind = _Server6 if ":" in host else _Server
         self._server = make_server(host, port, _application(registry, pulse), kind, handler_class=_Quiet)
         self.port: int = self._server.server_port
-        self._thread = Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread = Thread(
+            target=self._server.serve_forever, args=(_LOOK_SECONDS,), name="metrics", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:

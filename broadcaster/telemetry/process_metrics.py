@@ -14,7 +14,7 @@ from broadcaster.telemetry.metric import Kind, Metric, Role
 SEND_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 26.0, 35.0, 60.0)
 WAIT_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 REDIS_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
-#: Times of urgent messages are known to the second: 5 stands for "at most 5", the promise.
+#: A promise is about 5. A record keeps the second of an acceptance, so up to one is added: never too few.
 ACCEPT_SECONDS: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 30.0, 60.0, 300.0)
 LAG_SECONDS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
@@ -43,7 +43,9 @@ PROCESS: Final = (
         "broadcaster_messages_total",
         Kind.COUNTER,
         _WORKER,
-        "POSTs to Twilio that ended, by outcome",
+        "Messages that were to be POSTed to Twilio, by how that ended; not_sent: nothing left, as Twilio "
+        "could not be reached or the gate's yes had grown old. mms: we attach media; what a template of "
+        "Twilio's holds is not known here",
         {"channel": CHANNELS, "sender": _SENDER, "outcome": OUTCOMES},
     ),
     Metric(
@@ -57,7 +59,8 @@ PROCESS: Final = (
         "broadcaster_failures_total",
         Kind.COUNTER,
         _BOTH,
-        "Refusals and failed deliveries by Twilio's code: of a POST (`stage` send) or told later (delivery)",
+        "What went wrong, by Twilio's code: with POSTs (`stage` send; all that broadcaster_messages_total "
+        "counts as not accepted), or told of later (delivery)",
         {"stage": ("send", "delivery"), "code": _CODE},
     ),
     Metric(
@@ -72,8 +75,8 @@ PROCESS: Final = (
         "broadcaster_accept_to_post_seconds",
         Kind.HISTOGRAM,
         _WORKER,
-        "Urgent single messages: from their acceptance by the API to the gate's yes to their first POST, "
-        "in whole seconds of Redis' clock",
+        "Urgent single messages: from their acceptance (the clock of the API's host) to the gate's yes to "
+        "their first POST (Redis' clock); never too short, up to one second too long",
         {},
         ACCEPT_SECONDS,
     ),
@@ -111,14 +114,15 @@ PROCESS: Final = (
         "broadcaster_dead_letters_total",
         Kind.COUNTER,
         _WORKER,
-        "Messages that became dead letters, by why",
+        "Messages that became dead letters, by why; unknown: in doubt, and no evidence was found",
         {"reason": ("rejected", "budget_spent", "unknown", "other")},
     ),
     Metric(
         "broadcaster_doubts_total",
         Kind.COUNTER,
         _WORKER,
-        "Messages that became in doubt: sent, perhaps, and no answer came",
+        "Messages that became in doubt, perhaps sent: no_answer (or one that proves nothing, as a 5xx), "
+        "lease_lost: their worker is gone, other: Redis lost what was written of them",
         {"reason": ("no_answer", "lease_lost", "other")},
     ),
     Metric(
@@ -138,7 +142,8 @@ PROCESS: Final = (
         "broadcaster_skipped_total",
         Kind.COUNTER,
         _BOTH,
-        "Recipients left out at their turn, by why",
+        "Recipients left out at their turn, or as a single message was taken, by why; an import tells of "
+        "its own",
         {"reason": ("opted_out", "expired", "canceled", "window_closed", "unverified", "other")},
     ),
     Metric(
@@ -159,15 +164,15 @@ PROCESS: Final = (
         "broadcaster_fallbacks_total",
         Kind.COUNTER,
         _WORKER,
-        "SMS in place of WhatsApp messages, by what became of them: in_doubt where Redis lost some, skipped: "
-        "opted out or not verified, forbidden: the broadcast was canceled, expired or is removed",
+        "SMS in place of WhatsApp messages, by what became of them: in_doubt where Redis lost some, "
+        "skipped: opted out or not verified, forbidden: the broadcast was canceled, expired or is removed",
         {"result": ("queued", "in_doubt", "skipped", "forbidden")},
     ),
     Metric(
         "broadcaster_clock_skew_seconds",
         Kind.GAUGE,
         _WORKER,
-        "How far another clock is ahead of this host's",
+        "How far another clock is ahead of this host's; Twilio's is looked at while doubts are settled",
         {"clock": ("redis", "twilio")},
     ),
     Metric(
@@ -182,22 +187,22 @@ PROCESS: Final = (
         "broadcaster_redis_errors_total",
         Kind.COUNTER,
         _EVERY,
-        "Redis calls that failed, by operation",
-        {"operation": "names of scripts and commands"},
+        "Script calls that Redis refused or did not answer; of a round trip without an answer its first",
+        {"operation": "names of scripts (broadcaster/store/lua)"},
     ),
     Metric(
         "broadcaster_status_callbacks_total",
         Kind.COUNTER,
         _BOTH,
-        "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), found, "
-        "dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
+        "Status callbacks by what became of them: recorded, unchanged (known), parked (looked for), "
+        "found, dropped (no such message), ignored (no status we know), refused (not signed by Twilio)",
         {"result": ("recorded", "unchanged", "parked", "found", "dropped", "ignored", "refused")},
     ),
     Metric(
         "broadcaster_callback_write_seconds",
         Kind.HISTOGRAM,
         _API,
-        "From a status callback's arrival to its place in the ledger",
+        "From a status callback's headers to its place in the ledger, of those that name their message",
         {},
         WAIT_SECONDS,
     ),
@@ -205,7 +210,8 @@ PROCESS: Final = (
         "broadcaster_callback_lag_seconds",
         Kind.HISTOGRAM,
         _API,
-        "From a message's POST to its first status callback, in whole seconds of Redis' clock",
+        "From the gate's yes to a message to the first news of it by a callback, in whole seconds of "
+        "Redis' clock",
         {},
         LAG_SECONDS,
     ),
@@ -213,7 +219,8 @@ PROCESS: Final = (
         "broadcaster_deliveries_total",
         Kind.COUNTER,
         _BOTH,
-        "Final states that carriers and Twilio told of",
+        "Final states that carriers and Twilio told of; what is read was counted as delivered if that was "
+        "told",
         {"state": ("delivered", "read", "undelivered", "failed")},
     ),
     Metric(
@@ -227,7 +234,8 @@ PROCESS: Final = (
         "broadcaster_opt_outs_total",
         Kind.COUNTER,
         _BOTH,
-        "People who opted out, by where we know it from: a reply, Twilio's 21610, somebody's hand, a list",
+        "Opt-outs that are new, by where we know it from: a reply, Twilio's 21610, somebody's hand, a "
+        "list. A command that works on Redis itself shows no metrics",
         {"source": ("reply", "twilio", "hand", "list")},
     ),
     Metric(
@@ -240,8 +248,9 @@ PROCESS: Final = (
     Metric(
         "broadcaster_recipients_imported_total",
         Kind.COUNTER,
-        _BOTH,
-        "Recipients taken from lists and single messages, before anything of them is sent",
+        _API,
+        "Recipients to be sent to that the API took, from lists and as single messages. A command that "
+        "works on Redis itself shows no metrics",
         {"through": ("list", "message")},
     ),
     Metric(
@@ -251,7 +260,7 @@ PROCESS: Final = (
         "HTTP requests answered; `route` is the path as it was declared",
         {
             "method": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"),
-            "route": "declared paths",
+            "route": "declared paths, and `-` for any other",
             "status": "HTTP statuses",
         },
     ),

@@ -18,6 +18,9 @@ class Timeouts:
     Twilio gives up on a request itself after about 26 s, so 35 turn doubt into answers. `total` runs from
     connecting to the last byte. `pool` is the wait for one of the connections. `pool_idle` is how long an
     unused one is kept: shorter than Twilio's front door keeps it, so that few requests meet a closing one.
+    `unacknowledged` is how long the system (Linux only) goes on to send again what nobody has acknowledged,
+    also after we gave up. Without a bound it does so for up to 102 s: what was in doubt, looked for and sent
+    anew meanwhile would arrive as well. It must be less than what doubt waits for (`settle_seconds`).
 
     Raises ValueError unless connect < read < total: the engine starts all three clocks at once, and only the
     connect clock's end proves that nothing was sent.
@@ -28,6 +31,7 @@ class Timeouts:
     total: float = 60.0
     pool: float = 5.0
     pool_idle: float = 30.0
+    unacknowledged: float = 30.0
 
     def __post_init__(self) -> None:
         if not 0 < self.connect < self.read < self.total:
@@ -67,6 +71,7 @@ def client_builder(
         .connect_timeout(timedelta(seconds=timeouts.connect))
         .read_timeout(timedelta(seconds=timeouts.read))
         .timeout(timedelta(seconds=timeouts.total))
+        .tcp_user_timeout(timedelta(seconds=timeouts.unacknowledged))
         .user_agent("broadcaster")
     )
     if proxy is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from board import Section, board, variable
-from panels import BLUE, GREEN, GREY, RED, YELLOW, graph, number, steps, timeline
+from panels import BLUE, GREEN, RED, YELLOW, graph, number, steps, timeline
 from queries import Query, quantile, rate
 from tables import Column, rows
 
@@ -43,9 +43,10 @@ WORDS: Final = {
     "settling": ("evidence of what is in doubt: a minute or two", BLUE),
     "twilio_silent": ("Twilio does not answer: one message a second is tried", RED),
     "no_worker": ("no worker is there: start one", RED),
+    "rewinding": ("Redis fell back: what is unsent is put in doubt, and it goes on by itself", BLUE),
     "replicas": ("no replica confirms: look at Redis' replication", RED),
 }
-_BY_NUMBER: Final = {str(place): WORDS.get(why, (why, GREY)) for place, why in enumerate(WAITS)}
+_BY_NUMBER: Final = {str(place): WORDS[why] for place, why in enumerate(WAITS)}
 _WHY: Final = "max by (broadcast) (" + " or ".join(
     f'broadcaster_broadcast_waiting{{broadcast=~"$broadcast", why="{why}"}} * {place}'
     for place, why in enumerate(WAITS)
@@ -150,6 +151,7 @@ def _each() -> list[Placed]:
             _SPEED,
             f"{_ETA} * 1000",
             f"max by (broadcast, why) (broadcaster_broadcast_waiting{_CHOSEN} == 1)",
+            f"max by (broadcast) (broadcaster_broadcast_started_timestamp_seconds{_CHOSEN}) * 1000",
         ],
         [
             Column("name", "Name"),
@@ -161,6 +163,7 @@ def _each() -> list[Placed]:
                 width=90,
                 mappings={"paused": ("paused", YELLOW), "running": ("running", GREEN)},
             ),
+            Column("Value #H", "Began", unit="dateTimeFromNow", width=130),
             Column("Value #B", "Recipients", unit="locale", width=100),
             Column("Value #C", "Ended", unit="percentunit", width=180, bar=True),
             Column("Value #D", "Left", unit="locale", width=100),

@@ -160,7 +160,7 @@ def _each() -> list[Placed]:
         ),
         graph(
             "How much waits for each sender?",
-            "Queued messages and retries.",
+            "Queued messages and retries; of each broadcast known to within a batch (at most 500).",
             Query(_QUEUED, "{{sender}}"),
             stacked=True,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from board import Section, board
-from panels import BLUE, GREEN, RED, YELLOW, graph, number, steps
+from panels import BLUE, GREEN, RED, YELLOW, YES_NO, graph, number, steps
 from queries import Query, quantile, rate
 from redis_and_api import api, safe, sized
 from tables import Column, rows
@@ -151,9 +151,18 @@ def _processes() -> list[Placed]:
             "Those that answer; fewer than you started: look at Prometheus' targets.",
             Query(f"sum by (job) (up{_OURS})", "{{job}}"),
             levels=((None, RED), (1, GREEN)),
-            width=12,
+            width=8,
             named=True,
             empty="nothing is scraped",
+        ),
+        number(
+            "Is there an installation in Redis?",
+            "No: Redis was emptied, or nobody has begun one. Workers that had one stop with EPOCH and send "
+            "nothing: restore it (deploy/operations.md).",
+            Query("max(broadcaster_installation_found)"),
+            mappings=YES_NO,
+            levels=((None, RED), (1, GREEN)),
+            empty=_NO_EXPORTER,
         ),
         number(
             "How many exporters read?",
@@ -200,10 +209,12 @@ def _processes() -> list[Placed]:
             levels=steps((0.8, RED)),
         ),
         graph(
-            "How long does a scrape take?",
-            "As Prometheus sees it, and the exporter's reading alone.",
+            "How long does a scrape take, and how old is its view of the lanes?",
+            "As Prometheus sees it, the exporter's reading alone, and when it last went through all lanes: "
+            "at the scrape where they are few, else seconds before.",
             Query(f"max by (job) (scrape_duration_seconds{_OURS})", "{{job}}"),
             Query("max(broadcaster_exporter_scrape_seconds)", "the exporter's reading"),
+            Query("time() - max(broadcaster_exporter_survey_timestamp_seconds)", "age of the view"),
             unit="s",
             width=8,
         ),

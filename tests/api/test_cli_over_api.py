@@ -13,6 +13,7 @@ import httpx
 import pytest
 from api_apart import Apart, api_apart
 from commanding import SENDER, Desk, accepted, simulated_twilio
+from driving import join
 from fault_proxy import FaultProxy
 from over_api import acted, draft, over_api
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOBODY = "http://127.0.0.1:9"
+SECONDS = re.compile(r'"(since|seen_at|draining_since)":\d+')
 
 
 @pytest.fixture(scope="module")
@@ -325,3 +327,26 @@ def test_lists_are_sent_to_their_end(here: Desk, there: Desk, apart: Apart) -> N
         assert there.json("broadcasts", "cancel", waiting)["state"] == "canceled"
         sent = [one["to"] for one in accepted(apart.twilio) if one["to"] in numbers]
         assert sorted(sent) == sorted(numbers)
+
+
+def test_workers_are_listed_and_asked_to_end_the_same(here: Desk, there: Desk, apart: Apart) -> None:
+    store, told = apart.store, []
+    asked = (
+        *(["list"], ["drain", "w1"], ["drain", "w1"], ["drain", "h"], ["drain", "--all"]),
+        *(["drain", "nobody"], ["drain"], ["drain", "w2", "--wait"]),
+    )
+    for desk in (here, there):
+        for name in ("w1", "w2"):
+            apart.do(join(store, name))
+        apart.do(store.redis.hdel(store.keys.worker("w2"), "version", "format", "draining"))
+        apart.do(store.redis.hdel(store.keys.worker("w1"), "draining"))
+        done = [desk.call("workers", *command, "--json") for command in asked]
+        told.append([(code, SECONDS.sub("", out), "SIGTERM" in err) for code, out, err in done])
+        shown = desk.call("workers", "list")[1]
+        assert re.search(r"w1\th\t0\t\S+\t\d+\tdraining", shown), shown
+        assert re.search(r"w2\th\t0\tolder\t1\tlive", shown), shown
+    assert told[0] == told[1]
+    assert [code for code, *_ in told[0]] == [0, 0, 0, 1, 1, 2, 2, 1]
+    assert [at for at, (_, _, older) in enumerate(told[0]) if older] == [3, 4, 7]
+    changes = [(entry["what"], entry["target"]) for entry in here.json("audit", "list", "--what", "worker")]
+    assert changes == [("worker.drain", "w1")] * 2

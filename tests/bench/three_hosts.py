@@ -2,11 +2,11 @@
 
     python tests/bench/three_hosts.py [--only NAME] [--rate 200] [--short]
 
-Each host is a network namespace with process ids of its own, so that nobody sees the others' processes; Redis,
-the simulator and the desk are three more. Redis has a password, in one variant TLS with a CA of its own. The
-host is cut off from Redis, from Twilio or from both; by its interface going down, or by its packets vanishing.
-Exits 1 if anybody was lost or sent to twice, is still in doubt at the end, or a sender's second was too full.
-Needs root, ip, nsenter and unshare; everything is in namespaces called bcnet…, which go at the end.
+Each host is a network namespace with process ids of its own, so that nobody sees the others' processes;
+Redis, the simulator and the desk are three more. Redis has a password, in one variant TLS with a CA of its
+own. The host is cut off from Redis, from Twilio or from both; by its interface going down, or by its packets
+vanishing. Exits 1 if anybody was lost or sent to twice, is still in doubt at the end, or a sender's second
+was too full. Needs root, ip, nsenter and unshare; all is in namespaces called bcnet…, which go at the end.
 """
 
 from __future__ import annotations
@@ -51,15 +51,13 @@ def of(options: argparse.Namespace, name: str) -> Cut:
     if not options.short:
         return cut
     settings = cut.settings | SHORT
-    return replace(
-        cut, rate=100, campaign_seconds=25, after_seconds=5, for_seconds=12, settings=settings
-    )
+    return replace(cut, rate=100, campaign_seconds=25, after_seconds=5, for_seconds=12, settings=settings)
 
 
 def told(cut: Cut, course: Course) -> str:
     """Return a variant's line."""
     assert course.truth is not None
-    peaks = ", ".join(f"{peak} at {rate:g}/s" for rate, peak in course.pace.values())
+    peaks = ", ".join(f"{peak} at {rate:g}/s ({at:+.0f} s)" for rate, _, peak, at in course.pace.values())
     evidence = ", ".join(f"{n} by {kind or 'nothing'}" for kind, n in sorted(course.evidence.items()))
     return (
         f"  {course.truth.accepted} of {cut.total} accepted, twice {len(course.truth.twice)}, "
@@ -68,7 +66,8 @@ def told(cut: Cut, course: Course) -> str:
         f"while it was cut off: {course.slowest(cut.rate):.0%} of the rate\n"
         f"  in doubt: {course.most_in_doubt} at most, {course.left_at_join} when joined again, none "
         f"{course.settled_after_join:.0f} s after that; {evidence}\n"
-        f"  fullest seconds: {peaks}; the host said itself that it was done: "
+        f"  fullest seconds: {peaks}; this machine stood still {course.stood[0]} times, "
+        f"{course.stood[1]:.1f} s at most\n  the host said itself that it was done: "
         f"{'yes' if course.reported_itself else 'no'}; "
         + ", ".join(f"{name} {n}" for name, n in sorted(course.log.items()) if n)
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from deployment import deployment
+import httpx
+from deployment import Deployment, deployment
 from loading import counts, load, records
+from metering import counted, faults
 from serving import Api, free_port, serving
 from webhooks import STATUS, signature, status_form
 
 from broadcaster.domain.record import State
+from broadcaster.telemetry.metric import Role
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +73,22 @@ async def test_the_ledger_ends_as_twilio_says(tmp_path: Path) -> None:
             ledger = (await records(run.store, bid)).values()
             assert Counter(one.state for one in ledger) == ends
             assert {(one.sid, one.code) for one in ledger} == {(f["sid"], f["code"] or 0) for f in finals}
+            await metrics_say_so(run, api, ends, Counter(str(one.code) for one in ledger if one.code))
+
+
+async def metrics_say_so(run: Deployment, api: Api, ends: Counter[State], codes: Counter[str]) -> None:
+    """What both processes show is what the catalogue says of their roles, and the ledger's truth."""
+    (port,) = re.findall(r'"metrics_port": (\d+)', run.logs())
+    async with httpx.AsyncClient(trust_env=False) as http:
+        worker = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+    ours = (await api.client.get("/metrics")).text
+    assert faults(worker, Role.WORKER, senders=[LANE]) == []
+    assert faults(ours, Role.API, routes=[STATUS, "/readyz", "-"]) == []
+    sent = counted(worker, "broadcaster_messages_total", "outcome")
+    assert sent == {"accepted": sum(ends.values())}
+    assert counted(worker, "broadcaster_segments_total", "sender") == {LANE: sum(ends.values())}
+    told = {state.label: n for state, n in ends.items() if state is not State.SENT}
+    assert counted(ours, "broadcaster_deliveries_total", "state") == told
+    assert counted(ours, "broadcaster_failures_total", "code") == codes
+    assert counted(ours, "broadcaster_callback_lag_seconds_count", "le") == {"": sum(ends.values())}
+    assert counted(ours, "broadcaster_redis_errors_total", "operation") == {}

@@ -10,10 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from certificates import authority
 from fault_proxy import FaultProxy
 from loading import load
-from losing import LANE, command, crash, ended, kept, standing, still, taken, under_sentinel
+from losing import LANE, command, crash, ended, kept, operator, standing, still, taken, under_sentinel
 from servers import replicated, wait_for
+from tls_servers import program_with_tls, with_tls
 
 from broadcaster.domain.record import State
 
@@ -47,6 +49,37 @@ async def test_a_primary_that_dies_while_its_workers_live(
             assert run.workers[0].poll() is None
             assert ("redis.lost_writes" in run.logs()) == (replicas > 1)
             print(f"\nanother primary after {named:.1f} s, 100 more messages after {again:.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(program_with_tls() is None, reason="no server with TLS on PATH: the bundled one has none")
+async def test_servers_sentinels_and_workers_that_speak_tls_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = authority(tmp_path / "tls", "127.0.0.1")
+    with replicated(tmp_path, sentinels=3, tls=with_tls(made)) as group:
+        url, group_url = f"{group.url}?ssl_ca_certs={made.ca}", group.url
+        monkeypatch.setattr(type(group), "url", url)
+        async with under_sentinel(tmp_path, group) as run:
+            # processes are given the file by a setting, not by the URL
+            run.environment |= {"REDIS_URL": group_url, "REDIS_TLS_CA": str(made.ca)}
+            run.start_worker()
+            bid = await load(run.store, {LANE: 600}, rates={LANE: 250})
+            await taken(run, 150)
+            primary = group.primary
+            primary.kill()
+            now = await asyncio.to_thread(group.failed_over, primary)
+            group.rejoin(primary, now)
+            assert await ended(run, bid) == {State.ACCEPTED: 600}
+            await kept(run, bid, 600)
+            desk = operator(run, group_url)
+            desk.more["REDIS_TLS_CA"] = str(made.ca)
+            _, out, _ = await asyncio.to_thread(desk.run, "doctor")
+            assert f"encrypted, its sentinels too; its certificate is checked against {made.ca}" in out
+            del desk.more["REDIS_TLS_CA"]
+            _, out, _ = await asyncio.to_thread(desk.run, "doctor")
+            assert "name the file with its CA's certificate in REDIS_TLS_CA" in out
+            assert "Traceback" not in out
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ async def one_slice(store: Store, count: int = 5, **more: Any) -> tuple[str, Sli
 
 async def test_a_yes_writes_sending_and_raises_the_attempt(store: Store) -> None:
     bid, held = await one_slice(store)
-    assert await ask(store, held, held.items[:3]) == ("", "111")
+    assert await ask(store, held, held.items[:3]) == claims.Verdict("", "111")
     found = await records(store, bid)
     sending = found["0.0", 0]
     assert (sending.state, sending.attempt, sending.segments) == (State.SENDING, 1, 1)
@@ -40,7 +40,7 @@ async def test_asked_twice_it_answers_the_same_and_changes_nothing(store: Store)
     _, held = await one_slice(store)
     first = await ask(store, held)
     before = await everything(store)
-    assert await ask(store, held) == first == ("", "11111")
+    assert await ask(store, held) == first == claims.Verdict("", "11111")
     assert await everything(store) == before
 
 
@@ -49,7 +49,7 @@ async def test_another_attempt_or_state_than_expected_is_a_no(store: Store) -> N
     await ask(store, held, held.items[:2])
     await tell(store, held, [result(0, 1, State.ACCEPTED, sid=SID), result(1, 1, State.RETRY, code=429)])
     old_and_wrong = [*held.items[:2], held.items[2]._replace(attempt=3), held.items[3]]
-    assert await ask(store, held, old_and_wrong) == ("", "0001")
+    assert await ask(store, held, old_and_wrong) == claims.Verdict("", "0001")
     assert await counts(store, bid) == {
         State.ACCEPTED: 1, State.RETRY: 1, State.QUEUED: 2, State.SENDING: 1,
     }  # fmt: skip
@@ -59,7 +59,7 @@ async def test_a_row_that_is_not_there_is_a_no(store: Store) -> None:
     bid, held = await one_slice(store)
     before = await store.redis.get(store.keys.ledger(bid, "0.0"))
     beyond = held.items[0]._replace(row=5)
-    assert await ask(store, held, [beyond]) == ("", "0")
+    assert await ask(store, held, [beyond]) == claims.Verdict("", "0")
     assert await store.redis.get(store.keys.ledger(bid, "0.0")) == before
 
 
@@ -114,7 +114,7 @@ async def test_what_is_stopped_gets_no_yes(store: Store, stopped: str, refused: 
             await store.redis.delete(store.keys.broadcast(bid))
         case "optouts":
             assert await store.run(opt_out([number(1)], "a test")) == 1
-    assert await ask(store, held) == (refused, "")
+    assert await ask(store, held) == claims.Verdict(refused, "")
     assert {r.state for r in (await records(store, bid)).values()} == {State.QUEUED}
 
 
@@ -122,7 +122,7 @@ async def test_what_has_expired_gets_no_yes(store: Store) -> None:
     bid, held = await one_slice(store, expires_at=time.time() + 60)
     assert (await ask(store, held, held.items[:1])).yes == "1"
     await store.redis.hset(store.keys.broadcast(bid), "expires", repr(time.time() - 1))
-    assert await ask(store, held, held.items[1:]) == ("expired", "")
+    assert await ask(store, held, held.items[1:]) == claims.Verdict("expired", "")
 
 
 async def test_a_refused_group_leaves_the_others_of_the_round_trip(store: Store) -> None:
@@ -132,7 +132,7 @@ async def test_a_refused_group_leaves_the_others_of_the_round_trip(store: Store)
     assert {s.broadcast for s in slices} == {one, two}
     await store.run(control.pause(one, "a test"))
     answers = await store.run(claims.intend("w1", "0", [group(s) for s in slices]))
-    assert sorted(answers) == [("", "111"), ("paused", "")]
+    assert sorted(answers) == [claims.Verdict("", "111"), claims.Verdict("paused", "")]
 
 
 async def test_a_worker_that_knows_of_the_opt_out_may_go_on(store: Store) -> None:

@@ -166,7 +166,7 @@ async def test_what_was_sending_becomes_a_doubt_and_the_rest_goes_back(store: St
     else:
         await overdue(store, "w1")
         assert await store.run(claims.sweep(0.0)) == []
-        assert await store.run(claims.sweep(0.0)) == [("w1", 1, 0)]
+        assert await store.run(claims.sweep(0.0)) == [("w1", 1, 0, 1)]
         assert await store.run(claims.sweep(0.0)) == []
     doubt = (await records(store, bid))["0.0", 1]
     assert (doubt.state, doubt.code, doubt.attempt) == (State.IN_DOUBT, Reason.LEASE_LOST, 1)
@@ -209,7 +209,7 @@ async def test_a_lease_is_lost_only_when_seen_overdue_on_two_passes_apart(
     async def swept() -> Any:
         return await store.run(claims.sweep(0.3))
 
-    assert await wait_until(swept) == [("w1", 1, 0)]
+    assert await wait_until(swept) == [("w1", 1, 0, 0)]
     assert time.monotonic() - began >= 0.3
 
 
@@ -240,7 +240,7 @@ async def test_many_claims_end_a_few_at_a_time(store: Store, ending: str) -> Non
     else:
         await overdue(store, "w1")
         found = [await store.run(claims.sweep(0.0, 2)) for _ in range(4)]
-        assert found == [[], [("w1", 2, 3)], [("w1", 2, 1)], [("w1", 1, 0)]]
+        assert found == [[], [("w1", 2, 3, 0)], [("w1", 2, 1, 0)], [("w1", 1, 0, 0)]]
     await join(store, "w2")
     assert await send_all(store, "w2") == 5
     assert (await state_of(store, bid))[0] == "completed"

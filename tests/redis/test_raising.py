@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from posting import no_pool, request, settings
 
 from broadcaster.domain.broadcast import BroadcastSpec, OutsideWindow
 from broadcaster.domain.content import Content
 from broadcaster.domain.data_format import KNOWN
+from broadcaster.intake.load import new_broadcast_id, reserve
+from broadcaster.intake.refusals import UnderWayError
+from broadcaster.intake.singles import SingleMessages
 from broadcaster.intake.submit import reserved
 from broadcaster.lanes import claims
-from broadcaster.store import connection
+from broadcaster.store import epochs
 from broadcaster.store.connection import open_store
 from broadcaster.store.errors import EpochChanged, NewerData, OlderWorkers
 from broadcaster.store.raising import need_format, raise_format
@@ -64,7 +68,7 @@ async def test_who_does_not_know_it_is_refused_whatever_it_asks(
     await of_format_1(store)
     older = await open_store(store.url, store.keys.prefix)
     await need_format(store, 2, pause_seconds=0.01)
-    monkeypatch.setattr(connection, "KNOWN", 1)
+    monkeypatch.setattr(epochs, "KNOWN", 1)
     for asked in (older.run(CONFIRM), older.check_epoch()):
         with pytest.raises(NewerData, match="format 2; this program knows up to 1"):
             await asked
@@ -119,3 +123,30 @@ async def test_what_this_version_begins_has_its_format(store: Store) -> None:
     await need_format(store, KNOWN)
     await store.run(CONFIRM)
     assert store.epoch == before
+
+
+async def test_what_was_queued_before_is_answered_though_an_older_worker_lives(store: Store) -> None:
+    await of_format_1(store)
+    first = new_broadcast_id()
+    assert (await store.run(reserve(first, SPEC, "key"))).verdict == "new"  # as the version before did
+    await older_worker(store)
+    with pytest.raises(UnderWayError):
+        await reserved(store, SPEC, "key")
+    with pytest.raises(OlderWorkers):
+        await reserved(store, SPEC, "other")
+
+
+async def test_a_single_message_too(store: Store) -> None:
+    await of_format_1(store)
+    await older_worker(store)
+    singles = SingleMessages(store, settings(), no_pool)
+    asked = request(2)._replace(outside_window=OutsideWindow.SEND)
+    await singles.post(request(1))
+    with pytest.raises(OlderWorkers):
+        await singles.post(asked)
+    while await store.run(claims.leave("w-old")):
+        pass
+    await need_format(store, 2, pause_seconds=0.01)
+    assert len(await singles.post(asked)) == 3
+    assert await store.redis.get(store.keys.plain("format")) == b"2"
+    await singles.close()

@@ -73,7 +73,7 @@ async def test_the_gate_lets_nothing_pass_after_closing_time(store: Store) -> No
     (held,) = await take(store, horizon_seconds=5.0)
     assert (await ask(store, held, held.items[:1])).yes == "1"
     assert await windows(store, bid, (-60, 0), (3600, 7200)) == "closed"
-    assert await ask(store, held, held.items[1:]) == ("window", "")
+    assert await ask(store, held, held.items[1:]) == claims.Verdict("window", "")
     assert (await ask(store, held, held.items[:1])).refused == "window", "nobody may ask again, either"
     # what was under way counts
     assert (await tell(store, held, [result(0, 1, State.ACCEPTED, sid=SID)])).changed == 1

@@ -151,3 +151,75 @@ def test_who_was_stopped_itself_has_heard_nothing_for_that() -> None:
     made._heard = made._looked = monotonic() - 60
     made.look(RUN)
     assert not made.open
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1_000.0]
+    monkeypatch.setattr(allowance, "monotonic", lambda: now[0])
+    return now
+
+
+def second(made: Allowance, clock: list[float]) -> int:
+    """Let a second pass without a word of the others; return how many messages may be tried."""
+    clock[0] += 1
+    made.take()
+    made.hear(standing())
+    return made.probes
+
+
+def test_who_stops_alone_tries_a_message_a_second_and_goes_on_when_one_is_answered(
+    clock: list[float],
+) -> None:
+    made, changes = given(), list[bool]()
+    made.changed = changes.append
+    for _ in range(RUN):
+        made.unknown(clock[0])
+    assert [second(made, clock) for _ in range(4)] == [0, 1, 1, 1], "at first all may have stopped"
+    assert made.word() == Word(opens=True), "for as long as nobody has heard"
+    made.admitted(1, 999.0, clock[0])
+    second(made, clock)
+    assert made.open, "that had left before"
+    made.admitted(1, clock[0], clock[0])
+    second(made, clock)
+    assert (changes, made.open, made.word()) == ([True, False], False, Word())
+
+
+def test_who_stops_alone_stops_with_all_when_all_do(clock: list[float]) -> None:
+    made = given()
+    for _ in range(RUN):
+        made.unknown(clock[0])
+    made.hear(standing(silent=5.0))
+    clock[0] += 9
+    made.hear(standing(silent=5.0))
+    assert (made.open, made.probes, made.word()) == (True, 0, Word()), "tries are for whoever is told to"
+
+
+@pytest.mark.parametrize(("tries", "seconds", "opens"), [(100, 2.9, False), (4, 60, False), (5, 3.1, True)])
+def test_who_can_not_reach_twilio_stops_alone(
+    clock: list[float],
+    tries: int,
+    seconds: float,
+    opens: bool,  # noqa: FBT001
+) -> None:
+    made = given()
+    for _ in range(tries):
+        made.unreached()
+        clock[0] += seconds / (tries - 1)
+    assert made.open == opens
+    assert made.word() == Word(), "it says nothing about Twilio"
+    if opens:
+        while not second(made, clock):
+            made.unreached()
+        made.admitted(1, clock[0], clock[0])
+        second(made, clock)
+        assert not made.open
+
+
+def test_an_answer_between_tries_that_reach_nobody_is_no_cut(clock: list[float]) -> None:
+    made = given()
+    for _ in range(50):
+        made.unreached()
+        clock[0] += 1
+        made.admitted(1, clock[0], clock[0])
+    assert not made.open

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster.domain.circuit import LEAST, SHARE, WINDOW_SECONDS, Circuit, Steering, Word, steer, too_many
+from broadcaster.domain.circuit import (
+    LEAST,
+    RECENT,
+    SHARE,
+    WINDOW_SECONDS,
+    Circuit,
+    Steering,
+    Word,
+    steer,
+    too_many,
+)
 from broadcaster.domain.concurrency import RESTART, Level, Second
 
 CLOSED = Steering(Level(100))
@@ -64,11 +74,35 @@ def test_one_worker_opens_it_for_all_and_a_probe_closes_it() -> None:
     assert closed == Steering(Level(RESTART, former=100))
 
 
+@pytest.mark.parametrize(
+    ("second", "opens"),
+    [
+        (Second(answered=1), False),
+        (Second(throttled=3), False),
+        (Second(answered=100, unknown=20), False),
+        (Second(), False),
+        (Second(answered=2, unknown=20), False),
+        (Second(unknown=900), True),
+    ],
+)
+def test_one_worker_stops_alone_while_the_others_are_answered(second: Second, opens: bool) -> None:  # noqa: FBT001
+    state = CLOSED
+    for _ in range(WINDOW_SECONDS):
+        state = after(state, Second(answered=100))
+    state = after(state, second, Word(opens=True))
+    assert bool(state.circuit.since) == opens
+    for _ in range(RECENT):
+        state = after(state, Second(), Word(opens=True))
+    assert state.circuit.since, "now nobody is"
+
+
 def test_a_second_silence_on_the_way_up_forgets_no_former_level() -> None:
     state = after(after(CLOSED, Second(), Word(opens=True)), Second(), Word(closes=NOW))
     state = after(state, Second(answered=10))
     assert state.level == Level(16, former=100)
-    state = after(after(state, Second(), Word(opens=True)), Second(), Word(closes=NOW))
+    while not state.circuit.since:
+        state = after(state, Second(), Word(opens=True))
+    state = after(state, Second(), Word(closes=NOW))
     assert state.level == Level(RESTART, former=100)
 
 

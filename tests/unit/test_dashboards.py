@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import generate
 import pytest
 import yaml
+from campaigns import WORDS
 from promql import faults, labels_of
 
-from broadcaster.telemetry.installation_metrics import INSTALLATION
+from broadcaster.telemetry.installation_metrics import INSTALLATION, WAITS
 from broadcaster.twilio.codes import CODES
 
 if TYPE_CHECKING:
@@ -138,6 +139,10 @@ def test_each_code_has_its_meaning_and_twilios_page() -> None:
     assert link["url"] == "https://www.twilio.com/docs/api/errors/${__value.raw}"
 
 
+def test_why_a_broadcast_waits_is_said_in_words() -> None:
+    assert set(WORDS) == set(WAITS)
+
+
 def test_provisioning_finds_the_dashboards_and_their_prometheus() -> None:
     folder = DEPLOY / "grafana" / "provisioning"
     [source] = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
@@ -145,4 +150,7 @@ def test_provisioning_finds_the_dashboards_and_their_prometheus() -> None:
     for name in NAMES:
         variables = {variable["name"]: variable for variable in board(name)["templating"]["list"]}
         assert variables["datasource"]["current"]["value"] == source["uid"]
-    assert provider["options"]["path"].endswith("/dashboards")
+    compose = (DEPLOY.parent / "docker-compose.yml").read_text(encoding="utf-8")
+    assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in compose
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]

@@ -6,7 +6,7 @@ import urllib.request
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
@@ -114,6 +114,7 @@ def test_an_exporter_shows_nothing_that_workers_do() -> None:
 senders = st.integers(0, 400).map("+1415555{:04}".format)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(senders, st.integers(1, 300)), max_size=400))
 def test_senders_are_few_and_every_message_is_counted_once(groups: list[tuple[str, int]]) -> None:
     metrics = Metrics()
@@ -130,6 +131,7 @@ def test_senders_are_few_and_every_message_is_counted_once(groups: list[tuple[st
     assert len(shown) <= AT_MOST + 1
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(senders, st.integers(1, 300)), max_size=300))
 def test_a_sender_keeps_its_name(groups: list[tuple[str, int]]) -> None:
     places, named = Senders(), set()
@@ -154,6 +156,7 @@ def test_busy_senders_get_a_place_late_and_quiet_ones_none() -> None:
     assert places.name("quiet 1", 100) == "other"
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(min_value=0, max_value=100)))
 def test_a_batched_histogram_equals_the_librarys(values: list[float]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()

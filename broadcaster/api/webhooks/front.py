@@ -71,7 +71,7 @@ class Webhooks:
         if parts is None:
             parts = self._parts = self._find_parts()
         try:
-            answer = await self._answer(parts, handler, scope, receive)
+            answer = await self._answer(parts, handler, scope, receive, began)
         except Refused as refused:
             parts.metrics.callbacks_ended("refused", 1)
             more = {"hint": parts.webhooks.hint} if refused.reason == "signature" else {}
@@ -88,13 +88,16 @@ class Webhooks:
             seconds = time.perf_counter() - began
             parts.metrics.requested(scope["method"], scope["path"], answer.status, seconds)
 
-    async def _answer(self, parts: Parts, handler: Handler, scope: Scope, receive: Receive) -> Answer | None:
+    async def _answer(
+        self, parts: Parts, handler: Handler, scope: Scope, receive: Receive, began: float
+    ) -> Answer | None:
         """Return what to answer; None to a client that has gone. Raises `Refused`."""
         if scope["method"] != "POST":
             raise Refused("method", Problem("method-not-allowed", headers={"Allow": "POST"}))
         request = await read_request(scope, receive, parts.settings.api_stall_seconds)
         if request is None:
             return None
+        request.began = began
         if is_form(request):
             if request.body.count(b"&") >= MOST_FIELDS:
                 raise Refused("fields", Problem("too-large", f"At most {MOST_FIELDS:,} fields."))

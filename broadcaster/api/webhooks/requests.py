@@ -39,7 +39,10 @@ class Refused(Exception):  # noqa: N818 - what happened, not what broke
 
 @dataclass(slots=True)
 class Request:
-    """A request. `target` is path and query as they came; `fields` are there once it is known as a form."""
+    """A request. `target` is path and query as they came; `fields` are there once it is known as a form.
+
+    It `began` when its headers had come, in seconds of `perf_counter`.
+    """
 
     target: bytes
     query: bytes
@@ -48,6 +51,7 @@ class Request:
     kind: bytes
     body: bytes
     fields: Pairs = field(default_factory=list)
+    began: float = 0.0
 
     def __repr__(self) -> str:
         return f"Request({len(self.body)} bytes)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.api.webhooks.answering import take_reply
@@ -39,6 +40,7 @@ async def take_status(parts: Parts, request: Request) -> Answer:
     reference = webhooks.references.read(_shown(request.query))
     if reference is not None:
         await webhooks.writer.write(Status(*reference, sid, word, code))
+        parts.metrics.callback_write.observe(perf_counter() - request.began)
         return _DONE
     to = fields.get(b"To", b"").decode("utf-8", "replace")
     if 0 < len(to) <= LONGEST_ADDRESS:

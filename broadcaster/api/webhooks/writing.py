@@ -10,7 +10,6 @@ from broadcaster.api.webhooks.lines import CallbackLog
 from broadcaster.ledger.callbacks import write_statuses
 from broadcaster.ledger.strays import park
 from broadcaster.reporting.completed import say_completed
-from broadcaster.reporting.recorded import report_recorded
 from broadcaster.store.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -83,8 +82,11 @@ class StatusWriter:
     async def _record(self, statuses: list[Status]) -> None:
         began = monotonic()
         told = await self._store.run(write_statuses(statuses))
+<<<<<<< HEAD
         self._lines.written(statuses, told, monotonic() - began)
         report_recorded(told, self._metrics)
+=======
+>>>>>>> main
         self._metrics.callbacks_ended("recorded", told.changed)
         self._metrics.callbacks_ended("dropped", told.missing)
         self._metrics.callbacks_ended("unchanged", len(statuses) - told.changed - told.missing)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 ACTIVE_MOST: Final = 3000
 WORKERS_MOST: Final = 200
 NEWEST: Final = 50
-#: In one call: some hundred lanes or flows take Redis about a millisecond.
-STANDINGS_AT_ONCE: Final = 150
-LANES_AT_ONCE: Final = 300
-FLOWS_AT_ONCE: Final = 300
+#: In one call, which takes Redis less than a millisecond.
+STANDINGS_AT_ONCE: Final = 100
+LANES_AT_ONCE: Final = 150
+FLOWS_AT_ONCE: Final = 150
 DOUBT_BATCHES: Final = 20
 
 

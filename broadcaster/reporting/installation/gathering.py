@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 from redis.exceptions import RedisError, ResponseError
 
+from broadcaster.domain.record import State
 from broadcaster.reporting.installation import calls
 from broadcaster.reporting.installation.server import SECTIONS, ServerFacts, read_server
 from broadcaster.reporting.installation.standing import OPEN, Standing, Tally, read_standing
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from broadcaster.reporting.installation.calls import Flow, Lane, Overview
     from broadcaster.store.reading import Reader
+    from broadcaster.store.scripts import Call
 
 log = structlog.get_logger("exporter")
 SHOWN_MOST: Final = 20
@@ -71,6 +74,7 @@ class Gatherer:
         self._tally = Tally()
         self._tallied = False
         self._watched: set[str] = set()
+        self._guessed: set[str] = set()
         self._survey: Survey | None = None
         self._surveyed = asyncio.Event()
         self._fsync: str | None = None
@@ -85,39 +89,58 @@ class Gatherer:
             self._fsync_at = time.monotonic()
         return read_server(info, self._fsync, refused=refused), info
 
-    async def read(self) -> Picture:
-        """Read it. Raises redis' errors or a `StoreError`."""
-        (facts, info), found = await asyncio.gather(self.server(), self._reader.run(calls.overview()))
+    async def read(self, lease: Call[bool]) -> Picture | None:
+        """Read it; None where the lease is another's. Raises redis' errors or a `StoreError`.
+
+        What was open last time is asked for in the same round trip: nearly always that is all.
+        """
+        guessed = _shares(sorted(self._guessed), calls.STANDINGS_AT_ONCE)
+        (facts, info), (active, found, *rows) = await asyncio.gather(
+            self.server(),
+            self._each([lease, calls.overview(), *[calls.standings(share) for share in guessed]]),
+        )
+        if not active:
+            self._guessed = set()
+            return None
+        standings = _read(guessed, rows)
         watched = {*found.active, *found.importing}
         ids = {*watched, *found.doubtful, *found.newest, *self._watched}
-        standings = await self._standings(ids)
+        standings |= await self._standings(ids - self._guessed)
         for broadcast in ids:
             self._tally.put(broadcast, standings.get(broadcast))
-        self._watched = watched
+        self._watched, self._guessed = watched, ids
         open_ = tuple(standings[i] for i in dict.fromkeys((*found.active, *found.doubtful)) if i in standings)
-        shown = shown_of(open_)
-        account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
+        await self._keep_lanes(open_)
         if found.sizes.broadcasts + found.sizes.streams <= SMALL:
             await self._count_all()
-        await self._keep_lanes(open_)
-        if await self._is_large(found, open_):
-            if not self._surveyed.is_set():
-                await _patiently(self._surveyed, _FIRST_SECONDS)
-        else:
-            self._take(await self._go_through(found.now, account, open_, shown))
-        doubts = [s.id for s in open_ if s.counts[3]]
-        since = await self._reader.run(calls.doubt_since(doubts)) if doubts else 0
         return Picture(
             overview=found,
             server=facts,
             open=open_,
-            shown=shown,
-            survey=self._survey,
+            shown=shown_of(open_),
+            survey=await self._surveyed_now(found, info, open_),
             states=dict(self._tally.states) if self._tallied else None,
             recipients=self._tally.recipients,
             dead=self._tally.dead,
-            doubt_since=since,
+            doubt_since=await self._doubt_since(open_),
         )
+
+    async def _surveyed_now(
+        self, found: Overview, info: dict[str, Any], open_: tuple[Standing, ...]
+    ) -> Survey | None:
+        flows = sum(len(self._lanes_of.get(one.id, ())) for one in open_)
+        self._large = found.sizes.lanes > SMALL or flows > SMALL
+        if not self._large:
+            account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
+            self._take(await self._go_through(found.now, account, open_))
+        elif not self._surveyed.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._surveyed.wait(), _FIRST_SECONDS)
+        return self._survey
+
+    async def _doubt_since(self, open_: Iterable[Standing]) -> int:
+        doubts = [one.id for one in open_ if one.counts[State.IN_DOUBT]]
+        return await self._reader.run(calls.doubt_since(doubts)) if doubts else 0
 
     async def keep_up(self) -> None:
         """Go through what is large, again and again, until canceled; an error ends only its round."""
@@ -141,31 +164,16 @@ class Gatherer:
         open_ = tuple(standings.values())
         await self._keep_lanes(open_)
         account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
-        self._take(await self._go_through(found.now, account, open_, shown_of(open_), breath=_BREATH_SECONDS))
+        self._take(await self._go_through(found.now, account, open_, breath=_BREATH_SECONDS))
 
     def _take(self, survey: Survey) -> None:
         self._survey = survey
         self._surveyed.set()
 
-    async def _is_large(self, found: Overview, open_: Iterable[Standing]) -> bool:
-        flows = sum(len(self._lanes_of.get(one.id, ())) for one in open_)
-        self._large = found.sizes.lanes > SMALL or flows > SMALL
-        return self._large
-
     async def _standings(self, ids: Iterable[str]) -> dict[str, Standing]:
         """Read the counters of these; those that are gone are left out."""
-        found: dict[str, Standing] = {}
-        shares = list(_shares(sorted(ids), calls.STANDINGS_AT_ONCE))
-        for share, rows in zip(shares, await self._each([calls.standings(s) for s in shares]), strict=True):
-            for broadcast, fields in zip(share, rows, strict=True):
-                standing = read_standing(broadcast, fields)
-                if standing is not None:
-                    found[broadcast] = standing
-        for one in list(found.values()):  # SMS in place of a broadcast's messages share its pace
-            parent = found.get(one.parent)
-            if parent is not None:
-                found[one.id] = replace(one, tat=parent.tat)
-        return found
+        shares = _shares(sorted(ids), calls.STANDINGS_AT_ONCE)
+        return _read(shares, await self._each([calls.standings(share) for share in shares]))
 
     async def _keep_lanes(self, open_: Sequence[Standing]) -> None:
         """Learn which lanes those have that are new; they never change."""
@@ -185,12 +193,11 @@ class Gatherer:
         now: float,
         account: Account,
         open_: Sequence[Standing],
-        shown: Sequence[Standing],
         breath: float = 0.0,
     ) -> Survey:
         """Look at every lane, and at every flow that has something left or is shown."""
         surveyor = Surveyor(now, account, await self._all_lanes(breath))
-        named = {one.id for one in shown}
+        named = {one.id for one in shown_of(open_)}
         worth = [one for one in open_ if one.state in OPEN and (one.unsent or one.id in named)]
         flows: dict[str, list[Flow]] = {one.id: [] for one in worth}
         shares = list(_flow_shares([(one.id, self._lanes_of.get(one.id, [])) for one in worth]))
@@ -254,6 +261,20 @@ class Gatherer:
         return value.decode() if isinstance(value, bytes) else value
 
 
+def _read(shares: Sequence[Sequence[str]], rows: Sequence[list[list[str]]]) -> dict[str, Standing]:
+    """Return what standings.lua said of those that there are."""
+    found: dict[str, Standing] = {}
+    for share, fields_of in zip(shares, rows, strict=True):
+        for broadcast, fields in zip(share, fields_of, strict=True):
+            standing = read_standing(broadcast, fields)
+            if standing is not None:
+                found[broadcast] = standing
+    for one in list(found.values()):
+        if one.parent in found:  # SMS in place of a broadcast's messages share its pace
+            found[one.id] = replace(one, tat=found[one.parent].tat)
+    return found
+
+
 def account_of(found: Overview, missing: str) -> Account:
     """Return what concerns all lanes."""
     told = found.account
@@ -274,7 +295,7 @@ def account_of(found: Overview, missing: str) -> Account:
 def shown_of(standings: Iterable[Standing]) -> tuple[Standing, ...]:
     """Return the newest broadcasts that are running or paused, at most `SHOWN_MOST`."""
     some = [one for one in standings if one.state in OPEN and not one.stream]
-    return tuple(sorted(some, key=lambda one: (-one.created, one.id))[:SHOWN_MOST])
+    return tuple(sorted(some, key=lambda one: (one.created, one.id), reverse=True)[:SHOWN_MOST])
 
 
 def _shares(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -295,10 +316,3 @@ def _flow_shares(flows: Iterable[tuple[str, Sequence[str]]]) -> list[list[tuple[
             taken = min(room, len(rest))
             rest, room = rest[taken:], room - taken
     return shares
-
-
-async def _patiently(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _PRIORITIES: Final = {"u": "urgent", "n": "normal", "b": "bulk"}
-_ON_ITS_WAY: Final = (State.SENDING, State.IN_DOUBT)
-_WAITING: Final = (State.QUEUED, State.SENDING, State.RETRY, State.IN_DOUBT)
 OPEN: Final = ("running", "paused")
 
 
@@ -71,11 +69,15 @@ def read_standing(broadcast: str, fields: Sequence[str]) -> Standing | None:
 
 def queue_messages(standings: Iterable[Standing]) -> dict[str, int]:
     """Count what waits, by state: of those that run or are paused all, of ended ones what is on its way."""
-    found = Counter({state.label: 0 for state in _WAITING})
+    queued = sending = retry = in_doubt = 0
     for standing in standings:
-        for state in _WAITING if standing.state in OPEN else _ON_ITS_WAY:
-            found[state.label] += standing.counts[state]
-    return dict(found)
+        counts = standing.counts
+        sending += counts[State.SENDING]
+        in_doubt += counts[State.IN_DOUBT]
+        if standing.state in OPEN:
+            queued += counts[State.QUEUED]
+            retry += counts[State.RETRY]
+    return {"queued": queued, "sending": sending, "retry": retry, "in_doubt": in_doubt}
 
 
 class Tally:
@@ -92,17 +94,16 @@ class Tally:
 
     def put(self, broadcast: str, standing: Standing | None) -> None:
         """Take what is so now; None: it is gone."""
-        before = self._known.pop(broadcast, None)
+        before = self._known.get(broadcast)
+        after = None if standing is None else _entry(standing)
+        if before == after:
+            return
         if before is not None:
             self._add(*before, sign=-1)
-        if standing is None:
-            return
-        going = standing.state in ("deleting", "removing")
-        held = 0 if going or standing.removed or standing.state == "failed" else standing.total
-        dead = 0 if going or standing.removed else standing.counts[State.DEAD]
-        entry = ("" if going or standing.stream else standing.state, held, dead)
-        self._known[broadcast] = entry
-        self._add(*entry, sign=1)
+            del self._known[broadcast]
+        if after is not None:
+            self._add(*after, sign=1)
+            self._known[broadcast] = after
 
     def keep_only(self, broadcasts: set[str]) -> None:
         """Forget those that there are no more."""
@@ -114,3 +115,12 @@ class Tally:
             self.states[state] += sign
         self.recipients += sign * held
         self.dead += sign * dead
+
+
+def _entry(one: Standing) -> tuple[str, int, int]:
+    """Return its state ('' for a stream, and what is being removed), recipients it holds, dead letters."""
+    if one.state in ("deleting", "removing"):
+        return "", 0, 0
+    held = 0 if one.removed or one.state == "failed" else one.total
+    dead = 0 if one.removed else one.counts[State.DEAD]
+    return "" if one.stream else one.state, held, dead

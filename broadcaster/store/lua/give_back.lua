@@ -3,6 +3,8 @@
 -- End one claim [broadcast, lane, batch, 'index:attempt,…']: unsent records return to their flow, in ranges where they
 -- lie together. Records that are `sending` by this very claim become in doubt if `lost` names the reason for it;
 -- else they are returned, as they stood in the claim.
+-- `doubted` counts those of the script that this stands in.
+local doubted = 0
 local function give_back(claim, lost)
   local bid, lane, batch = claim[1], claim[2], claim[3]
   local led, flow = ledger_key(bid, batch), flow_key(bid, lane)
@@ -29,6 +31,7 @@ local function give_back(claim, lost)
         local began_s = struct.unpack('>I4', raw, 25)
         redis.call('SETRANGE', led, index * 32, record(IN_DOUBT, spent, flags, segments, attempt, lost[1], NO_SID, began_s, now_s))
         moved(bid, batch, SENDING, IN_DOUBT)
+        doubted = doubted + 1
         message_changed(bid, batch, SENDING, IN_DOUBT, index, attempt, lost[1], NO_SID, flags)
         remember(bid, batch, index, {attempt, IN_DOUBT, lost[1], began_s, now_s, '', lost[2], 'lease'})
         redis.call('SADD', P .. 'owners', lost[2])

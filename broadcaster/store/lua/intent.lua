@@ -2,10 +2,11 @@
 -- intent: the gate. Says which records may go now, and writes `sending` for them before anybody POSTs.
 --
 -- ARGV[3] worker  ARGV[4] opt-out epoch the worker has seen
--- ARGV[5] msgpack: list of [claim, lane, broadcast, batch, [index, attempt, index, attempt, …]]
+-- ARGV[5] msgpack: list of [claim, lane, broadcast, batch, [index, attempt, index, attempt, …], timed (0|1)]
 --   where `attempt` is the record's attempt as claimed; a yes raises it by one.
--- Returns msgpack: list of [verdict, yes]: verdict '' with `yes` one character '1' or '0' a record, or a refusal of
---   the whole group: 'claim', 'server', 'optouts', 'account', 'lane', 'hold', 'expired', 'window', or the broadcast's state.
+-- Returns msgpack: list of [verdict, yes, waits]: `waits` of a group that is timed, ms since their acceptance of those that have
+--   a yes for the first time, up to a second too many (a record keeps the second); verdict '' with `yes` one character '1' or '0'
+--   a record, or a refusal of the whole group: 'claim', 'server', 'optouts', 'account', 'lane', 'hold', 'expired', 'window', or the broadcast's state.
 --   'server': nobody has asked guard.lua yet whether this server, which is another one than before, has lost writes. It may
 --   know our scripts all the same: from another installation, or from when it was the primary before.
 -- Asked twice with the same claim it answers the same: the claim is this worker's alone, and it has not POSTed yet.
@@ -38,7 +39,7 @@ end
 local function pass(group)
   local bid, batch, wanted = group[3], group[4], group[5]
   local led = ledger_key(bid, batch)
-  local yes = {}
+  local yes, waits = {}, {}
   local lowest, highest, ascending = math.huge, -1, true
   for i = 1, #wanted, 2 do
     ascending = ascending and wanted[i] > highest
@@ -63,6 +64,9 @@ local function pass(group)
         else redis.call('SETRANGE', led, index * 32, new) end
         moved(bid, batch, state, SENDING)
         answer = '1'
+        if group[6] == 1 and expected == 0 then
+          waits[#waits + 1] = math.max(0, math.floor(now / 1000) - struct.unpack('>I4', raw, at + 28) * 1000)
+        end
       elseif state == SENDING and attempt == expected + 1 then answer = '1' end
     end
     yes[#yes + 1] = answer
@@ -71,13 +75,14 @@ local function pass(group)
     pieces[#pieces + 1] = string.sub(span, copied)
     redis.call('SETRANGE', led, lowest * 32, table.concat(pieces))
   end
-  return table.concat(yes)
+  return table.concat(yes), waits
 end
 
 local answers = {}
 for _, group in ipairs(groups) do
   local no = refusal(group)
-  answers[#answers + 1] = {no or '', no and '' or pass(group)}
+  if no then answers[#answers + 1] = {no, '', {}}
+  else answers[#answers + 1] = {'', pass(group)} end
 end
 apply_counters()
 return cmsgpack.pack(answers)

@@ -19,6 +19,7 @@ local left = redis.call('HLEN', claims)
 if left == 0 then
   redis.call('ZREM', P .. 'workers', worker)
   redis.call('HDEL', P .. 'overdue', worker)
+  redis.call('ZREM', P .. 'lost', worker)
   redis.call('HDEL', P .. 'worker:' .. worker, 'nonce', 'answer')
   redis.call('EXPIRE', P .. 'worker:' .. worker, 86400)
 end

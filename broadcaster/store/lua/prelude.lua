@@ -73,6 +73,16 @@ local function moved(bid, batch, from, to)
   if to == IN_DOUBT then doubt_in[at] = (doubt_in[at] or 0) + 1 end
 end
 
+-- {what = n, …} as [what, n, …]: how a script tells counts
+local function flat(counts)
+  local list = {}
+  for what, n in pairs(counts) do
+    list[#list + 1] = what
+    list[#list + 1] = n
+  end
+  return list
+end
+
 local function mark(kind, changes)
   for at, change in pairs(changes) do
     if change ~= 0 then

@@ -17,7 +17,7 @@
 
 local changed, caused, paused, missing = 0, 0, {}, 0
 local became, heard = {}, {}
-local BY_CALLBACK = 2
+local function by_callback(flags) return bit.band(flags, 0x0E) == 4 end
 
 -- May a record at (state, attempt, code) take this outcome of the same attempt? A doubt that only a lost lease made
 -- gives way to what its owner says itself; a dead letter that nobody knew anything of, to evidence of acceptance, and
@@ -89,19 +89,10 @@ local function tally(state, new, code, flags, told_flags, began_s)
     local kind = new * 16777216 + code
     became[kind] = (became[kind] or 0) + 1
   end
-  if state <= ACCEPTED and bit.rshift(bit.band(told_flags, 0x0E), 1) == BY_CALLBACK
-     and bit.rshift(bit.band(flags, 0x0E), 1) ~= BY_CALLBACK then
+  if state <= ACCEPTED and by_callback(told_flags) and not by_callback(flags) then
     local lag = math.max(0, now_s - began_s)
     heard[lag] = (heard[lag] or 0) + 1
   end
-end
-local function flat(counts)
-  local list = {}
-  for what, n in pairs(counts) do
-    list[#list + 1] = what
-    list[#list + 1] = n
-  end
-  return list
 end
 
 local function lane_of(bid, batch)
@@ -209,7 +200,7 @@ local function apply_dense(bid, batch, outcomes)
     local state, _, _, _, attempt = head_of(span, at)
     if attempt ~= 1 or (state ~= SENDING and (state ~= ACCEPTED or o[6] >= BY_TEMPLATE)) then return false end
   end
-  local pieces, copied, fresh = {}, 1, 0
+  local pieces, copied, fresh, called_back = {}, 1, 0, by_callback(outcomes[1][6])
   for _, o in ipairs(outcomes) do
     local at = (o[1] - lowest) * 32 + 1
     local state, spent, flags, segments = head_of(span, at)
@@ -218,6 +209,7 @@ local function apply_dense(bid, batch, outcomes)
       pieces[#pieces + 1] = record(ACCEPTED, spent, bit.bor(flags, o[6]), segments, 1, o[4], o[5],
                                    struct.unpack('>I4', span, at + 24), now_s)
       copied = at + 32
+      if called_back then tally(SENDING, ACCEPTED, o[4], flags, o[6], struct.unpack('>I4', span, at + 24)) end
       moved(bid, batch, SENDING, ACCEPTED)
       if wanted then message_changed(bid, batch, SENDING, ACCEPTED, o[1], 1, o[4], o[5], bit.bor(flags, o[6])) end
       changed, fresh = changed + 1, fresh + 1

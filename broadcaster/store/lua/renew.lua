@@ -8,12 +8,12 @@
 -- ARGV[9] 1 to steer now, although the second is not over  ARGV[10] 1 if it could send a probe now
 -- ARGV[11] turn it answers, '' for none; then ARGV[12] what to remember (JSON)  ARGV[13] limit
 --   ARGV[14] since when Twilio is silent (unix seconds), '' if it isn't
--- First lease only: ARGV[15] version of the program, ARGV[16] the newest data format it knows, ARGV[17] the name under which the
---   same process had a lease before, or '': if that one was asked to drain, so is this one
+-- First lease only: ARGV[15] version of the program, ARGV[16] the newest data format it knows, ARGV[17] the name under which
+--   the same process had a lease before, or '': it is lost no more, and if that one was asked to drain, so is this one
 -- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, silent since or '', 1 for a probe,
---   1 if it is asked to drain (drain.lua), turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second [turn, remembered, µs, answered, throttled,
---   pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw. Its next call answers that turn, with what
---   domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
+--   1 if it is asked to drain (drain.lua), turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second
+--   [turn, remembered, µs, answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw.
+--   Its next call answers that turn, with what domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
 
 local PROBE, SECOND = 950000, 950000
 local worker, first = ARGV[3], ARGV[5] == '1'
@@ -28,6 +28,7 @@ if first then
   redis.call('PERSIST', own)
   local asked = ARGV[17] ~= '' and redis.call('HGET', P .. 'worker:' .. ARGV[17], 'draining')
   if asked then redis.call('HSET', own, 'draining', asked) end
+  if ARGV[17] ~= '' then redis.call('ZREM', P .. 'lost', ARGV[17]) end
 end
 
 local account = P .. 'account'

@@ -36,7 +36,7 @@ end
 
 local function go_on(one)
   local key = bc_key(one)
-  redis.call('HSET', key, 'state', 'running', 'reason', '')
+  redis.call('HSET', key, 'state', 'running', 'reason', '', 'resumed', now_s)
   redis.call('HDEL', key, 'window', 'clean', 'early', 'told', 'told_clean', 'told_early', 'own')
   put_back_run(one)
   for _, lane in ipairs(redis.call('LRANGE', key .. ':lanes', 0, -1)) do activate(one, lane, v[2]) end

@@ -8,10 +8,12 @@
 --   changed: as the record stood when it was judged. absent: the list proves that Twilio hasn't got it; without that it
 --   becomes a dead letter. hold: the policy forbids a new try.
 -- While Redis is being rewound nothing is settled: what is under way isn't known yet.
--- Returns msgpack [retried, dead, skipped, accepted, completed]: counts, and broadcasts that this completed.
+-- Returns msgpack [retried, dead, skipped, accepted, completed, became]: counts, broadcasts that this completed, and
+--   [state * 2^24 + code, n, …] of the records that went to dead or skipped.
 -- Twice with the same input changes nothing the second time: only a record in doubt, at that attempt, is settled.
 
 local most = tonumber(ARGV[3])
+local became = {}
 local done = {[RETRY] = 0, [DEAD] = 0, [SKIPPED] = 0, [ACCEPTED] = 0}
 
 local function verdict_of(v, b, spent, flags)
@@ -60,6 +62,10 @@ local function settle(lane, bid, batch, v, b)
     redis.call('HINCRBY', bc_key(bid), 'retried', 1)
     retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, b[1] == 'running')
   end
+  if new >= DEAD then
+    local what = new * 16777216 + told
+    became[what] = (became[what] or 0) + 1
+  end
   local kind = new == QUEUED and RETRY or done[new] and new or ACCEPTED
   done[kind] = done[kind] + 1
   return new == QUEUED
@@ -85,4 +91,4 @@ for _, group in ipairs(groups) do
 end
 apply_counters()
 if done[RETRY] > 0 then wake() end
-return cmsgpack.pack({done[RETRY], done[DEAD], done[SKIPPED], done[ACCEPTED], completed})
+return cmsgpack.pack({done[RETRY], done[DEAD], done[SKIPPED], done[ACCEPTED], completed, flat(became)})

@@ -1,0 +1,90 @@
+"""A snapshot over the wire is what another server reads; what broke off is no backup."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from commanding import Desk
+from servers import RDB, Server
+
+from broadcaster.cli.output import when
+from broadcaster.store import dumping
+from broadcaster.store.connection import open_store
+from broadcaster.store.errors import StoreError, Unreachable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broadcaster.store.connection import Store
+
+
+async def test_another_server_reads_what_was_taken(store: Store, tmp_path: Path) -> None:
+    await store.redis.set("big", bytes(range(256)) * 5_000)
+    pieces: list[bytes] = []
+    told = await dumping.dump(store, pieces.append)
+    await store.redis.set("later", 1)
+    whole = b"".join(pieces)
+    assert (told.size, told.digest) == (len(whole), hashlib.sha256(whole).hexdigest())
+    (tmp_path / RDB).write_bytes(whole)
+    with Server(tmp_path, appendonly="no") as server:
+        other = await open_store(server.url)
+        assert other.epoch == store.epoch
+        assert await other.redis.mget("big", "later") == [bytes(range(256)) * 5_000, None]
+        assert await dumping.backup_noted(other) == told.taken_at
+        await other.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "raised"),
+    [
+        (b"-NOPERM no permissions\r\n", StoreError),
+        (b"\n\n$100\r\nREDIS0011", Unreachable),
+        (b"$EOF:" + b"m" * 40 + b"\r\nREDIS0011", Unreachable),
+        (b"", Unreachable),
+        (b"$5\r\nHELLO", StoreError),
+    ],
+)
+async def test_what_broke_off_is_no_backup(sent: bytes, raised: type[Exception]) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(sent)
+    reader.feed_eof()
+    with pytest.raises((raised, EOFError)):
+        await dumping._receive(reader, dumping._Pieces(len))
+
+
+async def test_the_mark_of_the_end_is_no_part_of_it_however_it_is_cut() -> None:
+    mark, body = b"0123456789" * 4, b"REDIS0011" + bytes(90)
+    for cut in range(1, len(body + mark)):
+        reader, pieces = asyncio.StreamReader(), list[bytes]()
+        taking = asyncio.ensure_future(dumping._until(reader, mark, dumping._Pieces(pieces.append)))
+        reader.feed_data((body + mark)[:cut])
+        await asyncio.sleep(0)
+        reader.feed_data((body + mark)[cut:])
+        await taking
+        assert b"".join(pieces) == body
+
+
+def test_the_command_writes_over_nothing_and_leaves_no_half_file(tmp_path: Path, redis_url: str) -> None:
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    told = desk.json("backup", "one.rdb")
+    assert (tmp_path / "one.rdb").stat().st_size == told["bytes"]
+    assert (tmp_path / "one.rdb").stat().st_mode & 0o777 == 0o600
+    code, _, err = desk.call("backup", "one.rdb")
+    assert (code, "is there already" in err) == (2, True)
+    code, _, err = desk.call("backup", "nowhere/two.rdb")
+    assert (code, "can't be written" in err) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.rdb"]
+
+
+def test_a_restore_of_what_says_nothing_wants_to_know_when(tmp_path: Path, redis_url: str) -> None:
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    code, _, err = desk.call("restore", "--yes")
+    assert (code, "--taken-at" in err) == (2, True)
+    taken = desk.json("backup", "one.rdb")
+    at = datetime.fromisoformat(taken["taken_at"])
+    told = desk.call("restore", "--yes", "--workers-gone")[1]
+    assert f"since {when(at.timestamp())}" in told
