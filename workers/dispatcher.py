@@ -78,13 +78,9 @@ class Dispatcher:
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
-<<<<<<< HEAD
-        self._insisting = Insisting(store, metrics, lambda: self._poster.in_flight, self._moved)
+        self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
         self._poster.sample = sample
-=======
-        self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
->>>>>>> main
         self._gate = Gate(store, self._holding, self._poster, metrics)
         self._lease = Lease(
             store,

@@ -82,11 +82,7 @@ class StatusWriter:
     async def _record(self, statuses: list[Status]) -> None:
         began = monotonic()
         told = await self._store.run(write_statuses(statuses))
-<<<<<<< HEAD
         self._lines.written(statuses, told, monotonic() - began)
-        report_recorded(told, self._metrics)
-=======
->>>>>>> main
         self._metrics.callbacks_ended("recorded", told.changed)
         self._metrics.callbacks_ended("dropped", told.missing)
         self._metrics.callbacks_ended("unchanged", len(statuses) - told.changed - told.missing)
