@@ -20,7 +20,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
-from workers.outgoing import Lines, Message, Sends, Sent, Signal, Tally
+from workers.outgoing import NOT_KEPT_BACK, Lines, Message, Sends, Sent, Signal, Tally
 from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ MICRO: Final = 1_000_000
 #: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
-#: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
-#: or too much is kept on the account already. It goes by itself then.
-_NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
 _WITHOUT_CODE: Final = {Kind.NOT_SENT: Reason.NOT_SENT, Kind.UNKNOWN: Reason.NO_ANSWER}
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
@@ -255,7 +252,7 @@ class Poster:
         self.tally.codes[outcome.code or outcome.http_status or _WITHOUT_CODE.get(kind, 0)] += 1
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
-        if outcome.code in _NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
+        if outcome.code in NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
             decision = Decision(State.RETRY, outcome.code, spends=True, delay_seconds=wait)
         if decision.state is State.RETRY:
             self.tally.retries[kind.value] += 1
