@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from workers.routes import Route
 
 
+#: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
+#: or too much is kept on the account already. It goes by itself then.
+NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
 #: A yes is good for so long, from before it was asked for: a pause, a cancel or a STOP may have come since.
 YES_SECONDS: Final = 0.8
 

@@ -20,7 +20,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
-from workers.outgoing import Line, Message, Sends, Signal, Tally
+from workers.outgoing import NOT_KEPT_BACK, Line, Message, Sends, Sent, Signal, Tally
 from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ MICRO: Final = 1_000_000
 #: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
-#: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
-#: or too much is kept on the account already. It goes by itself then.
-_NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
 _WITHOUT_CODE: Final = {Kind.NOT_SENT: Reason.NOT_SENT, Kind.UNKNOWN: Reason.NO_ANSWER}
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
@@ -150,13 +147,14 @@ class Poster:
 
     def recall(self) -> None:
         """Take back every message that has not left: what approved it no longer holds."""
-        while self.ready:
-            self._settle(self.ready.popleft(), _NOT_SENT)
+        messages = [*self.ready]
+        self.ready.clear()
+        self.turn_back(messages)
 
     def turn_back(self, messages: list[Message]) -> None:
         """Note messages that got their yes too late as surely not sent."""
         for message in messages:
-            self._settle(message, _NOT_SENT)
+            self._settle(message, _NOT_SENT, self.tally.of(message))
 
     def skip(self, held: Held, item: Item, reason: Reason) -> None:
         """Note that a message was not asked for at the gate at all."""
@@ -185,7 +183,7 @@ class Poster:
             message = ready.popleft()
             started = monotonic()
             if started > message.good_until:  # it has waited too long for its turn
-                self._settle(message, _NOT_SENT)
+                self._settle(message, _NOT_SENT, self.tally.of(message))
                 continue
             self.in_flight += 1
             in_flight = self.in_flight
@@ -209,15 +207,16 @@ class Poster:
                 message.held.note("too_soon" if form.state is State.RETRY else "unrendered")
                 self._end(message, form, None)
                 continue
-            rest = self._heard(message, outcome, in_flight, started)
-            self._settle(message, outcome)
+            sent = self.tally.of(message)
+            rest = self._heard(sent, outcome, in_flight, started)
+            self._settle(message, outcome, sent)
             if rest:
                 await self._rest(outcome, rest)
 
-    def _heard(self, message: Message, outcome: Outcome, in_flight: int, started: float) -> float:
+    def _heard(self, sent: Sent, outcome: Outcome, in_flight: int, started: float) -> float:
         """Note what an outcome says about Twilio as a whole. Returns for how many seconds to rest."""
         ended = monotonic()
-        self.tally.of(message).latencies.append(ended - started)
+        sent.latencies.append(ended - started)
         kind = outcome.kind
         if kind is Kind.NOT_SENT:
             if outcome is not _NOT_SENT:  # else it is the lease that is over
@@ -254,9 +253,8 @@ class Poster:
             log.error("message.unrendered", broadcast=at.broadcast, batch=at.batch, reason=reason)  # noqa: TRY400 - a traceback would show the row
             return _UNRENDERED
 
-    def _settle(self, message: Message, outcome: Outcome) -> None:
+    def _settle(self, message: Message, outcome: Outcome, sent: Sent) -> None:
         kind, item = outcome.kind, message.item
-        sent = self.tally.of(message)
         if self.sample:
             trace_sent(self.sample, message, outcome)
         if kind is Kind.ACCEPTED:
@@ -269,7 +267,7 @@ class Poster:
         self.tally.codes[outcome.code or outcome.http_status or _WITHOUT_CODE.get(kind, 0)] += 1
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
-        if outcome.code in _NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
+        if outcome.code in NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
             decision = Decision(State.RETRY, outcome.code, spends=True, delay_seconds=wait)
         if decision.state is State.RETRY:
             self.tally.retries[kind.value] += 1
