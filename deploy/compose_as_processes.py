@@ -21,6 +21,7 @@ from typing import Final
 
 from compose_campaign import CampaignError, campaign
 from compose_file import ComposeError, read_services
+from compose_page import follow
 from compose_processes import Fleet, FleetError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -62,7 +63,11 @@ async def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     try:
         await fleet.start()
         _show(fleet)
+        print("Through them went:")
         for line in await campaign(fleet, options.recipients):
+            print(f"  {line}")
+        print("What deploy/docker.md tells to type:")
+        for line in await follow(fleet, ROOT / "deploy/docker.md"):
             print(f"  {line}")
         if not options.exit:
             print("Running; Ctrl-C stops it.")

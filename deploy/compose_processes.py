@@ -1,6 +1,6 @@
 """The services of a compose file as processes of this machine, each with a loopback address of its own.
 
-An address for each (127.77.SERVICE.NUMBER, Linux) lets every port stay as it is, also where a service runs
+An address for each (127.N.SERVICE.NUMBER, Linux) lets every port stay as it is, also where a service runs
 twice.
 What must be put in place of what a container has is kept in `Fleet.substitutions`, to be printed.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from compose_file import HealthCheck, Service
 
-NETWORK: Final = "127.77"
+#: One for each fleet, so that two of them do not meet.
+NETWORK: Final = f"127.{70 + os.getpid() % 150}"
 #: What images of others start, which their Dockerfiles say.
 ENTRYPOINTS: Final = {"prom/prometheus": "prometheus", "grafana/grafana": "grafana"}
 #: An address that, in a container, means the container.
@@ -67,7 +69,7 @@ class Fleet:
     scratch: Path
     scale: Mapping[str, int] = field(default_factory=dict)
     python: str = ""
-    """An interpreter that has Broadcaster installed, as the image's has; "" for this one with this checkout."""
+    """An interpreter with Broadcaster installed, as the image has one; "" for this one and this checkout."""
     running: list[Running] = field(default_factory=list)
     substitutions: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)

@@ -31,23 +31,23 @@ class Prometheus:
     http: httpx.AsyncClient
     targets: int
 
-    async def ask(self, expression: str, at: float | None = None) -> Vector:
-        """Return the values of an expression. Raises AssertionError with what Prometheus says against it."""
-        answer = await self.http.get(
-            "/api/v1/query", params={"query": expression, **({} if at is None else {"time": str(at)})}
-        )
-        found = answer.json()
+    async def series(self, expression: str) -> list[dict[str, Any]]:
+        """Return an expression's series now. Raises AssertionError with what Prometheus says against it."""
+        found = (await self.http.get("/api/v1/query", params={"query": expression})).json()
         assert found["status"] == "success", f"{expression}: {found}"
-        if found["data"]["resultType"] == "scalar":
-            return {frozenset(): float(found["data"]["result"][1])}
-        result = {}
-        for series in found["data"]["result"]:
+        series: list[dict[str, Any]] = found["data"]["result"]
+        return series
+
+    async def ask(self, expression: str) -> Vector:
+        """Return the values of an expression that has one for each of our own labels. Raises as `series`."""
+        told, result = await self.series(expression), {}
+        for series in told:
             labels = {k: v for k, v in series["metric"].items() if k not in ("__name__", "job", "instance")}
             result[frozenset(labels.items())] = float(series["value"][1])
-        assert len(result) == len(found["data"]["result"]), f"{expression}: several for the same labels"
+        assert len(result) == len(told), f"{expression}: several for the same labels"
         return result
 
-    async def scraped_since(self, moment: float, patience_seconds: float = 30) -> None:
+    async def scraped_since(self, moment: float, patience_seconds: float = 120) -> None:
         """Wait until each target's answer to a scrape after `moment` (unix seconds) can be asked for."""
         deadline = time.monotonic() + patience_seconds
         while True:

@@ -106,6 +106,7 @@ class Rolling:
     def environment(self, tree: Path) -> dict[str, str]:
         """Return what a process of one tree gets."""
         kept = {"TWILIO_PHONE_NUMBER": SENDERS[0], "BROADCASTER_CHECK_MEDIA": "off", "PYTHONPATH": str(tree)}
+        kept |= {"PYTHONFAULTHANDLER": "1"}
         return {**self.run.environment, **SETTLING, **kept}
 
     def command(self, tree: Path, *arguments: str) -> tuple[int, str]:
@@ -176,10 +177,14 @@ class Rolling:
                 self.command, self.new, "workers", "drain", await self._id_of(old), "--wait"
             )
             assert code == 0, said
-            self.exits.append(await asyncio.to_thread(old.wait, 60))
         else:
-            number = signal.SIGKILL if how == "kill" else signal.SIGTERM
-            self.exits.append(await asyncio.to_thread(stop, old, number))
+            old.send_signal(signal.SIGKILL if how == "kill" else signal.SIGTERM)
+        try:
+            self.exits.append(await asyncio.to_thread(old.wait, 60))
+        except subprocess.TimeoutExpired:
+            old.send_signal(signal.SIGABRT)  # it says where it hangs
+            old.wait()
+            raise AssertionError(f"a worker did not end:\n{self.run.logs()[-8000:]}") from None
         return self.worker(self.new)
 
     async def _id_of(self, worker: subprocess.Popen[bytes]) -> str:

@@ -131,7 +131,7 @@ def _start(command: list[str], environment: dict[str, str], log: int) -> subproc
 
 
 async def _ready(client: httpx.AsyncClient, process: subprocess.Popen[bytes]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             if process.poll() is not None:
                 raise AssertionError(f"the API ended with {process.returncode}")

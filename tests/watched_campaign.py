@@ -23,6 +23,7 @@ from observing import Prometheus, observing
 from serving import ITSELF, Api, free_port, serving
 
 from broadcaster.domain.record import OPEN_STATES, Record, State
+from broadcaster.reporting.messages import Attempt, read_message
 from broadcaster.store.batches import unpack_batch
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ SETTLING: Final = {
 }
 #: Longer than settling takes, so that Twilio's list is what settles doubt.
 CALLBACK_DELAY_MS: Final = 6_000
+#: In seconds; others may be busy on this machine.
+PATIENCE: Final = 180
 BY_REPLY, BY_HAND = 12, 8
 URGENT: Final = 40
 HELD: Final = 200
@@ -63,7 +66,7 @@ def person(place: int) -> str:
 class Line:
     """One recipient of a broadcast as the ledger has it."""
 
-    broadcast: str
+    id: str
     to: str
     sender: str
     record: Record
@@ -81,7 +84,8 @@ class Watched:
     main: str = ""
     held: str = ""
     stream: str = ""
-    urgent: list[tuple[float, str]] = field(default_factory=list)
+    #: Each urgent message's id, and between which two moments the API accepted it.
+    urgent: list[tuple[str, float, float]] = field(default_factory=list)
 
     async def ledger(self, *broadcasts: str) -> list[Line]:
         """Read every record of broadcasts, not a counter of them."""
@@ -96,7 +100,7 @@ class Watched:
                 if batch not in packed:
                     packed[batch] = unpack_batch(await store.redis.get(store.keys.batch(bid, batch))).to
                 sender = lanes[int(batch.split(".")[0])]
-                found.append(Line(bid, packed[batch][index], sender, record))
+                found.append(Line(f"{bid}.{batch}.{index}", packed[batch][index], sender, record))
         return found
 
     async def attempts(self) -> int:
@@ -104,7 +108,13 @@ class Watched:
         found = [await records(self.run.store, bid) for bid in (self.main, self.held, self.stream)]
         return sum(record.attempt for ledger in found for record in ledger.values())
 
-    async def ended(self, *broadcasts: str, patience_seconds: float = 90) -> None:
+    async def history(self, message: str) -> list[Attempt]:
+        """Return the tries of a message, the first one first."""
+        told = await read_message(self.run.store, message)
+        assert told is not None, message
+        return told[1]
+
+    async def ended(self, *broadcasts: str, patience_seconds: float = PATIENCE) -> None:
         """Wait until nothing of these broadcasts is open."""
         for bid in broadcasts:
             await self.run.until(
@@ -113,7 +123,7 @@ class Watched:
 
     async def quiet(self) -> None:
         """Wait until Twilio has told all that there is to tell, and it is written."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 told = await self.run.simulator.http.get("/_simulator/callbacks?wait=30", timeout=60)
                 final = await self.run.simulator.lines("finals")
@@ -190,8 +200,9 @@ async def begin(made: Watched) -> None:
             "/v1/messages", json={"to": to, "body": "Leave now", "priority": "urgent"}
         )
         assert answer.status_code == 202, answer.text
-        made.stream = answer.json()["messages"][0]["id"].split(".")[0]
-        made.urgent.append((at, to))
+        name = answer.json()["messages"][0]["id"]
+        made.stream = name.split(".")[0]
+        made.urgent.append((name, at, time.time()))
 
 
 async def _broadcast(made: Watched, name: str, places: range, on_doubt: str) -> str:
@@ -219,11 +230,11 @@ async def pause(made: Watched) -> None:
     """Pause the main broadcast in its middle; return when nothing moves any more, anywhere."""
     half = made.recipients // 3
     await made.run.until(
-        lambda found: sum(n for s, n in found.items() if s >= State.ACCEPTED) > half, made.main
+        lambda found: sum(n for s, n in found.items() if s >= State.ACCEPTED) > half, made.main, PATIENCE
     )
     (await made.api.client.post(f"/v1/broadcasts/{made.main}/pause")).raise_for_status()
     await made.run.until(
-        lambda found: not found.get(State.SENDING) and not found.get(State.IN_DOUBT), made.main, 60
+        lambda found: not found.get(State.SENDING) and not found.get(State.IN_DOUBT), made.main, PATIENCE
     )
     await made.ended(made.held)
     await made.quiet()

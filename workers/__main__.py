@@ -34,6 +34,7 @@ from broadcaster.runtime import (
 )
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
+from broadcaster.store.ending import end_rest
 from broadcaster.store.errors import NewerData, StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("worker")
 
+#: What still runs when all is done has so long to end.
+LEFT_SECONDS: Final = 5.0
 #: While Redis doesn't answer it is said so often.
 SAY_AGAIN_SECONDS: Final = 30.0
 
@@ -165,6 +168,8 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         messages_kept_seconds=settings.messages_kept_hours * 3600,
                         retention_days=settings.retention_days,
                     )
+    if left := await end_rest(LEFT_SECONDS):
+        log.warning("worker.left_over", tasks=left)
     log.info("worker.stopped", pid=os.getpid())
     return 0
 

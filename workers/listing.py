@@ -37,13 +37,15 @@ class Lists(Protocol):
 class Listing:
     """Reads lists in one round of settling. `now` is our clock: Redis' time when the round began, carried on.
 
-    `refused` is the error that ended a reading, `rest_seconds` what Twilio wishes us to wait.
+    `refused` is the error that ended a reading, `rest_seconds` what Twilio wishes us to wait; `skew` is how
+    far Twilio's clock is ahead of ours, 0.0 until it was `clocked`.
     """
 
     def __init__(self, twilio: Lists, now: float, *, at_once: int, page_size: int) -> None:
         self.refused: TwilioError | TwilioUnreachable | None = None
         self.rest_seconds = 0.0
         self.skew = 0.0
+        self.clocked = False
         self.newest: int | None = None
         self.requests = 0
         self._twilio = twilio
@@ -98,3 +100,4 @@ class Listing:
         self.requests += 1
         if page.server_seconds is not None:
             self.skew = page.server_seconds + HALF_SECOND - self.now()
+            self.clocked = True

@@ -20,7 +20,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
-from workers.outgoing import NOT_KEPT_BACK, Line, Message, Sends, Signal, Tally
+from workers.outgoing import NOT_KEPT_BACK, Line, Message, Sends, Sent, Signal, Tally
 from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
@@ -147,13 +147,14 @@ class Poster:
 
     def recall(self) -> None:
         """Take back every message that has not left: what approved it no longer holds."""
-        while self.ready:
-            self._settle(self.ready.popleft(), _NOT_SENT)
+        messages = [*self.ready]
+        self.ready.clear()
+        self.turn_back(messages)
 
     def turn_back(self, messages: list[Message]) -> None:
         """Note messages that got their yes too late as surely not sent."""
         for message in messages:
-            self._settle(message, _NOT_SENT)
+            self._settle(message, _NOT_SENT, self.tally.of(message))
 
     def skip(self, held: Held, item: Item, reason: Reason) -> None:
         """Note that a message was not asked for at the gate at all."""
@@ -182,7 +183,7 @@ class Poster:
             message = ready.popleft()
             started = monotonic()
             if started > message.good_until:  # it has waited too long for its turn
-                self._settle(message, _NOT_SENT)
+                self._settle(message, _NOT_SENT, self.tally.of(message))
                 continue
             self.in_flight += 1
             in_flight = self.in_flight
@@ -206,15 +207,16 @@ class Poster:
                 message.held.note("too_soon" if form.state is State.RETRY else "unrendered")
                 self._end(message, form, None)
                 continue
-            rest = self._heard(message, outcome, in_flight, started)
-            self._settle(message, outcome)
+            sent = self.tally.of(message)
+            rest = self._heard(sent, outcome, in_flight, started)
+            self._settle(message, outcome, sent)
             if rest:
                 await self._rest(outcome, rest)
 
-    def _heard(self, message: Message, outcome: Outcome, in_flight: int, started: float) -> float:
+    def _heard(self, sent: Sent, outcome: Outcome, in_flight: int, started: float) -> float:
         """Note what an outcome says about Twilio as a whole. Returns for how many seconds to rest."""
         ended = monotonic()
-        self.tally.of(message).latencies.append(ended - started)
+        sent.latencies.append(ended - started)
         kind = outcome.kind
         if kind is Kind.NOT_SENT:
             if outcome is not _NOT_SENT:  # else it is the lease that is over
@@ -251,9 +253,8 @@ class Poster:
             log.error("message.unrendered", broadcast=at.broadcast, batch=at.batch, reason=reason)  # noqa: TRY400 - a traceback would show the row
             return _UNRENDERED
 
-    def _settle(self, message: Message, outcome: Outcome) -> None:
+    def _settle(self, message: Message, outcome: Outcome, sent: Sent) -> None:
         kind, item = outcome.kind, message.item
-        sent = self.tally.of(message)
         if self.sample:
             trace_sent(self.sample, message, outcome)
         if kind is Kind.ACCEPTED:

@@ -125,7 +125,7 @@ class Settler:
                 if doubt.question.to not in seen.looks:
                     continue  # there were too many, or Twilio refused: its turn is next
                 self._next[doubt.key] = self._look_after(doubt, listing.now())
-            if listing.requests:
+            if listing.clocked:
                 self._metrics.clock_skewed("twilio", listing.skew + listing.now() - time.time())
             self._note_refusal(listing)
         await say_searching(self._store, doubts, self.how.patience.seconds, now, self._refused)

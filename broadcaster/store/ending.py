@@ -30,6 +30,18 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
                 task.exception()
 
 
+async def end_rest(seconds: float) -> list[str]:
+    """End every task but the caller's own, as the process ends; returns what would not end in time.
+
+    A loop that is closed cancels each once more, and waits for it for ever if that is swallowed, too.
+    """
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    ending = asyncio.ensure_future(end(rest))
+    await asyncio.wait({ending}, timeout=seconds)
+    ending.cancel()
+    return sorted(f"{task.get_name()} {task.get_coro()}" for task in rest if not task.done())
+
+
 async def in_peace(work: Coroutine[Any, Any, None], seconds: float) -> None:
     """Do what must be done though we are being cancelled, in a task of its own, for at most so long.
 

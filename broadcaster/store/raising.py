@@ -25,6 +25,8 @@ log = structlog.get_logger("format")
 GRACE_SECONDS: Final = 10.0
 #: Whoever reads the old format just before it is raised has joined after so long.
 PAUSE_SECONDS: Final = 1.0
+#: Replicas are asked for their word so often, each time for as long as they may take (CONFIRM_MS).
+UNCONFIRMED_TRIES: Final = 5
 _MICRO: Final = 1_000_000
 
 
@@ -52,11 +54,16 @@ async def need_format(store: Store, needed: int, *, pause_seconds: float = PAUSE
     if needed <= store.fenced:
         return
     epoch = secrets.token_hex(8)
+    unconfirmed = 0
     while True:
         try:
             found = await store.run(raise_format(needed, epoch, pause_seconds=pause_seconds))
-        except Unconfirmed:  # what confirms it came under the old epoch; under the new one it can
-            found = await store.run(raise_format(needed, epoch, pause_seconds=pause_seconds))
+        except Unconfirmed:
+            # at least once: what was to confirm the new epoch came under the old one
+            unconfirmed += 1
+            if unconfirmed >= UNCONFIRMED_TRIES:
+                raise
+            continue
         if found.verdict == "older":
             raise OlderWorkers(found.workers, needed)
         if found.verdict == "ok":

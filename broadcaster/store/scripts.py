@@ -185,7 +185,9 @@ class Scripts:
         # refused by its first lines, so not carried out; none of those behind the first one was either
         gone = [i for i, reply in enumerate(replies) if _is_another_epoch(reply)]
         if gone and await self._followed():
-            confirmed = await self._again(calls, gone, replies) and confirmed
+            again = await self._again(calls, gone, replies)
+            # what confirms the last of them confirms all that was written before
+            confirmed = again and (confirmed or any(calls[i].lasting for i in gone))
         answers = []
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, Exception):

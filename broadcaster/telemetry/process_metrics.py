@@ -186,7 +186,7 @@ PROCESS: Final = (
     Metric(
         "broadcaster_redis_errors_total",
         Kind.COUNTER,
-        _EVERY,
+        _BOTH,
         "Script calls that Redis refused or did not answer; of a round trip without an answer its first",
         {"operation": "names of scripts (broadcaster/store/lua)"},
     ),

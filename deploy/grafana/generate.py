@@ -13,6 +13,7 @@ from typing import Final
 from campaigns import campaigns
 from failures import failures
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from runbook import runbook
 from senders import senders
 from workers_and_redis import workers_and_redis
 
@@ -26,6 +27,7 @@ def files() -> dict[str, str]:
         "senders": senders(),
         "failures": failures(),
         "workers-and-redis": workers_and_redis(),
+        "runbook": runbook(),
     }
     return {
         f"{name}.json": json.dumps(board, cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False)

@@ -23,7 +23,7 @@ NUMBER = "+14155550123"
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """What is logged in this process, before it is masked."""
     root = logging.getLogger()
     level = root.level

@@ -40,9 +40,8 @@ def show(found: Outcome, seconds: float) -> None:
         print(f"            {step.workers}")
     truth = found.truth
     print(
-        f"  {found.total} recipients in {seconds:.0f} s: {truth.accepted} accepted, {len(truth.twice)} twice, "
-        f"{len(truth.lost)} lost, {len(truth.wrong)} wrong, {truth.states} ; in doubt at most "
-        f"{found.most_in_doubt} at once"
+        f"  {found.total} recipients, {seconds:.0f} s: {truth.accepted} accepted, {len(truth.twice)} twice, "
+        f"{len(truth.lost)} lost, {len(truth.wrong)} wrong; in doubt at most {found.most_in_doubt} at once"
     )
     print(
         f"  {found.singles_asked} single messages over the API: {found.singles_accepted} accepted, "

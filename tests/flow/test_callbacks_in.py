@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from deployment import Deployment, deployment
 from loading import counts, load, records
-from metering import counted, faults
+from metering import counted, families, faults
 from serving import Api, free_port, serving
 from webhooks import STATUS, signature, status_form
 
@@ -84,6 +84,9 @@ async def metrics_say_so(run: Deployment, api: Api, ends: Counter[State], codes:
     ours = (await api.client.get("/metrics")).text
     assert faults(worker, Role.WORKER, senders=[LANE]) == []
     assert faults(ours, Role.API, routes=[STATUS, "/readyz", "-"]) == []
+    ((clock, ahead),) = families(worker)["broadcaster_clock_skew_seconds"]
+    assert clock == {"clock": "redis"}
+    assert abs(ahead) < 5, "it is this host's"
     sent = counted(worker, "broadcaster_messages_total", "outcome")
     assert sent == {"accepted": sum(ends.values())}
     assert counted(worker, "broadcaster_segments_total", "sender") == {LANE: sum(ends.values())}

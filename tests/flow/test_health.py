@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,7 +53,9 @@ def health(port: int, *role: str) -> tuple[int, str]:
 
 
 @contextmanager
-def worker(redis_url: str, port: int, folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    redis_url: str, port: int, folder: Path, *command: str, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         **os.environ,
         "REDIS_URL": redis_url,
@@ -61,6 +64,7 @@ def worker(redis_url: str, port: int, folder: Path, *command: str) -> Iterator[s
         "TWILIO_API_BASE_URL": "http://127.0.0.1:9",
         "BROADCASTER_METRICS_PORT": str(port),
         "BROADCASTER_DATA_DIR": str(folder),
+        **more,
     }
     with (folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(
@@ -117,6 +121,37 @@ async def test_a_worker_that_hangs_is_not_well(
             return code == 1 and told in line
 
         await wait_until(said, 40)
+
+
+@pytest.mark.parametrize("module", ["workers", "broadcaster.api", "broadcaster.exporter"])
+async def test_systemd_is_told(module: str, store: Store, tmp_path: Path, wait_until: type_of_wait) -> None:
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(place := str(tmp_path / "notify"))
+        systemd.setblocking(False)
+
+        def hears(word: str) -> bool:
+            with suppress(BlockingIOError):
+                while True:
+                    heard.append(systemd.recv(1000).decode())
+            return word in heard
+
+        environment = {
+            "NOTIFY_SOCKET": place,
+            "WATCHDOG_USEC": "2000000",
+            "BROADCASTER_API_PORT": str(free_port()),
+            "BROADCASTER_EXPORTER_PORT": str(free_port()),
+        }
+        with worker(store.url, free_port(), tmp_path, "-m", module, **environment) as process:
+            await wait_until(lambda: hears("READY=1"), 30)
+            heard.clear()
+            await wait_until(lambda: hears("WATCHDOG=1"), 30)
+            heard.clear()
+            await wait_until(lambda: hears("WATCHDOG=1"), 30)
+            assert "STOPPING=1" not in heard
+            process.terminate()
+            assert process.wait(30) == 0
+            assert hears("STOPPING=1")
 
 
 async def test_a_stopped_api_is_not_well_and_readiness_wants_redis(store: Store) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from observing import PROGRAM
-from told_by_dashboards import at_the_end, while_paused
+from told_by_dashboards import at_the_end, while_paused, without_data
 from watched_campaign import begin, go_on, opt_out, pause, watched
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ async def test_dashboards_say_what_the_ledger_says(tmp_path: Path) -> None:
         await opt_out(made)
         await go_on(made)
         ended = await at_the_end(made)
+        await without_data(made)
         rules = await made.prometheus.rules()
     assert [one for one in (*paused, *ended) if not one.equal] == []
     assert [rule["lastError"] for rule in rules if rule["health"] == "err"] == []

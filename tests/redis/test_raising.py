@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from posting import no_pool, request, settings
+from servers import Replicated, Server
 
 from broadcaster.domain.broadcast import BroadcastSpec, OutsideWindow
 from broadcaster.domain.content import Content
@@ -16,6 +18,7 @@ from broadcaster.intake.refusals import UnderWayError
 from broadcaster.intake.singles import SingleMessages
 from broadcaster.intake.submit import reserved
 from broadcaster.lanes import claims
+from broadcaster.lanes.control import pause, resume
 from broadcaster.store import epochs
 from broadcaster.store.connection import open_store
 from broadcaster.store.errors import EpochChanged, NewerData, OlderWorkers
@@ -23,6 +26,8 @@ from broadcaster.store.raising import need_format, raise_format
 from broadcaster.store.scripts import CONFIRM
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broadcaster.store.connection import Store
 
 SPEC = BroadcastSpec(
@@ -150,3 +155,23 @@ async def test_a_single_message_too(store: Store) -> None:
     assert len(await singles.post(asked)) == 3
     assert await store.redis.get(store.keys.plain("format")) == b"2"
     await singles.close()
+
+
+@pytest.mark.slow
+async def test_with_replicas_it_counts_once_one_has_it_and_so_does_what_follows(tmp_path: Path) -> None:
+    with (
+        Server(tmp_path / "1") as first,
+        Server(tmp_path / "2") as second,
+    ):
+        assert first.port
+        await asyncio.to_thread(Replicated([]).follow, second, first.port)
+        store = await open_store(first.url, replicas=1)
+        beside = await open_store(first.url, replicas=1)
+        await of_format_1(store)
+        await need_format(store, 2, pause_seconds=0.01)
+        # refused under the old epoch, done under the new one, and confirmed
+        assert (await beside.run_all([pause("nothing", "x"), resume("nothing")])) == ["gone", "gone"]
+        with second.ask() as replica:
+            assert replica.get("bc:epoch") == beside.epoch.encode() == store.epoch.encode()
+        await store.close()
+        await beside.close()

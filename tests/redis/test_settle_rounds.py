@@ -98,7 +98,7 @@ async def doubtful(
 
 @pytest.mark.parametrize("many", [50, 10])
 async def test_by_recipient_or_account_wide_the_same_is_found(store: Store, many: int) -> None:
-    async with scene(store) as it:
+    async with scene(store, clock_skew_seconds=100) as it:
         bid = await doubtful(store, 40)
         for i in range(0, 40, 2):
             await it.post(number(i))
@@ -107,6 +107,9 @@ async def test_by_recipient_or_account_wide_the_same_is_found(store: Store, many
         assert await counts(store, bid) == {State.ACCEPTED: 20, State.IN_DOUBT: 20}
         spent = it.world.requests - requests
         assert (spent == 1) if many == 10 else (spent == 40)
+        skew = it.metrics.registry.get_sample_value("broadcaster_clock_skew_seconds", {"clock": "twilio"})
+        assert skew is not None
+        assert abs(skew - it.world.config.clock_skew_seconds) < 10
         await it.round(many=many)
         assert await counts(store, bid) == {State.ACCEPTED: 20, State.RETRY: 20}
 

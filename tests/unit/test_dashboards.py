@@ -95,7 +95,7 @@ def test_every_panel_explains_itself(name: str) -> None:
     assert len(titles) == len(set(titles)), "tests and people find a panel by its title"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "runbook"])
 def test_ids_are_unique_and_panels_fill_lines_of_24_without_overlap(name: str) -> None:
     taken: dict[tuple[int, int], str] = {}
     for panel in board(name)["panels"]:
@@ -109,7 +109,7 @@ def test_ids_are_unique_and_panels_fill_lines_of_24_without_overlap(name: str) -
     ids = [panel["id"] for panel in board(name)["panels"]]
     assert len(ids) == len(set(ids))
     for panel in panels(name):
-        letters = [target["refId"] for target in panel["targets"]]
+        letters = [target["refId"] for target in panel.get("targets") or ()]
         assert letters == sorted(set(letters))
 
 
@@ -137,6 +137,20 @@ def test_each_code_has_its_meaning_and_twilios_page() -> None:
     }
     [link] = properties["At Twilio"]["links"]
     assert link["url"] == "https://www.twilio.com/docs/api/errors/${__value.raw}"
+
+
+def test_the_runbook_names_panels_that_are_there_and_is_there_itself() -> None:
+    page = " ".join((DEPLOY / "runbook.md").read_text(encoding="utf-8").split())
+    titles = {"Campaigns": "campaigns", "Senders": "senders", "Failures": "failures"}
+    named = re.findall(
+        r"▸ (Campaigns|Senders|Failures|Workers and Redis): ((?:\*[^*]+\*(?:, | and )?)+)", page
+    )
+    assert named
+    for board_title, some in named:
+        there = {panel["title"] for panel in panels(titles.get(board_title, "workers-and-redis"))}
+        assert set(re.findall(r"\*([^*]+)\*", some)) <= there, board_title
+    shown = {panel["title"] for panel in panels("runbook")}
+    assert set(re.findall(r"^## (.+)$", (DEPLOY / "runbook.md").read_text("utf-8"), re.MULTILINE)) <= shown
 
 
 def test_why_a_broadcast_waits_is_said_in_words() -> None:

@@ -85,6 +85,7 @@ POOL = Lane("MG", 10.0, NOW + 3 * SECOND, "", 0.0, "", 0.0)
         ({"account": Account(Everything(workers=1), resumed=NOW - 3 * SECOND)}, NOW - 3 * SECOND, 200),
         ({"account": Account(Everything())}, AGO, 200),  # no worker: that is what it is there to show
         ({"flow": GIVEN}, 0, 0),
+        ({"one": standing(counts={"queued": 0, "in_doubt": 1})}, 0, 0),  # what is ahead was skipped at intake
         ({"flow": replace(GIVEN, back=1)}, AGO, 200),
         (
             {
@@ -207,6 +208,7 @@ class TestTally:
         tally.put("d", standing(state="deleting"))
         assert (tally.states["completed"], tally.states["running"], len(tally)) == (1, 0, 3)
         assert tally.recipients == 207
+        assert [tally.has_ended(one) for one in "asdx"] == [True, False, False, False]
 
     def test_it_holds_no_recipients_of_what_was_removed_or_failed(self) -> None:
         tally = Tally()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def lines() -> Iterator[list[dict[str, Any]]]:
+def lines() -> Iterator[list[Any]]:
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)
@@ -28,7 +28,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     root.setLevel(level)
 
 
-def held(lane: str = "+1", records: int = 10, *, broadcast: str = "b", **noted: int) -> Held:
+def held(lane: str = "+1", records: int = 10, *, broadcast: str = "b", **noted: Any) -> Held:
     items = [Item(row, 2, 0, 0) for row in range(records)]
     made = Held(Slice("c", lane, broadcast, "0.7", 0.125, 0.0, items), 0.0, began=100.0)
     made.ended = records - noted.pop("given_back", 0)

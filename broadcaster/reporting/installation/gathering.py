@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from msgspec.structs import replace
 from redis.exceptions import RedisError, ResponseError
 
 from broadcaster.domain.record import State
 from broadcaster.reporting.installation import calls
 from broadcaster.reporting.installation.server import SECTIONS, ServerFacts, read_server
-from broadcaster.reporting.installation.standing import OPEN, Standing, Tally, read_standing
+from broadcaster.reporting.installation.sharing import (
+    account_of,
+    flow_shares,
+    read_standings,
+    shares,
+    shown_of,
+)
+from broadcaster.reporting.installation.standing import OPEN, Standing, Tally
 from broadcaster.reporting.installation.survey import Account, Survey, Surveyor
 from broadcaster.reporting.replicas import missing_in
-from broadcaster.reporting.waits import Everything
 from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
     from broadcaster.store.scripts import Call
 
 log = structlog.get_logger("exporter")
-SHOWN_MOST: Final = 20
 #: So much is gone through at each scrape; more than that beside them, every so many seconds.
 SMALL: Final = 300
 SURVEY_SECONDS: Final = 5.0
@@ -94,7 +98,7 @@ class Gatherer:
 
         What was open last time is asked for in the same round trip: nearly always that is all.
         """
-        guessed = _shares(sorted(self._guessed), calls.STANDINGS_AT_ONCE)
+        guessed = shares(sorted(self._guessed), calls.STANDINGS_AT_ONCE)
         (facts, info), (active, found, *rows) = await asyncio.gather(
             self.server(),
             self._each([lease, calls.overview(), *[calls.standings(share) for share in guessed]]),
@@ -102,9 +106,10 @@ class Gatherer:
         if not active:
             self._guessed = set()
             return None
-        standings = _read(guessed, rows)
+        standings = read_standings(guessed, rows)
         watched = {*found.active, *found.importing}
-        ids = {*watched, *found.doubtful, *found.newest, *self._watched}
+        news = [one for one in found.newest if not self._tally.has_ended(one)]
+        ids = {*watched, *found.doubtful, *news, *self._watched}
         standings |= await self._standings(ids - self._guessed)
         for broadcast in ids:
             self._tally.put(broadcast, standings.get(broadcast))
@@ -172,8 +177,8 @@ class Gatherer:
 
     async def _standings(self, ids: Iterable[str]) -> dict[str, Standing]:
         """Read the counters of these; those that are gone are left out."""
-        shares = _shares(sorted(ids), calls.STANDINGS_AT_ONCE)
-        return _read(shares, await self._each([calls.standings(share) for share in shares]))
+        some = shares(sorted(ids), calls.STANDINGS_AT_ONCE)
+        return read_standings(some, await self._each([calls.standings(share) for share in some]))
 
     async def _keep_lanes(self, open_: Sequence[Standing]) -> None:
         """Learn which lanes those have that are new; they never change."""
@@ -181,7 +186,7 @@ class Gatherer:
         for gone in self._lanes_of.keys() - ids:
             del self._lanes_of[gone]
         new = [broadcast for broadcast in ids if broadcast not in self._lanes_of]
-        for share in _shares(new, calls.STANDINGS_AT_ONCE):
+        for share in shares(new, calls.STANDINGS_AT_ONCE):
             async with self._reader.redis.pipeline(transaction=False) as pipe:
                 for broadcast in share:
                     pipe.lrange(self._reader.keys.broadcast(broadcast, ":lanes"), 0, -1)
@@ -200,8 +205,8 @@ class Gatherer:
         named = {one.id for one in shown_of(open_)}
         worth = [one for one in open_ if one.state in OPEN and (one.unsent or one.id in named)]
         flows: dict[str, list[Flow]] = {one.id: [] for one in worth}
-        shares = list(_flow_shares([(one.id, self._lanes_of.get(one.id, [])) for one in worth]))
-        for some in _shares(shares, 1) if breath else [shares]:
+        every = flow_shares([(one.id, self._lanes_of.get(one.id, [])) for one in worth])
+        for some in shares(every, 1) if breath else [every]:
             asked = [calls.survey_flows(share) for share in some]
             for share, rows in zip(some, await self._each(asked), strict=True):
                 for (broadcast, _), row in zip(share, rows, strict=True):
@@ -259,60 +264,3 @@ class Gatherer:
         except ResponseError:
             return None
         return value.decode() if isinstance(value, bytes) else value
-
-
-def _read(shares: Sequence[Sequence[str]], rows: Sequence[list[list[str]]]) -> dict[str, Standing]:
-    """Return what standings.lua said of those that there are."""
-    found: dict[str, Standing] = {}
-    for share, fields_of in zip(shares, rows, strict=True):
-        for broadcast, fields in zip(share, fields_of, strict=True):
-            standing = read_standing(broadcast, fields)
-            if standing is not None:
-                found[broadcast] = standing
-    for one in list(found.values()):
-        if one.parent in found:  # SMS in place of a broadcast's messages share its pace
-            found[one.id] = replace(one, tat=found[one.parent].tat)
-    return found
-
-
-def account_of(found: Overview, missing: str) -> Account:
-    """Return what concerns all lanes."""
-    told = found.account
-    live = [worker for worker in found.workers if worker.ends >= found.now]
-    limit, peak = float(told.limit or 0), sum(int(worker.peak or 0) for worker in live)
-    everything = Everything(
-        paused=told.paused,
-        rewind=int(told.rewind or 0),
-        silent=told.silent,
-        rate=float(told.rate or 0),
-        workers=len(live),
-        missing=missing,
-        full=0 < limit <= peak,
-    )
-    return Account(everything, tat=float(told.tat or 0), resumed=float(told.resumed or 0) * 1e6)
-
-
-def shown_of(standings: Iterable[Standing]) -> tuple[Standing, ...]:
-    """Return the newest broadcasts that are running or paused, at most `SHOWN_MOST`."""
-    some = [one for one in standings if one.state in OPEN and not one.stream]
-    return tuple(sorted(some, key=lambda one: (one.created, one.id), reverse=True)[:SHOWN_MOST])
-
-
-def _shares(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [items[at : at + size] for at in range(0, len(items), size)]
-
-
-def _flow_shares(flows: Iterable[tuple[str, Sequence[str]]]) -> list[list[tuple[str, Sequence[str]]]]:
-    """Share flows out: broadcasts with lanes, in each share at most `FLOWS_AT_ONCE` lanes."""
-    shares: list[list[tuple[str, Sequence[str]]]] = []
-    room = 0
-    for broadcast, lanes in flows:
-        rest = lanes
-        while rest:
-            if room == 0:
-                shares.append([])
-                room = calls.FLOWS_AT_ONCE
-            shares[-1].append((broadcast, rest[:room]))
-            taken = min(room, len(rest))
-            rest, room = rest[taken:], room - taken
-    return shares

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _PRIORITIES: Final = {"u": "urgent", "n": "normal", "b": "bulk"}
+_ENDED: Final = frozenset({"completed", "canceled", "failed"})
 OPEN: Final = ("running", "paused")
 
 
@@ -104,6 +105,11 @@ class Tally:
         if after is not None:
             self._add(*after, sign=1)
             self._known[broadcast] = after
+
+    def has_ended(self, broadcast: str) -> bool:
+        """Tell whether it was over when last looked at; what goes on after that is among the active."""
+        known = self._known.get(broadcast)
+        return known is not None and known[0] in _ENDED
 
     def keep_only(self, broadcasts: set[str]) -> None:
         """Forget those that there are no more."""

@@ -110,7 +110,7 @@ class Surveyor:
         ]
         left = share_out(told, one.unsent)
         opens = opened_at(one.windows, self._now)
-        claimable = 0.0
+        claimable, free = 0.0, not self._stopped
         for part, flow in zip(left, flows, strict=True):
             lane = self._lanes.get(part.lane)
             if part.recipients > 0:
@@ -120,7 +120,7 @@ class Surveyor:
                     self._working.add(part.lane)
             if flow.first_retry and (not self._next_retry or flow.first_retry < self._next_retry):
                 self._next_retry = flow.first_retry
-            if lane is not None and one.state == "running" and not self._stopped and opens <= self._now:
+            if lane is not None and one.unsent and one.state == "running" and free and opens <= self._now:
                 claimable += self._claimable_of(one, lane, flow, part.recipients, opens)
         self._claimable[one.id] = claimable
         if shown:
