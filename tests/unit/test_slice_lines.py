@@ -22,6 +22,7 @@ def lines() -> Iterator[list[Any]]:
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)
+    structlog.reset_defaults()  # a command that ran before may have set what is logged at all
     with structlog.testing.capture_logs() as caught:
         yield caught
     root.setLevel(level)
