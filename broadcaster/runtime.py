@@ -48,14 +48,15 @@ def prefix_of(settings: Settings) -> str:
 
 
 async def signing_keys(settings: Settings, store: Store) -> Sequence[str]:
-    """Return the keys that sign cursors and references: those that are set, else the installation's own.
+    """Return the keys that sign cursors and references: those that are set, and the installation's own.
 
-    The first signs, all are accepted. Raises redis' errors.
+    The first signs, all are accepted: what was signed before one was set is known afterwards. Raises redis'
+    errors.
     """
-    if settings.secret_keys:
-        return settings.secret_keys
     name = store.keys.plain("signing")
     own = await store.redis.get(name)  # read first: a full Redis takes no SET, and needs none
+    if settings.secret_keys:
+        return (*settings.secret_keys, own.decode()) if own else settings.secret_keys
     if own is None:
         await store.redis.set(name, secrets.token_urlsafe(32), nx=True)
         own = await store.redis.get(name)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from workers.routes import Route
 
 
+#: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
+#: or too much is kept on the account already. It goes by itself then.
+NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
 #: A yes is good for so long, from before it was asked for: a pause, a cancel or a STOP may have come since.
 YES_SECONDS: Final = 0.8
 
@@ -55,6 +58,33 @@ class Line:
 
     left: int
     crossed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Lines:
+    """Lines that were drawn; `drawn` counts them."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self._lines: dict[int, Line] = {}
+
+    def draw(self, in_flight: int) -> asyncio.Event:
+        """Draw one; return what is set once so many requests, those in flight now, have ended."""
+        self.drawn += 1
+        line = Line(in_flight)
+        if line.left:
+            self._lines[self.drawn] = line
+        else:
+            line.crossed.set()
+        return line.crossed
+
+    def cross(self, started_before: int) -> None:
+        """Note the end of a request that began when so many lines were drawn."""
+        for number, line in list(self._lines.items()):
+            if number > started_before:
+                line.left -= 1
+                if not line.left:
+                    line.crossed.set()
+                    del self._lines[number]
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
-from workers.outgoing import Line, Message, Sends, Sent, Signal, Tally
+from workers.outgoing import NOT_KEPT_BACK, Lines, Message, Sends, Sent, Signal, Tally
 from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ MICRO: Final = 1_000_000
 #: Where Twilio can't be reached a runner rests before its next try, twice as long after each failed round.
 REST_SECONDS: Final = 0.05
 ROUNDS: Final = 5
-#: Twilio's codes for what it doesn't keep until its time: too near by its clock, which may be ahead of ours,
-#: or too much is kept on the account already. It goes by itself then.
-_NOT_KEPT_BACK: Final = frozenset((35114, 35115, 35125))
 _WITHOUT_CODE: Final = {Kind.NOT_SENT: Reason.NOT_SENT, Kind.UNKNOWN: Reason.NO_ANSWER}
 _NOT_SENT: Final = Outcome(kind=Kind.NOT_SENT, detail="the yes came too late")
 _RAISED: Final = Outcome(kind=Kind.UNKNOWN, detail="the HTTP engine failed")
@@ -69,8 +66,7 @@ class Poster:
         self._results: dict[tuple[str, str, str], list[Result]] = {}
         self._count = 0
         self._unreached = 0
-        self._line = 0
-        self._lines: dict[int, Line] = {}
+        self._lines = Lines()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -106,21 +102,7 @@ class Poster:
 
     def draw_line(self) -> asyncio.Event:
         """Return what is set once every request that is in flight now has ended."""
-        self._line += 1
-        line = Line(self.in_flight)
-        if line.left:
-            self._lines[self._line] = line
-        else:
-            line.crossed.set()
-        return line.crossed
-
-    def _cross(self, started_before: int) -> None:
-        for number, line in list(self._lines.items()):
-            if number > started_before:
-                line.left -= 1
-                if not line.left:
-                    line.crossed.set()
-                    del self._lines[number]
+        return self._lines.draw(self.in_flight)
 
     def wake(self) -> None:
         """Let idle runners look for work."""
@@ -177,7 +159,7 @@ class Poster:
 
     async def _run(self) -> None:  # noqa: C901 - a call less for each message
         loop = asyncio.get_running_loop()
-        ready, post, allowance = self.ready, self._sender.post, self.allowance
+        ready, post, allowance, lines = self.ready, self._sender.post, self.allowance, self._lines
         while True:
             while not ready or (self.in_flight >= allowance.now and self.in_flight >= self._most()):
                 waiter = loop.create_future()
@@ -190,7 +172,7 @@ class Poster:
                 continue
             self.in_flight += 1
             in_flight = self.in_flight
-            line = self._line
+            line = lines.drawn
             if in_flight == 1:
                 allowance.alone(started)
             outcome = _NOT_SENT
@@ -204,8 +186,8 @@ class Poster:
                     log.error("post.raised", error=type(error).__name__)  # noqa: TRY400 - no rows in logs
                     outcome = _RAISED
             self.in_flight -= 1
-            if line != self._line:
-                self._cross(line)
+            if line != lines.drawn:
+                lines.cross(line)
             if isinstance(form, Decision):
                 message.held.note("too_soon" if form.state is State.RETRY else "unrendered")
                 self._end(message, form, None)
@@ -270,7 +252,7 @@ class Poster:
         self.tally.codes[outcome.code or outcome.http_status or _WITHOUT_CODE.get(kind, 0)] += 1
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy
         decision = decide(outcome, remedy, spent=item.spent, tries=item.attempt + 1, policy=self._policy)
-        if outcome.code in _NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
+        if outcome.code in NOT_KEPT_BACK and (wait := message.batch.goes_itself_in()):
             decision = Decision(State.RETRY, outcome.code, spends=True, delay_seconds=wait)
         if decision.state is State.RETRY:
             self.tally.retries[kind.value] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from workers.posting import Poster
 
 log = structlog.get_logger("reactions")
+
+
+_REMEDY: Final = (
+    "nothing is lost: put right what the code says (for 20003 the credentials, then restart), "
+    "then `broadcaster resume`"
+)
 
 
 def reactions(poster: Poster) -> list[Call[Any]]:
@@ -35,7 +41,7 @@ def _reaction(signal: Signal) -> Call[Any] | None:
     reason = f"{decision.code}: {meaning(decision.code)}"
     match decision.stop:
         case Stop.ACCOUNT:
-            log.error("account.stop", reason=reason)
+            log.error("account.stop", reason=reason, remedy=_REMEDY)
             return control.pause_account(reason)
         case Stop.LANE:
             log.error("lane.stop", lane=lane, reason=reason)

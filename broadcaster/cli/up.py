@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import signal
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -50,6 +51,7 @@ _OK: Final = 200
 def up(*, simulate: bool, as_json: bool, env_file: Path | None) -> None:
     """Run everything here: Redis (without REDIS_URL), a worker, the API and the exporter.
 
+    On a terminal, or with --json, the first start makes a key for the API and shows it, once.
     Goes on with whatever `send` left unfinished, and lists of `send` in this folder go to it. Ctrl-C or
     SIGTERM ends all of it in order; asked a second time, at once. What ends by itself is started again.
     """
@@ -78,7 +80,8 @@ class Up:
         try:
             if self._server is not None:
                 self._server.start()
-            key = running.run(self._first_key())
+            # a journal is no place for it: a service's keys are made by `broadcaster keys create`
+            key = running.run(self._first_key()) if as_json or sys.stdout.isatty() else ""
             for part in self._parts:
                 part.start()
             if self._until_it_serves():

@@ -98,7 +98,10 @@ class SimulatorApp:
             config.account_sid: config.token,
             config.test_account_sid: config.test_token,
         } | config.api_keys
-        if user not in secrets or not hmac.compare_digest(secrets[user].encode(), password.encode()):
+        fits = [secrets[user]] if user in secrets else []
+        if user == config.account_sid and config.secondary_token:
+            fits.append(config.secondary_token)
+        if not any(hmac.compare_digest(one.encode(), password.encode()) for one in fits):
             return None
         return config.test_account_sid if user == config.test_account_sid else config.account_sid
 

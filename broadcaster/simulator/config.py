@@ -105,6 +105,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     account_sid: str = ACCOUNT_SID
     token: str = "simulator"  # noqa: S105  a fake account's, documented
+    secondary_token: str = ""
+    """A token that opens the account too, as the secondary one does until it is promoted; "" for none."""
     api_keys: dict[str, str] = msgspec.field(default_factory=dict)
     test_account_sid: str = TEST_ACCOUNT_SID
     test_token: str = "simulator-test"  # noqa: S105
@@ -249,7 +251,7 @@ def changed(config: SimulatorConfig, patch: bytes) -> SimulatorConfig:
 
 def public(config: SimulatorConfig) -> dict[str, object]:
     """Return the config as JSON types, without its secrets."""
-    hidden = ("token", "test_token", "api_keys")
+    hidden = ("token", "secondary_token", "test_token", "api_keys")
     return {name: value for name, value in _builtins(config).items() if name not in hidden}
 
 

@@ -23,12 +23,13 @@ NUMBER = "+14155550123"
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """What is logged in this process, before it is masked."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    structlog.reset_defaults()  # a command that ran before may have set what is logged at all
     monkeypatch.setattr(request_log.requests, "_budget", LineBudget(1e6, 1e6))
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as caught:
         yield caught

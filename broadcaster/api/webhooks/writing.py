@@ -48,11 +48,11 @@ class StatusWriter:
 
     async def close(self) -> None:
         """Return when nothing waits any more."""
-        self._lines.write_all()
         if self._writing is not None:
             await self._writing
         if self._saying:
             await asyncio.wait(self._saying)
+        self._lines.write_all()
 
     def _take(self, waiting: list[tuple[T, asyncio.Future[None]]], one: T) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
