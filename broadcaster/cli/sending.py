@@ -28,6 +28,7 @@ from broadcaster.operations.creating import begin
 from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.runtime import opened_store, twilio_rest
+from broadcaster.telemetry.logs import masked_beside_output
 from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 def send_list(options: SendOptions) -> int:
     """Queue the list and, if asked to, wait for its end. Returns the exit code."""
+    masked_beside_output()
     settings = options.settings
     with ExitStack() as stack:
         reader = open_peeked(options)

@@ -29,6 +29,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     level = root.level
     root.setLevel(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    structlog.reset_defaults()  # a command that ran before may have set what is logged at all
     monkeypatch.setattr(request_log.requests, "_budget", LineBudget(1e6, 1e6))
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as caught:
         yield caught

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class Fleet:
             path = self._run.folder / f"worker-{started}.log"
             await until(lambda path=path: "worker.started" in path.read_text(), "another worker")
             if old:
-                assert await asyncio.to_thread(stop, old[place]) == 0
+                assert await asyncio.to_thread(stop, old[place], signal.SIGTERM, 150) == 0
 
 
 async def acl(store: Store, *rules: str) -> None:

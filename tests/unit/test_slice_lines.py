@@ -22,6 +22,7 @@ def lines() -> Iterator[list[Any]]:
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)
+    structlog.reset_defaults()  # a command that ran before may have set what is logged at all
     with structlog.testing.capture_logs() as caught:
         yield caught
     root.setLevel(level)
@@ -39,7 +40,7 @@ def held(lane: str = "+1", records: int = 10, *, broadcast: str = "b", **noted: 
 def test_a_slice_has_one_line_whose_counts_add_up(lines: list[dict[str, Any]]) -> None:
     log = SliceLog()
     log.about = lambda: ("host-1", 7)
-    refused = {REFUSED + "paused": 2}
+    refused: dict[str, Any] = {REFUSED + "paused": 2}
     log.ended(held(records=20, given_back=5, unknown=1, throttled=3, retries=3, **refused), 101.5)
     (line,) = lines
     assert line == {
@@ -54,7 +55,7 @@ def test_what_exceeds_the_budget_is_summed_by_lane_and_nothing_is_lost(lines: li
     log = SliceLog()
     for second in range(3):
         for lane in range(2000):
-            log.ended(held(f"+{lane}", 1, **({"unknown": 1} if lane == 1999 else {})), 101.0 + second)
+            log.ended(held(f"+{lane}", 1, unknown=int(lane == 1999)), 101.0 + second)
     log.write_due(102.0)
     alone = [line for line in lines if line["event"] == "slice.done"]
     assert len(alone) <= BURST + 3 * 10 + 1
