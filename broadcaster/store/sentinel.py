@@ -55,7 +55,6 @@ def primary_pool(
         connection_class=kind,
         **pool,
         **options,
-        **ours,
-        **to_primary,
+        **(ours | to_primary),
         db=address.db,
     )

@@ -52,6 +52,7 @@ async def test_a_primary_that_dies_while_its_workers_live(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(program_with_tls() is None, reason="no server with TLS on PATH: the bundled one has none")
 async def test_servers_sentinels_and_workers_that_speak_tls_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -65,12 +66,12 @@ async def test_servers_sentinels_and_workers_that_speak_tls_alone(
             run.environment |= {"REDIS_URL": group_url, "REDIS_TLS_CA": str(made.ca)}
             run.start_worker()
             bid = await load(run.store, {LANE: 600}, rates={LANE: 250})
-            await taken(run, 150)
+            await taken(run, 150, 120)
             primary = group.primary
             primary.kill()
             now = await asyncio.to_thread(group.failed_over, primary)
             group.rejoin(primary, now)
-            assert await ended(run, bid) == {State.ACCEPTED: 600}
+            assert await ended(run, bid, 120) == {State.ACCEPTED: 600}
             await kept(run, bid, 600)
             desk = operator(run, group_url)
             desk.more["REDIS_TLS_CA"] = str(made.ca)

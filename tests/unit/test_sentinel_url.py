@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from broadcaster.domain.sentinel_url import SentinelAddress, parse, under_sentinel
@@ -62,3 +64,15 @@ def test_its_password_is_in_no_repr() -> None:
     address = parse("redis+sentinel://:hush@a/main?sentinel_password=hush")
     assert "hush" not in repr(address)
     assert "hush" not in repr(client("redis+sentinel://:hush@a/main"))
+
+
+def test_what_is_said_of_tls_is_said_of_the_sentinels_too_unless_they_are_named() -> None:
+    url = "rediss+sentinel://a/main?ssl_ca_certs=/ca&ssl_check_hostname=no&sentinel_ssl_ca_certs=/other"
+    pool: Any = client(url).connection_pool
+    assert pool.connection_kwargs["ssl_ca_certs"] == "/ca"
+    assert pool.connection_kwargs["ssl_check_hostname"] is False
+    (sentinel,) = pool.sentinel_manager.sentinels
+    told = sentinel.connection_pool.connection_kwargs
+    assert (told["ssl_ca_certs"], told["ssl_check_hostname"]) == ("/other", False)
+    plain: Any = client("rediss://a?ssl_ca_certs=/ca").connection_pool
+    assert plain.connection_kwargs["ssl_check_hostname"] is True
