@@ -57,7 +57,7 @@ def _wrong() -> list[Placed]:
         number(
             "Duplicates that we caused",
             "Recipients found to have got a message twice, in the time shown. Must be 0; anything else "
-            "breaks the promise: keep the logs (`duplicate`), see the runbook.",
+            "breaks the promise: keep the logs (`duplicate.caused`), see the runbook.",
             Query(f"sum({grown('broadcaster_duplicates_caused_total')})"),
             width=8,
             height=8,

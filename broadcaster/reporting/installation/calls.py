@@ -18,9 +18,9 @@ ACTIVE_MOST: Final = 3000
 WORKERS_MOST: Final = 200
 NEWEST: Final = 50
 #: In one call, which takes Redis less than a millisecond.
-STANDINGS_AT_ONCE: Final = 100
-LANES_AT_ONCE: Final = 150
-FLOWS_AT_ONCE: Final = 150
+STANDINGS_AT_ONCE: Final = 60
+LANES_AT_ONCE: Final = 100
+FLOWS_AT_ONCE: Final = 100
 DOUBT_BATCHES: Final = 20
 
 
