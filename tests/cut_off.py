@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import signal
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+from arriving import fullest, stalls
 from certificates import authority
 from conftest import server_under_test
 from deployment import ENDLESS_QUEUES, PREFIX, Deployment, Simulator
 from loading import counts, load, records
-from machines import NETS, QUEUE, WORLD, Network, child_of
+from machines import QUEUE, WORLD, Network, child_of
 from servers import Server
 from tls_servers import program_with_tls, tls_lines
 from truth import the_truth
@@ -31,7 +31,7 @@ from broadcaster.simulator.config import ACCOUNT_SID
 from broadcaster.store.connection import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from truth import Truth
 
@@ -45,8 +45,6 @@ PASSWORD: Final = "a-secret-of-this-run"
 SHARES: Final = {"+15550000001": 0.6, "+15550000002": 0.3, "+15550000003": 0.1}
 #: The others carry it all once this share of the rate has been accepted over two seconds.
 WHOLE: Final = 0.9
-#: Two hundred a second leave no such gap by chance.
-STALL_SECONDS: Final = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,37 +287,6 @@ async def campaign(network: Network, folder: Path, cut: Cut) -> Course:
     return course
 
 
-def stalls(arrivals: dict[str, list[float]]) -> list[tuple[float, float]]:
-    """Return when this machine stood still, (end, seconds): no sender's message came for so long.
-
-    Then those that were due come all at once as the simulator reads again. What is longer was no stall; on a
-    machine of one's own there are none, and each second is held to its rate.
-    """
-    times = sorted(at_ms for ms in arrivals.values() for at_ms in ms)
-    gaps = [(now, (now - before) / 1000) for before, now in itertools.pairwise(times)]
-    return [(at_ms, gap) for at_ms, gap in gaps if STALL_SECONDS < gap < 2]
-
-
-def fullest(
-    ms: Sequence[float], rate: float, stood: Sequence[tuple[float, float]], seconds: float = 1.0
-) -> tuple[float, int, float]:
-    """Return the fullest window: how many above what may be in it, how many came, when (second) it began.
-
-    In it may be what its time allows, a permit 50 ms early at its beginning and one 100 ms late at its end,
-    and what stalls held up that ended in it or shortly before.
-    """
-    best, first = (-rate * seconds, 0, 0.0), 0
-    for place, at_ms in enumerate(ms):
-        while at_ms - ms[first] >= seconds * 1000:
-            first += 1
-        came = place - first + 1
-        held_up = sum(gap for end, gap in stood if ms[first] - 3000 <= end <= at_ms)
-        over = came - rate * (seconds + 0.15 + held_up)
-        if over > best[0]:
-            best = (over, came, (ms[first] - ms[0]) / 1000)
-    return best
-
-
 async def _all_there(run: Deployment) -> None:
     deadline = time.monotonic() + 180
     while await run.store.redis.zcard(run.store.keys.plain("workers")) < len(WORKERS):
@@ -347,4 +314,3 @@ def prepare(network: Network) -> None:
     for number, host in enumerate((REDIS, TWILIO, DESK, *WORKERS), 1):
         network.add(host, number)
     network.introduce()
-    assert set(NETS) == {QUEUE, WORLD}

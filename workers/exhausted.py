@@ -33,7 +33,10 @@ def watch(task: asyncio.Task[Any]) -> asyncio.Task[Any]:
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Handle what nobody else caught: errors of callbacks, and of tasks that nobody awaits."""
-    end_if_exhausted(context.get("exception"))
+    error = context.get("exception")
+    end_if_exhausted(error)
+    if isinstance(error, RuntimeError) and "the handler is closed" in str(error):
+        return  # uvloop, as it reads the rest of a TLS connection that was closed here: there is none left
     loop.default_exception_handler(context)
 
 
