@@ -156,7 +156,7 @@ async def lose_everything(folder: Path, plan: Plan) -> Told:
         await around.stop(late[3:])
         told.stops_after = len(late[3:])
         await taken(run, int(plan.total * plan.lost_at), plan.total)
-        await run.until(lambda c: set(c) == {State.ACCEPTED}, paused, 60)
+        await run.until(lambda c: set(c) == {State.ACCEPTED}, paused, 240)
         server.kill()
         shutil.rmtree(server.data_dir)
         api.kill()
@@ -182,7 +182,7 @@ async def lose_everything(folder: Path, plan: Plan) -> Told:
         code, _, err = await command(again, "broadcasts", "resume", paused)
         assert code == 0, err
         for each in (bid, paused):
-            await ended(again, each, 600)
+            await ended(again, each, 900)
         await _singles_ended(again)
         told.whole_seconds = time.monotonic() - began
         await _judge(again, plan, told, around, names=(bid, paused), late=late)
@@ -204,7 +204,7 @@ async def _begin(run: Deployment, plan: Plan) -> tuple[str, str]:
     rates = {lane: share * plan.rate for lane, share in LANES.items()}
     lane = "+15550000009"
     paused = await load(run.store, {lane: plan.paused}, rates={lane: 50}, first=PAUSED_FIRST)
-    await run.until(lambda c: c.get(State.ACCEPTED, 0) >= plan.paused // 8, paused)
+    await run.until(lambda c: c.get(State.ACCEPTED, 0) >= plan.paused // 8, paused, 240)
     await run.store.run(control.pause(paused, "by request"))
     return await load(run.store, sizes, rates=rates, batch=200), paused
 

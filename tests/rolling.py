@@ -102,6 +102,7 @@ class Rolling:
         self._key = key
         self._began = time.monotonic()
         self._processes: list[subprocess.Popen[Any]] = []
+        self._said: list[asyncio.Future[Any]] = []
 
     def environment(self, tree: Path) -> dict[str, str]:
         """Return what a process of one tree gets."""
@@ -145,7 +146,7 @@ class Rolling:
                 self.api_url = str(json.loads(line)["url"])
                 break
         # what it logs from here on is nobody's, and must not fill the pipe
-        asyncio.get_running_loop().run_in_executor(None, process.stdout.read)
+        self._said.append(asyncio.get_running_loop().run_in_executor(None, process.stdout.read))
         return process
 
     async def replace_api(self) -> None:
@@ -154,10 +155,14 @@ class Rolling:
         await self.api(self.new)
         await asyncio.to_thread(stop, before)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what was started here."""
         for process in self._processes:
-            stop(process)
+            await asyncio.to_thread(stop, process)
+        await asyncio.gather(*self._said)
+        for process in self._processes:
+            if process.stdout is not None:
+                process.stdout.close()
 
     async def note(self, what: str) -> None:
         """Remember a step with what is seen then."""
@@ -264,7 +269,7 @@ async def prepared(folder: Path, old: Path, total: int, rate: float) -> AsyncIte
             rolling.bid = json.loads(line)["id"]
             yield rolling
         finally:
-            rolling.close()
+            await rolling.close()
 
 
 async def roll(

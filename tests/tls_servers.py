@@ -64,7 +64,8 @@ async def tls_before(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())
         from_server, to_server = await asyncio.open_unix_connection(str(socket_path))
-        await asyncio.gather(_pass(reader, to_server), _pass(from_server, writer))
+        with contextlib.suppress(asyncio.CancelledError):  # the end of the block, which needs no word
+            await asyncio.gather(_pass(reader, to_server), _pass(from_server, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     try:

@@ -60,6 +60,33 @@ class Line:
     crossed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class Lines:
+    """Lines that were drawn; `drawn` counts them."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self._lines: dict[int, Line] = {}
+
+    def draw(self, in_flight: int) -> asyncio.Event:
+        """Draw one; return what is set once so many requests, those in flight now, have ended."""
+        self.drawn += 1
+        line = Line(in_flight)
+        if line.left:
+            self._lines[self.drawn] = line
+        else:
+            line.crossed.set()
+        return line.crossed
+
+    def cross(self, started_before: int) -> None:
+        """Note the end of a request that began when so many lines were drawn."""
+        for number, line in list(self._lines.items()):
+            if number > started_before:
+                line.left -= 1
+                if not line.left:
+                    line.crossed.set()
+                    del self._lines[number]
+
+
 @dataclass(slots=True)
 class Sent:
     """What came of one route's POSTs. `others` counts the kinds of outcome but acceptance."""

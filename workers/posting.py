@@ -20,7 +20,7 @@ from broadcaster.twilio.codes import lookup
 from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
-from workers.outgoing import NOT_KEPT_BACK, Line, Message, Sends, Sent, Signal, Tally
+from workers.outgoing import NOT_KEPT_BACK, Lines, Message, Sends, Sent, Signal, Tally
 from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class Poster:
         self._results: dict[tuple[str, str, str], list[Result]] = {}
         self._count = 0
         self._unreached = 0
-        self._line = 0
-        self._lines: dict[int, Line] = {}
+        self._lines = Lines()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,21 +102,7 @@ class Poster:
 
     def draw_line(self) -> asyncio.Event:
         """Return what is set once every request that is in flight now has ended."""
-        self._line += 1
-        line = Line(self.in_flight)
-        if line.left:
-            self._lines[self._line] = line
-        else:
-            line.crossed.set()
-        return line.crossed
-
-    def _cross(self, started_before: int) -> None:
-        for number, line in list(self._lines.items()):
-            if number > started_before:
-                line.left -= 1
-                if not line.left:
-                    line.crossed.set()
-                    del self._lines[number]
+        return self._lines.draw(self.in_flight)
 
     def wake(self) -> None:
         """Let idle runners look for work."""
@@ -174,7 +159,7 @@ class Poster:
 
     async def _run(self) -> None:  # noqa: C901 - a call less for each message
         loop = asyncio.get_running_loop()
-        ready, post, allowance = self.ready, self._sender.post, self.allowance
+        ready, post, allowance, lines = self.ready, self._sender.post, self.allowance, self._lines
         while True:
             while not ready or (self.in_flight >= allowance.now and self.in_flight >= self._most()):
                 waiter = loop.create_future()
@@ -187,7 +172,7 @@ class Poster:
                 continue
             self.in_flight += 1
             in_flight = self.in_flight
-            line = self._line
+            line = lines.drawn
             if in_flight == 1:
                 allowance.alone(started)
             outcome = _NOT_SENT
@@ -201,8 +186,8 @@ class Poster:
                     log.error("post.raised", error=type(error).__name__)  # noqa: TRY400 - no rows in logs
                     outcome = _RAISED
             self.in_flight -= 1
-            if line != self._line:
-                self._cross(line)
+            if line != lines.drawn:
+                lines.cross(line)
             if isinstance(form, Decision):
                 message.held.note("too_soon" if form.state is State.RETRY else "unrendered")
                 self._end(message, form, None)

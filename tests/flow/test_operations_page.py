@@ -32,6 +32,7 @@ def commands(title: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_the_commands_about_workers_are_run(tmp_path: Path, redis_url: str) -> None:
     asked = [*commands("Workers"), *commands("Upgrading")]
     assert [shlex.split(one)[:3] for one in asked] == [

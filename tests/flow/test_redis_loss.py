@@ -25,6 +25,7 @@ from losing import (
     still,
     taken,
 )
+from servers import RDB
 
 from broadcaster.cli.exits import explain
 from broadcaster.cli.waiting import wait_for_end
@@ -103,6 +104,7 @@ async def test_an_emptied_redis_stops_everything_and_a_backup_goes_on(tmp_path: 
         pytest.param("snapshot", OnDoubt.RESEND, marks=pytest.mark.slow),
         pytest.param("files", OnDoubt.RESEND, marks=pytest.mark.slow),
         pytest.param("files", OnDoubt.HOLD, marks=pytest.mark.slow),
+        pytest.param("command", OnDoubt.RESEND, marks=pytest.mark.slow),
     ],
 )
 async def test_an_older_backup_in_the_middle_of_it_all(tmp_path: Path, kind: str, policy: OnDoubt) -> None:
@@ -118,8 +120,14 @@ async def test_an_older_backup_in_the_middle_of_it_all(tmp_path: Path, kind: str
         going = await load(run.store, {OTHER: 300}, rates={OTHER: 60}, on_doubt=policy)
         later = await load(run.store, {LANE: 40}, first=2000, on_doubt=policy, schedule_in=3)
         await run.until(lambda c: {State.QUEUED, State.SENDING, State.RETRY} <= c.keys(), going)
-        taken_at = datetime.now(UTC)
-        (server.back_up_files if kind == "files" else server.back_up_snapshot)(backup)
+        taken_at: datetime | None = datetime.now(UTC)
+        if kind == "command":
+            backup.mkdir()
+            taken_at = None  # it is in it
+            code, _, err = await command(run, "backup", str(backup / RDB))
+            assert code == 0, err
+        else:
+            (server.back_up_files if kind == "files" else server.back_up_snapshot)(backup)
         await run.store.run(control.resume(paused))
         await run.until(lambda c: set(c) == {State.ACCEPTED}, paused)
         await run.until(lambda c: c.get(State.ACCEPTED, 0) >= 20, later)

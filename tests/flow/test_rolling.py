@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_replaced_by_drain_and_by_signal_nobody_is_lost_or_gets_it_twice(tmp_path: Path) -> None:
     found = await roll(tmp_path, ROOT, total=1500, rate=200.0, how=("drain", "term"))
     assert found.kept, (found.truth, found.singles_asked, found.singles_accepted)
@@ -26,6 +27,7 @@ async def test_replaced_by_drain_and_by_signal_nobody_is_lost_or_gets_it_twice(t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_a_worker_ends_when_the_data_gets_a_format_that_it_does_not_know(tmp_path: Path) -> None:
     """As by a version to come, which raises it as raise_format.lua does."""
     async with deployment(tmp_path) as run:
