@@ -55,7 +55,7 @@ def test_what_exceeds_the_budget_is_summed_by_lane_and_nothing_is_lost(lines: li
     log = SliceLog()
     for second in range(3):
         for lane in range(2000):
-            log.ended(held(f"+{lane}", 1, unknown=int(lane == 1999)), 101.0 + second)
+            log.ended(held(f"+{lane}", 1, **({"unknown": 1} if lane == 1999 else {})), 101.0 + second)
     log.write_due(102.0)
     alone = [line for line in lines if line["event"] == "slice.done"]
     assert len(alone) <= BURST + 3 * 10 + 1
