@@ -34,6 +34,7 @@ _ON_GAUGES: Final = frozenset({"delta", "idelta", "deriv", "predict_linear"})
 _SETS: Final = frozenset({"and", "or", "unless"})
 _KEEPS_LABELS: Final = frozenset({"topk", "bottomk", "limitk"})
 #: What Grafana puts in place of its variables, as far as parsing minds.
+_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|([a-zA-Z_]\w*))")
 _VARIABLES: Final = {"__rate_interval": "5m", "__interval": "1m", "__range": "1h", "__range_s": "3600"}
 
 
@@ -106,9 +107,7 @@ KNOWN: Final = _known()
 def replaced(expression: str, **variables: str) -> str:
     """Put something (by default `.*`) in place of Grafana's `$name`, `${name}`, `${name:format}`."""
     chosen = _VARIABLES | variables
-    return re.sub(
-        r"\$(?:\{(\w+)(?::\w+)?\}|([a-zA-Z_]\w*))", lambda m: chosen.get(m[1] or m[2], ".*"), expression
-    )
+    return _VARIABLE.sub(lambda m: chosen.get(m[1] or m[2], ".*"), expression)
 
 
 def faults(expression: str, recorded: Mapping[str, frozenset[str]] | None = None) -> list[str]:
@@ -250,10 +249,7 @@ class _Reader:
         only = matching is not None and str(matching).startswith("on")
         if named - left.labels - right.labels or (only and named - (left.labels & right.labels)):
             self.wrong.append(f"{matching} names labels that are not on both sides")
-        if only:
-            mine, theirs = named, named
-        else:
-            mine, theirs = left.labels - named, right.labels - named
+        mine, theirs = (named, named) if only else (left.labels - named, right.labels - named)
         if str(node.op) != "or":
             self._must_match(node, mine, theirs, left.jobs & right.jobs)
         grouped = frozenset((node.modifier.group_labels or []) if node.modifier else [])

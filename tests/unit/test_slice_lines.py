@@ -28,10 +28,10 @@ def lines() -> Iterator[list[Any]]:
     root.setLevel(level)
 
 
-def held(lane: str = "+1", records: int = 10, *, broadcast: str = "b", **noted: Any) -> Held:
+def held(lane: str = "+1", records: int = 10, given_back: int = 0, **noted: int) -> Held:
     items = [Item(row, 2, 0, 0) for row in range(records)]
-    made = Held(Slice("c", lane, broadcast, "0.7", 0.125, 0.0, items), 0.0, began=100.0)
-    made.ended = records - noted.pop("given_back", 0)
+    made = Held(Slice("c", lane, "b", "0.7", 0.125, 0.0, items), 0.0, began=100.0)
+    made.ended = records - given_back
     for name, count in noted.items():
         made.note(name, count)
     return made
@@ -40,8 +40,8 @@ def held(lane: str = "+1", records: int = 10, *, broadcast: str = "b", **noted: 
 def test_a_slice_has_one_line_whose_counts_add_up(lines: list[dict[str, Any]]) -> None:
     log = SliceLog()
     log.about = lambda: ("host-1", 7)
-    refused: dict[str, Any] = {REFUSED + "paused": 2}
-    log.ended(held(records=20, given_back=5, unknown=1, throttled=3, retries=3, **refused), 101.5)
+    refused = {REFUSED + "paused": 2}
+    log.ended(held("+1", 20, 5, unknown=1, throttled=3, retries=3, **refused), 101.5)
     (line,) = lines
     assert line == {
         "event": "slice.done", "log_level": "info", "broadcast": "b", "lane": "+1", "batch": "0.7",
@@ -55,7 +55,7 @@ def test_what_exceeds_the_budget_is_summed_by_lane_and_nothing_is_lost(lines: li
     log = SliceLog()
     for second in range(3):
         for lane in range(2000):
-            log.ended(held(f"+{lane}", 1, unknown=int(lane == 1999)), 101.0 + second)
+            log.ended(held(f"+{lane}", 1, **({"unknown": 1} if lane == 1999 else {})), 101.0 + second)
     log.write_due(102.0)
     alone = [line for line in lines if line["event"] == "slice.done"]
     assert len(alone) <= BURST + 3 * 10 + 1
