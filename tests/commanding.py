@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import structlog
+
 from broadcaster.cli.root import run
 from broadcaster.simulator.config import ACCOUNT_SID
 
@@ -104,7 +106,9 @@ class Desk:
             redirect_stdout(out),
             redirect_stderr(err),
         ):
+            structlog.reset_defaults()  # a test before may have set where lines go; a process of its own has not
             code = run(list(arguments))
+            structlog.reset_defaults()
         return code, out.getvalue(), err.getvalue()
 
     def json(self, *arguments: str) -> Any:

@@ -103,7 +103,7 @@ async def test_nothing_leaves_until_all_is_in_doubt(store: Store) -> None:
     await lost(store)
     assert await take(store) == []
     assert (await ask(store, held)).refused == "account"
-    assert (await settled(store, bid)) == (0, 0, 0, 0, [])
+    assert (await settled(store, bid)) == (0, 0, 0, 0, [], [])
     done = await rewind(store)
     assert done is not None
     assert (done.broadcasts, done.messages) == (1, 40)
