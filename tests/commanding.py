@@ -106,7 +106,7 @@ class Desk:
             redirect_stdout(out),
             redirect_stderr(err),
         ):
-            structlog.reset_defaults()  # a test before may have set where lines go; a process of its own has not
+            structlog.reset_defaults()  # a test before may have set where lines go
             code = run(list(arguments))
             structlog.reset_defaults()
         return code, out.getvalue(), err.getvalue()

@@ -214,8 +214,9 @@ async def test_evidence_of_attempt_1_during_attempt_2_is_a_duplicate_that_is_sho
 SETTINGS = {"account_type", "services", "templates", "clock_skew_seconds", "list_nulls", "list_lag_seconds",
             "choose_sender_seconds", "list_fail_from_page", "list_fail_status", "nulls_pass_date_filters",
             "senders", "queue_seconds"}  # fmt: skip
-OTHERS = {"account_sid", "token", "secondary_token", "api_keys", "test_account_sid", "test_token", "account_status", "verified",
-          "any_sender", "magic_numbers", "seed", "faults", "recipients", "sender_faults", "connection_faults",
+OTHERS = {"account_sid", "token", "secondary_token", "api_keys", "test_account_sid", "test_token",
+          "account_status", "verified", "any_sender", "magic_numbers",
+          "seed", "faults", "recipients", "sender_faults", "connection_faults",
           "refuse_every_seconds", "refuse_for_seconds", "delivery_failures", "concurrency_limit",
           "retry_after_seconds", "keep_alive_seconds", "latency_ms", "latency_jitter_ms",
           "slow_body_seconds", "accept_delay_seconds", "delivery_seconds", "tells_concurrency",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from commanding import accepted, simulated_twilio
+from serving import free_port
 
 from broadcaster.cli.broadcasts import broadcasts
 from broadcaster.cli.senders import senders
@@ -124,13 +125,26 @@ def start(folder: Path, command: str, **more: str) -> subprocess.Popen[str]:
             _TOLD_ONLY.sub(r"make -n demo \1", command.replace("+1…", SELF).replace("HX…", TEMPLATE_SID)),
         ],
         cwd=folder,
-        env=clean | {"PATH": path, "BROADCASTER_METRICS_PORT": "0", "BROADCASTER_API_PORT": "0", **more},
+        env=clean
+        | {
+            "PATH": path,
+            "BROADCASTER_METRICS_PORT": "0",
+            "BROADCASTER_API_PORT": "0",
+            "BROADCASTER_EXPORTER_PORT": "0",
+            **more,
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
+
+#: What stays until it is told to end, and what says that it is there.
+STAY: Final = {
+    **{f"broadcaster {role}": f"{role}.started" for role in ("worker", "api", "exporter")},
+    "broadcaster up": "Broadcaster is up",
+}
 
 RUN: Final = [command for command in commands() if command not in ELSEWHERE]
 
@@ -147,10 +161,13 @@ def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> N
     operating = command.startswith("broadcaster ") and " send " not in command
     before = len(accepted(twilio))
     ours = {"REDIS_URL": redis_url, "TWILIO_VERIFY_SERVICE_SID": VERIFY_SID} if operating else {}
+    there = STAY.get(" ".join(command.split()[:2]))
+    if command.startswith("broadcaster up"):
+        ours = {"BROADCASTER_API_PORT": str(free_port())}
     with start(checkout, command, **ours) as process:
-        if command.startswith(("broadcaster worker", "broadcaster api")):
+        if there:
             assert process.stdout is not None
-            shown = next(line for line in process.stdout if f"{command.split()[1]}.started" in line)
+            shown = next(line for line in process.stdout if there in line)
             process.send_signal(signal.SIGTERM)
         else:
             shown = ""
