@@ -6,8 +6,9 @@ key (after the prefix)    type       lifetime
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
 backup                    string     when the last `broadcaster backup` began (unix second), so that it is in
                                      that backup; until the next
-raised                    hash       which epoch took another one's place when the data format was raised, and
-                                     up to which format older programs are kept out; as the installation
+raised                    hash       which epoch took another one's place when the data format was raised, or
+                                     (`restored:NEW`) a backup restored, and up to which format older
+                                     programs are kept out; as the installation
 bcs                       zset       one member a broadcast, until it is deleted
 streams                   zset       one member a stream, until it is removed; what puts every broadcast
                                      right after a loss (rewinding, clock) walks both, lists for people `bcs`
