@@ -89,7 +89,7 @@ def children(pid: int) -> dict[str, int]:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
         with contextlib.suppress(OSError):
             line = Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8").split("\0")
-            found[line[2] if line[1:2] == ["-m"] else "redis"] = int(child)
+            found[line[line.index("-m") + 1] if "-m" in line else "redis"] = int(child)
     return found
 
 
