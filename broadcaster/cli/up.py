@@ -55,7 +55,7 @@ def up(*, simulate: bool, as_json: bool, env_file: Path | None) -> None:
     plan = simulated(env_file, simulator_port()) if simulate else real(env_file)
     masked_beside_output()
     facts = {"api": plan.api_url}
-    with only_one(plan.settings.data_dir, facts), _told_to_stop() as told:
+    with _told_to_stop() as told, only_one(plan.settings.data_dir, facts):
         Up(plan, told).run(as_json=as_json)
 
 

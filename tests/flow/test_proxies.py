@@ -98,12 +98,16 @@ async def behind(
 
         async def listens() -> bool:
             assert process.returncode is None, (folder / "log").read_text()
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                return False
-            writer.close()
-            return ca.is_file()
+            for name in (HOOKS, API):  # Caddy makes its certificates, one after the other, once it listens
+                try:
+                    context = ssl.create_default_context(cafile=str(ca))
+                    _, writer = await asyncio.open_connection(
+                        "127.0.0.1", port, ssl=context, server_hostname=name
+                    )
+                except OSError:
+                    return False
+                writer.close()
+            return True
 
         await wait_until(listens, 30)
         context = ssl.create_default_context(cafile=str(ca))
