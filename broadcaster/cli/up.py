@@ -24,7 +24,7 @@ from broadcaster.cli.up_plan import UpPlan, real, simulated
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import keys
 from broadcaster.operations.actor import at_the_shell
-from broadcaster.runtime import opened_store
+from broadcaster.runtime import check_owner, opened_store
 from broadcaster.store.embedded import EmbeddedServer
 from broadcaster.store.local_sockets import free_port
 from broadcaster.store.server_binary import EmbeddedServerError
@@ -80,6 +80,7 @@ class Up:
         try:
             if self._server is not None:
                 self._server.start()
+            running.run(self._check_owner())
             # a journal is no place for it: a service's keys are made by `broadcaster keys create`
             key = running.run(self._first_key()) if as_json or sys.stdout.isatty() else ""
             for part in self._parts:
@@ -91,6 +92,11 @@ class Up:
                 time.sleep(LOOK_SECONDS)
         finally:
             self._end()
+
+    async def _check_owner(self) -> None:
+        """Say it at once where what is here is another account's: no part would start."""
+        async with opened_store(self._plan.settings, self._url) as store:
+            await check_owner(self._plan.settings, store)
 
     async def _first_key(self) -> str:
         """Make a key if there is none that opens anything. Returns its text, "" where there is one."""
