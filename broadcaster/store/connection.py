@@ -100,6 +100,10 @@ class Store:
         """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""
         epoch = secrets.token_hex(8)
         await self.redis.set(self.keys.plain("epoch"), epoch)
+        return self.under(epoch)
+
+    def under(self, epoch: str) -> Store:
+        """Return a store over the same connections for the epoch that the installation has now."""
         store = Store(self.redis, self.keys.prefix, epoch, self.url, replicas=self.replicas)
         store.people_secret = self.people_secret
         return store

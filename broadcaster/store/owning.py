@@ -34,8 +34,11 @@ async def owner_of(store: Store) -> Owner | None:
 
 
 def hand_over(to: Owner, epoch: str) -> Call[HandedOver]:
-    """Give it to another account, under this new epoch, if nothing is left to send and no worker lives."""
-    return Call("hand_over", (str(to), epoch), _handed_over, lasting=True)
+    """Give it to another account, under this new epoch, if nothing is left to send and no worker lives.
+
+    Where replicas confirm, that is to be asked of them under the new epoch (`Store.under`).
+    """
+    return Call("hand_over", (str(to), epoch), _handed_over)
 
 
 def _handed_over(reply: list[object]) -> HandedOver:
