@@ -21,7 +21,10 @@ class HandedOver(NamedTuple):
 
 
 async def own(store: Store, asks: Owner) -> None:
-    """Return if the installation is the asker's, which nobody's becomes. Raises OtherAccount or a StoreError."""
+    """Return if the installation is the asker's, which nobody's becomes.
+
+    Raises OtherAccount or another StoreError.
+    """
     found = Owner.read(await store.run(Call("owner", (str(asks),), text)))
     if found != asks:
         raise OtherAccount(found, asks)
