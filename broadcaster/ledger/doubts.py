@@ -123,7 +123,7 @@ async def read_doubts(store: Store, owner_gone_seconds: float, at_most: int = AT
 async def doubts_to(store: Store, address: str, owner_gone_seconds: float) -> list[Doubt]:
     """Read every attempt to `address` whose answer may still never come: in doubt, or being sent.
 
-    `address` is as `parse_address` gives it. Raises redis' errors, and NewerSpecError where that can't be told.
+    `address` is as `parse_address` gives it. Raises redis' errors, or NewerSpecError where none can tell.
     """
     found: list[Doubt] = []
     sources: dict[str, _Source | None] = {}

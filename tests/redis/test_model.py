@@ -59,6 +59,8 @@ class Post:
     ended: bool = False  # its worker has told how it ended
     told: bool = False  # the ledger has been told that it reached Twilio
     excused: bool = False  # a settlement said `absent` although it had arrived
+    failed: bool = False  # it reached Twilio, and nobody
+    delivered: bool = False  # somebody has said that it reached its person
 
     @property
     def sid(self) -> bytes:
@@ -235,7 +237,7 @@ class Messages(RuleBasedStateMachine):
     def check_yes(self, key: Key, before: Record) -> None:
         """A yes is for a record that waits, and never for one that was accepted or may have been."""
         assert before.state in {State.QUEUED, State.RETRY}, (key, before)
-        for post in self.posts_of(key):
+        for post in (post for post in self.posts_of(key) if not post.failed):
             assert not post.told, f"{key} is known to be with Twilio"
             assert post.reached is False or post.excused, (
                 f"{key} may have been sent by attempt {post.attempt}"
@@ -277,12 +279,13 @@ class Messages(RuleBasedStateMachine):
         post.ended = True
         post.told = post.told or kind == "accepted"
 
-    @precondition(lambda self: any(p.reached for p in self.posts))
+    @precondition(lambda self: any(p.reached and not p.failed for p in self.posts))
     @rule(data=st.data(), state=st.sampled_from(REACHED), twice=st.booleans())
     def callback(self, data: st.DataObject, state: State, twice: bool) -> None:  # noqa: FBT001
-        post = data.draw(st.sampled_from([p for p in self.posts if p.reached]), label="post")
+        post = data.draw(st.sampled_from([p for p in self.posts if p.reached and not p.failed]), label="post")
         self.tell(post, result(post.key[2], post.attempt, state, sid=post.sid), twice=twice)
         post.told = True
+        post.delivered = post.delivered or state in {State.DELIVERED, State.READ}
 
     def doubts(self) -> list[Post]:
         """What may be settled: in doubt, and its POST has ended or its worker is no more."""
@@ -527,13 +530,16 @@ class Messages(RuleBasedStateMachine):
             assert one.state not in OPEN_STATES, (key, one)
             posts = self.posts_of(key)
             reached = [p for p in posts if p.reached]
-            assert len([p for p in reached if not p.excused]) <= 1, (key, posts)
+            arrived = [p for p in reached if not p.excused and not p.failed]
+            assert len(arrived) <= 1, (key, posts)
             if one.state in REACHED:
                 assert reached, (key, one)
-            elif one.state is State.SKIPPED:
-                assert all(p.excused for p in reached), (key, one, posts)
-            elif reached:
-                assert one.code == Reason.UNKNOWN or all(p.excused for p in reached), (key, one, posts)
+            elif arrived:
+                assert self.may_be_unknown(key, one), (key, one, posts)
+
+    def may_be_unknown(self, _: Key, one: Record) -> bool:
+        """Whether a message may have arrived although its record says that it was not sent."""
+        return one.state is State.DEAD and one.code == Reason.UNKNOWN
 
 
 def play(machine: type[Messages], url: str, examples: int) -> None:

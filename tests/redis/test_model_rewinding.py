@@ -9,16 +9,17 @@ import pytest
 from driving import result
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from test_model import LANES, Key, Messages, Post, play
+from test_model import LANES, Key, Messages, Post, letters_of, play
 
 from broadcaster.domain.record import Reason, Record, State
 from broadcaster.ledger import rewinding
 from broadcaster.ledger.recording import Results, record
+from broadcaster.ledger.replaying import may_have_been_sent, replay
 from broadcaster.ledger.settling import Verdict, settle
+from broadcaster.store.scripts import Call, packed
 
 if TYPE_CHECKING:
     from broadcaster.ledger.recording import Recorded
-    from broadcaster.store.scripts import Call
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Lossy(Messages):
             post.ended = True
         bid, batch, row = key
         lane = LANES[int(batch.partition(".")[0])]
-        there = [post for post in self.posts_of(key) if post.reached and not post.excused]
+        there = [post for post in self.posts_of(key) if post.reached and not post.excused and not post.failed]
         if there:
             outcome = result(row, found.attempt, State.ACCEPTED, sid=there[0].sid)
             self.run_call(record("settler", [Results(lane, bid, batch, [outcome])]), twice=twice)
@@ -114,11 +115,45 @@ class Lossy(Messages):
             verdict = Verdict(lane, bid, batch, row, found.attempt, found.changed, absent=True, hold=False)
             self.run_call(settle([verdict], 15), twice=twice)
 
-    # A replay of which Redis has lost all knowledge can be made again by a person: that isn't covered.
-    @precondition(lambda _: False)
-    @rule()
-    def replay(self) -> None:
-        """Not here."""
+    @rule(data=st.data(), twice=st.booleans())
+    def replay(self, data: st.DataObject, twice: bool) -> None:  # noqa: FBT001
+        """Let dead letters go again, which may have gone already: a person makes a lost replay again."""
+        bid = data.draw(st.sampled_from(self.broadcasts), label="broadcast")
+        for found in self.do(letters_of(self.store, bid)):
+            sure = found.only({code for code in found.codes if not may_have_been_sent(code)})
+            if sure:
+                self.run_call(replay(sure), twice=twice)
+
+    def may_have_failed(self) -> list[tuple[Post, Record]]:
+        """What Twilio may say, or say again, of messages whose SID a record holds: that they failed."""
+        found = self.records()
+        return [
+            (post, found[post.key])
+            for post in self.posts
+            if post.reached
+            and not post.delivered
+            and not post.excused
+            and (sid := found[post.key].sid) is not None
+            and sid[2:] == post.sid.hex()
+            and found[post.key].state in {State.ACCEPTED, State.SENT, State.FAILED}
+        ]
+
+    @rule(data=st.data(), twice=st.booleans())
+    def a_failure_goes_again(self, data: st.DataObject, twice: bool) -> None:  # noqa: FBT001
+        """Twilio is asked by the SID, it failed, and that goes again by itself: as it may have before."""
+        if failures := self.may_have_failed():
+            post, one = data.draw(st.sampled_from(failures), label="post")
+            bid, batch, row = post.key
+            post.failed = True
+            failed = result(row, one.attempt, State.FAILED, code=30001, sid=post.sid)
+            self.tell(post, failed, twice=twice)
+            letters = packed([(bid, batch, [(row, one.attempt, 30001, 0, 99)])])
+            self.run_call(Call("resend", (15, letters), int, lasting=True), twice=twice)
+
+    def may_be_unknown(self, key: Key, one: Record) -> bool:
+        """Also where Redis has lost that a dead letter went again, and nobody let it go again since."""
+        later = any(post.attempt > one.attempt for post in self.posts_of(key))
+        return super().may_be_unknown(key, one) or (one.state is State.DEAD and later)
 
     # What was lost may be news again.
     @precondition(lambda _: False)

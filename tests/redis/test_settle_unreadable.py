@@ -1,4 +1,4 @@
-"""A broadcast in doubt that another version wrote, and this one can't read: it is left, and holds up no other."""
+"""A broadcast in doubt that another version wrote, and this one can't read: it holds up no other."""
 
 from __future__ import annotations
 
