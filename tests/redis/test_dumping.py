@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from commanding import Desk
 from servers import RDB, Server
 
@@ -91,17 +94,21 @@ def test_a_restore_of_what_says_nothing_wants_to_know_when(tmp_path: Path, redis
     assert f"since {when(at - dumping.CLOCKS_DIFFER_SECONDS)}" in told, "clocks differ"
 
 
-async def test_a_restore_says_by_which_time_it_goes_before_it_asks(store: Store, tmp_path: Path) -> None:
-    prefix = store.keys.prefix.rstrip(":")
-    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": store.url, "BROADCASTER_KEY_PREFIX": prefix})
-    now, _ = await store.redis.time()
-    await store.redis.set(store.keys.plain("backup"), now - 30 * 86_400)
-    code, _, err = await asyncio.to_thread(desk.run, "restore", stdin="n\n")
-    assert (code, "in doubt?" in err) == (1, True)
-    assert f"of {when(now - 30 * 86_400)} (by the note in it), 30 d ago. If it was copied later" in err
-    assert await store.redis.get(store.keys.plain("epoch")) == store.epoch.encode(), "nothing was done"
-    code, _, err = await asyncio.to_thread(
-        desk.run, "restore", "--taken-at", "2026-01-01T00:00Z", stdin="n\n"
-    )
-    assert (code, "of 2026-01-01 00:00:00 UTC (as you say)" in err) == (1, True)
-    assert "copied later" not in err
+def test_a_restore_says_by_which_time_it_goes_before_it_asks(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    monthago = int(time.time()) - 30 * 86_400
+    with redis.Redis.from_url(redis_url) as there:
+        there.set("bc:backup", monthago)
+        for options, said in (
+            ((), f"of {when(monthago)} (by the note in it), 30 d ago. If it was copied later, without"),
+            (("--taken-at", "2026-01-01T00:00Z"), "of 2026-01-01 00:00:00 UTC (as you say)"),
+        ):
+            monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+            epoch = there.get("bc:epoch")
+            code, _, err = desk.call("restore", *options)
+            assert (code, "in doubt?" in err) == (130, True)
+            assert said in err
+            assert ("copied later" in err) == (not options)
+            assert epoch in (None, there.get("bc:epoch")), "nothing was done"
