@@ -98,17 +98,17 @@ def test_a_restore_says_by_which_time_it_goes_before_it_asks(
     tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
-    monthago = int(time.time()) - 30 * 86_400
+    month_ago = int(time.time()) - 30 * 86_400
     with redis.Redis.from_url(redis_url) as there:
-        there.set("bc:backup", monthago)
+        there.set("broadcaster:backup", month_ago)
         for options, said in (
-            ((), f"of {when(monthago)} (by the note in it), 30 d ago. If it was copied later, without"),
+            ((), f"of {when(month_ago)} (by the note in it), 30 d ago. If it was copied later, without"),
             (("--taken-at", "2026-01-01T00:00Z"), "of 2026-01-01 00:00:00 UTC (as you say)"),
         ):
             monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-            epoch = there.get("bc:epoch")
+            epoch = there.get("broadcaster:epoch")
             code, _, err = desk.call("restore", *options)
-            assert (code, "in doubt?" in err) == (130, True)
+            assert (code, "in doubt?" in err) == (130, True), err
             assert said in err
             assert ("copied later" in err) == (not options)
-            assert epoch in (None, there.get("bc:epoch")), "nothing was done"
+            assert epoch in (None, there.get("broadcaster:epoch")), "nothing was done"
