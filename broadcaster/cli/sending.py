@@ -27,7 +27,7 @@ from broadcaster.operations.actor import at_the_shell
 from broadcaster.operations.creating import begin
 from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.reporting.broadcasts import read_broadcast
-from broadcaster.runtime import opened_store, twilio_rest
+from broadcaster.runtime import check_owner, opened_store, twilio_rest
 from broadcaster.telemetry.logs import masked_beside_output
 from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
 
@@ -84,6 +84,7 @@ class _Send:
 
     async def run(self, url: str) -> int:
         async with opened_store(self._options.settings, url) as store:
+            await check_owner(self._options.settings, store)
             async with twilio_rest(self._options.settings) as rest:
                 submission = await self._submission(store, rest)
                 done = await self._submit(store, submission, Windows(store, rest))

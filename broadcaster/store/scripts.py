@@ -32,6 +32,7 @@ T = TypeVar("T")
 CONFIRM_MS: Final = 1000
 #: What more than one script has behind its prelude, and which.
 _PARTS: Final = {
+    "again": ("replay", "resend", "resume"),
     "auto_stop": ("record",),
     "give_back": ("leave", "release", "sweep"),
     "opt_out_changes": ("optout", "optout_tail", "pool", "reply"),

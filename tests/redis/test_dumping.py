@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
+import json
+import os
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ from servers import RDB, Server
 
 from broadcaster.cli.output import when
 from broadcaster.store import dumping
+from broadcaster.store.backup_note import NoteSought
 from broadcaster.store.connection import open_store
 from broadcaster.store.errors import StoreError, Unreachable
 
@@ -56,14 +60,16 @@ async def test_what_broke_off_is_no_backup(sent: bytes, raised: type[Exception])
     reader.feed_data(sent)
     reader.feed_eof()
     with pytest.raises((raised, EOFError)):
-        await dumping._receive(reader, dumping._Pieces(len))
+        await dumping._receive(reader, dumping._Pieces(len, NoteSought("backup")))
 
 
 async def test_the_mark_of_the_end_is_no_part_of_it_however_it_is_cut() -> None:
     mark, body = b"0123456789" * 4, b"REDIS0011" + bytes(90)
     for cut in range(1, len(body + mark)):
         reader, pieces = asyncio.StreamReader(), list[bytes]()
-        taking = asyncio.ensure_future(dumping._until(reader, mark, dumping._Pieces(pieces.append)))
+        taking = asyncio.ensure_future(
+            dumping._until(reader, mark, dumping._Pieces(pieces.append, NoteSought("backup")))
+        )
         reader.feed_data((body + mark)[:cut])
         await asyncio.sleep(0)
         reader.feed_data((body + mark)[cut:])
@@ -80,6 +86,68 @@ def test_the_command_writes_over_nothing_and_leaves_no_half_file(tmp_path: Path,
     assert (code, "is there already" in err) == (2, True)
     code, _, err = desk.call("backup", "nowhere/two.rdb")
     assert (code, "can't be written" in err) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.rdb"]
+
+
+async def test_what_has_no_room_is_not_told_as_a_lost_connection(store: Store) -> None:
+    def full(_: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        await dumping.dump(store, full)
+    assert await store.redis.ping()
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("broadcaster.cli.backup.os.fsync", full)
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    code, _, err = desk.call("backup", "one.rdb")
+    assert (code, "No space left on device" in err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_second_that_is_told_is_the_one_inside(store: Store) -> None:
+    """Redis may answer with a snapshot begun before our note: what is in it counts."""
+    key = store.keys.plain("backup")
+    whole: list[bytes] = []
+    told = await dumping.dump(store, whole.append)
+    assert told.taken_at is not None
+    for cut in range(1, 60):
+        note = NoteSought(key)
+        for start in range(0, len(whole[0]), cut):
+            note.look_at(whole[0][start : start + cut])
+        assert note.found(told.taken_at) == told.taken_at
+        assert note.found(told.taken_at + 7) == told.taken_at, "joined: the earlier one"
+        assert NoteSought(key).found(told.taken_at) is None
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_backup_is_its_owners_alone_whatever_lies_there(
+    link: bool, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broadcaster.cli.backup.secrets.token_hex", lambda _: "0")
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    (tmp_path / "others").write_bytes(b"")
+    (tmp_path / "others").chmod(0o666)
+    part = tmp_path / "one.rdb.0.part"
+    part.symlink_to("others") if link else part.touch(0o666)
+    code, _, err = desk.call("backup", "one.rdb")
+    assert (code, "can't be written: File exists" in err) == (1, True)
+    assert part.exists(), "it isn't ours to remove"
+    assert (tmp_path / "others").read_bytes() == b""
+    assert not (tmp_path / "one.rdb").exists()
+
+
+async def test_of_two_at_once_to_one_name_one_is_done(tmp_path: Path, redis_url: str) -> None:
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    both = await asyncio.gather(*(asyncio.to_thread(desk.run, "backup", "one.rdb", "--json") for _ in "ab"))
+    (good,) = [json.loads(out) for code, out, _ in both if code == 0]
+    (bad,) = [err for code, _, err in both if code == 2]
+    assert "is there already" in bad
+    assert hashlib.sha256((tmp_path / "one.rdb").read_bytes()).hexdigest() == good["sha256"]
     assert [path.name for path in tmp_path.iterdir()] == ["one.rdb"]
 
 

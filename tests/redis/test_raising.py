@@ -110,6 +110,18 @@ async def test_a_lease_that_is_over_counts_only_for_a_while(store: Store) -> Non
     await need_format(store, 2, pause_seconds=0.01)
 
 
+async def test_so_does_one_whose_claims_were_taken_back_meanwhile(store: Store) -> None:
+    await of_format_1(store)
+    await older_worker(store, ago_us=4_000_000)
+    for _ in range(2):
+        await store.run(claims.sweep(0.0))
+    assert await store.redis.zcard(store.keys.plain("workers")) == 0
+    assert (await store.run(raise_format(2, "e"))).verdict == "older"
+    seconds, _ = await store.redis.time()
+    await store.redis.zadd(store.keys.plain("lost"), {"w-old": (seconds - 11) * 1_000_000})
+    await need_format(store, 2, pause_seconds=0.01)
+
+
 async def test_whoever_died_between_the_steps_is_gone_on_from(store: Store) -> None:
     await of_format_1(store)
     assert (await store.run(raise_format(2, "a", pause_seconds=0.01))).verdict == "begun"
