@@ -113,7 +113,7 @@ async def set_back(store: Store) -> tuple[int, int]:
 def begun_before(doubts: list[Doubt], back: int, at: int) -> list[Doubt]:
     """Let the attempts that began before the clock was set back by `back` seconds be sought as much earlier.
 
-    That one began `at` + `back` at the latest, by the clock of then; a few that began since are as early, too.
+    Those began by `at` + `back`, by the clock of then; a few that began since are sought as early, too.
     """
     if not back:
         return doubts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
-from broadcaster.store.errors import OlderWorkers, Unconfirmed
+from broadcaster.store.errors import EpochChanged, OlderWorkers, Unconfirmed
 from broadcaster.store.scripts import Call
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ async def need_format(store: Store, needed: int, *, pause_seconds: float = PAUSE
         if found.verdict == "ok":
             break
         await asyncio.sleep(pause_seconds)
+    # under the new epoch at once: should that be undone, so is what we know of it
+    if not await store.follow():
+        raise EpochChanged
     store.fenced = needed
     log.info("format.raised", format=needed)
 

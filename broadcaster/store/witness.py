@@ -1,8 +1,8 @@
 """What this host last knew of Redis, kept beside it: the only thing that can say that its data is a backup's.
 
 A backup that was put back looks like a server that was restarted. Whoever worked here before has written down
-how often Redis had been looked at by then (`guard.lua`), and finds that it knows of less. A backup may be from
-before the installation got another epoch (its format was raised, or a backup restored), so the count is kept
+how often Redis had been looked at by then (`guard.lua`), and finds that it knows of less. A backup may be of
+before the installation got another epoch (its format was raised, or a backup restored): the count is kept
 under those as well.
 """
 
@@ -21,7 +21,7 @@ EPOCHS_AT_MOST: Final = 100
 
 
 class Witness:
-    """A file of lines, an epoch and its count each, the installation's own first; without it nothing is known.
+    """A file of lines, an epoch and its count each, our own epoch first; without it nothing is known.
 
     `before` are the epochs that the installation had earlier. What the file says of others stays: backups of
     those may be put back, too.

@@ -168,7 +168,13 @@ async def test_a_duplicate_is_named_to_whoever_is_paged_for_it(store: Store, met
         for _ in range(2):
             at = [Status(bid, "0.0", row, 1, f"SM{row + 1:032x}", "sent") for row in (0, 1)]
             await store.run(write_statuses(at))
-    named = {"event": "duplicate.caused", "log_level": "error", "broadcast": bid, "batch": "0.0", "attempt": 1}
+    named = {
+        "event": "duplicate.caused",
+        "log_level": "error",
+        "broadcast": bid,
+        "batch": "0.0",
+        "attempt": 1,
+    }
     assert [line for line in lines if line["event"] == "duplicate.caused"] == [
         named | {"row": 0, "sid": f"SM{1:032x}", "other": 2, "other_sid": None},
         named | {"row": 1, "sid": f"SM{2:032x}", "other": 2, "other_sid": "MM" + bytes(range(16)).hex()},

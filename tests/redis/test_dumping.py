@@ -7,10 +7,12 @@ import errno
 import hashlib
 import json
 import os
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from commanding import Desk
 from servers import RDB, Server
 
@@ -64,7 +66,9 @@ async def test_the_mark_of_the_end_is_no_part_of_it_however_it_is_cut() -> None:
     mark, body = b"0123456789" * 4, b"REDIS0011" + bytes(90)
     for cut in range(1, len(body + mark)):
         reader, pieces = asyncio.StreamReader(), list[bytes]()
-        taking = asyncio.ensure_future(dumping._until(reader, mark, dumping._Pieces(pieces.append, NoteSought("backup"))))
+        taking = asyncio.ensure_future(
+            dumping._until(reader, mark, dumping._Pieces(pieces.append, NoteSought("backup")))
+        )
         reader.feed_data((body + mark)[:cut])
         await asyncio.sleep(0)
         reader.feed_data((body + mark)[cut:])
@@ -157,17 +161,19 @@ def test_a_restore_of_what_says_nothing_wants_to_know_when(tmp_path: Path, redis
     assert f"since {when(at - dumping.CLOCKS_DIFFER_SECONDS)}" in told, "clocks differ"
 
 
-async def test_a_restore_says_by_which_time_it_goes_before_it_asks(store: Store, tmp_path: Path) -> None:
-    prefix = store.keys.prefix.rstrip(":")
-    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": store.url, "BROADCASTER_KEY_PREFIX": prefix})
-    now, _ = await store.redis.time()
-    await store.redis.set(store.keys.plain("backup"), now - 30 * 86_400)
-    code, _, err = await asyncio.to_thread(desk.run, "restore", stdin="n\n")
-    assert (code, "in doubt?" in err) == (1, True)
-    assert f"of {when(now - 30 * 86_400)} (by the note in it), 30 d ago. If it was copied later" in err
-    assert await store.redis.get(store.keys.plain("epoch")) == store.epoch.encode(), "nothing was done"
-    code, _, err = await asyncio.to_thread(
-        desk.run, "restore", "--taken-at", "2026-01-01T00:00Z", stdin="n\n"
-    )
-    assert (code, "of 2026-01-01 00:00:00 UTC (as you say)" in err) == (1, True)
-    assert "copied later" not in err
+def test_a_restore_says_by_which_time_it_goes_before_it_asks(tmp_path: Path, redis_url: str) -> None:
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": redis_url})
+    month_ago = int(time.time()) - 30 * 86_400
+    with redis.Redis.from_url(redis_url) as there:
+        there.set("broadcaster:backup", month_ago)
+        for options, said in (
+            ((), f"of {when(month_ago)} (by the note in it), 30 d ago. If it was copied later, without"),
+            (("--taken-at", "2026-01-01T00:00Z"), "of 2026-01-01 00:00:00 UTC (as you say)"),
+        ):
+            epoch = there.get("broadcaster:epoch")
+            code, _, err = desk.run("restore", *options, stdin="n\n")
+            assert code
+            assert "in doubt?" in err
+            assert said in err
+            assert ("copied later" in err) == (not options)
+            assert epoch in (None, there.get("broadcaster:epoch")), "nothing was done"

@@ -19,9 +19,9 @@ from broadcaster.intake.singles import SingleMessages
 from broadcaster.intake.submit import reserved
 from broadcaster.lanes import claims
 from broadcaster.lanes.control import pause, resume
-from broadcaster.store import epochs
+from broadcaster.store import epochs, scripts
 from broadcaster.store.connection import open_store
-from broadcaster.store.errors import EpochChanged, NewerData, OlderWorkers
+from broadcaster.store.errors import EpochChanged, NewerData, OlderWorkers, Unconfirmed
 from broadcaster.store.raising import need_format, raise_format
 from broadcaster.store.scripts import CONFIRM
 
@@ -208,6 +208,25 @@ async def test_a_raising_that_a_failover_undid_shuts_nobody_out(store: Store) ->
     await need_format(beside, 2, pause_seconds=0.01)
     await store.check_epoch()
     assert store.epoch == beside.epoch
+    await beside.close()
+
+
+async def test_where_replicas_confirm_the_new_epoch_is_followed_once_they_have_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a failover in between would undo it for all who went on under it."""
+    monkeypatch.setattr(scripts, "CONFIRM_MS", 1)
+    await of_format_1(store)
+    before = store.epoch
+    beside = await open_store(store.url, store.keys.prefix, replicas=1)
+    await need_format(store, 2, pause_seconds=0.01)
+    for asked in (beside.check_epoch(), beside.run(CONFIRM), beside.guard.look()):
+        with pytest.raises(Unconfirmed):
+            await asked
+    assert beside.epoch == before
+    beside.replicas = 0
+    await beside.check_epoch()
+    assert beside.epoch == store.epoch
     await beside.close()
 
 

@@ -75,7 +75,7 @@ AHEAD = 30.0
 
 
 def set_right(it: Scene) -> None:
-    """Let it look as if ours had been set right: by Twilio's clock what was sent is of as long ago as before."""
+    """Let it look as if ours had been set right: by Twilio's clock a message is as old as it was."""
     for message in it.world.messages:
         message.created -= AHEAD
     it.world.config = msgspec.structs.replace(it.world.config, clock_skew_seconds=0.0)
