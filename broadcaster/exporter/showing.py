@@ -73,6 +73,8 @@ def _queues(page: Page, picture: Picture, survey: Survey | None) -> None:
         page.one("queue_drain_seconds", survey.drain_seconds)
         page.one("retries_due_timestamp_seconds", survey.next_retry)
         page.one("exporter_survey_timestamp_seconds", survey.at)
+    page.one("scheduled_due_timestamp_seconds", picture.overview.scheduled)
+    page.one("broadcasts_stopped", sum(one.stopped_itself for one in picture.open))
     page.one("in_doubt_oldest_timestamp_seconds", picture.doubt_since)
     if picture.states is not None:
         page.one("dead_letters", picture.dead)
