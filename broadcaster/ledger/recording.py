@@ -61,8 +61,8 @@ class Recorded(NamedTuple):
     """What writing changed.
 
     Records, duplicates we are found to have caused (`twice`), broadcasts it paused (id, reason) or completed;
-    and of how many outcomes there is no record any more. `became` counts records by the (state, code) they went to,
-    retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by the whole
+    and of how many outcomes there is no record any more. `became` counts records by the (state, code) they
+    went to, retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by the whole
     seconds since their POST.
     """
 
