@@ -62,8 +62,8 @@ class Recorded(NamedTuple):
 
     Records, duplicates we are found to have caused (`twice`), broadcasts it paused (id, reason) or completed;
     and of how many outcomes there is no record any more. `became` counts records by the (state, code) they
-    went to, retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by the whole
-    seconds since their POST.
+    went to, retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by
+    the whole seconds since their POST.
     """
 
     changed: int
