@@ -183,8 +183,8 @@ class Allowance:
     def insists(self) -> bool:
         """Whether its word can't wait until the second is over. To be called once before each renewal.
 
-        Only who has the turn is heard: so it insists when it stops, and as often after that as the answer may be
-        another. At each renewal everybody would steer that often.
+        Only who has the turn is heard: so it insists when it stops, and as often after that as the answer may
+        be another. At each renewal everybody would steer that often.
         """
         word, now = self.word(), monotonic()
         if not word.opens:

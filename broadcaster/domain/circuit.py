@@ -7,8 +7,8 @@ waited long without any answer; an answer to a probe, whatever it says, closes i
 A worker that stops while the others are answered has trouble of its own, its host's or its network's: then it
 stops alone, and they go on.
 
-Who stops asks for a turn before the second is over. What was seen in such a part of one is added up until it is
-whole: however many have stopped, the seconds go by no faster.
+Who stops asks for a turn before the second is over. What was seen in such a part of one is added up until it
+is whole: however many have stopped, the seconds go by no faster.
 """
 
 from __future__ import annotations

@@ -43,8 +43,10 @@ class Results(NamedTuple):
 
 
 class Twice(NamedTuple):
-    """A recipient whom two messages were sent in place of one: the attempt that evidence tells of (`sid`), and the
-    one that the record holds (`other`; its SID is None while unknown)."""
+    """A recipient to whom two messages were sent in place of one.
+
+    `attempt` is what evidence tells of, `other` what the record holds. A SID is None while unknown.
+    """
 
     broadcast: str
     batch: str
@@ -58,10 +60,10 @@ class Twice(NamedTuple):
 class Recorded(NamedTuple):
     """What writing changed.
 
-    Records, duplicates we are found to have caused (`twice`), broadcasts it paused (id, reason) or completed; and of
-    how many outcomes there is no record any more. `became` counts records by the (state, code) they went to,
-    retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by the whole
-    seconds since their POST.
+    Records, duplicates we are found to have caused (`twice`), broadcasts it paused (id, reason) or completed;
+    and of how many outcomes there is no record any more. `became` counts records by the (state, code) they
+    went to, retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by
+    the whole seconds since their POST.
     """
 
     changed: int

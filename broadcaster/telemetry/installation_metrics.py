@@ -114,8 +114,8 @@ INSTALLATION: Final = (
     _gauge("in_doubt_oldest_timestamp_seconds", "Since when the oldest message in doubt is; 0: none is"),
     _counter(
         "duplicates_found_total",
-        "Messages found to have been sent a second time in place of one. Counted with what shows it, in one "
-        "step, so that whoever found it may end before it is scraped; anything but 0 is worth waking somebody",
+        "Messages found to have been sent a second time in place of one: counted in Redis as it is found, so "
+        "whoever finds it may end before it is scraped. Anything but 0 is worth waking somebody",
     ),
     _gauge(
         "scheduled_due_timestamp_seconds",

@@ -34,8 +34,8 @@ _UNITS: Final = (
     *("_at", "_ms", "_us", "_ns", "_seconds", "_bytes", "_total", "_count", "_epoch", "_id", "timestamp"),
     "_until",
 )
-#: Names that we make ourselves, where a line itself has them (what is inside of something may be a caller's); a
-#: host called ip-10-0-12-200 has as many digits as a number.
+#: Names that we make ourselves, where a line itself has them (what is inside of something may be a caller's);
+#: a host called ip-10-0-12-200 has as many digits as a number.
 _NAMES: Final = frozenset({"worker", "host", "broadcast", "batch", "instance"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Event names, states, levels: no digit and nothing that could be a key with a value.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SID = "SM" + "0123456789abcdef" * 2
 STRANGE = number(7)
+EVENT = "duplicate.caused"
 
 
 @pytest.fixture
@@ -168,14 +169,8 @@ async def test_a_duplicate_is_named_to_whoever_is_paged_for_it(store: Store, met
         for _ in range(2):
             at = [Status(bid, "0.0", row, 1, f"SM{row + 1:032x}", "sent") for row in (0, 1)]
             await store.run(write_statuses(at))
-    named = {
-        "event": "duplicate.caused",
-        "log_level": "error",
-        "broadcast": bid,
-        "batch": "0.0",
-        "attempt": 1,
-    }
-    assert [line for line in lines if line["event"] == "duplicate.caused"] == [
+    named = {"log_level": "error", "broadcast": bid, "batch": "0.0", "attempt": 1, "event": EVENT}
+    assert [line for line in lines if line["event"] == EVENT] == [
         named | {"row": 0, "sid": f"SM{1:032x}", "other": 2, "other_sid": None},
         named | {"row": 1, "sid": f"SM{2:032x}", "other": 2, "other_sid": "MM" + bytes(range(16)).hex()},
     ]
