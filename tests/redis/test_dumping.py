@@ -64,7 +64,9 @@ async def test_the_mark_of_the_end_is_no_part_of_it_however_it_is_cut() -> None:
     mark, body = b"0123456789" * 4, b"REDIS0011" + bytes(90)
     for cut in range(1, len(body + mark)):
         reader, pieces = asyncio.StreamReader(), list[bytes]()
-        taking = asyncio.ensure_future(dumping._until(reader, mark, dumping._Pieces(pieces.append, NoteSought("backup"))))
+        taking = asyncio.ensure_future(
+            dumping._until(reader, mark, dumping._Pieces(pieces.append, NoteSought("backup")))
+        )
         reader.feed_data((body + mark)[:cut])
         await asyncio.sleep(0)
         reader.feed_data((body + mark)[cut:])
