@@ -6,11 +6,12 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from broadcaster.domain.owner import Owner
 from broadcaster.domain.reference import References
 from broadcaster.events.sending import Postman
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
-from broadcaster.store.witness import Witness
+from broadcaster.store.owning import own
 from broadcaster.twilio.callback_urls import CallbackUrls
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
@@ -33,13 +34,29 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
     store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
     if settings.people_key is not None:
         store.people_secret = settings.people_key.get_secret_value()
-    if sends:
-        seen = settings.data_dir / f"seen.{settings.key_prefix}"
-        store.guard.remember_in(Witness(seen, store.epoch))
     try:
+        if sends:
+            await store.remember_in(settings.data_dir / f"seen.{settings.key_prefix}")
         yield store
     finally:
         await store.close()
+
+
+def owner_in(settings: Settings) -> Owner | None:
+    """Return the account that is set, and where it is asked; None where none is."""
+    if settings.twilio_account_sid is None:
+        return None
+    return Owner.of(settings.twilio_account_sid, settings.twilio_api_base_url)
+
+
+async def check_owner(settings: Settings, store: Store) -> None:
+    """Return if the installation belongs to the account that is set; nobody's does from now on.
+
+    Costs a round trip, once for a process. Raises OtherAccount or another StoreError.
+    """
+    asks = owner_in(settings)
+    if asks is not None:
+        await own(store, asks)
 
 
 def prefix_of(settings: Settings) -> str:

@@ -26,6 +26,7 @@ from broadcaster.ledger.resending import Resender
 from broadcaster.reporting.counting import counting
 from broadcaster.runtime import (
     callback_urls,
+    check_owner,
     message_sender,
     opened_store,
     postman,
@@ -35,7 +36,7 @@ from broadcaster.runtime import (
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.ending import end_rest
-from broadcaster.store.errors import NewerData, StoreError, Unreachable
+from broadcaster.store.errors import NewerData, OtherAccount, StoreError, Unreachable
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.bounded import sample_of
@@ -70,7 +71,8 @@ SAY_AGAIN_SECONDS: Final = 30.0
 def main() -> int:
     """Run a worker until SIGTERM, SIGINT, or it is asked to drain.
 
-    Exit codes: 0 stopped or drained, 1 failed, 2 can't be set up, or the data is newer than this version.
+    Exit codes: 0 stopped or drained, 1 failed, 2 can't be set up (also: the data is newer than this version, or another
+    account's).
     """
     parser = argparse.ArgumentParser(prog="broadcaster worker", description="Send what is due.")
     parser.add_argument(
@@ -85,7 +87,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
             return uvloop.run(_run(settings, options, redis_url))
-    except (SettingsError, EmbeddedServerError, NewerData) as error:
+    except (SettingsError, EmbeddedServerError, NewerData, OtherAccount) as error:
         sys.stderr.write(f"broadcaster worker: {error}\n")
         return 2
     except StoreError as error:
@@ -123,6 +125,7 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
             async with opened_store(settings, redis_url, sends=True) as store:
                 store.tell(counting(metrics))
                 await store.guard.look()
+                await check_owner(settings, store)
                 await store.run(set_account_rate(settings.account_rate))
                 stop_rule = set_stop_rule(
                     settings.stop_failure_share, after=settings.stop_after, window=settings.stop_window

@@ -19,7 +19,7 @@ from broadcaster.api.opening import opened_parts
 from broadcaster.api.protocol import BoundedHttp
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
-from broadcaster.store.errors import NewerData, StoreError
+from broadcaster.store.errors import NewerData, OtherAccount, StoreError
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.metric import Role
@@ -53,7 +53,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
             return _serve(settings, options, redis_url)
-    except (SettingsError, EmbeddedServerError, NewerData) as error:
+    except (SettingsError, EmbeddedServerError, NewerData, OtherAccount) as error:
         sys.stderr.write(f"broadcaster api: {error}\n")
         return 2
     except StoreError as error:

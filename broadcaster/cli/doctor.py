@@ -18,7 +18,7 @@ from broadcaster.reporting.health_redis import check_redis
 from broadcaster.reporting.health_twilio import check_twilio
 from broadcaster.reporting.health_verify import check_verify
 from broadcaster.reporting.health_webhooks import check_inbound, check_public_url
-from broadcaster.runtime import prefix_of, twilio_rest
+from broadcaster.runtime import owner_in, prefix_of, twilio_rest
 from broadcaster.settings import SettingsError, variable_of
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.server_binary import EmbeddedServerError
@@ -96,7 +96,8 @@ def _redis(settings: Settings) -> list[Check]:
     """Check REDIS_URL's server, else the embedded one."""
     try:
         with redis_for(settings.redis_address, settings.data_dir) as url:
-            found = running.run(check_redis(url, prefix_of(settings), embedded=not settings.redis_address))
+            embedded, asks = not settings.redis_address, owner_in(settings)
+            found = running.run(check_redis(url, prefix_of(settings), embedded=embedded, asks=asks))
     except EmbeddedServerError as error:
         return [fail("redis", str(error), "Set REDIS_URL to a Redis of yours, or put right what it says.")]
     if settings.redis_address:

@@ -22,7 +22,7 @@ from broadcaster.operations.errors import (
     UnderWay,
 )
 from broadcaster.settings import SettingsError
-from broadcaster.store.errors import StoreError, Unreachable, WrongServer
+from broadcaster.store.errors import OtherAccount, StoreError, Unreachable, WrongServer
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.twilio.rest import TwilioError, TwilioUnreachable
 
@@ -63,6 +63,7 @@ _BAD_INPUT: Final = (
     ListError,
     SubmissionError,
     EmbeddedServerError,
+    OtherAccount,
     Unreachable,
     WrongServer,
 )

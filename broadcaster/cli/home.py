@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from broadcaster.cli.exits import CommandFailedError
 from broadcaster.cli.own_programs import PYTHON, finding_us
 from broadcaster.cli.up_lock import running_up
+from broadcaster.runtime import check_owner
 from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Home(AbstractContextManager["Home"]):
         if await live_workers(store):
             return
         self._settings.credentials()  # says what is missing, where the worker could only log it
+        await check_owner(self._settings, store)
         self._worker = self._start_worker()
         deadline = time.monotonic() + WORKER_STARTS_SECONDS
         while not await live_workers(store):

@@ -45,7 +45,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "restore",
         "After Redis was restored from a backup: find out what was sent since.",
     ),
-    "config": ("config", "config", "Show every setting, where it comes from, what it is for."),
+    "config": ("config", "config", "Show every setting; whose account the installation belongs to."),
     "keys": ("keys", "keys", "Make, list and revoke the keys of the HTTP API."),
     "audit": ("audit", "audit", "Read who changed what."),
     "up": ("up", "up", "Run everything here: Redis, a worker, the API; or --simulate Twilio, too."),

@@ -23,7 +23,7 @@ from broadcaster.cli.up_ports import LOOK_SECONDS, answers, await_port, simulato
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import keys
 from broadcaster.operations.actor import at_the_shell
-from broadcaster.runtime import opened_store
+from broadcaster.runtime import check_owner, opened_store
 from broadcaster.store.embedded import EmbeddedServer, GivenUpError
 from broadcaster.store.ending import end
 from broadcaster.store.server_binary import EmbeddedServerError
@@ -77,6 +77,7 @@ class Up:
             await_port(self._plan.settings, self._told)
             if self._server is not None:
                 self._server.start()
+            self._unless_told(self._check_owner())
             # a journal is no place for it: a service's keys are made by `broadcaster keys create`
             key = self._unless_told(self._first_key()) if as_json or sys.stdout.isatty() else ""
             for part in self._parts:
@@ -90,6 +91,11 @@ class Up:
             return
         finally:
             self._end()
+
+    async def _check_owner(self) -> None:
+        """Say it at once where what is here is another account's: no part would start."""
+        async with opened_store(self._plan.settings, self._url) as store:
+            await check_owner(self._plan.settings, store)
 
     def _unless_told(self, work: Coroutine[object, object, T]) -> T:
         """Do it, but raise `GivenUpError` once somebody asks for the end: Redis may be long to answer."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from broadcaster.domain.owner import Owner
 from broadcaster.reporting.health import Check, fail, ok, skew, warn
 from broadcaster.reporting.health_connection import connection
-from broadcaster.reporting.waits import stopped_by
+from broadcaster.reporting.waits import refused_by_twilio, stopped_by
 from broadcaster.store.connection import check_server, client
 from broadcaster.store.errors import StoreError, WrongServer
 
@@ -24,14 +25,16 @@ _NEARLY_FULL: Final = 0.8
 _VALUE: Final = b"x" * 512
 
 
-async def check_redis(url: str, prefix: str, *, embedded: bool = False) -> list[Check]:
-    """Check the server at `url`; `prefix` is the installation's. Raises nothing.
+async def check_redis(
+    url: str, prefix: str, *, embedded: bool = False, asks: Owner | None = None
+) -> list[Check]:
+    """Check the server at `url`; `prefix` is the installation's, `asks` the account set here. Raises nothing.
 
     With an `embedded` server no worker needs to run: `send` starts one for itself.
     """
     redis: Any = client(url, connections=2)
     try:
-        checks = await _check(redis, prefix, url)
+        checks = [*await _check(redis, prefix, url), await _owner(redis, prefix, asks)]
         return checks if embedded else [*checks, await _workers(redis, prefix)]
     except WrongServer as error:
         return [fail("redis", str(error), "Use a Redis from 7.0 on, or Valkey from 7.2 on: one primary.")]
@@ -147,6 +150,19 @@ async def _clock(redis: Any) -> Check:
     )
 
 
+async def _owner(redis: Any, prefix: str, asks: Owner | None) -> Check:
+    """Say which Twilio account the installation belongs to, and whether that is ours."""
+    name, kept = "installation", await redis.get(f"{prefix}owner")
+    if kept is None:
+        return ok(name, "nobody's yet: the first worker, API or send takes it for its account")
+    owner = Owner.read(kept.decode())
+    found = f"belongs to {owner.told}"
+    if asks in (None, owner):
+        return ok(name, found)
+    advice = "Set that account; or another BROADCASTER_KEY_PREFIX; or: broadcaster config account --change"
+    return fail(name, f"{found}, not to {asks.told}, which is set here: nothing starts", advice)
+
+
 async def _workers(redis: Any, prefix: str) -> Check:
     seconds, micros = await redis.time()
     workers = await redis.zcount(f"{prefix}workers", seconds * 1_000_000 + micros, "+inf")
@@ -156,11 +172,18 @@ async def _workers(redis: Any, prefix: str) -> Check:
 
 
 async def _stopped(redis: Any, prefix: str) -> list[Check]:
-    """Say whether somebody, or Twilio's refusal, has stopped everything."""
-    paused, rewind = await redis.hmget(f"{prefix}account", "paused", "rewind")
-    found = stopped_by((paused or b"").decode(), int(rewind or 0))
+    """Say whether somebody, or Twilio's refusal, has stopped everything. A refusal does not end by itself."""
+    raw, rewind = await redis.hmget(f"{prefix}account", "paused", "rewind")
+    paused = (raw or b"").decode()
+    found = stopped_by(paused, int(rewind or 0))
     if not found:
         return []
+    if refused_by_twilio(paused):
+        advice = (
+            "Put right what the code says (for 20003 the credentials, then restart); then: broadcaster resume"
+        )
+        refused = found if not rewind else f"{found}; then everything is stopped: {paused}"
+        return [fail("sending", refused, advice)]
     advice = "A worker does that by itself." if rewind else "When that is put right: broadcaster resume"
     return [warn("sending", found, advice)]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Redis says nothing but a newline now and then while it writes; it does so every ten seconds at least.
 PATIENCE_SECONDS: Final = 60.0
+#: So much may the clock of whoever noted a backup's time have been ahead.
+CLOCKS_DIFFER_SECONDS: Final = 300
 _CHUNK: Final = 1 << 18
 _STREAMED: Final = b"$EOF:"
 _MARK_BYTES: Final = 40
@@ -50,6 +52,17 @@ async def backup_noted(store: Store) -> int | None:
     """Return when the backup that this data is was taken, or an earlier one; None if none was by us."""
     found = await store.redis.get(store.keys.plain("backup"))
     return None if found is None else int(found)
+
+
+async def unknown_since(store: Store, taken_at: float) -> int:
+    """Return the unix second from which on to look for what a backup taken at `taken_at` doesn't know.
+
+    That was told by another clock than this server's, by which it is compared with Twilio's, and nobody can
+    ask it any more: hence the margin. Too early, and more of Twilio's list is read; too late, and what was
+    sent right after the backup would count as never sent. Raises redis' errors.
+    """
+    now, _ = await store.redis.time()
+    return int(min(taken_at, now)) - CLOCKS_DIFFER_SECONDS
 
 
 async def dump(store: Store, write: Callable[[bytes], Any]) -> Dumped:

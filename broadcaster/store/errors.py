@@ -6,6 +6,7 @@ StoreError
 ├── WrongServer         too old, a Cluster, evicting
 ├── EpochChanged        the installation is gone or another one: nothing may be sent
 │   └── NewerData       its data has a newer format than this program knows (a WrongServer too)
+├── OtherAccount        the installation belongs to another Twilio account than this process has
 ├── OlderWorkers        a worker lives that is too old for what was asked
 └── LeaseLost           this worker's lease was taken away: its claims are no longer its own
 """
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from broadcaster.domain.owner import Owner
 
 
 class StoreError(Exception):
@@ -41,7 +44,8 @@ class EpochChanged(StoreError):  # noqa: N818
         super().__init__(
             "EPOCH: the installation that this process joined is no longer in this Redis, which was emptied, "
             "is another one, or was restored from a backup. Nothing is sent. To go on from a backup: put it "
-            "back, run `broadcaster restore`, then start the workers."
+            "back, run `broadcaster restore`, then start workers, API and webhooks. If that was done, or a "
+            "failover undid a raised data format: start this process again."
         )
 
 
@@ -53,6 +57,19 @@ class NewerData(EpochChanged, WrongServer):
             self,
             f"The data in this Redis has format {found}; this program knows up to {known}. "
             "Upgrade the program. Nothing is sent by it until then.",
+        )
+
+
+class OtherAccount(StoreError):  # noqa: N818
+    """The installation belongs to another Twilio account, or to what stands in Twilio's place."""
+
+    def __init__(self, owner: Owner, asks: Owner) -> None:
+        super().__init__(
+            f"this installation belongs to {owner.told}, and what is set here is {asks.told}. What one has "
+            "left is not for the other to send: nothing was sent. Set that account again; or begin another "
+            "installation, by another BROADCASTER_KEY_PREFIX, REDIS_URL or (without REDIS_URL) "
+            "BROADCASTER_DATA_DIR; or, when all workers are stopped and nothing is left unsent, give this one "
+            "away: broadcaster config account --change"
         )
 
 

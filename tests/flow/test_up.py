@@ -110,6 +110,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_all_is_there_a_list_is_handed_over_and_it_ends_in_order(tmp_path: Path) -> None:
     with up(tmp_path, "--simulate", **PORTS, BROADCASTER_API_PORT=str(free_port())) as (run, said):
         assert said["simulated"]

@@ -153,6 +153,23 @@ def test_a_restore_of_what_says_nothing_wants_to_know_when(tmp_path: Path, redis
     code, _, err = desk.call("restore", "--yes")
     assert (code, "--taken-at" in err) == (2, True)
     taken = desk.json("backup", "one.rdb")
-    at = datetime.fromisoformat(taken["taken_at"])
-    told = desk.call("restore", "--yes", "--workers-gone")[1]
-    assert f"since {when(at.timestamp())}" in told
+    at = datetime.fromisoformat(taken["taken_at"]).timestamp()
+    _, told, said = desk.call("restore", "--yes", "--workers-gone")
+    assert f"of {when(at)} (by the note in it)" in said
+    assert f"since {when(at - dumping.CLOCKS_DIFFER_SECONDS)}" in told, "clocks differ"
+
+
+async def test_a_restore_says_by_which_time_it_goes_before_it_asks(store: Store, tmp_path: Path) -> None:
+    prefix = store.keys.prefix.rstrip(":")
+    desk = Desk(tmp_path, "http://127.0.0.1:9", {"REDIS_URL": store.url, "BROADCASTER_KEY_PREFIX": prefix})
+    now, _ = await store.redis.time()
+    await store.redis.set(store.keys.plain("backup"), now - 30 * 86_400)
+    code, _, err = await asyncio.to_thread(desk.run, "restore", stdin="n\n")
+    assert (code, "in doubt?" in err) == (1, True)
+    assert f"of {when(now - 30 * 86_400)} (by the note in it), 30 d ago. If it was copied later" in err
+    assert await store.redis.get(store.keys.plain("epoch")) == store.epoch.encode(), "nothing was done"
+    code, _, err = await asyncio.to_thread(
+        desk.run, "restore", "--taken-at", "2026-01-01T00:00Z", stdin="n\n"
+    )
+    assert (code, "of 2026-01-01 00:00:00 UTC (as you say)" in err) == (1, True)
+    assert "copied later" not in err
