@@ -138,6 +138,10 @@ class Store:
             pipe.hset(self.keys.plain("raised"), f"{RESTORED}{epoch}", self.epoch)
             pipe.set(self.keys.plain("epoch"), epoch)
             await pipe.execute()
+        return self.under(epoch)
+
+    def under(self, epoch: str) -> Store:
+        """Return a store over the same connections for the epoch that the installation has now."""
         store = Store(self.redis, self.keys.prefix, epoch, self.url, replicas=self.replicas)
         store.people_secret = self.people_secret
         return store

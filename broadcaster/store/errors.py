@@ -68,8 +68,8 @@ class OtherAccount(StoreError):  # noqa: N818
             f"this installation belongs to {owner.told}, and what is set here is {asks.told}. What one has "
             "left is not for the other to send: nothing was sent. Set that account again; or begin another "
             "installation, by another BROADCASTER_KEY_PREFIX, REDIS_URL or (without REDIS_URL) "
-            "BROADCASTER_DATA_DIR; or, when all workers are stopped and nothing is left unsent, give this one "
-            "away: broadcaster config account --change"
+            "BROADCASTER_DATA_DIR; or, when all workers are stopped and nothing is left unsent, give this "
+            "one away: broadcaster config account --change"
         )
 
 

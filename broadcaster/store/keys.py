@@ -4,8 +4,8 @@
 key (after the prefix)    type       lifetime
 ========================  =========  ==========================================================
 epoch, format             string     as long as the installation; a FLUSHALL is seen by its loss
-owner                     string     whose it is: an account's SID and where that is asked (domain/owner.py); from
-                                     its first worker, API or `send` with an account on, as the installation
+owner                     string     whose it is: an account's SID and where that is asked (domain/owner.py);
+                                     from its first worker, API or `send` with one on, as the installation
 backup                    string     when the last `broadcaster backup` began (unix second), so that it is in
                                      that backup; until the next
 raised                    hash       which epoch took another one's place when the data format was raised, or

@@ -87,7 +87,7 @@ def test_the_simulator_takes_twilios_place_whatever_account_there_is(
     assert found.credentials() == ("AC" + "0" * 31 + "1", "AC" + "0" * 31 + "1", "simulator")
     assert found.public_url == "http://webhooks:8081"
     assert not {"real"} & set(found.secrets)
-    assert found.redis_address == "redis://redis:6379/1", "nothing of it is there to be sent for real"
+    assert found.redis_address == "redis://redis:6379/0"
     assert found.metrics_port == 9464
 
 
