@@ -43,6 +43,7 @@ ENGINES_OWN: Final = frozenset(
         "mem_limit",
         "networks",
         "ports",
+        "pull_policy",
         "read_only",
         "restart",
         "security_opt",
@@ -109,7 +110,16 @@ def read_services(path: Path, environment: Mapping[str, str]) -> dict[str, Servi
     known = in_file | dict(environment)
     document = _filled(yaml.safe_load(path.read_text(encoding="utf-8")), known)
     services: dict[str, Any] = document["services"]
-    made = {name: _service(name, said, project, in_file) for name, said in services.items()}
+    # one service builds an image, others may use it
+    images = {
+        said["image"]: read_image(project / said["build"]["context"] / said["build"]["dockerfile"])
+        for said in services.values()
+        if "build" in said
+    }
+    made = {
+        name: _service(name, said, project, in_file, images.get(said["image"]))
+        for name, said in services.items()
+    }
     return {name: made[name] for name in _in_order(made)}
 
 
@@ -173,11 +183,12 @@ def _filled(value: Any, variables: Mapping[str, str]) -> Any:
     return value
 
 
-def _service(name: str, said: dict[str, Any], project: Path, in_file: Mapping[str, str]) -> Service:
+def _service(
+    name: str, said: dict[str, Any], project: Path, in_file: Mapping[str, str], built: Image | None
+) -> Service:
     if unknown := set(said) - CARRIED_OUT - ENGINES_OWN:
         raise ComposeError(f"services.{name} has {', '.join(sorted(unknown))}, which is not known here")
-    build = said.get("build")
-    image = read_image(project / build["context"] / build["dockerfile"]) if build else Image()
+    image = built or Image()
     mounts = dict.fromkeys(image.volumes, "")
     for mount in said.get("volumes", ()):
         source, inside = mount.split(":")[:2]
@@ -186,7 +197,7 @@ def _service(name: str, said: dict[str, Any], project: Path, in_file: Mapping[st
     return Service(
         name=name,
         image=said["image"],
-        ours=build is not None,
+        ours=built is not None,
         command=(*entrypoint, *(_words(said.get("command")) or image.command)),
         environment={**image.environment, **_environment(said, project, in_file)},
         needs={one: how["condition"] for one, how in said.get("depends_on", {}).items()},

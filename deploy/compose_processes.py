@@ -128,6 +128,8 @@ class Fleet:
         folder = self.scratch / f"{service.name}-{address.rpartition('.')[2]}"
         folder.mkdir()
         places = {inside: self._place(folder, inside, source) for inside, source in service.mounts.items()}
+        if service.ours and service.folder not in places:  # the image's own folder, nobody else's
+            places[service.folder] = self._place(folder, service.folder, "")
         here = {**places, "/tmp": str(folder / "tmp")}  # noqa: S108 - the container's, put elsewhere
         (folder / "tmp").mkdir()
         variables = {

@@ -24,7 +24,7 @@ _OK: Final = 200
 
 
 def await_port(settings: Settings, told: Sequence[int]) -> None:
-    """Raise InputError unless the API's port is free, or becomes so in some seconds, or we are told to end."""
+    """Raise InputError unless the API's port is free, or becomes so soon, or somebody told us to end."""
     host, port = settings.api_host, settings.api_port
     deadline = time.monotonic() + PORT_SECONDS
     while (error := _taken(host, port)) and not told:

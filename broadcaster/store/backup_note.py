@@ -1,8 +1,8 @@
 """The second that a snapshot holds as its own, read out of its bytes as they come.
 
 Redis may answer a `SYNC` with a snapshot that it is just writing for somebody else: it was begun earlier, and
-says so. Format: a string's key is `00`, its length, itself; a number of up to 32 bits follows as `C2` and four
-bytes, the least first (Redis' rdb.c).
+says so. Format: a string's key is `00`, its length, itself; a number of up to 32 bits follows as `C2` and
+four bytes, the least first (Redis' rdb.c).
 """
 
 from __future__ import annotations

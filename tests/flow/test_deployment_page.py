@@ -30,6 +30,7 @@ HOST: Final = commands(PAGE, "On one host, with systemd")
 #: Options of `docker compose` itself and of its commands, as the page uses them; True: with a value.
 OPTIONS: Final = {
     "--build": False, "--detach": False, "--wait": False, "--scale": True, "--follow": False, "--file": True,
+    "--no-recreate": False,
 }  # fmt: skip
 
 _STUB: Final = """#!/bin/sh

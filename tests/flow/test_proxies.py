@@ -194,6 +194,11 @@ async def test_only_what_is_public_comes_through(
         await no_log_tells_whom_it_was_about(services, api, tmp_path)
 
 
+def logged(folder: Path) -> str:
+    logs = [path for path in folder.iterdir() if path.name == "log" or path.suffix == ".log"]
+    return "".join(path.read_text(encoding="utf-8") for path in logs)
+
+
 async def no_log_tells_whom_it_was_about(services: Named, api: Api, folder: Path) -> None:
     """Neither what went well nor what failed: the proxy's own words on a failure quote the request."""
     asked = "/v1/recipients/+14155550147", "/v1/opt-outs/whatsapp%3A%2B14155550147", "/v1/x?to=14155550147"
@@ -203,8 +208,7 @@ async def no_log_tells_whom_it_was_about(services: Named, api: Api, folder: Path
     api.process.wait()
     for path in asked:
         assert (await services.request("GET", path)).status_code == 502
-    logs = [path for path in folder.iterdir() if path.name == "log" or path.suffix == ".log"]
-    told = "".join(path.read_text(encoding="utf-8") for path in logs)
+    told = logged(folder)
     assert "4155550147" not in told
     assert "/v1/recipients/***" in told
     assert "502" in told

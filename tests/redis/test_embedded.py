@@ -154,8 +154,8 @@ def test_nobody_has_to_wait_for_a_server_that_is_long_in_coming_up(
             waiting.start()
     asked.clear()
     mute = ServerBinary(Path("/bin/sleep"), server_binary.version)
-    with mock.patch.object(waiting, "_arguments", lambda: ["60"]), pytest.raises(GivenUpError):
-        waiting.binary = mute
+    waiting.binary = mute
+    with mock.patch.object(waiting, "_arguments", return_value=["60"]), pytest.raises(GivenUpError):
         waiting.start()
     assert waiting.process is None
 

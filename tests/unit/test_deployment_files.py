@@ -57,6 +57,21 @@ def test_it_is_valid_by_composes_specification() -> None:
         PyCompose.from_yaml(merged.replace("read_only", "read_onyl"))
 
 
+def test_one_service_builds_what_all_use_and_nobody_pulls_it() -> None:
+    ours = {
+        name: said for name, said in COMPOSE["services"].items() if said["image"].startswith("broadcaster:")
+    }
+    assert ours.keys() == {*OURS, "simulator"} == {name for name in SERVICES if SERVICES[name].ours}
+    assert [name for name, said in ours.items() if "build" in said] == ["worker"]
+    assert {said["pull_policy"] for said in ours.values()} == {"never"}
+
+
+def test_redis_has_room_to_rewrite_its_file() -> None:
+    command = SERVICES["redis"].command
+    assert command[command.index("--maxmemory") + 1] == "1gb"
+    assert COMPOSE["services"]["redis"]["mem_limit"] == "2g"
+
+
 def test_composes_redis_writes_at_once_and_never_evicts() -> None:
     command = " ".join(SERVICES["redis"].command)
     for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
