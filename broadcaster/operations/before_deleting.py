@@ -48,7 +48,9 @@ async def settle_by(store: Store, listed: Listed, server_seconds: int | None) ->
     try:
         open_ = await doubts_to(store, listed.to, _OWNER_GONE_SECONDS)
     except NewerSpecError as error:
-        raise Conflict(_undecided(listed.sid), state="in_doubt", retry_after_seconds=_AGAIN_SECONDS) from error
+        raise Conflict(
+            _undecided(listed.sid), state="in_doubt", retry_after_seconds=_AGAIN_SECONDS
+        ) from error
     if any(listed.sid in doubt.explained for doubt in open_):
         return False
     questions = [(doubt, q) for doubt in open_ for q in (*doubt.earlier, doubt.question)]
