@@ -1,4 +1,4 @@
-"""An API process shows how far Redis' clock is from its host's: the promise to urgent messages goes by both."""
+"""An API process shows how far Redis' clock is from its host's: urgent messages are judged by both."""
 
 from __future__ import annotations
 
