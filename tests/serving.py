@@ -18,6 +18,7 @@ from deployment import Deployment, deployment
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import keys
 from broadcaster.operations.actor import Actor
+from broadcaster.simulator.config import ACCOUNT_SID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -88,7 +89,7 @@ async def serving(
         **inherited,
         "REDIS_URL": store.url,
         "BROADCASTER_KEY_PREFIX": store.keys.prefix.rstrip(":"),
-        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "TWILIO_AUTH_TOKEN": "token-of-the-test",
         "TWILIO_PHONE_NUMBER": "+15550000001",
         "TWILIO_API_BASE_URL": "http://127.0.0.1:9",

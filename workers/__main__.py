@@ -71,8 +71,8 @@ SAY_AGAIN_SECONDS: Final = 30.0
 def main() -> int:
     """Run a worker until SIGTERM, SIGINT, or it is asked to drain.
 
-    Exit codes: 0 stopped or drained, 1 failed, 2 can't be set up (also: the data is newer than this version, or another
-    account's).
+    Exit codes: 0 stopped or drained, 1 failed, 2 can't be set up, or the data is newer than this version,
+    or another account's.
     """
     parser = argparse.ArgumentParser(prog="broadcaster worker", description="Send what is due.")
     parser.add_argument(

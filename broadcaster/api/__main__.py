@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import gc
 import json
@@ -17,6 +18,7 @@ import uvicorn
 from broadcaster.api.app import create_app
 from broadcaster.api.opening import opened_parts
 from broadcaster.api.protocol import BoundedHttp
+from broadcaster.runtime import check_owner, opened_store
 from broadcaster.settings import SettingsError, load_settings
 from broadcaster.store.embedded import redis_for
 from broadcaster.store.errors import NewerData, OtherAccount, StoreError
@@ -52,6 +54,7 @@ def main() -> int:
         settings = load_settings()
         logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         with redis_for(settings.redis_address, settings.data_dir) as redis_url:
+            asyncio.run(_may_start(settings, redis_url))
             return _serve(settings, options, redis_url)
     except (SettingsError, EmbeddedServerError, NewerData, OtherAccount) as error:
         sys.stderr.write(f"broadcaster api: {error}\n")
@@ -102,6 +105,12 @@ class _Server(uvicorn.Server):
             if not self.config.port:  # else nobody would know it
                 sys.stdout.write(json.dumps({"url": f"http://{self.config.host}:{ports[0]}"}) + "\n")
                 sys.stdout.flush()
+
+
+async def _may_start(settings: Settings, redis_url: str) -> None:
+    """Say in a sentence what uvicorn would make a traceback of. Raises OtherAccount or another StoreError."""
+    async with opened_store(settings, redis_url) as store:
+        await check_owner(settings, store)
 
 
 def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:

@@ -112,6 +112,7 @@ def _account(page: Page, picture: Picture) -> None:
     found = picture.overview
     told = found.account
     refused = bool(told.paused) and refused_by_twilio(told.paused)
+    page.one("duplicates_found_total", int(told.duplicates or 0))
     page.one("account_rate_segments_per_second", float(told.rate or 0))
     page.one("account_concurrency_limit", float(told.limit) if told.limit else None)
     live = [worker for worker in found.workers if worker.ends >= found.now]

@@ -38,7 +38,8 @@ async def change(store: Store, actor: Actor, to: Owner) -> Ownership:
 
     Raises Conflict, with all that is left, while anything is unsent or a worker runs; or a StoreError.
     """
-    done = await store.run(hand_over(to, secrets.token_hex(8)))
+    epoch = secrets.token_hex(8)
+    done = await store.run(hand_over(to, epoch))
     if done.left:
         raise Conflict(
             f"this installation stays {done.before.told if done.before else 'as it is'}: there are "
@@ -47,6 +48,7 @@ async def change(store: Store, actor: Actor, to: Owner) -> Ownership:
             state="unsent",
         )
     if done.changed:
+        await store.under(epoch).confirm()
         old = {"owner": str(done.before)} if done.before else None
         await audit.record(store, actor, "account.change", "everything", old=old, new={"owner": str(to)})
     return Ownership(to, done.before, done.changed)

@@ -44,7 +44,8 @@ class EpochChanged(StoreError):  # noqa: N818
         super().__init__(
             "EPOCH: the installation that this process joined is no longer in this Redis, which was emptied, "
             "is another one, or was restored from a backup. Nothing is sent. To go on from a backup: put it "
-            "back, run `broadcaster restore`, then start the workers."
+            "back, run `broadcaster restore`, then start workers, API and webhooks. If that was done, or a "
+            "failover undid a raised data format: start this process again."
         )
 
 
@@ -67,8 +68,8 @@ class OtherAccount(StoreError):  # noqa: N818
             f"this installation belongs to {owner.told}, and what is set here is {asks.told}. What one has "
             "left is not for the other to send: nothing was sent. Set that account again; or begin another "
             "installation, by another BROADCASTER_KEY_PREFIX, REDIS_URL or (without REDIS_URL) "
-            "BROADCASTER_DATA_DIR; or, when all workers are stopped and nothing is left unsent, give this one "
-            "away: broadcaster config account --change"
+            "BROADCASTER_DATA_DIR; or, when all workers are stopped and nothing is left unsent, give this "
+            "one away: broadcaster config account --change"
         )
 
 

@@ -21,7 +21,10 @@ class HandedOver(NamedTuple):
 
 
 async def own(store: Store, asks: Owner) -> None:
-    """Return if the installation is the asker's, which nobody's becomes. Raises OtherAccount or a StoreError."""
+    """Return if the installation is the asker's, which nobody's becomes.
+
+    Raises OtherAccount or another StoreError.
+    """
     found = Owner.read(await store.run(Call("owner", (str(asks),), text)))
     if found != asks:
         raise OtherAccount(found, asks)
@@ -34,8 +37,11 @@ async def owner_of(store: Store) -> Owner | None:
 
 
 def hand_over(to: Owner, epoch: str) -> Call[HandedOver]:
-    """Give it to another account, under this new epoch, if nothing is left to send and no worker lives."""
-    return Call("hand_over", (str(to), epoch), _handed_over, lasting=True)
+    """Give it to another account, under this new epoch, if nothing is left to send and no worker lives.
+
+    Where replicas confirm, that is to be asked of them under the new epoch (`Store.under`).
+    """
+    return Call("hand_over", (str(to), epoch), _handed_over)
 
 
 def _handed_over(reply: list[object]) -> HandedOver:

@@ -112,6 +112,11 @@ INSTALLATION: Final = (
     ),
     _gauge("retries_due_timestamp_seconds", "When the next retry is due; 0: none waits"),
     _gauge("in_doubt_oldest_timestamp_seconds", "Since when the oldest message in doubt is; 0: none is"),
+    _counter(
+        "duplicates_found_total",
+        "Messages found to have been sent a second time in place of one. Counted with what shows it, in one "
+        "step, so that whoever found it may end before it is scraped; anything but 0 is worth waking somebody",
+    ),
     _gauge(
         "scheduled_due_timestamp_seconds",
         "When the scheduled broadcast that comes next starts, or should have: a worker starts it within a "

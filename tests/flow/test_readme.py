@@ -150,7 +150,7 @@ RUN: Final = [command for command in commands() if command not in ELSEWHERE]
 
 
 #: What runs all tests, in one way or another (CI is that), and what starts several processes.
-_LONG: Final = re.compile(r"\.ci/run|make check|BROADCASTER_TEST_SERVER=.*|broadcaster (up|exporter).*")
+_LONG: Final = re.compile(r"\.ci/run|make check|[A-Z_]+=.*|broadcaster (up|exporter).*")
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,7 @@ async def test_sizes_of_what_waits_elsewhere(store: Store, exporter: Exporter) -
     found = await scrape(exporter)
     assert (found("opt_outs"), found("jobs_queued"), found("callbacks_parked")) == (2, 1, 2)
     assert found("followups_queued") == 1
+    assert found("duplicates_found_total") == 0, "known before the first one"
     assert found.by("webhooks_queued", "state") == {"queued": 1, "parked": 2}
     assert found("account_rate_segments_per_second") == 12.5
     assert found("account_silent_timestamp_seconds") == 1_700_000_000

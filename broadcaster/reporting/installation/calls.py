@@ -34,6 +34,7 @@ class AccountFields(msgspec.Struct, frozen=True, array_like=True):
     silent: str
     rewind: str
     resumed: str
+    duplicates: str
 
 
 class Sizes(msgspec.Struct, frozen=True, array_like=True):

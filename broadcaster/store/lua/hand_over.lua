@@ -31,7 +31,6 @@ if #left > 0 then left[#left] = left[#left] .. ' (of ' .. table.concat(where, ',
 local function also(n, what) if n > 0 then left[#left + 1] = string.format('%d %s', n, what) end end
 also(redis.call('SCARD', P .. 'importing'), 'lists being taken')
 also(redis.call('ZCARD', P .. 'scheduled'), 'broadcasts scheduled')
-also(redis.call('SCARD', P .. 'active'), 'broadcasts running or paused')
 also(redis.call('ZCARD', P .. 'handed'), 'broadcasts that Twilio keeps until their hour')
 also(redis.call('LLEN', P .. 'failures'), 'failures that something may follow from')
 also(redis.call('ZCOUNT', P .. 'workers', now, '+inf'), 'workers running')
