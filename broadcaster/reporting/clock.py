@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from broadcaster.telemetry.metrics import Metrics
 
 LOOK_SECONDS: Final = 15.0
+AGAIN_SECONDS: Final = 1.0
 #: An answer that took longer says too little about when it was made.
 _ROUND_TRIP_SECONDS: Final = 0.1
 
@@ -26,7 +27,7 @@ async def watch_clock(store: Store, metrics: Metrics) -> None:
             ahead = None  # whoever works with Redis says so
         if ahead is not None:
             metrics.clock_skewed("redis", ahead)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(AGAIN_SECONDS if ahead is None else LOOK_SECONDS)
 
 
 async def redis_ahead(store: Store) -> float | None:

@@ -28,6 +28,14 @@ _SECTIONS: Final = {
     frozenset({Role.EXPORTER}): "Exporter",
     frozenset({Role.EVERY}): "Every process",
 }
+_EXPORTER_COST: Final = """
+What a scrape costs, as `tests/bench/exporter.py` showed it with 10 lanes, and with 10,000 lanes that have
+work, 200 broadcasts that run and 5,000 that have ended: 1.6 and 6.5 ms of Redis' CPU, 6 and 11 ms of the
+exporter's. It took 10 and 11 ms on two cores that were nearly free, 13 and 27 ms with three programs on them,
+55 and 78 ms with fourteen. A call of those 10,000 keeps Redis busy for 0.4 ms, nine in ten for less than
+1.2 ms. Beside scrapes all of them are gone through every 5 seconds: 3 % of a core for Redis, 4 % for the
+exporter.
+"""
 _UNITS: Final = {
     "_timestamp_seconds": "unix seconds",
     "_segments_per_second": "segments a second",
@@ -45,6 +53,8 @@ def text() -> str:
 
 def _section(roles: frozenset[Role], title: str) -> Iterator[str]:
     yield f"\n## {title}\n"
+    if Role.EXPORTER in roles:
+        yield _EXPORTER_COST
     for metric in CATALOG.values():
         if metric.roles == roles:
             yield "\n" + "\n".join(_entry(metric)) + "\n"

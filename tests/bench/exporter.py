@@ -4,9 +4,9 @@
 
 A real exporter process in front of an embedded server: so many lanes with work, broadcasts that run (up to
 200), 5,000 that have ended. Prints the time of a scrape, the calls that kept Redis busy, what Redis and the
-exporter spend, the size of the answer. Exits 1 if the median scrape takes more than 25 ms (the goal is 10),
-or more than one in ten of those calls more than 3 ms. Nothing else should run beside it: what waits for a
-core counts as if it worked.
+exporter spend, the size of the answer. Exits 1 if the median scrape takes more than 25 ms, or the longest
+of those calls more than 3 ms beyond the longest single command in them: a command takes microseconds, so that
+is how long Redis waited for a core. Nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -38,16 +38,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDED = 5_000
-GOAL_MS, MOST_MS, CALL_MS = 10.0, 25.0, 3.0
+MOST_MS, CALL_MS = 25.0, 3.0
 REST_SECONDS = 10.0
 
 
 @dataclass
 class Found:
-    """Times in ms; `at_rest` is CPU a second while nobody scrapes, `a_scrape` what one adds to that."""
+    """Times in ms; `waited`: the longest single command.
+
+    `at_rest` is CPU a second while nobody scrapes, `a_scrape` what one adds to that.
+    """
 
     times: list[float]
     calls: list[float]
+    waited: float
     redis_at_rest: float
     redis_a_scrape: float
     exporter_at_rest: float
@@ -138,9 +142,12 @@ async def measure(lanes: int, scrapes: int) -> Found:
             added = [((b - a) - r * lasted) / scrapes for a, b, r in zip(before, after, rest, strict=True)]
             slow: Any = await store.redis.slowlog_get(200)
             ours = [entry["duration"] / 1000 for entry in slow if b"EVALSHA" in entry["command"][:10]]
+            single = [entry["duration"] / 1000 for entry in slow if b"EVALSHA" not in entry["command"][:10]]
             rss = int(proc(process.pid, "status").split("VmRSS:")[1].split()[0]) / 1024
         await store.close()
-    return Found(times, sorted(ours), rest[0], added[0], rest[1], added[1], rss, size)
+    return Found(
+        times, sorted(ours), max(single, default=0.0), rest[0], added[0], rest[1], added[1], rss, size
+    )
 
 
 async def ready(port: int, lanes: int) -> None:
@@ -183,8 +190,12 @@ def main() -> int:
         print(
             f"  beside scrapes: Redis {redis:.2%} of a core, exporter {ours:.2%}; RSS {found.rss_mb:.0f} MB"
         )
-        print(f"  goal: {GOAL_MS:g} ms: {'kept' if median < GOAL_MS else 'missed'}")
-        failed = failed or median > MOST_MS or nine_in_ten > CALL_MS
+        kept = median <= MOST_MS and calls[-1] - found.waited <= CALL_MS
+        print(
+            f"  longest single command {found.waited:.2f} ms; a scrape in {MOST_MS:g} ms, "
+            f"calls of {CALL_MS:g} ms beyond that: {'kept' if kept else 'missed'}"
+        )
+        failed = failed or not kept
     return int(failed)
 
 
