@@ -12,7 +12,6 @@ from broadcaster.events.sending import Postman
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.owning import own
-from broadcaster.store.witness import Witness
 from broadcaster.twilio.callback_urls import CallbackUrls
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
@@ -35,10 +34,9 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
     store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
     if settings.people_key is not None:
         store.people_secret = settings.people_key.get_secret_value()
-    if sends:
-        seen = settings.data_dir / f"seen.{settings.key_prefix}"
-        store.guard.remember_in(Witness(seen, store.epoch))
     try:
+        if sends:
+            await store.remember_in(settings.data_dir / f"seen.{settings.key_prefix}")
         yield store
     finally:
         await store.close()

@@ -129,6 +129,12 @@ class Scripts:
         """Make every further call under this epoch of the installation."""
         self._fixed = (self._fixed[0], epoch)
 
+    def before_joining(self, epoch: str) -> Scripts:
+        """Return what is asked under an epoch before it becomes ours: nothing that could send."""
+        return Scripts(
+            self._redis, self._fixed[0], epoch, replicas=self._replicas, names=("guard", CONFIRM.script)
+        )
+
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises a `StoreError`; on `Unreachable` the call may have been carried out."""
         answer = (await self.run_each([call]))[0]
