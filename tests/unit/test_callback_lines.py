@@ -17,7 +17,7 @@ from broadcaster.telemetry.bounded import SUMS_AT_ONCE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ONE = Recorded(changed=1, caused=0, paused=[], completed=[])
+ONE = Recorded(changed=1, twice=[], paused=[], completed=[])
 
 
 @pytest.fixture
