@@ -92,8 +92,25 @@ def test_everything_that_reads_shows_the_same(here: Desk, there: Desk, apart: Ap
         assert one[0] == 0, one
         if command[0] != "events" and "delivered" not in command:
             assert len(json.loads(one[1])) > 0, command
+    there.json("pause", "--reason", "wrong list")
+    listed = here.call("broadcasts", "list", "--json"), here.call("broadcasts", "list")
+    over = there.call("broadcasts", "list", "--json"), there.call("broadcasts", "list")
+    there.json("resume")
+    assert listed == over
+    assert {view["everything_stopped"] for view in json.loads(listed[0][1])} == {
+        "everything is stopped: wrong list"
+    }
+    first, _, *rows = listed[1][1].splitlines()
+    assert first == "Everything is stopped: wrong list"
+    (later,) = [row.split("\t")[-1] for row in rows if row.startswith(scheduled["id"])]
+    assert later.startswith("starts 2099-01-01")
     for command in (
-        *(["broadcasts", "show", bid], ["messages", "show", message["id"]], ["audit", "list"]),
+        *(
+            ["broadcasts", "list"],
+            ["broadcasts", "show", bid],
+            ["messages", "show", message["id"]],
+            ["audit", "list"],
+        ),
         *(["templates", "list"], ["templates", "show", TEMPLATE_SID], ["templates", "show", "HX12"]),
     ):
         assert here.call(*command) == there.call(*command)  # what is printed is made of the same objects

@@ -278,3 +278,6 @@ def test_a_campaign_that_stopped_itself_says_why(desk: Desk, redis_url: str) -> 
     code, _, err = desk.call("broadcasts", "watch", view["id"])
     assert code == 4
     assert "100 % of the last 10 failed, most with 21211" in err
+    assert view["everything_stopped"] is None
+    header, row = desk.call("broadcasts", "list")[1].splitlines()
+    assert (header.split("\t")[-1], row.split("\t")[-1]) == ("why", view["state_reason"])

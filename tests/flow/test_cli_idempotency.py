@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,19 @@ def test_the_same_list_is_taken_once(desk: Desk) -> None:
     assert json.loads(out)["id"] == first["id"]
     assert "taken before with this idempotency key" in err
     assert len(desk.json("broadcasts", "list")) == 1
+
+
+def test_its_line_is_written_where_a_level_is_set(desk: Desk) -> None:
+    quiet, loud = (
+        replace(desk, more={**desk.more, **more}).call("send", "people.csv", *KEYED[:2], "--json")
+        for more in ({}, {"BROADCASTER_LOG_LEVEL": "info"})
+    )
+    assert "import.done" not in quiet[2]
+    lines = [json.loads(line) for line in loud[2].splitlines() if line.startswith("{")]
+    (done,) = [line for line in lines if line["event"] == "import.done"]
+    assert (done["level"], done["recipients"]) == ("info", 3)
+    assert done["timestamp"]
+    assert json.loads(loud[1])["id"] == done["broadcast"], "nothing else is on standard output"
 
 
 def test_another_list_or_text_is_refused(desk: Desk) -> None:

@@ -201,9 +201,17 @@ async def test_a_server_that_forgets_fails(tmp_path: Path, server_binary: Server
     assert found["redis appendfsync"].level is Level.WARN
 
 
-async def test_a_stopped_account_is_told_with_its_reason(server: Any, redis_url: str) -> None:
-    server.hset("bc:account", "paused", "Twilio refused the account")
-    assert "Twilio refused the account" in (await redis_checks(redis_url))["sending"].found
+@pytest.mark.parametrize(
+    ("reason", "level"), [("looking into it", Level.WARN), ("20003: Authentication failed", Level.FAIL)]
+)
+async def test_a_stopped_account_is_told_with_its_reason(
+    server: Any, redis_url: str, reason: str, level: Level
+) -> None:
+    """A person who paused knows why; a refusal keeps everything from being sent until somebody acts."""
+    server.hset("bc:account", "paused", reason)
+    found = (await redis_checks(redis_url))["sending"]
+    assert (found.level, found.found) == (level, f"everything is stopped: {reason}")
+    assert "broadcaster resume" in found.advice
 
 
 async def test_a_check_leaves_nothing_in_the_database(server: Any, redis_url: str) -> None:

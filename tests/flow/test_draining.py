@@ -106,6 +106,24 @@ async def test_over_http(store: Store) -> None:
         await acts.drain(store, at_the_shell(), "w3")
 
 
+async def test_a_lost_one_is_listed_for_a_day_and_left_out_of_all(store: Store) -> None:
+    await join(store, "w1")
+    await join(store, "w2", lease_seconds=-1.0)
+    await store.run(claims.sweep(0.0))
+    await store.run(claims.sweep(0.0))
+    assert await store.redis.zscore(store.keys.plain("workers"), "w2") is None
+    (alive, lost) = await list_workers(store)
+    assert [(one.id, one.host, one.state) for one in (alive, lost)] == [
+        ("w1", "h", "live"),
+        ("w2", "h", "lost"),
+    ]
+    assert await acts.chosen(store, acts.ALL) == await acts.chosen(store, "h") == [alive]
+    with pytest.raises(NotFound):
+        await acts.drain(store, at_the_shell(), "w2")
+    await store.redis.zadd(store.keys.plain("lost"), {"w2": 1.0})
+    assert await list_workers(store) == [alive]
+
+
 async def test_what_a_newer_version_has_written_waits_and_says_why(store: Store, wait_until: Wait) -> None:
     bid = await load(store, {LANE: 2}, rates={LANE: 100.0})
     other = await load(store, {LANE: 2}, rates={LANE: 100.0}, first=10)

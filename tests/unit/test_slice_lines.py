@@ -11,7 +11,7 @@ import structlog
 from broadcaster.lanes.claims import Item, Slice
 from broadcaster.telemetry.bounded import BURST, SUMS_AT_ONCE, LineBudget, Sample, sample_of
 from workers.plan import Held
-from workers.slices import REFUSED, SliceLog
+from workers.slices import CODE, REFUSED, SliceLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +40,14 @@ def held(lane: str = "+1", records: int = 10, given_back: int = 0, **noted: int)
 def test_a_slice_has_one_line_whose_counts_add_up(lines: list[dict[str, Any]]) -> None:
     log = SliceLog()
     log.about = lambda: ("host-1", 7)
-    refused = {REFUSED + "paused": 2}
-    log.ended(held("+1", 20, 5, unknown=1, throttled=3, retries=3, **refused), 101.5)
+    noted = {REFUSED + "paused": 2, CODE + "429": 3, CODE + "502": 1}
+    log.ended(held("+1", 20, 5, unknown=1, throttled=3, retries=3, **noted), 101.5)
     (line,) = lines
     assert line == {
         "event": "slice.done", "log_level": "info", "broadcast": "b", "lane": "+1", "batch": "0.7",
         "worker": "host-1", "in_flight": 7, "records": 20, "segments": 40, "accepted": 11, "rejected": 0,
-        "throttled": 3, "not_sent": 0, "unknown": 1, "retries": 3, "refused": {"paused": 2}, "given_back": 3,
+        "throttled": 3, "not_sent": 0, "unknown": 1, "retries": 3, "codes": {"429": 3, "502": 1},
+        "refused": {"paused": 2}, "given_back": 3,
         "seconds": 1.5, "permit_wait_seconds": 0.125,
     }  # fmt: skip
 
