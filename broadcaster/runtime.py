@@ -13,7 +13,6 @@ from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
 from broadcaster.store.errors import OtherAccount
 from broadcaster.store.owning import own, owner_of
-from broadcaster.store.witness import Witness
 from broadcaster.twilio.callback_urls import CallbackUrls
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
@@ -36,10 +35,9 @@ async def opened_store(settings: Settings, redis_url: str, *, sends: bool = Fals
     store = await open_store(redis_url, prefix_of(settings), replicas=settings.replicas_to_confirm)
     if settings.people_key is not None:
         store.people_secret = settings.people_key.get_secret_value()
-    if sends:
-        seen = settings.data_dir / f"seen.{settings.key_prefix}"
-        store.guard.remember_in(Witness(seen, store.epoch))
     try:
+        if sends:
+            await store.remember_in(settings.data_dir / f"seen.{settings.key_prefix}")
         yield store
     finally:
         await store.close()
@@ -53,9 +51,10 @@ def owner_in(settings: Settings) -> Owner | None:
 
 
 async def check_owner(settings: Settings, store: Store, *, takes: bool = True) -> None:
-    """Return if the installation belongs to the account that is set, or to nobody: who `takes` it has it then.
+    """Return if the installation belongs to the account that is set, or to nobody.
 
-    Costs a round trip, once for a process. Raises OtherAccount or another StoreError, or redis' errors.
+    Nobody's is that account's from now on, if it `takes` it. Costs a round trip, once for a
+    process. Raises OtherAccount or another StoreError, or redis' errors.
     """
     asks = owner_in(settings)
     if asks is None:

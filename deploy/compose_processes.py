@@ -279,9 +279,9 @@ async def _ending(one: Running) -> str:
 def _provide(folder: Path, address: str, python: str) -> None:
     """Put into a folder what a container has on its PATH, as far as it is here."""
     cli = shutil.which("valkey-cli") or shutil.which("redis-cli")
-    ping = f"{python} -m broadcaster health redis --url redis://{address}:6379 >&2 && echo PONG"
+    ping = f"{python} -P -m broadcaster health redis --url redis://{address}:6379 >&2 && echo PONG"
     programs = {
-        "broadcaster": f'exec {python} -m broadcaster "$@"',
+        "broadcaster": f'exec {python} -P -m broadcaster "$@"',
         "valkey-server": f'exec {find_server().path} "$@"',
         "valkey-cli": f'exec {cli} -h {address} "$@"' if cli else ping,
     }

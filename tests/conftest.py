@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from redis import Redis
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     type_of_wait = Callable[..., Awaitable[Any]]
+
+#: A busy machine is no fault of what is tested, so time is no reason to fail. `thorough` looks at more.
+_PATIENT: Any = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("quick", max_examples=40, **_PATIENT)
+hypothesis.settings.register_profile("thorough", max_examples=400, **_PATIENT)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def server_under_test() -> ServerBinary:

@@ -239,8 +239,6 @@ class _Reader:
         return Shape(labels & of.labels if by else of.labels - labels, of.jobs)
 
     def _binary(self, node: pp.BinaryExpr) -> Shape | None:
-        if _born_within(node):
-            return self._selector(node.lhs, within="its own past")
         left, right = self.shape(node.lhs), self.shape(node.rhs)
         if left is None or right is None:
             return left or right
@@ -270,16 +268,6 @@ class _Reader:
             )
         elif mine & TARGET and not jobs:
             self.wrong.append(f"{node.op}: the sides are of different jobs, so nothing matches")
-
-
-def _born_within(node: pp.BinaryExpr) -> bool:
-    """Whether it is `counter unless counter offset …`: all of a counter whose series is that young."""
-    left, right = node.lhs, node.rhs
-    if not (isinstance(left, pp.VectorSelector) and isinstance(right, pp.VectorSelector)):
-        return False
-    aged = right.offset is not None and not left.offset
-    alike = left.name == right.name and str(left.matchers) == str(right.matchers)
-    return str(node.op) == "unless" and aged and alike
 
 
 def _meant(matcher: pp.Matcher, values: frozenset[str]) -> frozenset[str] | None:

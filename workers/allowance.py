@@ -9,12 +9,13 @@ where it can't reach Twilio at all; else it would use up permits that others cou
 from __future__ import annotations
 
 import asyncio
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from broadcaster.domain.circuit import FLOOD, QUIET_SECONDS, RUN, Word, too_many
+from broadcaster.domain.circuit import FLOOD, QUIET_SECONDS, RECENT_SECONDS, RUN, Word, too_many
 from broadcaster.domain.concurrency import STRAY, Second
 from broadcaster.domain.failures import Remedy
 from broadcaster.twilio.codes import lookup
@@ -82,6 +83,8 @@ class Allowance:
         #: Whether it stopped because Twilio can't be reached from here, which says nothing about the others.
         self._cut_off = False
         self._tried = 0.0
+        #: When it last asked for a turn to say that it has stopped.
+        self._insisted = -math.inf
 
     # -- what happens to requests
 
@@ -136,6 +139,8 @@ class Allowance:
         self._run += 1
         if self._run >= RUN:
             self._stop(f"{self._run} requests in a row without an answer")
+            # `opens` says so; as a share of few outcomes they would stop the others, who may be answered
+            self._unknown = max(0, self._unknown - self._run)
         elif self._unknown >= FLOOD and too_many(self._answered + self._throttled, self._unknown):
             self._stop(f"{self._unknown} requests of {self._unknown + self._answered} without an answer")
 
@@ -174,6 +179,21 @@ class Allowance:
         """Return what the others have to hear at once: this worker stopped, or its probe was answered."""
         opens = self.open and not self._silent and not self._cut_off
         return Word(opens=opens, closes=self._silent if self._answers_probe else 0.0)
+
+    def insists(self) -> bool:
+        """Whether its word can't wait until the second is over. To be called once before each renewal.
+
+        Only who has the turn is heard: so it insists when it stops, and as often after that as the answer may be
+        another. At each renewal everybody would steer that often.
+        """
+        word, now = self.word(), monotonic()
+        if not word.opens:
+            self._insisted = -math.inf
+            return bool(word.closes)
+        if now - self._insisted < RECENT_SECONDS:
+            return False
+        self._insisted = now
+        return True
 
     def take(self) -> Second:
         """Return what was seen since the last call."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.record import RECORD_BYTES, Record, State
 from broadcaster.ledger.people import find_places
+from broadcaster.ledger.specs import read_spec
 from broadcaster.store.batches import unpack_batch
 
 if TYPE_CHECKING:
@@ -23,17 +24,22 @@ MARGIN_SECONDS: Final = 300
 
 @dataclass(slots=True)
 class Explained:
-    """SIDs that records hold, and addresses that one is being sent to: what is listed may be that."""
+    """SIDs that records hold, and addresses that one is being sent to: what is listed may be that.
+
+    `doubtful` are those of each broadcast with something in doubt.
+    """
 
     sids: set[str] = field(default_factory=set)
     sending: set[str] = field(default_factory=set)
+    doubtful: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 async def explained(store: Store, doubts: Iterable[Doubt], since: float) -> Explained:
     """Look at all records to the doubts' addresses. Raises redis' errors and `StoreError`."""
     found = Explained()
-    addresses: set[str] = set()
+    addresses, asked = set[str](), set[str]()
     for doubt in doubts:
+        asked.add(doubt.broadcast)
         found.sids |= doubt.explained
         addresses.add(doubt.question.to)
     if not addresses:
@@ -48,6 +54,10 @@ async def explained(store: Store, doubts: Iterable[Doubt], since: float) -> Expl
     batches = sorted(sought)
     for start in range(0, len(batches), BATCHES_AT_ONCE):
         await _read(store, batches[start : start + BATCHES_AT_ONCE], sought, found)
+    # of these nobody can ask: what another version wrote; what is listed may be theirs all the same
+    for broadcast in found.doubtful.keys() - asked:
+        if read_spec(broadcast, await store.redis.hget(store.keys.broadcast(broadcast), "spec")) is None:
+            found.sending |= found.doubtful[broadcast]
     return found
 
 
@@ -84,3 +94,5 @@ async def _read(
                     found.sids.add(record.sid)
                 if record.state is State.SENDING:
                     found.sending.add(to)
+                elif record.state is State.IN_DOUBT:
+                    found.doubtful[at[0]].add(to)

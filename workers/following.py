@@ -166,7 +166,7 @@ class Follower:
             code, reason = one.code, f"{one.code}: {meaning(one.code)}"
             if lookup(code).remedy is Remedy.ACCOUNT:
                 if f"account {code}" not in calls and await self._is_news(one, "account"):
-                    log.error("account.stop", reason=reason)
+                    log.error("account.stopped", reason=reason)
                     calls[f"account {code}"] = control.pause_account(reason)
             elif one.lane.startswith("MG"):
                 continue

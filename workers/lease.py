@@ -124,8 +124,7 @@ class Lease:
     async def _renew(self) -> None:
         poster = self._poster
         poster.allowance.look(poster.in_flight)
-        word = poster.allowance.word()
-        urgent = word.opens or bool(word.closes)
+        word, urgent = poster.allowance.word(), poster.allowance.insists()
         standing = await self._ask(seen=poster.allowance.take(), urgent=urgent, could_probe=poster.free())
         if standing.turn is not None:
             answer = self._answer(standing, standing.turn, word)

@@ -21,6 +21,7 @@ from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
 from workers.outgoing import NOT_KEPT_BACK, Lines, Message, Sends, Sent, Signal, Tally
+from workers.slices import CODE
 from workers.tracing import trace_sent, trace_skipped
 
 if TYPE_CHECKING:
@@ -248,6 +249,8 @@ class Poster:
             self._end(message, _ACCEPTED, outcome.sid)
             return
         message.held.note(kind.value)
+        if answered := outcome.code or outcome.http_status:
+            message.held.note(f"{CODE}{answered}")
         sent.others[kind.value] = sent.others.get(kind.value, 0) + 1
         self.tally.codes[outcome.code or outcome.http_status or _WITHOUT_CODE.get(kind, 0)] += 1
         remedy = lookup(outcome.code or outcome.http_status, outcome.http_status).remedy

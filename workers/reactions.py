@@ -41,7 +41,7 @@ def _reaction(signal: Signal) -> Call[Any] | None:
     reason = f"{decision.code}: {meaning(decision.code)}"
     match decision.stop:
         case Stop.ACCOUNT:
-            log.error("account.stop", reason=reason, remedy=_REMEDY)
+            log.error("account.stopped", reason=reason, remedy=_REMEDY)
             return control.pause_account(reason)
         case Stop.LANE:
             log.error("lane.stop", lane=lane, reason=reason)

@@ -16,6 +16,7 @@ from broadcaster.store.scripts import Call
 from workers.clock import lease_clock
 
 if TYPE_CHECKING:
+    from broadcaster.domain.evidence import Question
     from broadcaster.ledger.doubts import Doubt
     from broadcaster.store.connection import Store
     from broadcaster.telemetry.metrics import Metrics
@@ -96,6 +97,34 @@ async def our_clock(store: Store) -> float:
             break
     # in between, so that no more than half of what the round trip took is wrong
     return float(seconds + micro / 1e6 + took / 2)
+
+
+async def set_back(store: Store) -> tuple[int, int]:
+    """Return how far Redis' clock was set back (s), and the second of that.
+
+    It looks itself: within the second until somebody does, an attempt's own message would count as too old.
+    Raises redis' errors and `StoreError`.
+    """
+    await store.run(look_at_clock())
+    back, at = await store.redis.hmget(store.keys.plain("clock"), "back", "backed")
+    return int(back or 0), int(at or 0)
+
+
+def begun_before(doubts: list[Doubt], back: int, at: int) -> list[Doubt]:
+    """Let the attempts that began before the clock was set back by `back` seconds be sought as much earlier.
+
+    That one began `at` + `back` at the latest, by the clock of then; a few that began since are as early, too.
+    """
+    if not back:
+        return doubts
+
+    def sought(question: Question) -> Question:
+        return replace(question, set_back=back) if question.began <= at + back + BACK_SECONDS else question
+
+    return [
+        replace(d, question=sought(d.question), earlier=tuple(sought(each) for each in d.earlier))
+        for d in doubts
+    ]
 
 
 def since_moved(doubts: list[Doubt], since: int, now: float, owner_gone: float) -> list[Doubt]:

@@ -25,7 +25,7 @@ from broadcaster.twilio.rest import TwilioError
 from workers.alone import alone_with
 from workers.explaining import explained
 from workers.listing import Listing, Lists
-from workers.redis_clock import our_clock, since_moved, trusted_since
+from workers.redis_clock import begun_before, our_clock, set_back, since_moved, trusted_since
 from workers.searching import say_searching
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Settler:
         if await self._pools_read_anew(doubts, now):
             doubts = await read_doubts(self._store, self.how.owner_gone_seconds)
             now = await our_clock(self._store)
+        doubts = begun_before(doubts, *await set_back(self._store))
         since = await trusted_since(self._store)
         doubts = since_moved(doubts, since, now, self.how.owner_gone_seconds)
         doubts = await self._without_forgotten(doubts)
@@ -198,7 +199,7 @@ class Settler:
     async def _judge(self, due: Sequence[Doubt], seen: _Seen) -> None:
         asked = [d for d in due if d.question.to in seen.looks]
         sought = [d for d in asked if seen.listed[d.question.to]]
-        since = min((d.question.began for d in sought), default=0)
+        since = min((d.question.began - d.question.set_back for d in sought), default=0)
         known = await explained(self._store, sought, since)
         accepted: list[Found] = []
         verdicts: list[Verdict] = []
@@ -259,7 +260,7 @@ class Settler:
 
 def _earliest(doubts: Sequence[Doubt]) -> Callable[[float], int]:
     """Return from when on a message may be about one of them, an earlier attempt included."""
-    first = min((q for d in doubts for q in (*d.earlier, d.question)), key=lambda q: q.began)
+    first = min((q for d in doubts for q in (*d.earlier, d.question)), key=lambda q: q.began - q.set_back)
     return first.earliest
 
 

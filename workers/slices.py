@@ -26,6 +26,9 @@ log = structlog.get_logger("slices")
 _plain: Final = logging.getLogger("slices")
 #: What the gate refused is noted under this and its reason.
 REFUSED: Final = "refused."
+#: Twilio's codes, or HTTP's where an answer had none, are noted under this; a line names the most frequent.
+CODE: Final = "code."
+_CODES_MOST: Final = 25
 #: Notes about what has an outcome all the same: not another end.
 _BESIDE: Final = frozenset({"retries"})
 #: Sums by lane that are kept until they are written; what comes then counts for its broadcast only.
@@ -74,8 +77,13 @@ class Sum:
         refused = {
             name.removeprefix(REFUSED): n for name, n in self.noted.items() if name.startswith(REFUSED)
         }
+        codes = Counter(
+            {name.removeprefix(CODE): n for name, n in self.noted.items() if name.startswith(CODE)}
+        )
         others = {
-            name: n for name, n in self.noted.items() if not name.startswith(REFUSED) and name not in _BESIDE
+            name: n
+            for name, n in self.noted.items()
+            if not name.startswith((REFUSED, CODE)) and name not in _BESIDE
         }
         return {
             "records": self.records,
@@ -84,6 +92,7 @@ class Sum:
             **{name: others.pop(name, 0) for name in ("rejected", "throttled", "not_sent", "unknown")},
             **others,
             "retries": self.noted["retries"],
+            **({"codes": dict(codes.most_common(_CODES_MOST))} if codes else {}),
             **({"refused": refused} if refused else {}),
             "given_back": self.records - self.ended - sum(refused.values()),
             "seconds": round(self.seconds, 3),

@@ -23,6 +23,7 @@ from broadcaster.operations.broadcasts import existing
 from broadcaster.operations.order_faults import as_fields
 from broadcaster.operations.removals import kept, removable
 from broadcaster.reporting.archive import archive
+from broadcaster.reporting.everything import everything_stopped
 from broadcaster.reporting.exports import Format, csv_line, list_columns, messages_as_text, whole
 from broadcaster.reporting.pages import MessageFilter, page_of_broadcasts, page_of_messages
 
@@ -53,11 +54,12 @@ async def list_broadcasts(
     limit: Limit = USUAL,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """List broadcasts, the newest first."""
+    """List broadcasts, the newest first, and say whether everything is stopped."""
     after = begin(request, "broadcasts", cursor)
     states = {str(one) for one in state or ()}
     found = await page_of_broadcasts(parts.store, after=after, limit=limit, states=states, name=name)
-    return page(request, response, "broadcasts", [view.summary() for view in found.items], found.next)
+    shown = page(request, response, "broadcasts", [view.summary() for view in found.items], found.next)
+    return shown | {"everything_stopped": await everything_stopped(parts.store) or None}
 
 
 @router.get(

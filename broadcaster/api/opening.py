@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from broadcaster.intake.singles import SingleMessages
 from broadcaster.intake.windows import Windows
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
+from broadcaster.reporting.clock import watch_clock
 from broadcaster.reporting.counting import counting
 from broadcaster.runtime import check_owner, opened_store, signing_keys, twilio_rest
 from broadcaster.settings import SettingsError
@@ -38,6 +40,7 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
         store.tell(counting(metrics))
         await check_owner(settings, store)
         await audit.keep(store, settings.audit_days)
+        stack.push_async_callback(_ended, asyncio.create_task(watch_clock(store, metrics), name="clock"))
         twilio = verify = None
         with contextlib.suppress(SettingsError):
             twilio = await stack.enter_async_context(twilio_rest(settings))
@@ -68,6 +71,12 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
             windows=windows,
             webhooks=webhooks,
         )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _pools_of(twilio: TwilioRest | None) -> PoolReader:

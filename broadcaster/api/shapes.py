@@ -147,6 +147,11 @@ class Broadcast(BaseModel):
 class BroadcastPage(Page[Broadcast]):
     """A page of broadcasts, the newest first."""
 
+    everything_stopped: str | None = Field(
+        description="What keeps every message from leaving: a pause, Twilio's refusal; null if nothing does.",
+        examples=[None],
+    )
+
 
 MESSAGE: Final[dict[str, Any]] = {
     "id": "1nf3r8k2m0t4qa.0.3.17",

@@ -22,7 +22,7 @@ WorkerId = Annotated[
 
 
 class Worker(BaseModel):
-    """A worker process that has a lease, or lost it a short while ago."""
+    """A worker process that has a lease, or lost it within the last day."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -51,7 +51,7 @@ class Worker(BaseModel):
     pid: int
     version: str | None = Field(description="Null for a version that told none.")
     format: int = Field(description="The newest data format it knows.")
-    state: str = Field(description="`live`, `draining` (asked to end) or `lost`: its lease has run out.")
+    state: str = Field(description="`live`, `draining` (asked to end) or `lost` within a day.")
     since: int = Field(description="In unix seconds.")
     seen_at: int = Field(description="Its last heartbeat, in unix seconds.")
     draining_since: int | None
@@ -69,7 +69,7 @@ class WorkerPage(Page[Worker]):
     "/v1/workers", operation_id="list_workers", response_model=WorkerPage, **guarded(Scope.WORKERS_READ)
 )
 async def list_(request: Request, response: Response, limit: Limit = USUAL, cursor: Cursor = None) -> Any:
-    """List the workers, by id."""
+    """List the workers, by id; those that were lost within the last day, too."""
     after = begin(request, "workers", cursor)
     views = [v for v in await list_workers(parts_of(request).store) if after is None or v.id > after]
     position = views[limit - 1].id if len(views) > limit else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from broadcaster.store.dumping import Dumped
 
 
+#: A file of our own, never one that lies there or that a link leads to.
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
@@ -35,15 +40,19 @@ def backup(file: Path, *, as_json: bool, env_file: Path | None) -> None:
     """
     if file.exists():
         raise InputError(f"{file} is there already: name another file")
-    part = file.with_name(f"{file.name}.part")
+    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
 
     async def work(store: Store) -> Dumped:
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            descriptor = os.open(part, _NEW, 0o600)
+        except OSError as error:
+            raise CommandFailedError(f"{part} can't be written: {error.strerror}") from error
+        try:
+            with os.fdopen(descriptor, "wb") as out:
                 done = await dump(store, out.write)
                 out.flush()
                 os.fsync(out.fileno())
-            part.rename(file)
+            _name(part, file)
         except OSError as error:
             raise CommandFailedError(f"{part} can't be written: {error.strerror}") from error
         finally:
@@ -54,13 +63,31 @@ def backup(file: Path, *, as_json: bool, env_file: Path | None) -> None:
         return done
 
     done = with_store(env_file, work)
-    at = datetime.fromtimestamp(done.taken_at, UTC)
     if as_json:
-        told = {"file": str(file), "taken_at": at.isoformat(), "bytes": done.size, "sha256": done.digest}
+        at = None if done.taken_at is None else datetime.fromtimestamp(done.taken_at, UTC).isoformat()
+        told = {"file": str(file), "taken_at": at, "bytes": done.size, "sha256": done.digest}
         print_json(told)
         return
+    taken = "" if done.taken_at is None else f"; taken at {when(done.taken_at)}"
     click.echo(
-        f"{file}: {done.size:,} bytes, SHA-256 {done.digest}; taken at {when(done.taken_at)}.\n"
+        f"{file}: {done.size:,} bytes, SHA-256 {done.digest}{taken}.\n"
         "To go on from it: stop all workers, start an empty Redis with it as dump.rdb "
         "(deploy/operations.md), then `broadcaster restore`."
     )
+
+
+def _name(part: Path, file: Path) -> None:
+    """Give the finished part its name, on disk too. Raises InputError if another file got it meanwhile."""
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        raise InputError(f"{file} is there already, written meanwhile: name another file") from None
+    except OSError:  # a file system without hard links
+        if file.exists():
+            raise InputError(f"{file} is there already, written meanwhile: name another file") from None
+        part.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

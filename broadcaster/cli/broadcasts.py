@@ -13,7 +13,7 @@ from broadcaster.cli.connect import at_hand, told, with_home
 from broadcaster.cli.exporting import export, output_options, save
 from broadcaster.cli.home import live_workers
 from broadcaster.cli.options import env_file_option, json_option, settings_from
-from broadcaster.cli.output import PAGE, print_json, print_table, say, when
+from broadcaster.cli.output import PAGE, harmless, print_json, print_table, say, when
 from broadcaster.cli.replays import (
     ask,
     asks,
@@ -26,13 +26,14 @@ from broadcaster.cli.replays import (
 )
 from broadcaster.cli.showing import show_broadcast
 from broadcaster.cli.templates import start_checked
-from broadcaster.cli.waiting import unsent, waits_for_worker
+from broadcaster.cli.waiting import unsent, waits_for_worker, why_here
 from broadcaster.operations import audit
 from broadcaster.operations import broadcasts as acts
 from broadcaster.operations.actor import at_the_shell
 from broadcaster.operations.dead_letters import failures_of
 from broadcaster.operations.removals import kept
 from broadcaster.reporting.broadcasts import list_broadcasts
+from broadcaster.reporting.everything import everything_stopped
 from broadcaster.reporting.exports import whole
 
 if TYPE_CHECKING:
@@ -61,26 +62,31 @@ def broadcasts() -> None:
 @json_option
 @env_file_option
 def list_(limit: int, *, as_json: bool, env_file: Path | None) -> None:
-    """List the newest broadcasts, newest first."""
+    """List the newest broadcasts, newest first, and why one waits; above them what stops everything."""
 
-    async def here(store: Store) -> list[dict[str, Any]]:
-        return [view.summary() for view in await list_broadcasts(store, limit=limit)]
+    async def here(store: Store) -> tuple[str, list[dict[str, Any]]]:
+        stopped = await everything_stopped(store)
+        return stopped, [view.summary() for view in await list_broadcasts(store, limit=limit)]
 
-    def there(client: Client) -> list[dict[str, Any]]:
-        return [one.raw for one in islice(client.broadcasts(limit=min(limit, PAGE)), limit)]
+    def there(client: Client) -> tuple[str, list[dict[str, Any]]]:
+        found = islice(client.broadcasts(limit=min(limit, PAGE)), limit)
+        return client.everything_stopped() or "", [one.raw for one in found]
 
-    found = at_hand(env_file, here, there)
+    stopped, found = at_hand(env_file, here, there)
     if as_json:
-        print_json(found)
+        print_json([now | {"everything_stopped": stopped or None} for now in found])
         return
+    if stopped:
+        click.echo(harmless(stopped[0].upper() + stopped[1:]))
     print_table(
-        ("id", "name", "state", "total", "unsent", "made"),
+        ("id", "name", "state", "total", "unsent", "made", "why"),
         [
-            (now["id"], now["name"], now["state"], now["total"], unsent(now), when(now["created_at"]))
+            (now["id"], now["name"], now["state"], now["total"], unsent(now), when(now["created_at"]),
+             why_here(now, stopped))
             for now in found
         ],
         right=(3, 4),
-    )
+    )  # fmt: skip
 
 
 @broadcasts.command()

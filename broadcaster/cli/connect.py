@@ -80,6 +80,14 @@ def at_twilio(
     return running.run(run())
 
 
+def log_beside_output(settings: Settings) -> None:
+    """Let warnings go to standard error; where somebody has set BROADCASTER_LOG_LEVEL, all from there on."""
+    if "log_level" not in settings.model_fields_set:
+        masked_beside_output()
+    else:
+        masked_beside_output(settings.log_level, as_json=settings.log_format == "json")
+
+
 def redis_is_here(settings: Settings, what: str = "this") -> None:
     """Raise InputError where an API is all that is named, for what needs Redis itself."""
     if settings.api_url and not settings.redis_address:
@@ -99,7 +107,7 @@ def with_store(env_file: Path | None, work: Callable[[Store], Awaitable[_T]]) ->
 
 
 def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) -> _T:
-    masked_beside_output()
+    log_beside_output(settings)
 
     async def run(url: str) -> _T:
         async with opened_store(settings, url) as store:
@@ -112,7 +120,7 @@ def _beside_redis(settings: Settings, work: Callable[[Store], Awaitable[_T]]) ->
 def with_home(env_file: Path | None, work: Callable[[Store, Home | None], Awaitable[_T]]) -> _T:
     """Do as `with_store` does; without REDIS_URL `work` also gets what can start a worker."""
     settings = settings_from(env_file)
-    masked_beside_output()
+    log_beside_output(settings)
 
     async def run(home: Home | None, url: str) -> _T:
         async with opened_store(settings, url) as store:

@@ -24,6 +24,7 @@ import click
 import msgspec
 
 from broadcaster.cli.demo_campaign import CHAT_SENDER, TEMPLATE_SID, TEMPLATE_TEXT
+from broadcaster.cli.own_programs import PYTHON, finding_us
 from broadcaster.simulator.config import ACCOUNT_SID, SimulatorConfig, TemplateConfig
 from broadcaster.store.embedded import EmbeddedServer
 
@@ -60,9 +61,9 @@ class Child:
         self.log_path = folder / f"{name}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-                [sys.executable, "-c", _TOGETHER, str(os.getpid()), *arguments],
+                [*PYTHON, "-c", _TOGETHER, str(os.getpid()), *arguments],
                 cwd=folder,  # no .env there: what a real account needs stays out of it
-                env=dict(env),
+                env=finding_us(env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from dotenv import dotenv_values
 
 from broadcaster.cli.exits import CommandFailedError
+from broadcaster.cli.own_programs import PYTHON, finding_us
 from broadcaster.cli.up_lock import running_up
 from broadcaster.runtime import check_owner
 from broadcaster.store.embedded import EmbeddedServer
@@ -123,11 +123,11 @@ class Home(AbstractContextManager["Home"]):
             await asyncio.sleep(0.05)
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", STOP_WITH_PARENT, str(os.getpid()), sys.executable, "-m", "workers"]
+        command = [*PYTHON, "-c", STOP_WITH_PARENT, str(os.getpid()), *PYTHON, "-m", "workers"]
         with self.worker_log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
                 command,
-                env=environment(self._env_file, REDIS_URL=self.url),
+                env=finding_us(environment(self._env_file, REDIS_URL=self.url)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

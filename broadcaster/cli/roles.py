@@ -12,6 +12,7 @@ import click
 from broadcaster.cli.exits import InputError
 from broadcaster.cli.home import environment
 from broadcaster.cli.options import settings_from
+from broadcaster.cli.own_programs import PYTHON, finding_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,4 +95,4 @@ def simulator(options: Sequence[str]) -> None:
 def _become(module: str, options: Sequence[str], variables: dict[str, str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, "-m", module, *options], variables)  # noqa: S606 - no shell wanted
+    os.execve(PYTHON[0], [*PYTHON, "-m", module, *options], finding_us(variables))  # noqa: S606 - no shell wanted

@@ -12,6 +12,7 @@ import click
 
 from broadcaster.cli import running
 from broadcaster.cli.attending import attend, tell_others
+from broadcaster.cli.connect import log_beside_output
 from broadcaster.cli.exits import CommandFailedError, InputError
 from broadcaster.cli.home import Home, live_workers
 from broadcaster.cli.lists import Reading, fault_list, open_peeked
@@ -28,7 +29,6 @@ from broadcaster.operations.creating import begin
 from broadcaster.operations.preflight import Asked, preflight
 from broadcaster.reporting.broadcasts import read_broadcast
 from broadcaster.runtime import check_owner, opened_store, twilio_rest
-from broadcaster.telemetry.logs import masked_beside_output
 from broadcaster.twilio.rest import TwilioError, TwilioRest, TwilioUnreachable
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 def send_list(options: SendOptions) -> int:
     """Queue the list and, if asked to, wait for its end. Returns the exit code."""
-    masked_beside_output()
     settings = options.settings
+    log_beside_output(settings)
     with ExitStack() as stack:
         reader = open_peeked(options)
         stack.callback(reader.release)

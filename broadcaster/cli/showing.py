@@ -43,8 +43,8 @@ def show_broadcast(now: Mapping[str, Any], *, as_json: bool) -> None:
     if now["retried"]:
         click.echo(f"{now['retried']:,} further tries after throttling or passing failures")
     if now["rate"]:
-        left = f", about {span(now['eta'])} left" if now["eta"] else ""
-        click.echo(f"{now['rate']:.1f} a second{left}")
+        left = f"; by the senders' pace about {span(now['eta'])} left" if now["eta"] else ""
+        click.echo(f"{now['rate']:.1f} a second since it was started{left}")
     if waits(now) and waits(now) != now["state_reason"]:
         click.echo(f"waits for: {waits(now)}")
     for warning in now["warnings"]:

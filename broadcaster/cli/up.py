@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import http.client
 import signal
-import socket
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from broadcaster.cli import running
-from broadcaster.cli.exits import CommandFailedError, InputError
+from broadcaster.cli.exits import CommandFailedError
 from broadcaster.cli.home import live_workers
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import print_json, say
 from broadcaster.cli.up_lock import only_one
 from broadcaster.cli.up_parts import Part
 from broadcaster.cli.up_plan import UpPlan, real, simulated
+from broadcaster.cli.up_ports import LOOK_SECONDS, answers, await_port, simulator_port
 from broadcaster.domain.api_keys import Scope
 from broadcaster.operations import keys
 from broadcaster.operations.actor import at_the_shell
 from broadcaster.runtime import check_owner, opened_store
-from broadcaster.store.embedded import EmbeddedServer
-from broadcaster.store.local_sockets import free_port
+from broadcaster.store.embedded import EmbeddedServer, GivenUpError
+from broadcaster.store.ending import end
 from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry.logs import masked_beside_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
-LOOK_SECONDS: Final = 0.2
-#: How long all may take until they serve; and until a port is free that one before us held.
+T = TypeVar("T")
+
+#: How long all may take until they serve.
 START_SECONDS: Final = 60.0
-PORT_SECONDS: Final = 5.0
 #: What a process may take beyond its own time for what is in flight.
 GRACE_SECONDS: Final = 5.0
-SIMULATOR_PORT: Final = 9000
-_OK: Final = 200
 
 
 @click.command()
@@ -55,10 +52,10 @@ def up(*, simulate: bool, as_json: bool, env_file: Path | None) -> None:
     Goes on with whatever `send` left unfinished, and lists of `send` in this folder go to it. Ctrl-C or
     SIGTERM ends all of it in order; asked a second time, at once. What ends by itself is started again.
     """
-    plan = simulated(env_file, _simulator_port()) if simulate else real(env_file)
+    plan = simulated(env_file, simulator_port()) if simulate else real(env_file)
     masked_beside_output()
     facts = {"api": plan.api_url}
-    with only_one(plan.settings.data_dir, facts), _told_to_stop() as told:
+    with _told_to_stop() as told, only_one(plan.settings.data_dir, facts):
         Up(plan, told).run(as_json=as_json)
 
 
@@ -69,27 +66,29 @@ class Up:
         self._plan = plan
         self._told = told
         address = plan.settings.redis_address
-        self._server = None if address else EmbeddedServer(plan.settings.data_dir)
+        self._server = None if address else EmbeddedServer(plan.settings.data_dir, given_up=lambda: told)
         self._url = address or (self._server.url if self._server else "")
         variables = {**plan.variables, "REDIS_URL": self._url}
         self._parts = [Part(name, what, variables, plan.folder) for name, what in plan.roles().items()]
 
     def run(self, *, as_json: bool) -> None:
         """Start everything, say where it is, and keep it until somebody ends it."""
-        _await_port(self._plan)
         try:
+            await_port(self._plan.settings, self._told)
             if self._server is not None:
                 self._server.start()
-            running.run(self._check_owner())
+            self._unless_told(self._check_owner())
             # a journal is no place for it: a service's keys are made by `broadcaster keys create`
-            key = running.run(self._first_key()) if as_json or sys.stdout.isatty() else ""
+            key = self._unless_told(self._first_key()) if as_json or sys.stdout.isatty() else ""
             for part in self._parts:
                 part.start()
-            if self._until_it_serves():
-                self._say(key, as_json=as_json)
+            self._until_it_serves()
+            self._say(key, as_json=as_json)
             while not self._told:
                 self._look_after()
                 time.sleep(LOOK_SECONDS)
+        except GivenUpError:  # told to end before all of it was there
+            return
         finally:
             self._end()
 
@@ -97,6 +96,20 @@ class Up:
         """Say it at once where what is here is another account's: no part would start."""
         async with opened_store(self._plan.settings, self._url) as store:
             await check_owner(self._plan.settings, store)
+
+    def _unless_told(self, work: Coroutine[object, object, T]) -> T:
+        """Do it, but raise `GivenUpError` once somebody asks for the end: Redis may be long to answer."""
+
+        async def watched() -> T:
+            task = asyncio.ensure_future(work)
+            while not task.done():
+                if self._told:
+                    await end([task])
+                    raise GivenUpError("Redis was not waited for.")
+                await asyncio.wait([task], timeout=LOOK_SECONDS)
+            return task.result()
+
+        return running.run(watched())
 
     async def _first_key(self) -> str:
         """Make a key if there is none that opens anything. Returns its text, "" where there is one."""
@@ -107,19 +120,19 @@ class Up:
             _, text = await keys.create(store, at_the_shell(), name="first", scopes=(Scope.ADMIN,))
             return text
 
-    def _until_it_serves(self) -> bool:
+    def _until_it_serves(self) -> None:
         """Wait until a worker lives and the API answers. Raises CommandFailedError if that takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while not self._told:
             for part in self._parts:
                 if part.ended is not None and part.name != "exporter":  # which nothing else needs
                     raise CommandFailedError(f"the {part.name} did not start: its log above says why")
-            if _answers(self._plan.api_url) and running.run(self._workers()):
-                return True
+            if answers(self._plan.api_url) and self._unless_told(self._workers()):
+                return
             if time.monotonic() > deadline:
                 raise CommandFailedError(f"it does not serve after {START_SECONDS:g} s: see the log above")
             time.sleep(LOOK_SECONDS / 2)
-        return False
+        raise GivenUpError("It was not waited for.")
 
     async def _workers(self) -> int:
         async with opened_store(self._plan.settings, self._url) as store:
@@ -131,7 +144,7 @@ class Up:
             return int(await store.redis.scard(plain("active")) + await store.redis.zcard(plain("scheduled")))
 
     def _say(self, key: str, *, as_json: bool) -> None:
-        unfinished = running.run(self._unfinished())
+        unfinished = self._unless_told(self._unfinished())
         plan = self._plan
         facts: dict[str, Any] = {
             "api": plan.api_url,
@@ -164,6 +177,8 @@ class Up:
                 say(f"Redis ended (exit code {had.returncode}); it is started again.")
             try:
                 self._server.start()  # ours, or one that `send` had started and took along
+            except GivenUpError:
+                return
             except EmbeddedServerError as error:
                 say(f"Redis can't be started: {error}")
                 time.sleep(GRACE_SECONDS if not self._told else 0)
@@ -201,43 +216,3 @@ def _told_to_stop() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _await_port(plan: UpPlan) -> None:
-    """Raise InputError unless the API's port is free, or becomes so in some seconds."""
-    host, port = plan.settings.api_host, plan.settings.api_port
-    deadline = time.monotonic() + PORT_SECONDS
-    while error := _taken(host, port):
-        if time.monotonic() > deadline:
-            raise InputError(
-                f"the API can't listen on {host}, port {port}: {error}; choose another with "
-                "BROADCASTER_API_PORT or BROADCASTER_API_HOST, or end what listens there"
-            )
-        time.sleep(LOOK_SECONDS)
-
-
-def _taken(host: str, port: int) -> str:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
-
-
-def _simulator_port() -> int:
-    return free_port() if _taken("127.0.0.1", SIMULATOR_PORT) else SIMULATOR_PORT
-
-
-def _answers(url: str) -> bool:
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == _OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.cli.home import STOP_WITH_PARENT
 from broadcaster.cli.output import say
+from broadcaster.cli.own_programs import PYTHON, finding_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,11 +49,11 @@ class Part:
     def start(self) -> None:
         """Start it. On Linux it is told to stop when this process ends, however it does."""
         self._began = time.monotonic()
-        command = [sys.executable, "-c", STOP_WITH_PARENT, str(os.getpid()), sys.executable, "-m"]
+        command = [*PYTHON, "-c", STOP_WITH_PARENT, str(os.getpid()), *PYTHON, "-m"]
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
             [*command, *self._arguments],
             cwd=self._folder,
-            env=self._variables,
+            env=finding_us(self._variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us: each is ended in its turn

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from dotenv import dotenv_values
 
+from broadcaster.cli.exits import InputError
 from broadcaster.cli.home import environment
 from broadcaster.cli.output import say
 from broadcaster.settings import Settings, load_settings
@@ -24,6 +25,7 @@ from broadcaster.simulator.config import ACCOUNT_SID
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_FOLDER: Final = "simulated"
 _SENDER: Final = "+14155550100"
 _WHATSAPP: Final = "whatsapp:+14155550199"
 _OURS: Final = ("TWILIO_", "REDIS_", "BROADCASTER_")
@@ -69,6 +71,11 @@ class UpPlan:
 def real(env_file: Path | None) -> UpPlan:
     """Return the plan for the account that is set. Raises `SettingsError` where there is none."""
     settings = load_settings(env_file or Path(".env"))
+    if _is_simulated(settings.data_dir):
+        raise InputError(
+            f"BROADCASTER_DATA_DIR={settings.data_dir} is that of `up --simulate`, set by its file `env`: "
+            "type this in a terminal that has not read that file"
+        )
     settings.credentials()
     variables = {name: value for name, value in environment(env_file).items() if name not in _CLIENTS}
     return UpPlan(settings, variables, Path.cwd())
@@ -87,7 +94,8 @@ def simulated(env_file: Path | None, port: int) -> UpPlan:
         for name, value in everything.items()
         if not name.startswith(("TWILIO_", "REDIS_")) and name not in _CLIENTS
     }
-    folder = (given.data_dir / "simulated").absolute()
+    # a terminal that has read the file `env` means the same one
+    folder = (given.data_dir if _is_simulated(given.data_dir) else given.data_dir / _FOLDER).absolute()
     told = {
         "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "TWILIO_AUTH_TOKEN": "simulator",
@@ -102,6 +110,10 @@ def simulated(env_file: Path | None, port: int) -> UpPlan:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write_env_file(plan, told)
     return plan
+
+
+def _is_simulated(data_dir: Path) -> bool:
+    return data_dir.name == _FOLDER and (data_dir / "env").is_file()
 
 
 def _settings_of(variables: Mapping[str, str]) -> Settings:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from redis.exceptions import RedisError
 
 from broadcaster.cli.exits import STOPPED, UNFINISHED, InputError
-from broadcaster.cli.output import say, span
+from broadcaster.cli.output import say, span, when
 from broadcaster.client.errors import ApiError, NotReached
 from broadcaster.domain.broadcast import BroadcastState
 from broadcaster.domain.record import State
@@ -34,6 +34,7 @@ PATIENCE_SECONDS: Final = 10.0
 EVERYTHING: Final = "everything is stopped: "
 NO_WORKER: Final = "no worker is running"
 _PAUSED: Final = "paused: "
+_REASONS: Final = 3
 _FAILED: Final = (State.DEAD, State.UNDELIVERED, State.FAILED, State.IN_DOUBT)
 
 
@@ -212,6 +213,18 @@ def progress_line(now: Mapping[str, Any]) -> str:
 def waits(now: Mapping[str, Any]) -> str:
     """Say what the lanes wait for, each reason once."""
     return "; ".join(dict.fromkeys(now["waits_for"].values()))
+
+
+def why_here(now: Mapping[str, Any], stopped: str = "") -> str:
+    """Say in a table's cell why it does not move, or what it waits for; `stopped` is told above the table."""
+    if now["state"] == BroadcastState.SCHEDULED:
+        starts = f"starts {when(now['schedule_at'])}"
+        return f"{starts}; {NO_WORKER}" if waits_for_worker(now) else starts
+    if now["state"] != BroadcastState.RUNNING:
+        return now["state_reason"] or ""
+    found = dict.fromkeys((now["state_reason"], *now["waits_for"].values()))
+    reasons = [why for why in found if why and why != stopped]
+    return "; ".join(reasons[:_REASONS]) + ("; …" if len(reasons) > _REASONS else "")
 
 
 class Lines:

@@ -39,7 +39,7 @@ def workers() -> None:
 @json_option
 @env_file_option
 def list_(*, as_json: bool, env_file: Path | None) -> None:
-    """List the workers that live, or whose lease was lost a short while ago."""
+    """List the workers that live, and those that were lost within the last day."""
     found = at_hand(env_file, _read, lambda client: [worker.raw for worker in client.workers()])
     _show(found, as_json=as_json)
 
@@ -94,7 +94,11 @@ def _left(views: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[st
 
 def _over_api(client: Client, which: str, *, wait: bool) -> tuple[list[str], list[str]]:
     """Do over the API what `here` does with the store."""
-    names = [one.id for one in client.workers() if which in (acts.ALL, one.id, one.host)]
+    names = [
+        one.id
+        for one in client.workers()
+        if which == one.id or (one.state != "lost" and which in (acts.ALL, one.host))
+    ]
     if not names and which != acts.ALL:
         raise NotFound("worker or host", which)
     kept = []

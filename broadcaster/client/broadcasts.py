@@ -117,6 +117,11 @@ class BroadcastCalls(Asking):
         wanted = given(state=list(state) or None, name=name, limit=limit)
         yield from self.every("/v1/broadcasts", Broadcast.of, **wanted)
 
+    def everything_stopped(self) -> str | None:
+        """Say what keeps every message from leaving; None if nothing does, or the API is too old to tell."""
+        found: str | None = self.json("GET", "/v1/broadcasts", params={"limit": 1}).get("everything_stopped")
+        return found
+
     def start(self, broadcast: str) -> Broadcast:
         """Start a draft, or a scheduled broadcast before its time."""
         return self.steer(broadcast, "start")

@@ -6,6 +6,9 @@ waited long without any answer; an answer to a probe, whatever it says, closes i
 
 A worker that stops while the others are answered has trouble of its own, its host's or its network's: then it
 stops alone, and they go on.
+
+Who stops asks for a turn before the second is over. What was seen in such a part of one is added up until it is
+whole: however many have stopped, the seconds go by no faster.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from broadcaster.domain.concurrency import Level, Second, adapt, restarted
 RUN: Final = 20
 SHARE: Final = 0.2
 WINDOW_SECONDS: Final = 10
-#: Whether others are answered is seen in so many: who stops asks at once, after a part of a second.
-RECENT: Final = 3
+#: Whether others are answered is seen in so many, and the one that isn't over: who stops asks at once.
+RECENT_SECONDS: Final = 3
+#: From this on a second is over; those who renew once in one are a little early or late (renew.lua).
+WHOLE_SECONDS: Final = 0.95
 #: Fewer outcomes than this are no share of anything.
 LEAST: Final = 20
 #: Of a worker's own second so many unknowns are enough to stop it before anybody has added up.
@@ -37,10 +42,14 @@ class Circuit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Steering(msgspec.Struct, frozen=True, array_like=True):
-    """What is known about Twilio, shared by all workers: the level of concurrency, and the circuit."""
+    """What is known about Twilio, shared by all workers: the level of concurrency, and the circuit.
+
+    `part` is what was seen of a second that isn't over.
+    """
 
     level: Level
     circuit: Circuit = Circuit()
+    part: Second | None = None
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -70,14 +79,20 @@ def _answered(window: tuple[tuple[int, int], ...]) -> bool:
 
 
 def steer(state: Steering, second: Second, word: Word, *, now: float, most: float) -> Steering:
-    """Return what is known after one more second. `now` is in unix seconds."""
+    """Return what is known after one more second, or a part of one. `now` is in unix seconds."""
     circuit = state.circuit
     if circuit.since:
         if word.closes == circuit.since:
             return Steering(restarted(state.level))
         return state
-    answered = second.answered + second.throttled
-    window = (*circuit.window, (answered, second.unknown))[-WINDOW_SECONDS:]
-    if (word.opens and not _answered(window[-RECENT:])) or too_many(*_sums(window)):
+    seen = second if state.part is None else state.part.then(second)
+    whole = seen.seconds >= WHOLE_SECONDS
+    # after a pause of all workers what they saw before is as much older
+    passed = ((0, 0),) * min(WINDOW_SECONDS, round(seen.seconds) - 1)
+    window = (*circuit.window, *passed, (seen.answered + seen.throttled, seen.unknown))[-WINDOW_SECONDS:]
+    recent = RECENT_SECONDS + (not whole)
+    if (word.opens and not _answered(window[-recent:])) or too_many(*_sums(window)):
         return Steering(state.level, Circuit(since=now))
-    return Steering(adapt(state.level, second, most=most), Circuit(window=window))
+    if not whole:
+        return Steering(state.level, circuit, seen)
+    return Steering(adapt(state.level, seen, most=most), Circuit(window=window))

@@ -46,6 +46,22 @@ class Second(msgspec.Struct, frozen=True, array_like=True):
     ceiling: int = 0
     full: bool = False
 
+    def then(self, more: Second) -> Second:
+        """Return this and what was seen right after it, as one."""
+        seconds = self.seconds + more.seconds
+        busy = self.busy * self.seconds + more.busy * more.seconds
+        return Second(
+            seconds=seconds,
+            answered=self.answered + more.answered,
+            throttled=self.throttled + more.throttled,
+            pressed=self.pressed + more.pressed,
+            unknown=self.unknown + more.unknown,
+            peak=max(self.peak, more.peak),
+            busy=busy / seconds if seconds else 0.0,
+            ceiling=min(filter(None, (self.ceiling, more.ceiling)), default=0),
+            full=self.full or more.full,
+        )
+
 
 class Level(msgspec.Struct, frozen=True, array_like=True):
     """The limit; it moves by `step` next, after `hold` more seconds, up to `former` faster."""

@@ -32,7 +32,8 @@ class Question:
     without. `body` is None where Twilio may have changed more than its characters (template, short links,
     media, retention): then it isn't compared, nor where it is
     not wholly GSM-7. `began` is the second of the attempt, `before` that of the next
-    one if another has left since. `in_flight_until` is the last moment its POST could have been under way,
+    one if another has left since. `set_back` says by how many seconds our clock was set back since it began:
+    the measured skew is that of now. `in_flight_until` is the last moment its POST could have been under way,
     None while its owner may still be sending it.
     """
 
@@ -44,13 +45,14 @@ class Question:
     attempt: int
     in_flight_until: float | None = None
     before: int | None = None
+    set_back: int = 0
 
     def earliest(self, skew: float) -> int:
         """Return the least `date_created` (Twilio's clock) its message can have.
 
         A clock ahead of ours doesn't raise it: were the measurement wrong, the message would be overlooked.
         """
-        return floor(self.began + min(0.0, skew)) - TOLERANCE_SECONDS
+        return floor(self.began - self.set_back + min(0.0, skew)) - TOLERANCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ def _queues(page: Page, picture: Picture, survey: Survey | None) -> None:
         page.one("queue_drain_seconds", survey.drain_seconds)
         page.one("retries_due_timestamp_seconds", survey.next_retry)
         page.one("exporter_survey_timestamp_seconds", survey.at)
+    page.one("scheduled_due_timestamp_seconds", picture.overview.scheduled)
+    page.one("broadcasts_stopped", sum(one.stopped_itself for one in picture.open))
     page.one("in_doubt_oldest_timestamp_seconds", picture.doubt_since)
     if picture.states is not None:
         page.one("dead_letters", picture.dead)
@@ -110,6 +112,7 @@ def _account(page: Page, picture: Picture) -> None:
     found = picture.overview
     told = found.account
     refused = bool(told.paused) and refused_by_twilio(told.paused)
+    page.one("duplicates_found_total", int(told.duplicates or 0))
     page.one("account_rate_segments_per_second", float(told.rate or 0))
     page.one("account_concurrency_limit", float(told.limit) if told.limit else None)
     live = [worker for worker in found.workers if worker.ends >= found.now]

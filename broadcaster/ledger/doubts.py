@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgpack
-import msgspec
 
-from broadcaster.domain.broadcast import BroadcastSpec, OnDoubt
+from broadcaster.domain.broadcast import OnDoubt
 from broadcaster.domain.content import RenderError, compile_content
+from broadcaster.domain.data_format import read_spec as read_whole
 from broadcaster.domain.evidence import Question
 from broadcaster.domain.handing import NEVER
 from broadcaster.domain.record import RECORD_BYTES, Record, State
@@ -18,11 +18,13 @@ from broadcaster.domain.shown import Shown, shown
 from broadcaster.ledger.in_flight import in_flight_until, piped, text_of
 from broadcaster.ledger.people import find_places
 from broadcaster.ledger.pools import Pool, pool_of
+from broadcaster.ledger.specs import read_spec
 from broadcaster.store.batches import Recipients, unpack_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.store.connection import Store
 
 AT_MOST: Final = 5000
@@ -68,8 +70,7 @@ class _Source:
     shown: Shown
 
     @classmethod
-    def of(cls, raw: bytes) -> _Source:
-        spec = msgspec.msgpack.decode(raw, type=BroadcastSpec)
+    def of(cls, spec: BroadcastSpec) -> _Source:
         return cls(spec, shown(spec.content))
 
     def trusted(self, pool: Pool | None, question: Question) -> bool:
@@ -106,6 +107,7 @@ async def read_doubts(store: Store, owner_gone_seconds: float, at_most: int = AT
     """Read what is in doubt, at most so many. Raises redis' errors.
 
     Where there is more, chance decides: those that have to wait must not keep others from being looked at.
+    What another version wrote, and this one can't read, stays in doubt.
     """
     found: list[Doubt] = []
     names = sorted(await store.redis.smembers(store.keys.plain("doubtful")))
@@ -121,7 +123,7 @@ async def read_doubts(store: Store, owner_gone_seconds: float, at_most: int = AT
 async def doubts_to(store: Store, address: str, owner_gone_seconds: float) -> list[Doubt]:
     """Read every attempt to `address` whose answer may still never come: in doubt, or being sent.
 
-    `address` is as `parse_address` gives it. Raises redis' errors.
+    `address` is as `parse_address` gives it. Raises redis' errors, and NewerSpecError where that can't be told.
     """
     found: list[Doubt] = []
     sources: dict[str, _Source | None] = {}
@@ -141,15 +143,16 @@ async def doubts_to(store: Store, address: str, owner_gone_seconds: float) -> li
 
 async def _source(store: Store, bid: str) -> _Source | None:
     spec = await store.redis.hget(store.keys.broadcast(bid), "spec")
-    return None if spec is None else _Source.of(spec)
+    return None if spec is None else _Source.of(read_whole(spec))
 
 
 async def _of_broadcast(store: Store, bid: str, owner_gone_seconds: float, at_most: int) -> list[Doubt]:
     keys, found = store.keys, list[Doubt]()
-    spec, lanes, batches = await piped(
+    raw_spec, lanes, batches = await piped(
         store, [("hget", keys.broadcast(bid), "spec"), ("lrange", keys.broadcast(bid, ":lanes"), 0, -1),
                 ("hkeys", keys.broadcast(bid, ":doubt"))]
     )  # fmt: skip
+    spec = read_spec(bid, raw_spec)
     if spec is None:
         return found
     source = _Source.of(spec)

@@ -42,22 +42,40 @@ class Results(NamedTuple):
     outcomes: list[Result]
 
 
+class Twice(NamedTuple):
+    """A recipient whom two messages were sent in place of one: the attempt that evidence tells of (`sid`), and the
+    one that the record holds (`other`; its SID is None while unknown)."""
+
+    broadcast: str
+    batch: str
+    row: int
+    attempt: int
+    sid: str | None
+    other: int
+    other_sid: str | None
+
+
 class Recorded(NamedTuple):
     """What writing changed.
 
-    Records, duplicates we are found to have caused, broadcasts it paused (id, reason) or completed; and of
+    Records, duplicates we are found to have caused (`twice`), broadcasts it paused (id, reason) or completed; and of
     how many outcomes there is no record any more. `became` counts records by the (state, code) they went to,
     retries, acceptance and `sent` left out; `heard_after` those of which a callback told first, by the whole
     seconds since their POST.
     """
 
     changed: int
-    caused: int
+    twice: list[Twice]
     paused: list[tuple[str, str]]
     completed: list[str]
     missing: int = 0
     became: Sequence[tuple[State, int, int]] = ()
     heard_after: Sequence[tuple[int, int]] = ()
+
+    @property
+    def caused(self) -> int:
+        """How many duplicates we are found to have caused."""
+        return len(self.twice)
 
 
 def record(worker: str, results: list[Results]) -> Call[Recorded]:
@@ -66,10 +84,13 @@ def record(worker: str, results: list[Results]) -> Call[Recorded]:
 
 
 def _recorded(reply: bytes) -> Recorded:
-    changed, caused, paused, completed, missing, became, heard = unpacked(reply)
+    changed, twice, paused, completed, missing, became, heard = unpacked(reply)
     return Recorded(
         int(changed),
-        int(caused),
+        [
+            Twice(bid, batch, row, attempt, sid or None, other, other_sid or None)
+            for bid, batch, row, attempt, sid, other, other_sid in twice
+        ],
         [(_str(broadcast), _str(reason)) for broadcast, reason in paused],
         [_str(broadcast) for broadcast in completed],
         int(missing),

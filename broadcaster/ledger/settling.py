@@ -67,7 +67,7 @@ def accept(found: Sequence[Found], evidence: Evidence) -> Call[Recorded]:
     """Write that messages are with Twilio: the hook for status callbacks, and for the list.
 
     Ends doubt, a waiting retry, and a dead letter of reason `unknown`; about an attempt that a newer one has
-    followed it is a duplicate we caused (`Recorded.caused`).
+    followed it is a duplicate we caused (`Recorded.twice`).
     """
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for one in found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broadcaster.domain.data_format import NewerSpecError
 from broadcaster.domain.evidence import OUTBOUND, fits
 from broadcaster.domain.record import Evidence, State
 from broadcaster.ledger.doubts import doubts_to
@@ -44,7 +45,12 @@ async def settle_by(store: Store, listed: Listed, server_seconds: int | None) ->
     seconds, micro = await store.redis.time()
     now = seconds + micro / 1e6
     skew = 0.0 if server_seconds is None else server_seconds + _HALF_SECOND - now
-    open_ = await doubts_to(store, listed.to, _OWNER_GONE_SECONDS)
+    try:
+        open_ = await doubts_to(store, listed.to, _OWNER_GONE_SECONDS)
+    except NewerSpecError as error:
+        raise Conflict(
+            _undecided(listed.sid), state="in_doubt", retry_after_seconds=_AGAIN_SECONDS
+        ) from error
     if any(listed.sid in doubt.explained for doubt in open_):
         return False
     questions = [(doubt, q) for doubt in open_ for q in (*doubt.earlier, doubt.question)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from broadcaster.intake.load import remove_data
 from broadcaster.intake.streams import remove_fallbacks
 from broadcaster.lanes import control
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.twilio.content import Templates
 
+log = structlog.get_logger("operations")
 BY_REQUEST: Final = "by request"
 #: What is left of a broadcast once its batches are removed.
 _PARTS: Final = (
@@ -105,6 +108,8 @@ async def _steer(
     if verdict == "ok":
         new: dict[str, Any] = {"state": after.state, **more}
         await audit.record(store, actor, f"broadcast.{verb}", broadcast, old={"state": before.state}, new=new)
+        event = f"broadcast.{done}"
+        log.info(event, broadcast=broadcast, actor=actor.who, was=before.state, **more)
     return after
 
 

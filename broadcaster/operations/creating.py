@@ -86,6 +86,7 @@ async def begin(
     if not draft and answers[-1] == "ok":
         old, new = {"state": "draft"}, {"state": "running"}
         await audit.record(store, actor, "broadcast.start", done.broadcast, old=old, new=new)
+        log.info("broadcast.started", broadcast=done.broadcast, actor=actor.who, was="draft")
 
 
 def _say_done(broadcast: str, summary: Summary) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from broadcaster.lanes import control
 from broadcaster.operations import audit
 
 if TYPE_CHECKING:
     from broadcaster.operations.actor import Actor
     from broadcaster.store.connection import Store
+
+log = structlog.get_logger("operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +47,7 @@ async def _change(store: Store, actor: Actor, reason: str) -> Everything:
         what = "everything.pause" if reason else "everything.resume"
         old = {"paused": before or None}
         await audit.record(store, actor, what, "everything", old=old, new={"paused": reason or None})
+        done = "everything.paused" if reason else "everything.resumed"
+        log.info(done, actor=actor.who, reason=reason or None, was=before or None)
     after = (await store.redis.hget(account, "paused") or b"").decode()
     return Everything(after, bool(changed))

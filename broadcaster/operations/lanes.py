@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from broadcaster.domain.senders import parse_sender
 from broadcaster.lanes import control
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from broadcaster.reporting.lanes import LaneView
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
+
+log = structlog.get_logger("operations")
+_DONE: Final = {"pause": "paused", "resume": "resumed", "rate": "rate_set"}
 
 
 async def existing(store: Store, sender: str) -> LaneView:
@@ -50,6 +55,8 @@ async def _change(store: Store, actor: Actor, name: str, verb: str, call: Call[s
     if changed := [fact for fact in after if before[fact] != after[fact]]:
         old, new = ({fact: facts[fact] for fact in changed} for facts in (before, after))
         await audit.record(store, actor, f"lane.{verb}", name, old=old, new=new)
+        event = f"lane.{_DONE[verb]}"
+        log.info(event, lane=name, actor=actor.who, old=old, new=new)
     return await existing(store, name)
 
 

@@ -43,8 +43,12 @@ async def drain_each(store: Store, actor: Actor, views: Sequence[WorkerView]) ->
 
 
 async def chosen(store: Store, name: str) -> list[WorkerView]:
-    """Return the workers that `name` means: an id, a host, or `all`. Raises NotFound where there is none."""
-    found = [view for view in await list_workers(store) if name in (ALL, view.id, view.host)]
+    """Return the workers that `name` means: an id, or of a host or `all` those that are not lost.
+
+    Raises NotFound where there is none.
+    """
+    views = await list_workers(store)
+    found = [v for v in views if name == v.id or (v.state != "lost" and name in (ALL, v.host))]
     if not found and name != ALL:
         raise NotFound("worker or host", name)
     return found

@@ -63,7 +63,8 @@ def _recorded(metrics: Metrics, _: Call[Any], told: Recorded) -> None:
         metrics.callback_lag.observe(seconds, times=count)
     if told.caused:
         metrics.duplicate_caused(told.caused)
-        log.error("duplicate.caused", count=told.caused)
+    for one in told.twice:
+        log.error("duplicate.caused", **one._asdict())
     for broadcast, reason in told.paused:
         log.warning("broadcast.paused", broadcast=broadcast, reason=reason)
 

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from broadcaster.domain.owner import Owner
 from broadcaster.reporting.health import Check, fail, ok, skew, warn
 from broadcaster.reporting.health_connection import connection
-from broadcaster.reporting.waits import stopped_by
+from broadcaster.reporting.waits import refused_by_twilio, stopped_by
 from broadcaster.store.connection import check_server, client
 from broadcaster.store.errors import StoreError, WrongServer
 
@@ -172,11 +172,18 @@ async def _workers(redis: Any, prefix: str) -> Check:
 
 
 async def _stopped(redis: Any, prefix: str) -> list[Check]:
-    """Say whether somebody, or Twilio's refusal, has stopped everything."""
-    paused, rewind = await redis.hmget(f"{prefix}account", "paused", "rewind")
-    found = stopped_by((paused or b"").decode(), int(rewind or 0))
+    """Say whether somebody, or Twilio's refusal, has stopped everything. A refusal does not end by itself."""
+    raw, rewind = await redis.hmget(f"{prefix}account", "paused", "rewind")
+    paused = (raw or b"").decode()
+    found = stopped_by(paused, int(rewind or 0))
     if not found:
         return []
+    if refused_by_twilio(paused):
+        advice = (
+            "Put right what the code says (for 20003 the credentials, then restart); then: broadcaster resume"
+        )
+        refused = found if not rewind else f"{found}; then everything is stopped: {paused}"
+        return [fail("sending", refused, advice)]
     advice = "A worker does that by itself." if rewind else "When that is put right: broadcaster resume"
     return [warn("sending", found, advice)]
 

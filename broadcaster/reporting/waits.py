@@ -30,7 +30,9 @@ class Wait(enum.StrEnum):
     ACCOUNT_STOPPED = "account_stopped"
     ACCOUNT_LIMIT = "account_limit"
     BROADCAST_PAUSED = "broadcast_paused"
+    PAUSED_BY_FAILURES = "paused_by_failures"
     SENDER_PAUSED = "sender_paused"
+    SENDER_REFUSED = "sender_refused"
     SENDER_HELD = "sender_held"
     QUIET_HOURS = "quiet_hours"
     RETRY = "retry"
@@ -69,7 +71,10 @@ class Everything:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What concerns all lanes of one broadcast. `closed` says that its hours are over, else ''."""
+    """What concerns all lanes of one broadcast. `closed` says that its hours are over, else ''.
+
+    `stopped_itself`: it is paused, and no person did that.
+    """
 
     state: str
     reason: str = ""
@@ -77,6 +82,7 @@ class Sending:
     in_doubt: int = 0
     rate: float | None = None
     closed: str = ""
+    stopped_itself: bool = False
 
 
 class LaneStanding(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +106,7 @@ def stopped_by(paused: str, rewind_since: int) -> str:
 
 
 def refused_by_twilio(paused: str) -> bool:
-    """Tell whether a code of Twilio's stopped everything (`workers/reactions.py` words it), not a person."""
+    """Tell whether a code of Twilio's stopped everything or a sender (`workers/reactions.py`), no person."""
     code, colon, _ = paused.partition(": ")
     return bool(colon) and code.isdigit()
 
@@ -127,7 +133,8 @@ def stops_everything(everything: Everything) -> Waiting | None:
 def stops_all(everything: Everything, sending: Sending) -> Waiting | None:
     """Return what all lanes of a broadcast wait for alike, come what may; None if each has its own reason."""
     if sending.state == "paused":
-        return Waiting(Wait.BROADCAST_PAUSED, f"the broadcast is paused: {sending.reason}")
+        why = Wait.PAUSED_BY_FAILURES if sending.stopped_itself else Wait.BROADCAST_PAUSED
+        return Waiting(why, f"the broadcast is paused: {sending.reason}")
     return stops_everything(everything)
 
 
@@ -163,7 +170,8 @@ def lane_waits(everything: Everything, sending: Sending, lane: LaneStanding, now
 
 def _stops_lane(everything: Everything, sending: Sending, lane: LaneStanding, now: float) -> Waiting | None:
     if lane.paused:
-        return Waiting(Wait.SENDER_PAUSED, f"paused: {lane.paused}")
+        why = Wait.SENDER_REFUSED if refused_by_twilio(lane.paused) else Wait.SENDER_PAUSED
+        return Waiting(why, f"paused: {lane.paused}")
     if lacking := lacks(everything, sending):
         return lacking
     if held := _held(lane, now):
@@ -202,6 +210,7 @@ _NEARER: Final = (
     Wait.QUIET_HOURS,
     Wait.NO_WORKER,
     Wait.SENDER_PAUSED,
+    Wait.SENDER_REFUSED,
 )
 
 

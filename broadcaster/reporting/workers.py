@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 
 _FIELDS: Final = ("about", "since", "seen", "version", "format", "draining", "peak")
 _MICRO: Final = 1_000_000
+#: Whoever lost its lease and did not come back is shown for so long, and by the exporter too (sweep.lua).
+_LOST_SECONDS: Final = 86_400
+_LOST_MOST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker that has a lease, or had one that nobody has cleared away. Times are unix seconds.
+    """One worker that has a lease, or lost it within the last day. Times are unix seconds.
 
-    `state` is `live`, `draining` (asked to end at `draining_since`) or `lost`: its lease has run out, and
-    others take back its claims. `in_flight` is the most requests at once in the last second, `claims` are
-    slices of work it holds, `share` how many requests it may have in flight. `version` is "" for one of a
-    version that told none.
+    `state` is `live`, `draining` (asked to end at `draining_since`) or `lost`: its lease has run out, others
+    take back its claims, and it has not come back. `in_flight` is the most requests at once in the last
+    second, `claims` are slices of work it holds, `share` how many requests it may have in flight. `version`
+    is "" for one of a version that told none.
     """
 
     id: str
@@ -63,10 +66,16 @@ class WorkerView:
 
 
 async def list_workers(store: Store) -> list[WorkerView]:
-    """Read every worker, by id. Raises redis' errors."""
+    """Read every worker, by id: those with a lease, and the last hundred lost ones. Raises redis' errors."""
     keys = store.keys
-    leases = await store.redis.zrange(keys.plain("workers"), 0, -1, withscores=True)
-    names = sorted((raw.decode(), until) for raw, until in leases)
+    seconds, _ = await store.redis.time()
+    oldest = (seconds - _LOST_SECONDS) * _MICRO
+    async with store.redis.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.plain("workers"), 0, -1, withscores=True)
+        pipe.zrevrangebyscore(keys.plain("lost"), "+inf", oldest, start=0, num=_LOST_MOST)
+        leases, lost = await pipe.execute()
+    until_of = {raw.decode(): 0.0 for raw in lost} | {raw.decode(): until for raw, until in leases}
+    names = sorted(until_of.items())
     async with store.redis.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.hget(keys.plain("account"), "limit")

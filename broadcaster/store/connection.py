@@ -6,6 +6,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import AuthenticationError, RedisError
@@ -15,17 +16,21 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from broadcaster.domain import redis_tls
 from broadcaster.domain.data_format import KNOWN
 from broadcaster.domain.sentinel_url import under_sentinel
-from broadcaster.store.epochs import check_format, epoch_after
+from broadcaster.store.epochs import RESTORED, check_format, epoch_after, epochs_before
 from broadcaster.store.errors import EpochChanged, StoreError, Unreachable, WrongServer
 from broadcaster.store.guard import Guard
 from broadcaster.store.keys import Keys
 from broadcaster.store.scripts import CONFIRM, Scripts
 from broadcaster.store.sentinel import primary_pool
+from broadcaster.store.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from broadcaster.store.scripts import Call, Heard
+
+log = structlog.get_logger("store")
 
 T = TypeVar("T")
 OLDEST_SERVER: Final = (7, 0)
@@ -51,6 +56,8 @@ class Store:
             redis, prefix, epoch, replicas=replicas, before_loading=self._before_loading, follow=self.follow
         )
         self.guard = Guard(redis, self._scripts.run, replicas=replicas)
+        #: Epochs that this process was under.
+        self._former: list[str] = []
 
     def tell(self, heard: Heard) -> None:
         """Tell somebody, who must not raise, of every script call with its answer or error."""
@@ -85,21 +92,52 @@ class Store:
     async def follow(self) -> bool:
         """Go on under the epoch that took the place of ours when the data format was raised.
 
-        False where it is another installation. Raises NewerData where this program doesn't know that format,
-        and `Unreachable`.
+        Where replicas confirm, only once they have it. If a failover, or a backup, undoes the raising all the
+        same, back under one that this process was under: the guard sees whether the data is older, as it
+        would had nothing been raised. False where it is another installation. Raises NewerData where this
+        program doesn't know that format, and `Unreachable`: then nothing has changed.
         """
-        epoch = await epoch_after(self.redis, self.keys.prefix, self.epoch)
+        prefix, undone = self.keys.prefix, False
+        epoch = await epoch_after(self.redis, prefix, self.epoch)
+        for former in self._former:
+            if epoch is None:
+                epoch = await epoch_after(self.redis, prefix, former)
+                undone = epoch is not None
         if epoch is None:
             return False
+        if epoch == self.epoch:
+            return True
+        before = await epochs_before(self.redis, prefix, epoch)
+        there = self._scripts.before_joining(epoch)
+        try:
+            if undone:  # nothing else is asked of that data before
+                self.fenced = 1
+                await self.guard.look(run=there.run_unloaded)
+            if self.replicas:
+                await there.run(CONFIRM)
+        except EpochChanged as error:
+            raise Unreachable("the installation's epoch changed again meanwhile") from error
+        if undone:
+            log.warning("format.raising_undone")
+        if self.epoch not in (epoch, *self._former):  # another task may have followed meanwhile
+            self._former.append(self.epoch)
         self.epoch = epoch
         self._scripts.under(epoch)
-        self.guard.under(epoch)
+        self.guard.under(epoch, before)
         return True
+
+    async def remember_in(self, path: Path) -> None:
+        """Keep on this host what the guard knows, and begin with what was. Raises `Unreachable`."""
+        before = await epochs_before(self.redis, self.keys.prefix, self.epoch)
+        self.guard.remember_in(Witness(path, self.epoch, before))
 
     async def with_new_epoch(self) -> Store:
         """Begin another epoch: whoever was here before is refused everything. Raises redis' errors."""
         epoch = secrets.token_hex(8)
-        await self.redis.set(self.keys.plain("epoch"), epoch)
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(self.keys.plain("raised"), f"{RESTORED}{epoch}", self.epoch)
+            pipe.set(self.keys.plain("epoch"), epoch)
+            await pipe.execute()
         return self.under(epoch)
 
     def under(self, epoch: str) -> Store:

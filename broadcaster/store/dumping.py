@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from broadcaster.store.backup_note import NoteSought
 from broadcaster.store.errors import StoreError, Unreachable
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Redis says nothing but a newline now and then while it writes; it does so every ten seconds at least.
 PATIENCE_SECONDS: Final = 60.0
+#: So much may the clock of whoever noted a backup's time have been ahead.
+CLOCKS_DIFFER_SECONDS: Final = 300
 _CHUNK: Final = 1 << 18
 _STREAMED: Final = b"$EOF:"
 _MARK_BYTES: Final = 40
@@ -28,9 +31,12 @@ _MAGIC: Final = (b"REDIS", b"VALKEY")
 
 
 class Dumped(NamedTuple):
-    """A snapshot: unix second before which everything is in it, its bytes, and the SHA-256 of them."""
+    """A snapshot: unix second before which everything is in it, its bytes, and the SHA-256 of them.
 
-    taken_at: int
+    The second is the one that the snapshot itself holds; None where that could not be read out of it.
+    """
+
+    taken_at: int | None
     size: int
     digest: str
 
@@ -48,8 +54,22 @@ async def backup_noted(store: Store) -> int | None:
     return None if found is None else int(found)
 
 
+async def unknown_since(store: Store, taken_at: float) -> int:
+    """Return the unix second from which on to look for what a backup taken at `taken_at` doesn't know.
+
+    That was told by another clock than this server's, by which it is compared with Twilio's, and nobody can
+    ask it any more: hence the margin. Too early, and more of Twilio's list is read; too late, and what was
+    sent right after the backup would count as never sent. Raises redis' errors.
+    """
+    now, _ = await store.redis.time()
+    return int(min(taken_at, now)) - CLOCKS_DIFFER_SECONDS
+
+
 async def dump(store: Store, write: Callable[[bytes], Any]) -> Dumped:
-    """Take a snapshot, handed to `write` in pieces. Raises `StoreError`: what was written is no backup."""
+    """Take a snapshot, handed to `write` in pieces. Raises `StoreError`: what was written is no backup.
+
+    What `write` raises comes through.
+    """
     try:
         taken_at = await note_backup(store)
         connection = await store.redis.connection_pool.get_connection()
@@ -59,18 +79,20 @@ async def dump(store: Store, write: Callable[[bytes], Any]) -> Dumped:
         await connection.send_command("REPLCONF", "rdb-only", "1")
         await connection.read_response()
         await connection.send_command("SYNC")
-        pieces = _Pieces(write)
+        pieces = _Pieces(write, NoteSought(store.keys.plain("backup")))
         await _receive(connection._reader, pieces)  # noqa: SLF001 - what follows is no reply
     except TimeoutError:
         raise Unreachable(f"Redis has sent nothing of its snapshot for {PATIENCE_SECONDS:g} s") from None
     except RedisError as error:
         raise StoreError(f"{_REFUSED} ({error})") from error
+    except _NotWrittenError as failed:
+        raise failed.error from None
     except (OSError, EOFError) as error:
         raise Unreachable(f"the connection broke off in the middle of the snapshot: {error}") from error
     finally:
         await connection.disconnect(nowait=True)
         await store.redis.connection_pool.release(connection)
-    return Dumped(taken_at, pieces.size, pieces.digest.hexdigest())
+    return Dumped(pieces.note.found(taken_at), pieces.size, pieces.digest.hexdigest())
 
 
 _REFUSED: Final = (
@@ -79,10 +101,19 @@ _REFUSED: Final = (
 )
 
 
-class _Pieces:
-    """Counts and digests what it passes on."""
+class _NotWrittenError(Exception):
+    """`write` failed: not to be taken for a connection that broke off."""
 
-    def __init__(self, write: Callable[[bytes], Any]) -> None:
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Pieces:
+    """Counts and digests what it passes on, and looks for the note in it."""
+
+    def __init__(self, write: Callable[[bytes], Any], note: NoteSought) -> None:
+        self.note = note
         self.size = 0
         self.digest = sha256()
         self._write = write
@@ -92,7 +123,11 @@ class _Pieces:
             raise StoreError("what Redis sent is no snapshot")
         self.size += len(piece)
         self.digest.update(piece)
-        self._write(piece)
+        self.note.look_at(piece)
+        try:
+            self._write(piece)
+        except OSError as error:
+            raise _NotWrittenError(error) from error
 
 
 async def _receive(reader: asyncio.StreamReader, pieces: _Pieces) -> None:

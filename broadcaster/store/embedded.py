@@ -24,7 +24,7 @@ from broadcaster.store.local_sockets import ask, free_port, short_socket_path
 from broadcaster.store.server_binary import EmbeddedServerError, ServerBinary, find_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 #: How long a server may take until it answers or starts reading its data back.
@@ -46,13 +46,18 @@ _DIE_WITH_PARENT: Final = (
 )
 
 
+class GivenUpError(EmbeddedServerError):
+    """Nobody waits any longer for the server to come up."""
+
+
 class EmbeddedServer:
     """One server over one data directory; starting it again on the same directory keeps the data.
 
     `port` None: Unix socket only; 0: any free port. With `die_with_parent` (Linux) the server ends
     when this process does, however it does; `start` must then be called in the main thread, because
     the kernel watches the thread. If a server already runs on the directory, `start` uses that one
-    when `reuse` is set (`stop` then leaves it running), else refuses.
+    when `reuse` is set (`stop` then leaves it running), else refuses. While `start` waits it asks `given_up`:
+    once that is true it raises `GivenUpError`, and no server of ours is left.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class EmbeddedServer:
         die_with_parent: bool = True,
         reuse: bool = True,
         options: Mapping[str, str] | None = None,
+        given_up: Callable[[], object] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.binary = binary
@@ -73,6 +79,7 @@ class EmbeddedServer:
         self._die_with_parent = die_with_parent and sys.platform == "linux"
         self._reuse = reuse
         self._options = dict(options or {})
+        self._given_up = given_up
 
     @property
     def socket_path(self) -> Path:
@@ -180,6 +187,14 @@ class EmbeddedServer:
         self.stop()
         self.start()
 
+    @property
+    def _unwanted(self) -> bool:
+        return self._given_up is not None and bool(self._given_up())
+
+    def _go_on_if_wanted(self) -> None:
+        if self._unwanted:
+            raise GivenUpError("The embedded server was not waited for.")
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self.process is None:
             raise EmbeddedServerError(f"No server of ours runs in {self.data_dir}: start it first.")
@@ -200,10 +215,11 @@ class EmbeddedServer:
             except BlockingIOError:
                 answer = ask(self.socket_path, b"PING")
                 alive = answer.startswith((b"+PONG", b"-LOADING"))
-                if not alive and time.monotonic() < deadline:
+                if not alive and time.monotonic() < deadline and not self._unwanted:
                     time.sleep(0.02)
                     continue
                 os.close(descriptor)
+                self._go_on_if_wanted()
                 if alive and self._reuse:
                     return None
                 raise EmbeddedServerError(
@@ -253,6 +269,7 @@ class EmbeddedServer:
             answer = ask(self.socket_path, b"PING")
             if answer.startswith(b"+PONG"):
                 return
+            self._go_on_if_wanted()
             ended = self.process is not None and self.process.poll() is not None
             limit = LOADING_SECONDS if answer.startswith(b"-LOADING") else START_SECONDS
             if ended or time.monotonic() - started > limit:

@@ -44,7 +44,8 @@ class EpochChanged(StoreError):  # noqa: N818
         super().__init__(
             "EPOCH: the installation that this process joined is no longer in this Redis, which was emptied, "
             "is another one, or was restored from a backup. Nothing is sent. To go on from a backup: put it "
-            "back, run `broadcaster restore`, then start the workers."
+            "back, run `broadcaster restore`, then start workers, API and webhooks. If that was done, or a "
+            "failover undid a raised data format: start this process again."
         )
 
 

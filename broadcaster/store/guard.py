@@ -20,7 +20,7 @@ from broadcaster.store.errors import Unreachable
 from broadcaster.store.scripts import Call, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from broadcaster.store.witness import Witness
 
@@ -68,10 +68,11 @@ class Guard:
         self._witness = witness
         self._known = max(self._known, witness.read())
 
-    def under(self, epoch: str) -> None:
-        """Keep what is known under the epoch that the installation has now."""
+    def under(self, epoch: str, before: Sequence[str]) -> None:
+        """Keep what is known under the epoch that the installation has now, and those `before`."""
         if self._witness is not None:
-            self._witness.under(epoch, self._known)
+            self._witness.under(epoch, before)
+            self._witness.write(self._known)
 
     @property
     def keeps(self) -> bool:

@@ -8,8 +8,9 @@ owner                     string     whose it is: an account's SID and where tha
                                      from its first worker, API or `send` with one on, as the installation
 backup                    string     when the last `broadcaster backup` began (unix second), so that it is in
                                      that backup; until the next
-raised                    hash       which epoch took another one's place when the data format was raised, and
-                                     up to which format older programs are kept out; as the installation
+raised                    hash       which epoch took another one's place when the data format was raised, or
+                                     (`restored:NEW`) a backup restored, and up to which format older
+                                     programs are kept out; as the installation
 bcs                       zset       one member a broadcast, until it is deleted
 streams                   zset       one member a stream, until it is removed; what puts every broadcast
                                      right after a loss (rewinding, clock) walks both, lists for people `bcs`
@@ -52,7 +53,8 @@ flow:ID:LANE[:back|:retry] hash|list|zset  with them
 lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit
-account                   hash       pause, rate, concurrency of all; what workers saw of Twilio
+account                   hash       pause, rate, concurrency of all; what workers saw of Twilio; how many
+                                     duplicates were found; as long as the installation
 server                    hash       which Redis this is and how it keeps writes; as long as the installation
 rewound                   hash       the last rewinding and who may have sent before it; until the next
 confirm                   string     written before a WAIT, under Sentinel

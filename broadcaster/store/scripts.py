@@ -32,6 +32,7 @@ T = TypeVar("T")
 CONFIRM_MS: Final = 1000
 #: What more than one script has behind its prelude, and which.
 _PARTS: Final = {
+    "again": ("replay", "resend", "resume"),
     "auto_stop": ("record",),
     "give_back": ("leave", "release", "sweep"),
     "opt_out_changes": ("optout", "optout_tail", "pool", "reply"),
@@ -127,6 +128,12 @@ class Scripts:
     def under(self, epoch: str) -> None:
         """Make every further call under this epoch of the installation."""
         self._fixed = (self._fixed[0], epoch)
+
+    def before_joining(self, epoch: str) -> Scripts:
+        """Return what is asked under an epoch before it becomes ours: nothing that could send."""
+        return Scripts(
+            self._redis, self._fixed[0], epoch, replicas=self._replicas, names=("guard", CONFIRM.script)
+        )
 
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises a `StoreError`; on `Unreachable` the call may have been carried out."""

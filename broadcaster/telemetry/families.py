@@ -7,6 +7,7 @@ text of a stranger's gets into a metric.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from itertools import accumulate, product
 from typing import TYPE_CHECKING, Any, Final
@@ -80,21 +81,26 @@ class Counts(_Labelled, Collector):
 
 
 class Gauges(_Labelled, Collector):
-    """A gauge. One with labels shows what was set only."""
+    """A gauge. One with labels shows what was set only, and not for longer than the catalogue says."""
 
     def __init__(self, metric: Metric) -> None:
         super().__init__(metric)
         self._values: dict[tuple[str, ...], float] = {} if metric.labels else {(): 0.0}
+        self._ends: dict[tuple[str, ...], float] = {}
 
     def set(self, value: float, *labels: str) -> None:
         """Show this from now on."""
-        self._values[self._admitted(labels)] = value
+        admitted = self._admitted(labels)
+        self._ends[admitted] = time.monotonic() + self._metric.kept_seconds
+        self._values[admitted] = value
 
     def collect(self) -> Iterable[Any]:
         """Return the family that prometheus_client renders."""
         family = GaugeMetricFamily(self._metric.family, self._metric.meaning, labels=self._names)
+        now = time.monotonic()
         for labels, value in list(self._values.items()):
-            family.add_metric(labels, value)
+            if self._ends.get(labels, now) >= now:
+                family.add_metric(labels, value)
         return [family]
 
 

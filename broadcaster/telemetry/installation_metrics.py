@@ -13,7 +13,7 @@ from broadcaster.telemetry.metric import Kind, Metric, Role
 
 _EXPORTER: Final = frozenset({Role.EXPORTER})
 _SENDER: Final = "the 100 lanes with the most queued, and `other` (their sum)"
-_BROADCAST: Final = "at most 20 broadcasts that are running or paused, the newest"
+_BROADCAST: Final = "at most 20 broadcasts: the newest that run, then the newest that are paused"
 STATES: Final = (
     "queued",
     "sending",
@@ -46,7 +46,9 @@ WAITS: Final = (
     "account_stopped",
     "account_limit",
     "broadcast_paused",
+    "paused_by_failures",
     "sender_paused",
+    "sender_refused",
     "sender_held",
     "quiet_hours",
     "retry",
@@ -110,11 +112,26 @@ INSTALLATION: Final = (
     ),
     _gauge("retries_due_timestamp_seconds", "When the next retry is due; 0: none waits"),
     _gauge("in_doubt_oldest_timestamp_seconds", "Since when the oldest message in doubt is; 0: none is"),
+    _counter(
+        "duplicates_found_total",
+        "Messages found to have been sent a second time in place of one. Counted with what shows it, in one "
+        "step, so that whoever found it may end before it is scraped; anything but 0 is worth waking somebody",
+    ),
+    _gauge(
+        "scheduled_due_timestamp_seconds",
+        "When the scheduled broadcast that comes next starts, or should have: a worker starts it within a "
+        "second, or a minute later where Twilio does not tell of its template; 0: none is scheduled",
+    ),
     _gauge("dead_letters", "Dead letters that nobody replayed or discarded"),
     _gauge(
         "broadcasts",
         "Broadcasts by state; streams of single messages are not counted",
         state=BROADCAST_STATES,
+    ),
+    _gauge(
+        "broadcasts_stopped",
+        "Broadcasts that paused themselves, as too many of their messages failed or a template may not be "
+        "used, and have recipients left; not those that a person paused",
     ),
     _gauge("jobs_queued", "Jobs that arq has queued"),
     _gauge("callbacks_parked", "Status callbacks whose message was not found yet"),
@@ -122,7 +139,12 @@ INSTALLATION: Final = (
     _gauge("webhooks_queued", "Events that wait to be delivered to endpoints", state=("queued", "parked")),
     _gauge("opt_outs", "Who must not be written to"),
     # lanes and the account
-    _gauge("lanes", "Senders by what they do", state=("sending", "idle", "paused", "held")),
+    _gauge(
+        "lanes",
+        "Senders by what they do. paused: a person's wish; refused: a code of Twilio's stopped the sender or "
+        "the account, until somebody resumes; held: stopped for now, goes on by itself",
+        state=("sending", "idle", "paused", "refused", "held"),
+    ),
     _gauge(
         "lane_queued_messages",
         "Queued messages of a lane, retries too; of a broadcast with several lanes by how far each has come",

@@ -100,8 +100,8 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def masked_beside_output(level: int = logging.WARNING) -> None:
-    """Let what a command logs go to standard error, masked: its output is on standard output.
+def masked_beside_output(level: str = "warning", *, as_json: bool = False) -> None:
+    """Let what a command logs from `level` on go to standard error, masked: its output is on standard output.
 
     Where something has set structlog up already, nothing changes.
     """
@@ -116,10 +116,11 @@ def masked_beside_output(level: int = logging.WARNING) -> None:
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _masker(Masking()),
-            *_renderers(console=True, colors=False),
+            *([structlog.processors.TimeStamper(fmt="iso", utc=True)] if as_json else []),
+            *_renderers(console=not as_json, colors=False),
         ],
         logger_factory=logger,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
     )
 
 

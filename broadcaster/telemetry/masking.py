@@ -34,7 +34,8 @@ _UNITS: Final = (
     *("_at", "_ms", "_us", "_ns", "_seconds", "_bytes", "_total", "_count", "_epoch", "_id", "timestamp"),
     "_until",
 )
-#: Names that we make ourselves; a host called ip-10-0-12-200 has as many digits as a number.
+#: Names that we make ourselves, where a line itself has them (what is inside of something may be a caller's); a
+#: host called ip-10-0-12-200 has as many digits as a number.
 _NAMES: Final = frozenset({"worker", "host", "broadcast", "batch", "instance"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Event names, states, levels: no digit and nothing that could be a key with a value.
@@ -67,7 +68,9 @@ class Masking:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return value if key in _NAMES and _NAME.fullmatch(value) else self.text(str(value))
+            if depth == 1 and key in _NAMES and _NAME.fullmatch(value):
+                return self._secrets.hide(value, HIDDEN)
+            return self.text(str(value))
         if isinstance(value, int | float):
             return _number(value, key)
         return self._taken_apart(value, key, depth)

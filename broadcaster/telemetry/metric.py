@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ class Role(enum.StrEnum):
 class Metric:
     """One family as it is scraped: a counter's name ends in `_total`, a histogram's samples in `_bucket`, ….
 
-    `labels` tells of each label what values it takes: all of them, or in words what bounds them.
+    `labels` tells of each label what values it takes: all of them, or in words what bounds them. A
+    gauge that was set longer ago than `kept_seconds` is shown no more.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Metric:
     meaning: str
     labels: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
+    kept_seconds: float = math.inf
 
     @property
     def family(self) -> str:

@@ -52,6 +52,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._senders = Senders()
         self._messages, self._segments = self._counts["messages"], self._counts["segments"]
+        self._outcomes = self._counts["outcomes"]
         for channel in CHANNELS:
             self._show_sender(channel, OTHER)
         self.send_duration = self._histograms["send_duration_seconds"]
@@ -103,6 +104,7 @@ class Metrics:
             self._show_sender(channel, name)
         for outcome, count in outcomes.items():
             self._messages.add(count, channel, name, outcome)
+            self._outcomes.add(count, outcome)
         if segments:
             self._segments.add(segments, channel, name)
         self.send_duration.observe_many(durations, channel)

@@ -49,6 +49,14 @@ PROCESS: Final = (
         {"channel": CHANNELS, "sender": _SENDER, "outcome": OUTCOMES},
     ),
     Metric(
+        "broadcaster_outcomes_total",
+        Kind.COUNTER,
+        _WORKER,
+        "What broadcaster_messages_total counts, without channel and sender: there as 0 from the start, "
+        "where a sender's series begins with what its first messages came to. Rules go by it",
+        {"outcome": OUTCOMES},
+    ),
+    Metric(
         "broadcaster_segments_total",
         Kind.COUNTER,
         _WORKER,
@@ -171,9 +179,11 @@ PROCESS: Final = (
     Metric(
         "broadcaster_clock_skew_seconds",
         Kind.GAUGE,
-        _WORKER,
-        "How far another clock is ahead of this host's; Twilio's is looked at while doubts are settled",
+        _BOTH,
+        "How far another clock is ahead of this host's; shown for 20 minutes after it was looked at. "
+        "Twilio's is looked at while doubts are settled, by workers",
         {"clock": ("redis", "twilio")},
+        kept_seconds=1200.0,
     ),
     Metric(
         "broadcaster_redis_roundtrip_seconds",

@@ -120,6 +120,12 @@ def class_of(code: int) -> str | None:
     return own.value if own else None
 
 
+def is_automatic(reason: str) -> bool:
+    """Tell whether a broadcast's reason is a script's, which stopped it for what failed, not a person's."""
+    kind, _, rest = reason.partition(":")
+    return kind in ("content", "failures") and rest[:1].isdigit()
+
+
 def explain_reason(reason: str) -> str:
     """Put a reason that a script wrote into words: `content:CODE`, `failures:PERCENT:OUTCOMES:CODE`."""
     match reason.split(":"):

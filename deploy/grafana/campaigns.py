@@ -36,8 +36,10 @@ WORDS: Final = {
     "account_stopped": ("the account is stopped: `broadcaster doctor` tells why", RED),
     "account_limit": ("the account's limit, shared by all senders", BLUE),
     "broadcast_paused": ("it is paused: `broadcaster broadcasts resume`", YELLOW),
+    "paused_by_failures": ("it paused itself, as too much failed: `broadcaster broadcasts show`", RED),
     "sender_paused": ("its sender is paused: `broadcaster senders resume`", YELLOW),
-    "sender_held": ("Twilio refused its sender: `broadcaster senders list`", RED),
+    "sender_refused": ("Twilio refused its sender: `broadcaster senders list`", RED),
+    "sender_held": ("its sender's queue at Twilio is full: it goes on by itself", BLUE),
     "quiet_hours": ("its hours: it goes on by itself", BLUE),
     "retry": ("the next try of what failed for now", BLUE),
     "settling": ("evidence of what is in doubt: a minute or two", BLUE),
@@ -58,7 +60,7 @@ def campaigns() -> Dashboard:
     chosen = variable(
         "broadcast",
         "Broadcast",
-        "Those that are running or paused, the newest 20",
+        "At most 20: the newest that run, then the newest that are paused",
         "query_result(broadcaster_broadcast_info)",
         '/broadcast="(?<value>[^"]+)".*name="(?<text>.*?)",priority=/',
     )

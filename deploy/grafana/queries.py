@@ -16,9 +16,13 @@ class Query:
 def grown(counter: str, window: str = "$__range") -> str:
     """Return by how much a counter grew, series that began within the window counted from 0.
 
-    `increase()` alone misses what a series was born with: the first failure of a code, for instance.
+    `increase()` alone misses what a series was born with: the first failure of a code, for instance. Of one
+    that was reset since (its process began anew) the greatest it ever was, or its increase if that is more.
     """
-    return f"(({counter} unless {counter} offset {window}) or increase({counter}[{window}]))"
+    grew, most = f"increase({counter}[{window}])", f"max_over_time({counter}[{window}])"
+    young = f"{most} unless last_over_time({counter}[5m] offset {window})"
+    more = f"(resets({counter}[{window}]) > 0 and {grew} > {most})"
+    return f"(({young} unless {more}) or {grew})"
 
 
 def rate(counter: str) -> str:

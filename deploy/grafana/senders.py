@@ -42,8 +42,8 @@ def _account() -> list[Placed]:
     return [
         number(
             "What are senders doing?",
-            "Paused: somebody's wish. Held: Twilio refused the sender; `broadcaster senders list` tells "
-            "the code.",
+            "Paused: somebody's wish. Refused: a code of Twilio's stopped the sender or the account; "
+            "`broadcaster senders list` tells which. Held: it goes on by itself.",
             Query("max by (state) (broadcaster_lanes)", "{{state}}"),
             width=8,
             named=True,

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from serving import key_for, serving
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def blocks(language: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 async def test_every_call_of_the_page_is_taken(store: Store, tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("to,name\n+14155550110,Ada\n+14155550111,Bob\n")
     async with serving(store) as api:

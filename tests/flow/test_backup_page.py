@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import pytest
 from commanding import Desk
 
 from broadcaster.cli.settings_table import describe
@@ -20,6 +21,7 @@ SCALING: Final = (DEPLOY / "scaling.md").read_text(encoding="utf-8")
 _BLOCK: Final = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 async def test_its_commands_are_run(store: Store, tmp_path: Path) -> None:
     section = PAGE.partition("\n## ")[0]
     commands = [line.strip() for block in _BLOCK.findall(section) for line in block.splitlines()]

@@ -7,6 +7,7 @@ Nobody gets a status callback here; where one would bring the evidence, the test
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from contextlib import asynccontextmanager
@@ -204,7 +205,11 @@ async def test_evidence_of_attempt_1_during_attempt_2_is_a_duplicate_that_is_sho
         assert [(r.attempt, r.sid) for r in found] == [(2, (await sids(run, number(i)))[1]) for i in (0, 1)]
         errors = [line for line in run.logs().splitlines() if '"duplicate.caused"' in line]
         assert len(errors) == 1, "the list's; the callback's is told to its teller"
-        assert '"level": "error"' in errors[0]
+        named = json.loads(errors[0])
+        assert named["level"] == "error"
+        both = await sids(run, number(1))
+        assert [named[key] for key in ("broadcast", "batch", "row")] == [bid, "0.0", 1]
+        assert [named[key] for key in ("attempt", "sid", "other", "other_sid")] == [1, both[0], 2, both[1]]
         assert "broadcaster_duplicates_caused_total 1.0" in await metrics(run)
 
 

@@ -44,11 +44,13 @@ def port_of(api: Api) -> str:
 def caddy(folder: Path, port: int, hooks: Api, api: Api) -> tuple[list[str], dict[str, str], Path]:
     """Return command, environment and the CA's certificate; Caddy signs for itself here."""
     main = folder / "Caddyfile"
-    main.write_text(
-        "{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n"
-        f"\thttp_port {free_port()}\n\thttps_port {port}\n}}\nimport {FOLDER / 'Caddyfile'}\n",
-        encoding="utf-8",
+    here = (
+        "\n{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n"
+        f"\thttp_port {free_port()}\n\thttps_port {port}\n"
     )
+    text = (FOLDER / "Caddyfile").read_text(encoding="utf-8")
+    assert text.count("\n{\n") == 1
+    main.write_text(text.replace("\n{\n", here), encoding="utf-8")
     places = {"WEBHOOKS_AT": f"127.0.0.1:{port_of(hooks)}", "API_AT": f"127.0.0.1:{port_of(api)}"}
     environment = {**os.environ, **places, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     command = ["caddy", "run", "--config", str(main), "--adapter", "caddyfile"]
@@ -96,12 +98,16 @@ async def behind(
 
         async def listens() -> bool:
             assert process.returncode is None, (folder / "log").read_text()
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                return False
-            writer.close()
-            return ca.is_file()
+            for name in (HOOKS, API):  # Caddy makes its certificates, one after the other, once it listens
+                try:
+                    context = ssl.create_default_context(cafile=str(ca))
+                    _, writer = await asyncio.open_connection(
+                        "127.0.0.1", port, ssl=context, server_hostname=name
+                    )
+                except OSError:
+                    return False
+                writer.close()
+            return True
 
         await wait_until(listens, 30)
         context = ssl.create_default_context(cafile=str(ca))
@@ -185,6 +191,23 @@ async def test_only_what_is_public_comes_through(
             )
 
         await uploaded_as_it_comes(services, store, wait_until)
+        await no_log_tells_whom_it_was_about(services, api, tmp_path)
+
+
+async def no_log_tells_whom_it_was_about(services: Named, api: Api, folder: Path) -> None:
+    """Neither what went well nor what failed: the proxy's own words on a failure quote the request."""
+    asked = "/v1/recipients/+14155550147", "/v1/opt-outs/whatsapp%3A%2B14155550147", "/v1/x?to=14155550147"
+    for path in asked:
+        assert (await services.request("GET", path)).status_code in {200, 404, 405}
+    api.process.kill()
+    api.process.wait()
+    for path in asked:
+        assert (await services.request("GET", path)).status_code == 502
+    logs = [path for path in folder.iterdir() if path.name == "log" or path.suffix == ".log"]
+    told = "".join(path.read_text(encoding="utf-8") for path in logs)
+    assert "4155550147" not in told
+    assert "/v1/recipients/***" in told
+    assert "502" in told
 
 
 async def uploaded_as_it_comes(services: Named, store: Store, wait_until: type_of_wait) -> None:

@@ -149,13 +149,13 @@ STAY: Final = {
 RUN: Final = [command for command in commands() if command not in ELSEWHERE]
 
 
-#: What runs all tests, in one way or another: CI is that.
-_COLLECTS: Final = re.compile(r"\.ci/run|make check|BROADCASTER_TEST_SERVER=.*")
+#: What runs all tests, in one way or another (CI is that), and what starts several processes.
+_LONG: Final = re.compile(r"\.ci/run|make check|[A-Z_]+=.*|broadcaster (up|exporter).*")
 
 
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(one, marks=[pytest.mark.slow] * bool(_COLLECTS.fullmatch(one))) for one in RUN],
+    [pytest.param(one, marks=[pytest.mark.slow] * bool(_LONG.fullmatch(one))) for one in RUN],
 )
 def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> None:
     operating = command.startswith("broadcaster ") and " send " not in command
@@ -186,6 +186,7 @@ def test_command(command: str, checkout: Path, twilio: str, redis_url: str) -> N
         assert re.search(r"\d+(?:/\d+)? tests collected", shown), shown
 
 
+@pytest.mark.slow
 def test_the_first_message_of_the_page_about_twilio(checkout: Path, twilio: str) -> None:
     page = (ROOT / "deploy/twilio.md").read_text(encoding="utf-8")
     (first, *others) = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

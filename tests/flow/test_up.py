@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,7 +91,7 @@ def children(pid: int) -> dict[str, int]:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
         with contextlib.suppress(OSError):
             line = Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8").split("\0")
-            found[line[2] if line[1:2] == ["-m"] else "redis"] = int(child)
+            found[line[line.index("-m") + 1] if "-m" in line else "redis"] = int(child)
     return found
 
 
@@ -108,6 +110,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_all_is_there_a_list_is_handed_over_and_it_ends_in_order(tmp_path: Path) -> None:
     with up(tmp_path, "--simulate", **PORTS, BROADCASTER_API_PORT=str(free_port())) as (run, said):
         assert said["simulated"]
@@ -148,6 +151,42 @@ def test_two_on_one_folder_and_what_cannot_start_are_refused_with_a_sentence(tmp
             assert "BROADCASTER_API_PORT" in taken.stderr
         with up(tmp_path, **variables) as (_, said):
             assert said["key"] is None  # shown once
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mute", ["its own", "another"])
+def test_it_ends_when_told_though_redis_does_not_answer(mute: str, tmp_path: Path) -> None:
+    variables = account("http://127.0.0.1:9")
+    data = tmp_path / ".broadcaster"
+    data.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent, (data / "lock").open("w") as lock:
+        if mute == "another":
+            variables["REDIS_URL"] = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a server that hangs has it
+        process = subprocess.Popen(
+            [sys.executable, "-m", "broadcaster", "up", "--json"],
+            cwd=tmp_path, env={**CLEAN, **variables}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until(lambda: (data / "up.lock").is_file() and (data / "up.lock").stat().st_size, "it waits")
+        process.terminate()
+        _, error = process.communicate(timeout=50)
+    assert (process.returncode, error) == (0, "Ending: what is in flight is finished first.\n")
+
+
+@pytest.mark.slow
+def test_the_file_for_other_terminals_means_the_same_folder(tmp_path: Path) -> None:
+    port = {"BROADCASTER_API_PORT": str(free_port())}
+    with up(tmp_path, "--simulate", **PORTS, **port) as (_, said):
+        shown = subprocess.run(
+            ["bash", "-c", f". {said['env_file']} && env -0"], env={"PATH": os.environ["PATH"]},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        read = dict(one.split("=", 1) for one in shown.split("\0") if one.startswith(OURS))
+        again = command(tmp_path, {**read, **PORTS, **port}, "up", "--simulate")
+        assert (again.returncode, "runs on" in again.stderr) == (1, True), again.stderr
+        real = command(tmp_path, {**read, **PORTS, **port}, "up")
+        assert (real.returncode, "up --simulate" in real.stderr) == (2, True), real.stderr
+    assert not list(tmp_path.rglob("simulated/simulated"))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from loading import load
 
 from broadcaster.domain.record import State
 from broadcaster.lanes import claims, control
-from workers.redis_clock import look_at_clock, trusted_since
+from workers.redis_clock import look_at_clock, set_back, trusted_since
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -67,3 +67,17 @@ async def test_only_who_lived_through_it_knows_that_it_was_moved_ahead(store: St
     assert abs(moved / MICRO - HOUR) < 1
     assert await trusted_since(store) >= time.time() - 2
     assert (await store.run(look_at_clock(time.time())))[0] == 0
+
+
+async def test_how_far_it_was_set_back_is_known_by_the_clock_of_who_lived_through_it(store: Store) -> None:
+    assert await set_back(store) == (0, 0)
+    await ahead(store, 30)
+    back, at = await set_back(store)
+    assert (back in (30, 31), abs(at - time.time()) < 2) == (True, True)
+    # Redis' last look is from when it was 20 s ahead; by then 10 s went by that nobody looked in
+    await ahead(store, 20)
+    await store.run(look_at_clock(time.time() + 30))
+    assert (await set_back(store))[0] in (60, 61, 62), "together: what is in doubt may be of before both"
+    await store.redis.hincrby(store.keys.plain("clock"), "backed", -2 * 86_400)
+    await ahead(store, 40)
+    assert (await set_back(store))[0] in (40, 41)

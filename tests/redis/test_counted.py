@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import metering
 import pytest
+import structlog
 from dispatching import dispatching
 from driving import LANE, ask, join, overdue, result, take, tell
 from loading import counts, load, number, records
 from metering import families, faults
 from posting import SENDER, no_pool, settings
+from scraping import exporting, scrape
 
 from broadcaster.domain.content import Content
 from broadcaster.domain.failures import Kind, Outcome
@@ -150,6 +152,37 @@ async def test_callbacks_are_counted_by_what_they_change(store: Store, metrics: 
     assert counted(metrics, "failures", "code") == {"30003": 1, "other": 1}
     lag = families(metrics.text().decode())["broadcaster_callback_lag_seconds_count"]
     assert lag == [({}, 3.0)], "each message's first news"
+
+
+async def test_a_duplicate_is_named_to_whoever_is_paged_for_it(store: Store, metrics: Metrics) -> None:
+    bid = await load(store, {LANE: 2}, batch=64)
+    await join(store)
+    (held,) = await take(store)
+    await ask(store, held)
+    await tell(store, held, [result(row, 1, State.RETRY, code=Reason.NO_ANSWER, spend=1) for row in (0, 1)])
+    await store.run(claims.release("w1", [held.claim]))
+    (newer,) = await take(store, horizon_seconds=60.0)
+    await ask(store, newer)
+    await tell(store, newer, [result(1, 2, State.ACCEPTED, sid=bytes(range(16)), flags=1)])
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            at = [Status(bid, "0.0", row, 1, f"SM{row + 1:032x}", "sent") for row in (0, 1)]
+            await store.run(write_statuses(at))
+    named = {
+        "event": "duplicate.caused",
+        "log_level": "error",
+        "broadcast": bid,
+        "batch": "0.0",
+        "attempt": 1,
+    }
+    assert [line for line in lines if line["event"] == "duplicate.caused"] == [
+        named | {"row": 0, "sid": f"SM{1:032x}", "other": 2, "other_sid": None},
+        named | {"row": 1, "sid": f"SM{2:032x}", "other": 2, "other_sid": "MM" + bytes(range(16)).hex()},
+    ]
+    (total,) = families(metrics.text().decode())["broadcaster_duplicates_caused_total"]
+    assert total == ({}, 2.0)
+    async with exporting(store) as exporter:
+        assert (await scrape(exporter))("duplicates_found_total") == 2
 
 
 async def test_opt_outs_and_skips_are_counted_by_where_they_come_from(store: Store, metrics: Metrics) -> None:

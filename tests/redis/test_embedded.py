@@ -1,23 +1,25 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broadcaster.store import server_binary as binaries
-from broadcaster.store.embedded import EmbeddedServer, redis_for
+from broadcaster.store.embedded import EmbeddedServer, GivenUpError, redis_for
 from broadcaster.store.server_binary import EmbeddedServerError, ServerBinary, bundled_server, find_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -134,6 +136,28 @@ def test_a_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path, server_bi
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedServerError, match="Cannot make the data directory"):
         EmbeddedServer(tmp_path / "file" / "data", binary=server_binary).start()
+
+
+def test_nobody_has_to_wait_for_a_server_that_is_long_in_coming_up(
+    tmp_path: Path, server_binary: ServerBinary
+) -> None:
+    asked: list[int] = []
+
+    def at_the_third_look() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    waiting = EmbeddedServer(tmp_path, binary=server_binary, given_up=at_the_third_look)
+    with (tmp_path / "lock").open("w") as lock:  # of one that does not answer
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(GivenUpError):
+            waiting.start()
+    asked.clear()
+    mute = ServerBinary(Path("/bin/sleep"), server_binary.version)
+    with mock.patch.object(waiting, "_arguments", lambda: ["60"]), pytest.raises(GivenUpError):
+        waiting.binary = mute
+        waiting.start()
+    assert waiting.process is None
 
 
 PARENT = """

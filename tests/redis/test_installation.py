@@ -49,7 +49,7 @@ async def test_a_running_broadcast(store: Store, exporter: Exporter) -> None:
     assert found("queue_oldest_ready_timestamp_seconds", priority="urgent") == 0
     assert found("queue_drain_seconds") == pytest.approx(24)
     assert found.by("broadcasts", "state")["running"] == 1
-    assert found.by("lanes", "state") == {"sending": 1, "idle": 0, "paused": 0, "held": 0}
+    assert found.by("lanes", "state") == {"sending": 1, "idle": 0, "paused": 0, "refused": 0, "held": 0}
     assert found.by("lane_queued_messages", "sender") == {LANE: 120}
     assert found.by("lane_rate_segments_per_second", "sender") == {LANE: 10}
     assert found.by("lane_permits_segments", "sender") == {LANE: 1}
@@ -99,9 +99,10 @@ async def test_what_is_paused_is_not_late(store: Store, exporter: Exporter) -> N
     ("stop", "why", "lane_state"),
     [
         (control.pause_lane(LANE, "x"), "sender_paused", "paused"),
+        (control.pause_lane(LANE, "21606: x"), "sender_refused", "refused"),
         (control.hold_lane(LANE, 60, "x"), "sender_held", "held"),
         (control.pause_account("x"), "everything_paused", "paused"),
-        (control.pause_account("20003: refused"), "account_stopped", "paused"),
+        (control.pause_account("20003: refused"), "account_stopped", "refused"),
     ],
 )
 async def test_what_stops_a_lane_keeps_nobody_waiting_too_long(
@@ -121,6 +122,40 @@ async def test_what_stops_a_lane_keeps_nobody_waiting_too_long(
         "refused": why == "account_stopped",
         "rewinding": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("by request", "broadcast_paused"),
+        ("content: 30007 looks wrong", "broadcast_paused"),
+        ("content:30007", "paused_by_failures"),
+        ("failures:25:100:30007", "paused_by_failures"),
+    ],
+)
+async def test_a_pause_of_our_own_is_told_from_a_persons(
+    store: Store, exporter: Exporter, reason: str, why: str
+) -> None:
+    bid = await load(store, {LANE: 5})
+    await join(store)
+    await store.run(control.pause(bid, reason))
+    found = await scrape(exporter)
+    assert found.by("broadcast_waiting", "why", broadcast=bid) == {why: 1}
+    assert found("broadcasts_stopped") == (why == "paused_by_failures")
+    await store.run(control.cancel(bid, "x"))
+    assert (await scrape(exporter))("broadcasts_stopped") == 0
+
+
+async def test_a_scheduled_broadcast_is_told_of_until_it_starts(store: Store, exporter: Exporter) -> None:
+    assert (await scrape(exporter))("scheduled_due_timestamp_seconds") == 0
+    late = await load(store, {LANE: 5}, schedule_in=-100)
+    await load(store, {LANE: 5}, schedule_in=3600)
+    due = (await scrape(exporter))("scheduled_due_timestamp_seconds")
+    assert due == pytest.approx(time.time() - 100, abs=5)
+    await store.run(control.start(late, paused_for="its template is paused"))
+    found = await scrape(exporter)
+    assert found("scheduled_due_timestamp_seconds") == pytest.approx(time.time() + 3600, abs=5)
+    assert found("broadcasts_stopped") == 1, "nobody paused it"
 
 
 async def test_closed_hours(store: Store, exporter: Exporter) -> None:
@@ -222,6 +257,10 @@ async def test_the_busiest_lanes_are_named_and_at_most_twenty_broadcasts(
     shown = found.by("broadcast_recipients", "broadcast")
     assert len(shown) == 20
     assert shown.keys() == set(sorted([wide, *others])[-20:])
+    for bid in others:
+        await store.run(control.pause(bid, "x"))
+    shown = (await scrape(exporter)).by("broadcast_recipients", "broadcast")
+    assert shown.keys() == {wide, *sorted(others)[-19:]}, "what runs is shown before what is paused"
 
 
 async def test_workers_live_drain_and_are_lost(store: Store, exporter: Exporter) -> None:
@@ -256,6 +295,7 @@ async def test_sizes_of_what_waits_elsewhere(store: Store, exporter: Exporter) -
     found = await scrape(exporter)
     assert (found("opt_outs"), found("jobs_queued"), found("callbacks_parked")) == (2, 1, 2)
     assert found("followups_queued") == 1
+    assert found("duplicates_found_total") == 0, "known before the first one"
     assert found.by("webhooks_queued", "state") == {"queued": 1, "parked": 2}
     assert found("account_rate_segments_per_second") == 12.5
     assert found("account_silent_timestamp_seconds") == 1_700_000_000

@@ -110,6 +110,18 @@ async def test_a_lease_that_is_over_counts_only_for_a_while(store: Store) -> Non
     await need_format(store, 2, pause_seconds=0.01)
 
 
+async def test_so_does_one_whose_claims_were_taken_back_meanwhile(store: Store) -> None:
+    await of_format_1(store)
+    await older_worker(store, ago_us=4_000_000)
+    for _ in range(2):
+        await store.run(claims.sweep(0.0))
+    assert await store.redis.zcard(store.keys.plain("workers")) == 0
+    assert (await store.run(raise_format(2, "e"))).verdict == "older"
+    seconds, _ = await store.redis.time()
+    await store.redis.zadd(store.keys.plain("lost"), {"w-old": (seconds - 11) * 1_000_000})
+    await need_format(store, 2, pause_seconds=0.01)
+
+
 async def test_whoever_died_between_the_steps_is_gone_on_from(store: Store) -> None:
     await of_format_1(store)
     assert (await store.run(raise_format(2, "a", pause_seconds=0.01))).verdict == "begun"
@@ -175,3 +187,78 @@ async def test_with_replicas_it_counts_once_one_has_it_and_so_does_what_follows(
             assert replica.get("bc:epoch") == beside.epoch.encode() == store.epoch.encode()
         await store.close()
         await beside.close()
+
+
+async def test_a_raising_that_a_failover_undid_shuts_nobody_out(store: Store) -> None:
+    await of_format_1(store)
+    await store.guard.look()
+    beside = await open_store(store.url, store.keys.prefix)
+    before = {name: await store.redis.dump(store.keys.plain(name)) for name in ("epoch", "format")}
+    await need_format(store, 2, pause_seconds=0.01)
+    assert await beside.run(CONFIRM)
+    raised = store.epoch
+    await store.redis.delete(store.keys.plain("raised"))
+    for name, raw in before.items():
+        await store.redis.restore(store.keys.plain(name), 0, raw, replace=True)
+    for each in (store, beside):
+        await each.check_epoch()
+        assert await each.run(CONFIRM)
+        assert each.fenced == 1
+    assert store.epoch == beside.epoch != raised
+    await need_format(beside, 2, pause_seconds=0.01)
+    await store.check_epoch()
+    assert store.epoch == beside.epoch
+    await beside.close()
+
+
+async def test_older_data_under_a_former_epoch_is_looked_at_before_anything_else(store: Store) -> None:
+    """A backup of before the raising was put back under a process that lives: not the truth."""
+    await of_format_1(store)
+    before, server = store.epoch, store.keys.plain("server")
+    await store.guard.look()
+    count = await store.redis.hget(server, "count")
+    await need_format(store, 2, pause_seconds=0.01)
+    await store.guard.look()
+    await store.redis.delete(store.keys.plain("raised"))
+    await store.redis.mset({store.keys.plain("epoch"): before, store.keys.plain("format"): 1})
+    await store.redis.hset(server, "count", count)
+    assert await store.run(CONFIRM)
+    assert await store.redis.hexists(store.keys.plain("account"), "rewind")
+
+
+async def test_what_epochs_an_installation_had_is_known_also_of_a_restored_backup(store: Store) -> None:
+    await of_format_1(store)
+    first = store.epoch
+    await need_format(store, 2, pause_seconds=0.01)
+    await store.run(CONFIRM)
+    anew = await store.with_new_epoch()
+    prefix = store.keys.prefix
+    assert await epochs.epochs_before(store.redis, prefix, anew.epoch) == (store.epoch, first)
+    assert await epochs.epochs_before(store.redis, prefix, first) == ()
+
+
+@pytest.mark.parametrize("change", ["none", "raised", "restored"])
+async def test_a_host_knows_that_the_data_is_older_whatever_epoch_it_had_since(
+    store: Store, tmp_path: Path, change: str
+) -> None:
+    """A backup of before is put back, and nobody says `restore`."""
+    seen, server = tmp_path / "seen", store.keys.plain("server")
+    await of_format_1(store)
+    await store.remember_in(seen)
+    await store.guard.look()
+    first, count = store.epoch, await store.redis.hget(server, "count")
+    since = store
+    if change == "raised":
+        await need_format(store, 2, pause_seconds=0.01)
+    elif change == "restored":
+        await store.guard.look(rewind_to=1_700_000_000)
+        since = await store.with_new_epoch()
+        await since.remember_in(seen)
+    await since.guard.look()
+    await store.redis.delete(store.keys.plain("raised"), store.keys.plain("account"))
+    await store.redis.mset({store.keys.plain("epoch"): first, store.keys.plain("format"): 1})
+    await store.redis.hset(server, "count", count)
+    again = await open_store(store.url, store.keys.prefix)
+    await again.remember_in(seen)
+    assert (await again.guard.look()).lost
+    await again.close()

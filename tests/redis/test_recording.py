@@ -8,7 +8,7 @@ from loading import counts, load, records
 
 from broadcaster.domain.record import OPEN_STATES, Reason, State
 from broadcaster.lanes import claims, control
-from broadcaster.ledger.recording import Results, record
+from broadcaster.ledger.recording import Results, Twice, record
 from broadcaster.store.scripts import unpacked
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ async def test_an_older_attempts_acceptance_after_a_newer_left_is_a_duplicate_on
         for state in (State.ACCEPTED, State.SENT, State.DELIVERED)
     ]
     assert [(t.changed, t.caused) for t in told] == [(0, 1), (0, 0), (0, 0)]
+    assert told[0].twice == [Twice(bid, "0.0", 0, 1, "SM" + SID.hex(), 2, None)]
     assert (await records(store, bid))["0.0", 0].state is State.SENDING
     assert (await tell(store, newer, [result(0, 2, State.ACCEPTED, sid=OTHER_SID)])).changed == 1
     one = (await records(store, bid))["0.0", 0]
@@ -223,6 +224,8 @@ async def test_an_older_acceptance_wins_where_the_newer_attempt_is_not_with_twil
     assert set(codes.values()) <= {b"0"}
     told = await tell(store, newer, [result(0, 2, State.DELIVERED, sid=OTHER_SID)], twice=True)
     assert (told.changed, told.caused) == (0, 1)
+    assert told.twice == [Twice(bid, "0.0", 0, 2, "SM" + OTHER_SID.hex(), 2, "SM" + SID.hex())]
+    assert await store.redis.hget(store.keys.plain("account"), "duplicates") == b"1"
     assert (await tell(store, held, [result(0, 1, State.DELIVERED, sid=SID)])).changed == 1
 
 

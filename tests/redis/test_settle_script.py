@@ -123,7 +123,7 @@ async def test_absent_and_expired_is_never_sent_again(store: Store) -> None:
 async def test_evidence_ends_doubt_with_its_kind(store: Store) -> None:
     bid, _ = await in_doubt(store, lost=True)
     call = accept([Found(LANE, bid, "0.0", 0, 1, "MM" + SID.hex())], Evidence.LIST)
-    assert (await store.run(call))[:5] == (1, 0, [], [bid], 0)
+    assert (await store.run(call))[:5] == (1, [], [], [bid], 0)
     found = await one(store, bid)
     assert (found.state, found.sid, found.evidence) == (State.ACCEPTED, "MM" + SID.hex(), Evidence.LIST)
     assert (await history(store, bid))[-1] == [1, State.ACCEPTED, "list"]

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from broadcaster.domain.circuit import FLOOD, RUN, Word
+from broadcaster.domain.circuit import FLOOD, RECENT_SECONDS, RUN, Word
 from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.lanes.claims import Standing
 from workers import allowance
@@ -91,6 +91,29 @@ def test_a_run_of_unknowns_stops_and_an_answer_breaks_it() -> None:
     assert made.open
     assert made.soon.is_set()
     assert made.word() == Word(opens=True)
+    assert made.take().unknown == RUN - 1, "those in a row are what `opens` says"
+
+
+def test_who_has_stopped_insists_on_a_turn_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each renewal, all others would steer that often, too."""
+    clock = [1_000.0]
+    monkeypatch.setattr(allowance, "monotonic", lambda: clock[0])
+    made = given()
+    assert not made.insists()
+    for _ in range(2):
+        for _ in range(RUN):
+            made.unknown(clock[0])
+        insisted = []
+        for _ in range(2 * RECENT_SECONDS):
+            insisted.append(made.insists())
+            clock[0] += 1.0
+        assert insisted == [True, *[False] * (RECENT_SECONDS - 1)] * 2
+        made.hear(standing(silent=5.0, probe=True))
+        assert not made.insists()
+        made.admitted(1, clock[0], clock[0])
+        assert made.insists(), "its probe was answered: the others go on at once"
+        made.hear(standing())
+        assert not made.insists()
 
 
 def test_a_flood_of_unknowns_stops_before_the_second_is_over() -> None:

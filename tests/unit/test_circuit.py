@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from broadcaster.domain.circuit import (
     LEAST,
-    RECENT,
+    RECENT_SECONDS,
     SHARE,
     WINDOW_SECONDS,
     Circuit,
@@ -91,9 +91,55 @@ def test_one_worker_stops_alone_while_the_others_are_answered(second: Second, op
         state = after(state, Second(answered=100))
     state = after(state, second, Word(opens=True))
     assert bool(state.circuit.since) == opens
-    for _ in range(RECENT):
+    for _ in range(RECENT_SECONDS):
         state = after(state, Second(), Word(opens=True))
     assert state.circuit.since, "now nobody is"
+
+
+def test_one_worker_stops_alone_where_the_others_send_a_message_every_two_seconds() -> None:
+    """Turns may come sooner than seconds are over, for whoever has stopped asks for one."""
+    state = CLOSED
+    for half_seconds in range(40):
+        seen = Second(seconds=0.5, answered=int(half_seconds % 4 == 0))
+        state = after(state, seen, Word(opens=half_seconds % 2 == 1))
+        assert not state.circuit.since, f"after {half_seconds / 2} s everybody is stopped"
+    for _ in range(2 * (RECENT_SECONDS + 1)):
+        state = after(state, Second(seconds=0.5), Word(opens=True))
+    assert state.circuit.since, "now nobody is answered"
+
+
+def test_parts_of_a_second_are_one_however_many_have_stopped() -> None:
+    """The level rises and is held, and what was seen grows old, as if nobody had asked for a turn."""
+
+    def story(parts: int) -> Steering:
+        state = Steering(Level(10))
+        for second in range(12):
+            for part in range(parts):
+                state = after(
+                    state,
+                    Second(
+                        seconds=1 / parts,
+                        answered=40 // parts,
+                        pressed=int(second == 4 and part == 0),
+                        unknown=int(part == 0),
+                        peak=10,
+                        busy=8.0,
+                        ceiling=9 if second == 4 and part == 0 else 0,
+                        full=part == 0,
+                    ),
+                    Word(opens=part > 0),
+                )
+        return state
+
+    assert story(4) == story(2) == story(1)
+    assert story(1).level.limit > 10
+
+
+def test_after_a_pause_of_all_workers_what_they_saw_is_as_much_older() -> None:
+    state = after(after(CLOSED, Second(unknown=15)), Second(seconds=60.0))
+    assert not after(state, Second(unknown=19)).circuit.since
+    state = after(after(CLOSED, Second(answered=100)), Second(seconds=4.0))
+    assert after(state, Second(), Word(opens=True)).circuit.since
 
 
 def test_a_second_silence_on_the_way_up_forgets_no_former_level() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from campaigns import WORDS
 from promql import faults, labels_of
+from queries import grown
 
 from broadcaster.telemetry.installation_metrics import INSTALLATION, WAITS
 from broadcaster.twilio.codes import CODES
@@ -168,3 +171,36 @@ def test_provisioning_finds_the_dashboards_and_their_prometheus() -> None:
     assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in compose
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+
+
+@pytest.mark.parametrize(
+    ("values", "grew"),
+    [
+        ("0x20 1x20", 1),  # it was there, as 0
+        ("_x20 1x20", 1),  # born with its first count
+        ("_x10 0x10 1x10 0x10", 1),  # born in the window, and its process began anew
+        ("_x10 3x10 0x10 4+0x10", 4),  # what it was born with is known no more, the rest is
+        ("_x10 2x10 _x20", 2),  # its process has ended
+        ("7x40", 0),
+    ],
+)
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's prometheus) is not here")
+def test_growth_counts_what_a_series_was_born_with_and_survives_a_restart(
+    values: str, grew: int, tmp_path: Path
+) -> None:
+    case = {
+        "interval": "15s",
+        "input_series": [{"series": "c_total", "values": values}],
+        "promql_expr_test": [
+            {
+                "expr": f"round({grown('c_total', '9m')})",
+                "eval_time": "10m",
+                "exp_samples": [{"labels": "{}", "value": grew}],
+            }
+        ],
+    }
+    (tmp_path / "t.yml").write_text(json.dumps({"rule_files": [], "tests": [case]}), encoding="utf-8")
+    told = subprocess.run(
+        ["promtool", "test", "rules", "t.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr

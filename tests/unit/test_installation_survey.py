@@ -41,6 +41,7 @@ def standing(**fields: Any) -> Standing:
         "rate": 0.0,
         "tat": 0.0,
         "parent": "",
+        "reason": "",
         "counts": (*counts.values(), *[0] * 8),
     }
     return Standing(**(given_fields | fields))
@@ -134,7 +135,7 @@ def test_backlogs_are_of_the_busiest_and_the_others_together() -> None:
     assert other.queued == pytest.approx(sum(4 * (1 + n) for n in range(30)))
     assert sum(one.queued for one in found.backlogs) == pytest.approx(queued)
     assert found.drain_seconds == pytest.approx(8 * 130 / 2.0)
-    assert found.lanes == {"sending": 129, "idle": 0, "paused": 1, "held": 0}
+    assert found.lanes == {"sending": 129, "idle": 0, "paused": 1, "refused": 0, "held": 0}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ class TestTally:
 
 
 def test_a_standing_is_read_from_its_fields() -> None:
-    fields = ["running", "stream", "u", "", "9", *[""] * 8, "4", "", "5", *[""] * 9]
+    fields = ["running", "stream", "u", "", "9", *[""] * 9, "4", "", "5", *[""] * 9]
     found = read_standing("b", fields)
     assert found is not None
     assert (found.stream, found.priority, found.total, found.unsent) == (True, "urgent", 9, 9)

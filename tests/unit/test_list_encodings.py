@@ -116,7 +116,7 @@ _PIECES = ["a", "\n", "\r", "\r\n", "1,", "ö", "€", "😀", "李"]
 _BYTES = [*(piece.encode() for piece in _PIECES), b"\xf6", b"\xc3", b"\x80", b"\x81"]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=100)
 @given(
     raw=st.lists(st.sampled_from(_BYTES), max_size=14).map(b"".join),
     steps=st.lists(st.integers(1, 9), min_size=1),

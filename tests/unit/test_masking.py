@@ -106,6 +106,14 @@ def test_names_of_ours_stay_readable_unless_a_number_is_in_them() -> None:
     assert NUMBER not in str(Masking().mapping({"worker": f"+{NUMBER}"}))
 
 
+@pytest.mark.parametrize("name", ["worker", "host", "broadcast", "batch", "instance"])
+def test_what_others_put_under_a_name_of_ours_is_masked(name: str) -> None:
+    """As a parameter of a request's path; and what the process knows for a secret is hidden anywhere."""
+    shown = Masking([TOKEN]).mapping({"parameters": {name: NUMBER}, "some": [{name: NUMBER}], name: TOKEN})
+    assert NUMBER not in str(shown)
+    assert TOKEN not in str(shown)
+
+
 @pytest.mark.parametrize(
     "key",
     [

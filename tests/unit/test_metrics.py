@@ -84,6 +84,27 @@ def test_a_value_that_is_none_is_an_error_or_other() -> None:
     assert value(metrics, "broadcaster_api_requests_total", **asked) == 1
 
 
+def test_what_rules_go_by_is_there_before_the_first_message() -> None:
+    metrics = Metrics()
+    assert {value(metrics, "broadcaster_outcomes_total", outcome=one) for one in OUTCOMES} == {0}
+    metrics.sent(SENDER, "sms", {"accepted": 3, "throttled": 1})
+    metrics.sent(SENDER, "mms", {"accepted": 2})
+    assert value(metrics, "broadcaster_outcomes_total", outcome="accepted") == 5
+    assert value(metrics, "broadcaster_outcomes_total", outcome="throttled") == 1
+
+
+def test_a_clock_that_nobody_looked_at_for_long_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics, now = Metrics(Role.API), [5000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    metrics.clock_skewed("twilio", 9.0)
+    now[0] += 1190
+    metrics.clock_skewed("redis", 0.5)
+    assert value(metrics, "broadcaster_clock_skew_seconds", clock="twilio") == 9
+    now[0] += 20
+    assert value(metrics, "broadcaster_clock_skew_seconds", clock="twilio") is None
+    assert value(metrics, "broadcaster_clock_skew_seconds", clock="redis") == 0.5
+
+
 def test_two_processes_worth_of_metrics_do_not_meet() -> None:
     one, two = Metrics(), Metrics()
     one.claimed(1)

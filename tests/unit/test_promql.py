@@ -17,7 +17,8 @@ GOOD = {
     "broadcaster_queue_claimable_messages > on (job) broadcaster_redis_up": {"job"},
     "sum(broadcaster_in_flight) / sum(broadcaster_account_concurrency_limit)": set(),
     "max_over_time(sum(rate(broadcaster_claims_total[5m]))[1h:1m])": set(),
-    "sum((broadcaster_claims_total unless broadcaster_claims_total offset 1h) or "
+    "sum((max_over_time(broadcaster_claims_total[1h]) unless "
+    "last_over_time(broadcaster_claims_total[5m] offset 1h)) or "
     "increase(broadcaster_claims_total[1h]))": set(),
     'absent(up{job="broadcaster-exporter"})': set(),
     "job:sent:rate5m / ignoring (job, instance) sum(broadcaster_in_flight)": set(),

@@ -48,6 +48,8 @@ def test_the_words_are_those_of_the_catalogue() -> None:
         (WELL, Sending("running", unsent=10, closed="at night"), [LANE], "quiet_hours"),
         (WELL, Sending("running", unsent=10, closed="at night"), [PAUSED], "sender_paused"),
         (WELL, Sending("paused", "by hand", unsent=10), [LANE], "broadcast_paused"),
+        (WELL, Sending("paused", "x", unsent=10, stopped_itself=True), [LANE], "paused_by_failures"),
+        (WELL, OPEN, [changed(LANE, paused="21606: not yours")], "sender_refused"),
         (Everything(workers=0), OPEN, [LANE], "no_worker"),
         (Everything(workers=1, silent="999000"), OPEN, [LANE], "twilio_silent"),
         (Everything(workers=1, paused="audit"), OPEN, [LANE], "everything_paused"),

@@ -1,14 +1,18 @@
-"""The canonical line of a batch of callbacks, `callbacks.done`; and, sampled at debug, one of each."""
+"""The canonical line of callbacks, `callbacks.done`, once in some seconds; at debug, sampled, one of each.
+
+They come one or two at a time, a line for each would be most of what is logged.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from time import monotonic
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from broadcaster.telemetry.bounded import SUM_SECONDS, LineBudget
+from broadcaster.telemetry.bounded import SUM_SECONDS, SUMS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,28 +23,28 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("callbacks")
 _plain: Final = logging.getLogger("callbacks")
+#: Broadcasts that are counted by name until a line is written; statuses of more are counted together.
+_KEPT: Final = 1000
 
 
 class CallbackLog:
-    """Writes them; batches beyond the budget wait for the next line and are in its sums."""
+    """Writes them: a line has all batches since the first that came after the line before."""
 
     def __init__(self, sample: Sample | None = None) -> None:
         self._sample = sample
-        self._budget = LineBudget()
+        self._due: asyncio.TimerHandle | None = None
         self._begin()
 
     def _begin(self) -> None:
         self._batches = self._statuses = self._recorded = self._dropped = 0
         self._longest = 0.0
-        self._since = monotonic()
+        self._by: Counter[str] = Counter()
+        self._of_others = 0
 
     def written(self, statuses: Sequence[Status], told: Recorded, seconds: float) -> None:
-        """Take a batch that Redis has."""
+        """Take a batch that Redis has, in a running event loop."""
         if not _plain.isEnabledFor(logging.INFO):
             return
-        now = monotonic()
-        if not self._batches:
-            self._since = now
         self._batches += 1
         self._statuses += len(statuses)
         self._recorded += told.changed
@@ -48,13 +52,23 @@ class CallbackLog:
         self._longest = max(self._longest, seconds)
         if self._sample is not None:
             self._trace(self._sample, statuses)
-        if self._budget.take(now) or now - self._since > SUM_SECONDS:
-            self.write_all()
+        for one in statuses:
+            if one.broadcast in self._by or len(self._by) < _KEPT:
+                self._by[one.broadcast] += 1
+            else:
+                self._of_others += 1
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(SUM_SECONDS, self.write_all)
 
     def write_all(self) -> None:
         """Write what has no line yet."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if not self._batches:
             return
+        named = dict(self._by.most_common(SUMS_AT_ONCE))
+        others = self._statuses - sum(named.values())
         log.info(
             "callbacks.done",
             batches=self._batches,
@@ -62,6 +76,8 @@ class CallbackLog:
             recorded=self._recorded,
             unchanged=self._statuses - self._recorded - self._dropped,
             dropped=self._dropped,
+            broadcasts=named,
+            **({"of_other_broadcasts": others} if others else {}),
             longest_seconds=round(self._longest, 4),
         )
         self._begin()

@@ -18,9 +18,9 @@ ACTIVE_MOST: Final = 3000
 WORKERS_MOST: Final = 200
 NEWEST: Final = 50
 #: In one call, which takes Redis less than a millisecond.
-STANDINGS_AT_ONCE: Final = 60
-LANES_AT_ONCE: Final = 100
-FLOWS_AT_ONCE: Final = 100
+STANDINGS_AT_ONCE: Final = 20
+LANES_AT_ONCE: Final = 25
+FLOWS_AT_ONCE: Final = 25
 DOUBT_BATCHES: Final = 20
 
 
@@ -34,6 +34,7 @@ class AccountFields(msgspec.Struct, frozen=True, array_like=True):
     silent: str
     rewind: str
     resumed: str
+    duplicates: str
 
 
 class Sizes(msgspec.Struct, frozen=True, array_like=True):
@@ -61,7 +62,10 @@ class WorkerLease(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Overview(msgspec.Struct, frozen=True, array_like=True):
-    """An installation at `now` (µs). `active` run or are paused; `lost` are workers, and when seen."""
+    """An installation at `now` (µs). `active` run or are paused; `lost` are workers, and when seen.
+
+    `scheduled` is the second at which the next scheduled broadcast starts or should have; 0: none is.
+    """
 
     now: float
     account: AccountFields
@@ -72,6 +76,7 @@ class Overview(msgspec.Struct, frozen=True, array_like=True):
     newest: list[str]
     workers: list[WorkerLease]
     lost: list[tuple[str, str]]
+    scheduled: float
 
 
 class Lane(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -51,9 +51,13 @@ def account_of(found: Overview, missing: str) -> Account:
 
 
 def shown_of(standings: Iterable[Standing]) -> tuple[Standing, ...]:
-    """Return the newest broadcasts that are running or paused, at most `SHOWN_MOST`."""
+    """Return at most `SHOWN_MOST` broadcasts: the newest that run, then the newest that are paused."""
     some = [one for one in standings if one.state in OPEN and not one.stream]
-    return tuple(sorted(some, key=lambda one: (one.created, one.id), reverse=True)[:SHOWN_MOST])
+    return tuple(sorted(some, key=_shown_first, reverse=True)[:SHOWN_MOST])
+
+
+def _shown_first(one: Standing) -> tuple[bool, int, str]:
+    return one.state == "running", one.created, one.id
 
 
 def shares(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

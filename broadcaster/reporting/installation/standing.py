@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from broadcaster.domain.record import State
+from broadcaster.twilio.codes import is_automatic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +19,10 @@ OPEN: Final = ("running", "paused")
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """One of them. Times are unix seconds, 0: none; `tat` is µs. `counts` are by state's number."""
+    """One of them. Times are unix seconds, 0: none; `tat` is µs. `counts` are by state's number.
+
+    `reason` is the one for its state as a script wrote it.
+    """
 
     id: str
     state: str
@@ -34,6 +38,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     rate: float
     tat: float
     parent: str
+    reason: str
     counts: tuple[int, ...]
 
     @property
@@ -41,14 +46,23 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         """Recipients that still may be sent to."""
         return self.counts[State.QUEUED] + self.counts[State.RETRY]
 
+    @property
+    def stopped_itself(self) -> bool:
+        """Whether it is a broadcast that no person paused, and that has recipients left.
+
+        People can pause only what has begun: one that has not was refused its template (start.lua).
+        """
+        paused = self.state == "paused" and not self.stream and self.unsent > 0
+        return paused and (not self.started or is_automatic(self.reason))
+
 
 def read_standing(broadcast: str, fields: Sequence[str]) -> Standing | None:
     """Read what standings.lua says of one; None where there is none."""
     if not fields:
         return None
-    state, kind, cls, name, total, removed, created, started, resumed, windows, rate, tat, parent = fields[
-        :13
-    ]
+    state, kind, cls, name, total, removed, created, started, resumed, windows, rate, tat, parent, reason = (
+        fields[:14]
+    )
     return Standing(
         id=broadcast,
         state=state,
@@ -64,7 +78,8 @@ def read_standing(broadcast: str, fields: Sequence[str]) -> Standing | None:
         rate=float(rate or 0),
         tat=float(tat or 0),
         parent=parent,
-        counts=tuple([int(n or 0) for n in fields[13:]]),
+        reason=reason,
+        counts=tuple([int(n or 0) for n in fields[14:]]),
     )
 
 

@@ -20,6 +20,7 @@ from broadcaster.reporting.waits import (
     Wait,
     broadcast_waits,
     moves,
+    refused_by_twilio,
     stops_everything,
 )
 
@@ -128,7 +129,7 @@ class Surveyor:
 
     def finish(self) -> Survey:
         """Return the survey."""
-        states = Counter(dict.fromkeys(("sending", "idle", "paused", "held"), 0))
+        states = Counter(dict.fromkeys(("sending", "idle", "paused", "refused", "held"), 0))
         drain = 0.0
         for lane in self._lanes.values():
             states[self._state(lane)] += 1
@@ -180,7 +181,9 @@ class Surveyor:
         everything = self._account.everything
         doubts = one.counts[State.IN_DOUBT]
         hours = _CLOSED if closed and one.state == "running" and one.unsent else ""
-        sending = Sending(one.state, "", one.unsent, doubts, one.rate or None, hours)
+        sending = Sending(
+            one.state, "", one.unsent, doubts, one.rate or None, hours, stopped_itself=one.stopped_itself
+        )
         standings = [self._standing(part.lane, flow) for part, flow in zip(left, flows, strict=True)]
         self._waits[one.id] = broadcast_waits(everything, sending, standings[:_ASKED], now)
         if one.state != "running" or self._stopped or not everything.workers:
@@ -204,9 +207,9 @@ class Surveyor:
         return LaneStanding(lane.rate, lane.paused, lane.hold, "", ahead, flow.first_retry)
 
     def _state(self, lane: Lane) -> str:
-        """Return what a lane does, as `reporting/lanes.py` shows it."""
+        """Return what a lane does; what `reporting/lanes.py` calls paused is `refused` where Twilio did."""
         if lane.paused:
-            return "paused"
+            return _paused_by(lane.paused)
         if lane.hold > self._now:
             return "held"
         if lane.name not in self._working:
@@ -214,7 +217,7 @@ class Surveyor:
         if not self._stopped:
             return "sending"
         everything = self._account.everything
-        return "paused" if everything.paused and not everything.rewind else "held"
+        return _paused_by(everything.paused) if everything.paused and not everything.rewind else "held"
 
     def _backlogs(self) -> Iterator[LaneBacklog]:
         """Yield the busiest lanes by name, and what the others come to."""
@@ -238,6 +241,10 @@ class Surveyor:
 
     def _is_stopped(self, lane: Lane) -> int:
         return int(bool(lane.paused) or lane.hold > self._now)
+
+
+def _paused_by(reason: str) -> str:
+    return "refused" if refused_by_twilio(reason) else "paused"
 
 
 def free_at(rate: float, tat: float) -> float:

@@ -7,6 +7,9 @@
 -- Moved back, all that waits for a moment waits that much less. Moved ahead, what was due later is due now, and does
 -- no harm. Either way `moved` says since when stretches of time can be relied on: how long a message is in doubt, and
 -- how long its owner was not seen, counts from there.
+-- `back` (s) and `backed` (s) say how far it was moved back, together with what was less than a day before, and when: an
+-- attempt of before has a time that is as much too late, and its own message is looked for from earlier on. By the caller's
+-- own clock where that can tell: what Redis' showed last may be seconds old.
 -- Asked twice the second time finds nothing moved back, as `last` is that of the first.
 
 local key = P .. 'clock'
@@ -18,7 +21,10 @@ if expected > 0 and now - expected > tonumber(ARGV[5]) then
   return {now - expected, now}
 end
 if by >= -tonumber(ARGV[4]) then return {0, now} end
-redis.call('HSET', key, 'moved', now_s)
+local before = redis.call('HMGET', key, 'back', 'backed')
+local back = math.ceil(math.max(-by, expected - now) / 1000000)
+if before[1] and math.abs(now_s - tonumber(before[2])) < 86400 then back = back + tonumber(before[1]) end
+redis.call('HSET', key, 'moved', now_s, 'back', back, 'backed', now_s)
 
 -- A time of the old clock is that much too late; one that has come by the old clock is now. The few that were written
 -- since the clock moved can't be told apart, and come early.

@@ -2,10 +2,11 @@
 -- overview: what an installation is about, as far as that is cheap however large it is: sizes, and who is there.
 --
 -- ARGV[3] broadcasts and streams to name at most of each kind  ARGV[4] workers at most  ARGV[5] of the newest so many
--- Returns msgpack [now (µs), account, sizes, active, doubtful, importing, newest, workers, lost]:
---   account: paused, rate, tat, limit, silent, rewind, resumed ('' for what is not set)
+-- Returns msgpack [now (µs), account, sizes, active, doubtful, importing, newest, workers, lost, scheduled]:
+--   account: paused, rate, tat, limit, silent, rewind, resumed, duplicates ('' for what is not set)
 --   sizes: broadcasts, streams, lanes, opt-outs, parked callbacks, failures, jobs, deliveries queued, deliveries parked
 --   workers: list of [name, end of lease (µs), seen (s), peak, draining]; lost: list of [name, seen (s)], of the last day
+--   scheduled: the second at which the next scheduled broadcast starts, or should have started; 0: none is
 
 local DAY = 86400000000
 local function filled(values)
@@ -19,7 +20,7 @@ local function members(set)
   return redis.call('SRANDMEMBER', key, most)
 end
 
-local account = filled(redis.call('HMGET', P .. 'account', 'paused', 'rate', 'tat', 'limit', 'silent', 'rewind', 'resumed'))
+local account = filled(redis.call('HMGET', P .. 'account', 'paused', 'rate', 'tat', 'limit', 'silent', 'rewind', 'resumed', 'duplicates'))
 local queued, parked = 0, 0
 for _, endpoint in ipairs(redis.call('HKEYS', P .. 'endpoints')) do
   queued = queued + redis.call('ZCARD', P .. 'endpoint:' .. endpoint .. ':queue')
@@ -43,4 +44,7 @@ end
 for _, worker in ipairs(redis.call('ZREVRANGEBYSCORE', P .. 'lost', '+inf', now - DAY, 'LIMIT', 0, ARGV[4])) do
   lost[#lost + 1] = {worker, redis.call('HGET', P .. 'worker:' .. worker, 'seen') or ''}
 end
-return cmsgpack.pack({now, account, sizes, members('active'), members('doubtful'), members('importing'), newest, workers, lost})
+local scheduled = tonumber(redis.call('ZRANGE', P .. 'scheduled', 0, 0, 'WITHSCORES')[2] or 0)
+return cmsgpack.pack({
+  now, account, sizes, members('active'), members('doubtful'), members('importing'), newest, workers, lost, scheduled,
+})

@@ -2,7 +2,7 @@
 -- raise_format: give the installation a newer data format, so that no program that is older reads what is written in it.
 --
 -- ARGV[3] format wanted  ARGV[4] epoch that the installation gets  ARGV[5] grace (µs): a worker counts as alive until its
---   lease has been over for so long  ARGV[6] pause (µs) between the two steps
+--   lease has been over, or it was swept, for so long  ARGV[6] pause (µs) between the two steps
 -- Returns [verdict, workers]: 'ok': every older process is refused, whatever it asks; 'older': the workers that live and are
 --   too old, each 'ID (version)', and nothing was changed; 'begun': no older process starts any more, ask again after the pause.
 -- First `format` is set, which whoever starts reads; only then, when everybody who had read the old one has joined, the
@@ -14,9 +14,12 @@ local v = redis.call('HMGET', key, 'fenced', 'began')
 if tonumber(v[1] or 1) >= wanted then return {'ok', {}} end
 
 local older = {}
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', now - tonumber(ARGV[5]), '+inf')) do
-  local w = redis.call('HMGET', P .. 'worker:' .. worker, 'format', 'version')
-  if tonumber(w[1] or 1) < wanted then older[#older + 1] = worker .. ' (' .. (w[2] or 'unknown version') .. ')' end
+-- whom sweep.lua has taken out may have stalled only, and comes back with outcomes of what it had in flight
+for _, kind in ipairs({'workers', 'lost'}) do
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. kind, now - tonumber(ARGV[5]), '+inf')) do
+    local w = redis.call('HMGET', P .. 'worker:' .. worker, 'format', 'version')
+    if tonumber(w[1] or 1) < wanted then older[#older + 1] = worker .. ' (' .. (w[2] or 'unknown version') .. ')' end
+  end
 end
 if #older > 0 then return {'older', older} end
 

@@ -8,14 +8,16 @@
 --   fault. follow: if this makes the record undelivered or failed, or is news of an attempt before, something follows: it is put into the list
 --   `failures` in the same step, for a worker to see to (workers/following.py), so that it is done although whoever was told
 --   may die on the way, and not again when they are told twice. So is what an SMS follows (falls_back in prelude.lua).
--- Returns msgpack [changed, caused, paused, completed, missing, became, heard]: records changed; duplicates we caused (an older
---   attempt turns out to have been accepted after a newer one left); broadcasts that this call paused, each [broadcast, reason];
+-- Returns msgpack [changed, twice, paused, completed, missing, became, heard]: records changed; duplicates we caused (an older
+--   attempt turns out to have been accepted after a newer one left), each once for all calls: [broadcast, batch, index, attempt,
+--   SID as Twilio writes it, attempt, SID]: what this call tells of, then what the record holds (SID: '' while unknown), and so
+--   many more in `account` duplicates; broadcasts that this call paused, each [broadcast, reason];
 --   broadcasts that it completed; outcomes of which there is no record any more; [state * 2^24 + code, n, …] of the records
 --   that went to another state than retry, accepted and sent; and [s, n, …]: n messages of which a callback told first, so many
 --   seconds after their attempt began.
 -- Twice with the same input changes nothing the second time.
 
-local changed, caused, paused, missing = 0, 0, {}, 0
+local changed, twice, paused, missing = 0, {}, {}, 0
 local became, heard = {}, {}
 local function by_callback(flags) return bit.band(flags, 0x0E) == 4 end
 
@@ -53,11 +55,21 @@ local function of_an_older(bid, batch, index, attempt, sid)
   return false
 end
 
--- An older attempt was accepted, and a newer one has left: a duplicate, counted once however often we are told.
-local function remember_late(bid, batch, o)
+local function sid_text(sid, flags)
+  if sid == '' or sid == string.rep('\0', 16) then return '' end
+  local hex = string.gsub(sid, '.', function(c) return string.format('%02x', string.byte(c)) end)
+  return (flags % 2 == 1 and 'MM' or 'SM') .. hex
+end
+
+-- An older attempt was accepted, and a newer one has left: a duplicate, counted once however often we are told; in Redis,
+-- too, for whoever asked may be gone before it has told anybody. `attempt`, `sid`, `flags`: what the record holds.
+local function remember_late(bid, batch, o, attempt, sid, flags)
   local before = late_acceptance(bid, batch, o[1], o[2])
   if before and RANK[o[3]] <= RANK[before[2]] then return end
-  if not before then caused = caused + 1 end
+  if not before then
+    twice[#twice + 1] = {bid, batch, o[1], o[2], sid_text(o[5], o[6]), attempt, sid_text(sid, flags)}
+    redis.call('HINCRBY', P .. 'account', 'duplicates', 1)
+  end
   remember(bid, batch, o[1], {o[2], o[3], o[4], now_s, now_s, o[5], ARGV[3], 'late', o[6]})
   -- who wants nothing more may say so to any attempt; 0: it left long ago, so it stops no sender (workers/following.py)
   if o[10] == 1 then
@@ -111,7 +123,9 @@ local function apply(lane, bid, batch, o, broadcast)
   local sid = string.sub(raw, 9, 24)
   -- what won over the end of this attempt (below) was not all: this one is with Twilio, too
   if attempt > 1 and attempt == o[2] and told_sid ~= '' and told_sid ~= sid and state >= ACCEPTED and state < DEAD
-     and new < DEAD and of_an_older(bid, batch, index, attempt, sid) then return remember_late(bid, batch, o) end
+     and new < DEAD and of_an_older(bid, batch, index, attempt, sid) then
+    return remember_late(bid, batch, o, attempt, sid, flags)
+  end
   older = attempt > o[2]
   if attempt > o[2] and (told_sid == '' or told_sid ~= sid) then
     if new < ACCEPTED or new >= DEAD or o[2] == 0 then return end
@@ -120,7 +134,7 @@ local function apply(lane, bid, batch, o, broadcast)
     -- waits, a dead letter, who was skipped; or one that nobody knows to have left (rewind.lua counts it), and that was put
     -- back since. Nobody got it twice then.
     local open = state == QUEUED or state == RETRY or (state == IN_DOUBT and known == REWOUND)
-    if not open and state ~= DEAD and state ~= SKIPPED then return remember_late(bid, batch, o) end
+    if not open and state ~= DEAD and state ~= SKIPPED then return remember_late(bid, batch, o, attempt, sid, flags) end
   end
   if attempt < o[2] then
     -- Redis has lost this attempt's intent (guard.lua); it may have lost more attempts behind it
@@ -260,4 +274,4 @@ for bid, kinds in pairs(tallies) do
   if reason then told[#told + 1] = {campaign, reason} end
 end
 publish()
-return cmsgpack.pack({changed, caused, told, completed, missing, flat(became), flat(heard)})
+return cmsgpack.pack({changed, twice, told, completed, missing, flat(became), flat(heard)})

@@ -7,7 +7,8 @@
 --   forbids it ('gone' if unknown), which may be that of the broadcast whose SMS these are;
 --   late: letters left alone because an earlier attempt turned out to be with Twilio; instead: because an SMS went in their
 --   place, or will.
--- Letters of people who were forgotten are left alone.
+-- Letters of people who were forgotten are left alone. What may have gone again before Redis lost writes (again.lua) is in
+-- doubt first.
 -- A letter is (record, attempt): asked twice, the second time changes nothing, also if it has died again meanwhile.
 
 local bid, lane, batch, again, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'replay', tonumber(ARGV[7])
@@ -42,16 +43,19 @@ for i = 1, #letters, 2 do
     else
       if attempt == 1 then remember(bid, batch, index, {1, state, code, began_s, changed_s, '', '', ''}) end
       local told = sid == NO_SID and '' or sid
-      local new, new_code, new_spent = RETRY, code, 0
+      local new, new_code, new_spent, wrote = RETRY, code, 0, nil
       if not again then new, new_code, new_spent = SKIPPED, reason, spent end
       remember(bid, batch, index, {attempt, new, new_code, began_s, now_s, told, '', again and 'replay' or 'discard'})
       -- the sid of a message that failed on its way stays until the intent: record.lua knows old news by it
       pieces[#pieces + 1] = string.sub(raw, copied, at - 1)
-      pieces[#pieces + 1] = record(new, new_spent, again and flags % 2 or flags, segments, attempt, new_code, sid, began_s, now_s)
+      if again and may_have_gone(state, code, began_s, changed_s) then
+        new, wrote = IN_DOUBT, next_in_doubt(0, flags % 2, segments, attempt, sid, began_s)
+      end
+      pieces[#pieces + 1] = wrote or record(new, new_spent, again and flags % 2 or flags, segments, attempt, new_code, sid, began_s, now_s)
       copied = at + 32
       moved(bid, batch, state, new)
       codes[state .. ':' .. code] = (codes[state .. ':' .. code] or 0) - 1
-      if again then due[#due + 1] = now + index; due[#due + 1] = batch_no .. ':' .. index end
+      if new == RETRY then due[#due + 1] = now + index; due[#due + 1] = batch_no .. ':' .. index end
       changed = changed + 1
     end
   end
@@ -62,9 +66,9 @@ redis.call('SETRANGE', led, 0, table.concat(pieces))
 if not again then codes[SKIPPED .. ':' .. reason] = changed end
 for field, change in pairs(codes) do redis.call('HINCRBY', key .. ':codes', field, change) end
 if again then
-  redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due))
+  if #due > 0 then redis.call('ZADD', flow_key(bid, lane) .. ':retry', unpack(due)) end
   run_again(bid)
-  if b[1] ~= 'paused' then
+  if #due > 0 and b[1] ~= 'paused' then
     redis.call('ZADD', later_key(lane), 'LT', now, bid)
     lane_due(lane, now)
     wake()

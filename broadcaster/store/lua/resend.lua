@@ -4,7 +4,8 @@
 -- ARGV[3] attempts that a message may spend
 -- ARGV[4] msgpack: list of [broadcast, batch, failures], failures a list of
 --   [index, attempt, code, at (unix second from which it may go), most (times that a message goes again for this code)]
--- Returns how many wait now. Left alone is what has another attempt, state or code by now, what has spent its attempts or
+-- Returns how many wait now, those included that are in doubt first: they may have gone again before Redis lost writes
+-- (again.lua). Left alone is what has another attempt, state or code by now, what has spent its attempts or
 -- went again `most` times, what would expire before, whose earlier attempt turned out to be with Twilio, whose person was
 -- forgotten, in whose place an SMS went, which somebody canceled; and all of a broadcast that is canceled or whose people's
 -- data are removed, and of its SMS.
@@ -37,13 +38,20 @@ local function resend(bid, batch, lane, o, b)
   local sid, began_s, changed_s = string.sub(raw, 9, 24), struct.unpack('>I4I4', raw, 25)
   local told = sid == NO_SID and '' or sid
   if attempt == 1 then remember(bid, batch, index, {1, state, code, began_s, changed_s, told, '', ''}) end
-  remember(bid, batch, index, {attempt, RETRY, code, began_s, now_s, told, '', 'resend'})
-  -- the sid of what failed on its way stays until the intent: record.lua knows old news by it
-  redis.call('SETRANGE', led, index * 32,
-             record(RETRY, math.min(15, spent + 1), flags % 2, segments, attempt, code, sid, began_s, now_s))
-  moved(bid, batch, state, RETRY)
+  -- with its time: settle.lua keeps to that where it has to be shown first that it did not go
+  remember(bid, batch, index, {attempt, RETRY, code, began_s, now_s, told, '', 'resend', at_s})
+  local new, more = RETRY, math.min(15, spent + 1)
+  if may_have_gone(state, code, began_s, changed_s) then
+    new = IN_DOUBT
+    redis.call('SETRANGE', led, index * 32, next_in_doubt(more, flags % 2, segments, attempt, sid, began_s))
+  else
+    -- the sid of what failed on its way stays until the intent: record.lua knows old news by it
+    redis.call('SETRANGE', led, index * 32, record(RETRY, more, flags % 2, segments, attempt, code, sid, began_s, now_s))
+  end
+  moved(bid, batch, state, new)
   redis.call('HINCRBY', bc_key(bid) .. ':codes', state .. ':' .. code, -1)
   redis.call('HINCRBY', bc_key(bid), 'retried', 1)
+  if new == IN_DOUBT then return true end
   retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, math.max(now, at_s * 1000000), b[1] ~= 'paused')
   return true
 end

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- resume: put a paused broadcast's flows back at the clock of their lanes, with those of its SMS (but for those that were
--- paused by themselves). Messages that a whole run of content refusals had ended are queued again, and failures counted anew.
+-- paused by themselves). Messages that a whole run of content refusals had ended are queued again (or in doubt first, where
+-- they may have gone again before Redis lost writes: again.lua), and failures counted anew.
 --
 -- ARGV[3] broadcast
 -- Returns 'ok', or the state it is in ('gone' if unknown); SMS stay 'paused' while their broadcast is.
@@ -24,11 +25,14 @@ local function put_back_run(one)
     if #raw == 32 then
       local state, _, flags, segments, attempt, code = head_of(raw, 1)
       if state == DEAD and not never_again(flags) then
+        local began_s, changed_s = struct.unpack('>I4I4', raw, 25)
+        local doubtful = may_have_gone(state, code, began_s, changed_s)
         redis.call('SETRANGE', ledger_key(one, batch), index * 32,
-                   record(RETRY, 0, flags, segments, attempt, code, NO_SID, struct.unpack('>I4', raw, 25), now_s))
-        moved(one, batch, DEAD, RETRY)
+                   doubtful and next_in_doubt(0, flags, segments, attempt, NO_SID, began_s)
+                   or record(RETRY, 0, flags, segments, attempt, code, NO_SID, began_s, now_s))
+        moved(one, batch, DEAD, doubtful and IN_DOUBT or RETRY)
         redis.call('HINCRBY', key .. ':codes', '10:' .. code, -1)
-        retry_at(one, lane, string.match(batch, '%.(%d+)$'), index, now, true)
+        if not doubtful then retry_at(one, lane, string.match(batch, '%.(%d+)$'), index, now, true) end
       end
     end
   end

@@ -31,6 +31,14 @@ local function put_back(bid, lane, batch, from, to)
   redis.call('LPUSH', flow_key(bid, lane) .. ':back', string.match(batch, '%.(%d+)$') .. ':' .. from .. ':' .. to)
 end
 
+-- When what goes again by itself is due, and why it does (resend.lua has written that), if that is yet to come.
+local function resend_due(bid, batch, index, attempt)
+  for _, raw in ipairs(redis.call('LRANGE', P .. 'hist:' .. bid .. ':' .. batch .. ':' .. index, 0, -1)) do
+    local e = cmsgpack.unpack(raw)
+    if e[8] == 'resend' and e[1] == attempt and tonumber(e[9] or 0) > now_s then return e[9], e[3] end
+  end
+end
+
 local function settle(lane, bid, batch, v, b)
   local led, index = ledger_key(bid, batch), v[1]
   local raw = redis.call('GETRANGE', led, index * 32, index * 32 + 31)
@@ -40,14 +48,17 @@ local function settle(lane, bid, batch, v, b)
   if state ~= IN_DOUBT or attempt ~= v[2] or changed_s ~= v[3] then return end
   -- an answer that didn't come has spent its attempt already, a lost lease has not
   if code == LEASE_LOST then spent = math.min(15, spent + 1) end
-  local sid, new, told, evidence, word = NO_SID, nil, nil, nil, nil
+  local sid, new, told, evidence, word, due = NO_SID, nil, nil, nil, nil, nil
   local late = attempt > 1 and late_acceptance(bid, batch, index)
   if late then
     -- an earlier attempt is known to be with Twilio: there is nothing to send again
     new, told, sid, flags, word = late[2], late[3], late[6], with_flags(flags, late[9]), 'list'
   else
     new, told, evidence = verdict_of(v, b, code == REWOUND and 0 or spent, flags)
-    if new == RETRY and code == REWOUND then new, told = QUEUED, 0 end
+    if new == RETRY and code == REWOUND then
+      due, told = resend_due(bid, batch, index, attempt - 1)
+      if not due then new, told = QUEUED, 0 end
+    end
     flags = bit.bor(bit.band(flags, 0xF1), evidence * 2)
     word = new == DEAD and 'policy' or 'absent'
   end
@@ -55,12 +66,12 @@ local function settle(lane, bid, batch, v, b)
   redis.call('SETRANGE', led, index * 32, record(new, spent, flags, segments, attempt, told, sid, began_s, now_s))
   moved(bid, batch, IN_DOUBT, new)
   message_changed(bid, batch, IN_DOUBT, new, index, attempt, told, sid, flags)
-  if new ~= QUEUED then remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word}) end
+  if new ~= QUEUED and not due then remember(bid, batch, index, {attempt, new, told, began_s, now_s, late and sid or '', '', word}) end
   if new >= 8 then redis.call('HINCRBY', bc_key(bid) .. ':codes', new .. ':' .. told, 1) end
   if falls_back(bid, new, told) then follow(bid, batch, index, attempt, new, told, sid, flags, began_s) end
   if new == RETRY then
-    redis.call('HINCRBY', bc_key(bid), 'retried', 1)
-    retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, now, b[1] == 'running')
+    if not due then redis.call('HINCRBY', bc_key(bid), 'retried', 1) end
+    retry_at(bid, lane, string.match(batch, '%.(%d+)$'), index, due and due * 1000000 or now, b[1] == 'running')
   end
   if new >= DEAD then
     local what = new * 16777216 + told

@@ -7,7 +7,7 @@
 local found = {}
 for i, bid in ipairs(cmsgpack.unpack(ARGV[3])) do
   local v = redis.call('HMGET', bc_key(bid), 'state', 'kind', 'cls', 'name', 'total', 'removed', 'created', 'started', 'resumed',
-                       'windows', 'rate', 'tat', 'parent', 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6', 'n7', 'n8', 'n9', 'n10', 'n11')
+                       'windows', 'rate', 'tat', 'parent', 'reason', 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6', 'n7', 'n8', 'n9', 'n10', 'n11')
   if v[1] then
     for k = 1, #v do v[k] = v[k] or '' end
     found[i] = v
