@@ -32,6 +32,7 @@ ASKED = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # seven processes start, one after the other where others keep the machine busy
 async def test_none_of_them_starts(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     config = {"senders": {LANE: 1.0}}
