@@ -11,7 +11,8 @@ from broadcaster.domain.reference import References
 from broadcaster.events.sending import Postman
 from broadcaster.ledger.outcomes import RetryPolicy
 from broadcaster.store.connection import Store, open_store
-from broadcaster.store.owning import own
+from broadcaster.store.errors import OtherAccount
+from broadcaster.store.owning import own, owner_of
 from broadcaster.twilio.callback_urls import CallbackUrls
 from broadcaster.twilio.engine import Timeouts
 from broadcaster.twilio.hosts import base_url
@@ -49,14 +50,19 @@ def owner_in(settings: Settings) -> Owner | None:
     return Owner.of(settings.twilio_account_sid, settings.twilio_api_base_url)
 
 
-async def check_owner(settings: Settings, store: Store) -> None:
-    """Return if the installation belongs to the account that is set; nobody's does from now on.
+async def check_owner(settings: Settings, store: Store, *, takes: bool = True) -> None:
+    """Return if the installation belongs to the account that is set, or to nobody.
 
-    Costs a round trip, once for a process. Raises OtherAccount or another StoreError.
+    Nobody's is that account's from now on, if it `takes` it. Costs a round trip, once for a
+    process. Raises OtherAccount or another StoreError, or redis' errors.
     """
     asks = owner_in(settings)
-    if asks is not None:
+    if asks is None:
+        return
+    if takes:
         await own(store, asks)
+    elif (owner := await owner_of(store)) is not None and owner != asks:
+        raise OtherAccount(owner, asks)
 
 
 def prefix_of(settings: Settings) -> str:

@@ -131,7 +131,16 @@ def nothing_queued(redis_url: str) -> bool:
     """Whether no broadcast left a trace."""
     with Redis.from_url(redis_url) as redis:
         keys = {key.decode().removeprefix("broadcaster:") for key in redis.scan_iter()}
-        return keys <= {"epoch", "format", "raised", "server", "serials", "importing", "optouts:epoch"}
+        return keys <= {
+            "owner",
+            "epoch",
+            "format",
+            "raised",
+            "server",
+            "serials",
+            "importing",
+            "optouts:epoch",
+        }
 
 
 def test_every_fault_is_listed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
