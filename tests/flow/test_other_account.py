@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from deployment import deployment, simulator, stop
@@ -35,7 +35,7 @@ ASKED = (
 @pytest.mark.timeout(180)  # seven processes start, one after the other where others keep the machine busy
 async def test_none_of_them_starts(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    config = {"senders": {LANE: 1.0}}
+    config: dict[str, Any] = {"senders": {LANE: 1.0}}
     async with deployment(tmp_path, **config) as run, simulator(tmp_path / "other", config) as other:
         first = await load(run.store, {LANE: 2})
         assert await run.settled(first, 30) == {State.ACCEPTED: 2}
