@@ -19,6 +19,7 @@ import structlog
 
 from broadcaster.cli.root import run
 from broadcaster.simulator.config import ACCOUNT_SID
+from broadcaster.telemetry.logs import masked_beside_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,11 @@ class Desk:
             redirect_stdout(out),
             redirect_stderr(err),
         ):
-            structlog.reset_defaults()  # a test before may have set where lines go
+            structlog.reset_defaults()  # a test before may have set where lines go; others here may log, too
+            masked_beside_output(
+                os.environ.get("BROADCASTER_LOG_LEVEL") or "warning",
+                as_json=os.environ.get("BROADCASTER_LOG_FORMAT") == "json",
+            )
             code = run(list(arguments))
             structlog.reset_defaults()
         return code, out.getvalue(), err.getvalue()

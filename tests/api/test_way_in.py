@@ -11,6 +11,7 @@ from hosting import Hosted, hosting
 from serving import TESTER, bearer, key_for, serving
 
 from broadcaster.operations import keys
+from broadcaster.simulator.config import ACCOUNT_SID
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +167,7 @@ async def test_a_client_that_breaks_off_is_no_fault_of_ours(
                 (b"/v1/messages", b"application/json"),
                 (b"/v1/opt-outs", b"application/json"),
                 (
-                    b"/2010-04-01/Accounts/AC%s/Messages.json" % (b"0" * 32),
+                    b"/2010-04-01/Accounts/%s/Messages.json" % ACCOUNT_SID.encode(),
                     b"application/x-www-form-urlencoded",
                 ),
             ):

@@ -110,7 +110,7 @@ def test_ctrl_c_while_importing_leaves_nothing(desk: Desk, redis_url: str) -> No
     importing.stdin.flush()
     broadcast = _importing(redis_url)
     importing.send_signal(signal.SIGINT)
-    assert importing.wait(10) == 130
+    assert importing.wait(40) == 130
     importing.stdin.close()
     with importing, Redis.from_url(redis_url) as redis:
         assert not redis.exists(f"broadcaster:bc:{broadcast}")

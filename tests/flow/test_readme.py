@@ -34,7 +34,7 @@ SENDER: Final = "+14155550190"
 SELF: Final = "+14155550199"
 #: How a command in the running text begins.
 _BEGINS: Final = re.compile(
-    r"(?:[A-Z_]+=\S+ )?(?:make|broadcaster(?![/.])|docker|apt|pip|git|\./?\S+/run)\b.*"
+    r"(?:[A-Z_]+=\S+ )?(?:make|broadcaster(?![/.])|docker(?![-.])|apt|pip|git|\./?\S+/run)\b.*"
 )
 #: What can't be run here, and who looks after it.
 ELSEWHERE: Final = {
