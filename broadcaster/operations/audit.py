@@ -61,12 +61,21 @@ async def record(
         "who": actor.who,
         "where": actor.where,
         "what": what,
-        "target": _masking.text(target),
+        "target": _target(what, target),
         "old": msgspec.json.encode(_masking.value(old)),
         "new": msgspec.json.encode(_masking.value(new)),
     }
     oldest = int((time.time() - await _kept_seconds(store)) * 1000)
     await store.redis.xadd(store.keys.plain("audit"), entry, minid=f"{max(0, oldest)}-0", approximate=True)
+
+
+def _target(what: str, target: str) -> str:
+    # a worker's name may end in digits only, which is no number
+    return str(
+        _masking.mapping({"worker": target})["worker"]
+        if what.startswith("worker.")
+        else _masking.text(target)
+    )
 
 
 async def person(store: Store, address: str) -> str:

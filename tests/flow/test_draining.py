@@ -146,3 +146,9 @@ async def test_what_a_newer_version_has_written_waits_and_says_why(store: Store,
     assert await counts(store, other) == {State.ACCEPTED: 2}
     await join(store)
     assert await take(store) == []
+
+
+async def test_a_workers_name_that_ends_in_digits_is_no_number_to_hide(store: Store) -> None:
+    await audit.record(store, at_the_shell(), "worker.drain", "vm-5832-592874")
+    (entry,) = await audit.page(store, what="worker")
+    assert entry.target == "vm-5832-592874"
