@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from board import Section, board, variable
 from panels import BLUE, GREEN, RED, YELLOW, graph, number, steps, timeline
-from queries import Query, quantile, rate
+from queries import Query, quantile, rate, rates_by
 from tables import Column, rows
 
 from broadcaster.telemetry.installation_metrics import WAITS
@@ -231,7 +231,7 @@ def _together() -> list[Placed]:
             "How fast do messages leave, and how do they end?",
             "POSTs to Twilio by outcome. Unknown: no answer came, so they are in doubt. Throttled and not "
             "sent are tried again. Rejected: see Failures for the codes.",
-            Query(f"sum by (outcome) ({rate('broadcaster_messages_total')})", "{{outcome}}"),
+            rates_by("outcome", "broadcaster_messages_total"),
             unit="suffix:/s",
             stacked=True,
         ),
@@ -269,7 +269,7 @@ def _together() -> list[Placed]:
         graph(
             "How fast do recipients come in?",
             "Read from lists, and from single messages to the API, before anything of them is sent.",
-            Query(f"sum by (through) ({rate('broadcaster_recipients_imported_total')})", "{{through}}"),
+            rates_by("through", "broadcaster_recipients_imported_total"),
             unit="suffix:/s",
         ),
     ]

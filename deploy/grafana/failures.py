@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from board import Section, board
 from panels import BLUE, GREEN, RED, YELLOW, graph, number, steps
 from people_and_deliveries import deliveries, people
-from queries import Query, grown, rate
+from queries import Query, grown, rate, rates_by
 from tables import Column, rows
 
 from broadcaster.twilio.codes import CODES
@@ -195,7 +195,7 @@ def _outcomes() -> list[Placed]:
             "How do POSTs end that are not accepted?",
             "Rejected: a code of Twilio's. Throttled, not sent: tried again, cost nothing. Unknown: in "
             "doubt.",
-            Query(f"sum by (outcome) ({rate(_NOT_ACCEPTED)})", "{{outcome}}"),
+            rates_by("outcome", _NOT_ACCEPTED),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -203,7 +203,7 @@ def _outcomes() -> list[Placed]:
         graph(
             "What is tried again, and after what?",
             "Messages put back, by what their POST came to. Backing off is automatic.",
-            Query(f"sum by (reason) ({rate('broadcaster_retries_total')})", "{{reason}}"),
+            rates_by("reason", "broadcaster_retries_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -213,7 +213,7 @@ def _outcomes() -> list[Placed]:
             "What did the gate say no to?",
             "Sends that were stopped at the last moment: opted out meanwhile, paused, canceled, expired, a "
             "lost lease. None of them left.",
-            Query(f"sum by (reason) ({rate('broadcaster_intents_refused_total')})", "{{reason}}"),
+            rates_by("reason", "broadcaster_intents_refused_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -227,7 +227,7 @@ def _doubt() -> list[Placed]:
         graph(
             "What comes into doubt, and why?",
             "No answer: a timeout, a reset, a 5xx. Lease lost: the worker went away in the middle.",
-            Query(f"sum by (reason) ({rate('broadcaster_doubts_total')})", "{{reason}}"),
+            rates_by("reason", "broadcaster_doubts_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,

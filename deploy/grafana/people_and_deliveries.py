@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from panels import graph
-from queries import Query, grown, quantile, rate
+from queries import Query, grown, quantile, rate, rates_by
 from tables import Column, rows
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def people() -> list[Placed]:
         graph(
             "Who was left out, and why?",
             "Recipients whose turn came and who got nothing, as they should.",
-            Query(f"sum by (reason) ({rate('broadcaster_skipped_total')})", "{{reason}}"),
+            rates_by("reason", "broadcaster_skipped_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -27,7 +27,7 @@ def people() -> list[Placed]:
         graph(
             "Who opts out, and how do we know?",
             "By a reply (STOP and its like), by Twilio's 21610, by hand or from a list.",
-            Query(f"sum by (source) ({rate('broadcaster_opt_outs_total')})", "{{source}}"),
+            rates_by("source", "broadcaster_opt_outs_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -36,7 +36,7 @@ def people() -> list[Placed]:
         graph(
             "What do people answer?",
             "Replies by what they mean. Flagged: a person should look, `broadcaster replies list --flagged`.",
-            Query(f"sum by (meaning) ({rate('broadcaster_replies_total')})", "{{meaning}}"),
+            rates_by("meaning", "broadcaster_replies_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -62,7 +62,7 @@ def deliveries() -> list[Placed]:
         graph(
             "How fast do final states come?",
             "Undelivered and failed are the carriers' and Twilio's answers, by code above.",
-            Query(f"sum by (state) ({rate('broadcaster_deliveries_total')})", "{{state}}"),
+            rates_by("state", "broadcaster_deliveries_total"),
             unit="suffix:/s",
             stacked=True,
             width=9,
@@ -82,7 +82,7 @@ def deliveries() -> list[Placed]:
             "What became of callbacks?",
             "Refused: not signed by Twilio, so somebody else's, or the token or BROADCASTER_PUBLIC_URL is "
             "wrong. Dropped: of messages that are not ours.",
-            Query(f"sum by (result) ({rate('broadcaster_status_callbacks_total')})", "{{result}}"),
+            rates_by("result", "broadcaster_status_callbacks_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,
@@ -91,7 +91,7 @@ def deliveries() -> list[Placed]:
         graph(
             "What did asking Twilio for states bring?",
             "Messages whose callback is missing are asked for. Much of it: callbacks get lost.",
-            Query(f"sum by (result) ({rate('broadcaster_polled_total')})", "{{result}}"),
+            rates_by("result", "broadcaster_polled_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,

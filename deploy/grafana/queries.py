@@ -30,6 +30,11 @@ def rate(counter: str) -> str:
     return f"rate({counter}[$__rate_interval])"
 
 
+def rates_by(label: str, counter: str) -> Query:
+    """Return how fast a counter grows, a series for each value of a label."""
+    return Query(f"sum by ({label}) ({rate(counter)})", f"{{{{{label}}}}}")
+
+
 def quantile(share: float, histogram: str, by: str = "") -> str:
     """Return a quantile of a histogram over the rate interval."""
     labels = f"le, {by}" if by else "le"

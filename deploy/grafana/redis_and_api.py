@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from panels import GREEN, NO_YES, RED, YELLOW, YES_NO, graph, number, steps
-from queries import Query, quantile, rate
+from queries import Query, quantile, rate, rates_by
 
 if TYPE_CHECKING:
     from panels import Placed
@@ -114,7 +114,7 @@ def sized() -> list[Placed]:
         graph(
             "Which calls to Redis fail?",
             "By operation. They are repeated, and are safe to be.",
-            Query(f"sum by (operation) ({rate('broadcaster_redis_errors_total')})", "{{operation}}"),
+            rates_by("operation", "broadcaster_redis_errors_total"),
             unit="suffix:/s",
             width=8,
             empty="none",
@@ -153,7 +153,7 @@ def api() -> list[Placed]:
         graph(
             "How many requests come, and how are they answered?",
             "By status. 401 and 403: keys; 422: faulty requests; 429: a key's rate; 503: Redis.",
-            Query(f"sum by (status) ({rate('broadcaster_api_requests_total')})", "{{status}}"),
+            rates_by("status", "broadcaster_api_requests_total"),
             unit="suffix:/s",
             stacked=True,
             width=8,

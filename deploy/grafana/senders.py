@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from board import Section, board, variable
 from panels import BLUE, GREEN, RED, YELLOW, graph, number, steps
-from queries import Query, rate
+from queries import Query, rate, rates_by
 from tables import Column, rows
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _account() -> list[Placed]:
         graph(
             "How fast do segments leave, all together?",
             "Segments accepted by Twilio, by channel, beside the account's total pace where one is set.",
-            Query(f"sum by (channel) ({rate('broadcaster_segments_total')})", "{{channel}}"),
+            rates_by("channel", "broadcaster_segments_total"),
             Query("max(broadcaster_account_rate_segments_per_second > 0)", "the account's pace"),
             unit="suffix:/s",
         ),
@@ -148,7 +148,7 @@ def _each() -> list[Placed]:
         graph(
             "How fast does each sender go?",
             "Segments accepted by Twilio a second.",
-            Query(f"sum by (sender) ({rate(_SEGMENTS)})", "{{sender}}"),
+            rates_by("sender", _SEGMENTS),
             unit="suffix:/s",
         ),
         graph(
@@ -174,14 +174,14 @@ def _each() -> list[Placed]:
             "Which senders are throttled?",
             "429 or a full queue (21611) at Twilio, a second. One sender alone: its rate is set too high "
             "(`broadcaster senders set`). All of them: the account's limit.",
-            Query(f"sum by (sender) ({rate(_outcome('throttled'))})", "{{sender}}"),
+            rates_by("sender", _outcome("throttled")),
             unit="suffix:/s",
             empty="none",
         ),
         graph(
             "Which senders are refused?",
             "Rejected by Twilio's code, a second; Failures shows the codes.",
-            Query(f"sum by (sender) ({rate(_outcome('rejected'))})", "{{sender}}"),
+            rates_by("sender", _outcome("rejected")),
             unit="suffix:/s",
             empty="none",
         ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from board import Section, board
 from panels import BLUE, GREEN, RED, YELLOW, YES_NO, graph, number, steps
-from queries import Query, quantile, rate
+from queries import Query, quantile, rate, rates_by
 from redis_and_api import api, safe, sized
 from tables import Column, rows
 
@@ -128,7 +128,7 @@ def _working() -> list[Placed]:
         graph(
             "How many slices does each worker claim a second?",
             "Nobody claims while work is due: see how long nobody took it (Campaigns).",
-            Query(f"sum by (instance) ({rate('broadcaster_claims_total')})", "{{instance}}"),
+            rates_by("instance", "broadcaster_claims_total"),
             unit="suffix:/s",
             width=8,
             empty=_NO_WORKER,
