@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.telemetry.installation_metrics import INSTALLATION
@@ -11,7 +12,8 @@ from broadcaster.telemetry.metric import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_METRICS: Final = {metric.name.removeprefix("broadcaster_"): metric for metric in INSTALLATION}
+    from broadcaster.telemetry.metric import Metric
+
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _PLAIN: Final = re.compile(r"[\w+:]*")
 Value = float | int | bool
@@ -47,12 +49,18 @@ class Page:
         return ("\n".join(self._lines) + "\n").encode()
 
     def _head(self, name: str) -> str:
-        metric = _METRICS[name]
-        full = f"{metric.name}_info" if metric.kind is Kind.INFO else metric.name
-        kind = Kind.GAUGE if metric.kind is Kind.INFO else metric.kind
-        self._lines.append(f"# HELP {full} {metric.meaning}")
-        self._lines.append(f"# TYPE {full} {kind}")
+        full, head = _HEADS[name]
+        self._lines.append(head)
         return full
+
+
+def _head_of(metric: Metric) -> tuple[str, str]:
+    full = f"{metric.name}_info" if metric.kind is Kind.INFO else metric.name
+    kind = Kind.GAUGE if metric.kind is Kind.INFO else metric.kind
+    return full, f"# HELP {full} {metric.meaning}\n# TYPE {full} {kind}"
+
+
+_HEADS: Final = {metric.name.removeprefix("broadcaster_"): _head_of(metric) for metric in INSTALLATION}
 
 
 def _number(value: Value) -> str:
@@ -61,5 +69,6 @@ def _number(value: Value) -> str:
     return repr(int(value)) if value == int(value) else repr(round(value, 6))
 
 
+@lru_cache(maxsize=4096)  # the same senders and broadcasts stand in many families
 def _text(value: str) -> str:
     return value if _PLAIN.fullmatch(value) else value.translate(_ESCAPES)

@@ -336,6 +336,34 @@ async def test_a_large_installation_is_gone_through_beside_scrapes(
         assert found.by("broadcasts", "state")["canceled"] == 1
 
 
+async def test_of_very_many_broadcasts_those_that_are_shown_are_read_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    monkeypatch.setattr("broadcaster.reporting.installation.gathering.SMALL_OPEN", 1)
+    monkeypatch.setattr("broadcaster.reporting.installation.gathering.SURVEY_SECONDS", 0)
+    monkeypatch.setattr("broadcaster.reporting.installation.sharing.SHOWN_MOST", 1)
+    bids = [await load(store, {f"+1415000000{n}": 3}) for n in range(3)]
+    async with exporting(store) as exporter:
+
+        async def counts() -> dict[str, float]:
+            return dict((await scrape(exporter)).by("queue_messages", "state"))
+
+        assert (await counts())["queued"] == 9
+        for bid in bids:  # of the two that are not shown it is seen beside scrapes
+            await store.redis.hset(store.keys.broadcast(bid), mapping={"n0": 1, "n2": 2})
+
+        async def seen() -> bool:
+            found = await counts()
+            return found["queued"] == 3 and found["retry"] == 6
+
+        await wait_until(seen)
+        for bid in bids:
+            await store.run(control.cancel(bid, "x"))
+        assert (await counts())["queued"] == 0, "what has ended is known at once"
+        await load(store, {LANE: 5})
+        assert (await counts())["queued"] == 5, "and what has begun"
+
+
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from broadcaster.reporting.forecast import FlowLeft, share_out
 from broadcaster.reporting.installation.calls import Flow, Lane
+from broadcaster.reporting.installation.sharing import shares
 from broadcaster.reporting.installation.standing import Standing, Tally, queue_messages, read_standing
 from broadcaster.reporting.installation.survey import Account, LaneBacklog, Survey, Surveyor, opened_at
 from broadcaster.reporting.waits import Everything
@@ -52,6 +53,7 @@ def survey(
 ) -> Survey:
     surveyor = Surveyor(NOW, account, {each.name: each for each in (lane, *more)})
     surveyor.add(one or standing(), [lane.name], [flow], shown=True)
+    surveyor.look_at([lane, *more])
     return surveyor.finish()
 
 
@@ -128,6 +130,8 @@ def test_backlogs_are_of_the_busiest_and_the_others_together() -> None:
     queued = sum(flow.recipients for flow in flows)
     surveyor = Surveyor(NOW, WELL, lanes)
     surveyor.add(standing(counts={"queued": queued}), names, flows, shown=False)
+    for some in shares(list(lanes.values()), 7):
+        surveyor.look_at(some)
     found = surveyor.finish()
     *busiest, other = found.backlogs
     assert [one.name for one in busiest] == names[30:]

@@ -1,8 +1,8 @@
 """Reading an installation for a scrape: what is small at once, what may be large in shares beside it.
 
-Sizes, the account, workers and the counters of everything that is open are read at each scrape. All lanes
-with their flows, and all broadcasts that there ever were, are so too where they are few; else they are gone
-through every few seconds, some hundreds in a call.
+Sizes, the account, workers and the counters of the broadcasts that are shown are read at each scrape. Those
+of all others that are open, all lanes with their flows, and all broadcasts that there ever were, are so too
+where they are few; else they are gone through every few seconds, some dozens in a call.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from broadcaster.domain.record import State
 from broadcaster.reporting.installation import calls
-from broadcaster.reporting.installation.server import SECTIONS, ServerFacts, read_server
+from broadcaster.reporting.installation.server import Server, ServerFacts
 from broadcaster.reporting.installation.sharing import (
     account_of,
     flow_shares,
+    paced,
     read_standings,
     shares,
     shown_of,
@@ -33,6 +34,7 @@ from broadcaster.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from broadcaster.reporting.installation.calls import Flow, Lane, Overview
     from broadcaster.store.reading import Reader
@@ -41,12 +43,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger("exporter")
 #: So much is gone through at each scrape; more than that beside them, every so many seconds.
 SMALL: Final = 300
+#: So many broadcasts' counters, 25 µs of Redis' time each.
+SMALL_OPEN: Final = 40
 SURVEY_SECONDS: Final = 5.0
 TALLY_SECONDS: Final = 30.0
 #: Between two calls of what is done beside scrapes: Redis serves others.
 _BREATH_SECONDS: Final = 0.005
 _FIRST_SECONDS: Final = 1.0
-_FSYNC_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,48 +76,38 @@ class Gatherer:
 
     def __init__(self, reader: Reader, *, replicas: int = 0) -> None:
         self._reader = reader
+        self._server = Server(reader.redis)
         self._replicas = replicas
         self._lanes_of: dict[str, list[str]] = {}
         self._tally = Tally()
         self._tallied = False
         self._watched: set[str] = set()
-        self._guessed: set[str] = set()
+        self._ids: set[str] = set()
+        self._known: dict[str, Standing] = {}
         self._survey: Survey | None = None
         self._surveyed = asyncio.Event()
-        self._fsync: str | None = None
-        self._fsync_at = -_FSYNC_SECONDS
         self._large = False
 
     async def server(self, *, refused: bool = False) -> tuple[ServerFacts, dict[str, Any]]:
         """Return Redis' own facts, and the INFO they are from. Raises redis' errors."""
-        info = await self._reader.redis.info(*SECTIONS)
-        if time.monotonic() - self._fsync_at >= _FSYNC_SECONDS:
-            self._fsync = await self._setting("appendfsync")
-            self._fsync_at = time.monotonic()
-        return read_server(info, self._fsync, refused=refused), info
+        return await self._server.read(refused=refused)
 
     async def read(self, lease: Call[bool]) -> Picture | None:
         """Read it; None where the lease is another's. Raises redis' errors or a `StoreError`.
 
-        What was open last time is asked for in the same round trip: nearly always that is all.
+        What will be asked for is nearly always known from last time: then one round trip is all.
         """
-        guessed = shares(sorted(self._guessed), calls.STANDINGS_AT_ONCE)
+        guessed = shares(sorted(self._near()), calls.STANDINGS_AT_ONCE)
         (facts, info), (active, found, *rows) = await asyncio.gather(
             self.server(),
             self._each([lease, calls.overview(), *[calls.standings(share) for share in guessed]]),
         )
         if not active:
-            self._guessed = set()
+            self._known.clear()
             return None
-        standings = read_standings(guessed, rows)
-        watched = {*found.active, *found.importing}
-        news = [one for one in found.newest if not self._tally.has_ended(one)]
-        ids = {*watched, *found.doubtful, *news, *self._watched}
-        standings |= await self._standings(ids - self._guessed)
-        for broadcast in ids:
-            self._tally.put(broadcast, standings.get(broadcast))
-        self._watched, self._guessed = watched, ids
-        open_ = tuple(standings[i] for i in dict.fromkeys((*found.active, *found.doubtful)) if i in standings)
+        self._learn(guessed, rows)
+        await self._follow(found, {broadcast for share in guessed for broadcast in share})
+        open_ = self._open(found)
         await self._keep_lanes(open_)
         if found.sizes.broadcasts + found.sizes.streams <= SMALL:
             await self._count_all()
@@ -130,11 +123,34 @@ class Gatherer:
             doubt_since=await self._doubt_since(open_),
         )
 
+    def _near(self, gone: AbstractSet[str] = frozenset()) -> set[str]:
+        """Return whose counters each scrape reads: all where they are few, else those that are shown."""
+        if len(self._ids) <= SMALL_OPEN:
+            return self._ids
+        shown = {one.id for one in shown_of(self._known.values())}
+        return shown | gone | (self._ids - self._known.keys())
+
+    async def _follow(self, found: Overview, read: set[str]) -> None:
+        """Know everything that is open now, what has just begun or ended, and what may begin."""
+        watched = {*found.active, *found.importing}
+        news = [one for one in found.newest if not self._tally.has_ended(one)]
+        self._ids = {*watched, *found.doubtful, *news, *self._watched}
+        await self._read_standings(self._near(self._watched - watched) - read)
+        self._known = {one: self._known[one] for one in self._ids if one in self._known}
+        for broadcast in self._ids:
+            self._tally.put(broadcast, self._known.get(broadcast))
+        self._watched = watched
+
+    def _open(self, found: Overview) -> tuple[Standing, ...]:
+        known = self._known
+        every = dict.fromkeys((*found.active, *found.doubtful))
+        return tuple(paced(known[one], known) for one in every if one in known)
+
     async def _surveyed_now(
         self, found: Overview, info: dict[str, Any], open_: tuple[Standing, ...]
     ) -> Survey | None:
         flows = sum(len(self._lanes_of.get(one.id, ())) for one in open_)
-        self._large = found.sizes.lanes > SMALL or flows > SMALL
+        self._large = found.sizes.lanes > SMALL or flows > SMALL or len(self._ids) > SMALL_OPEN
         if not self._large:
             account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
             self._take(await self._go_through(found.now, account, open_))
@@ -165,8 +181,8 @@ class Gatherer:
 
     async def _survey_beside(self) -> None:
         found, (_, info) = await asyncio.gather(self._reader.run(calls.overview()), self.server())
-        standings = await self._standings(found.active)
-        open_ = tuple(standings.values())
+        await self._read_standings({*found.active, *self._ids}, _BREATH_SECONDS)
+        open_ = self._open(found)
         await self._keep_lanes(open_)
         account = account_of(found, missing_in(info, self._replicas) if self._replicas else "")
         self._take(await self._go_through(found.now, account, open_, breath=_BREATH_SECONDS))
@@ -175,10 +191,20 @@ class Gatherer:
         self._survey = survey
         self._surveyed.set()
 
-    async def _standings(self, ids: Iterable[str]) -> dict[str, Standing]:
-        """Read the counters of these; those that are gone are left out."""
-        some = shares(sorted(ids), calls.STANDINGS_AT_ONCE)
-        return read_standings(some, await self._each([calls.standings(share) for share in some]))
+    async def _read_standings(self, ids: Iterable[str], breath: float = 0.0) -> None:
+        """Learn the counters of these; those that are gone are forgotten."""
+        every = shares(sorted(ids), calls.STANDINGS_AT_ONCE)
+        for some in shares(every, 1) if breath else [every]:
+            self._learn(some, await self._each([calls.standings(share) for share in some]))
+            await asyncio.sleep(breath)
+
+    def _learn(self, asked: Sequence[Sequence[str]], rows: Sequence[list[list[str]]]) -> None:
+        found = read_standings(asked, rows)
+        for broadcast in [one for share in asked for one in share]:
+            if broadcast in found:
+                self._known[broadcast] = found[broadcast]
+            else:
+                self._known.pop(broadcast, None)
 
     async def _keep_lanes(self, open_: Sequence[Standing]) -> None:
         """Learn which lanes those have that are new; they never change."""
@@ -201,7 +227,8 @@ class Gatherer:
         breath: float = 0.0,
     ) -> Survey:
         """Look at every lane, and at every flow that has something left or is shown."""
-        surveyor = Surveyor(now, account, await self._all_lanes(breath))
+        all_lanes = await self._all_lanes(breath)
+        surveyor = Surveyor(now, account, all_lanes)
         named = {one.id for one in shown_of(open_)}
         worth = [one for one in open_ if one.state in OPEN and (one.unsent or one.id in named)]
         flows: dict[str, list[Flow]] = {one.id: [] for one in worth}
@@ -217,6 +244,9 @@ class Gatherer:
             surveyor.add(one, names, flows[one.id], shown=one.id in named)
             if breath and len(names) > SMALL // 10:
                 await asyncio.sleep(0)
+        for lanes in shares(list(all_lanes.values()), SMALL):
+            surveyor.look_at(lanes)
+            await asyncio.sleep(0)
         return surveyor.finish()
 
     async def _all_lanes(self, breath: float) -> dict[str, Lane]:
@@ -240,7 +270,8 @@ class Gatherer:
                 ids = [one.decode() for one in raw]
                 if not ids:
                     break
-                standings = await self._standings(ids)
+                rows = await self._reader.run(calls.standings(ids))
+                standings = read_standings([ids], [rows])
                 for broadcast in ids:
                     self._tally.put(broadcast, standings.get(broadcast))
                 known.update(ids)
@@ -256,11 +287,3 @@ class Gatherer:
             if isinstance(answer, StoreError):
                 raise answer
         return answers
-
-    async def _setting(self, name: str) -> str | None:
-        """Return a setting of the server, None where CONFIG is not allowed."""
-        try:
-            value = (await self._reader.redis.config_get(name)).get(name)
-        except ResponseError:
-            return None
-        return value.decode() if isinstance(value, bytes) else value

@@ -1,14 +1,19 @@
-"""Redis itself, as its INFO tells: does it take writes, keep them, has it room. No I/O."""
+"""Redis itself, as its INFO tells: does it take writes, keep them, has it room."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECTIONS: Final = ("server", "clients", "memory", "persistence", "stats", "replication")
+_SECTIONS: Final = ("server", "clients", "memory", "persistence", "stats", "replication")
+#: How long a setting is taken for unchanged.
+_FSYNC_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +53,28 @@ def read_server(info: Mapping[str, Any], fsync: str | None, *, refused: bool) ->
         replicas=int(info.get("connected_slaves") or 0),
         uptime_seconds=int(info.get("uptime_in_seconds") or 0),
     )
+
+
+class Server:
+    """Asks one server, again and again."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._fsync: str | None = None
+        self._asked_at = -_FSYNC_SECONDS
+
+    async def read(self, *, refused: bool) -> tuple[ServerFacts, dict[str, Any]]:
+        """Return its facts, and the INFO they are from. Raises redis' errors."""
+        info = await self._redis.info(*_SECTIONS)
+        if time.monotonic() - self._asked_at >= _FSYNC_SECONDS:
+            self._fsync = await self._setting("appendfsync")
+            self._asked_at = time.monotonic()
+        return read_server(info, self._fsync, refused=refused), info
+
+    async def _setting(self, name: str) -> str | None:
+        """Return one of its settings, None where CONFIG is not allowed."""
+        try:
+            value = (await self._redis.config_get(name)).get(name)
+        except ResponseError:
+            return None
+        return value.decode() if isinstance(value, bytes) else value

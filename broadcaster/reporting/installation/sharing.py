@@ -12,7 +12,7 @@ from broadcaster.reporting.installation.survey import Account
 from broadcaster.reporting.waits import Everything
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from broadcaster.reporting.installation.calls import Overview
 
@@ -27,10 +27,12 @@ def read_standings(shares: Sequence[Sequence[str]], rows: Sequence[list[list[str
             standing = read_standing(broadcast, fields)
             if standing is not None:
                 found[broadcast] = standing
-    for one in list(found.values()):
-        if one.parent in found:  # SMS in place of a broadcast's messages share its pace
-            found[one.id] = replace(one, tat=found[one.parent].tat)
     return found
+
+
+def paced(one: Standing, known: Mapping[str, Standing]) -> Standing:
+    """Return it with the pace it keeps: SMS in place of a broadcast's messages share that one's."""
+    return replace(one, tat=known[one.parent].tat) if one.parent in known else one
 
 
 def account_of(found: Overview, missing: str) -> Account:

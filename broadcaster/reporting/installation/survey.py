@@ -1,11 +1,11 @@
 """What the lanes and flows of an installation come to: backlogs, who waits since when, and why. No I/O.
 
-A broadcast is looked at after the other, so that whoever builds a survey of very many can do else in between.
+One broadcast is looked at after the other, then some lanes after others, so that whoever builds a survey of
+very many can do else in between.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -88,7 +88,7 @@ class Account:
 
 
 class Surveyor:
-    """Makes a survey out of what Redis said at `now` (µs): `add` each broadcast, then `finish`."""
+    """Makes a survey out of what Redis said at `now` (µs): `add` each broadcast, `look_at` all lanes."""
 
     def __init__(self, now: float, account: Account, lanes: Mapping[str, Lane]) -> None:
         self._now = now
@@ -101,7 +101,11 @@ class Surveyor:
         self._claimable: dict[str, float] = {}
         self._waits: dict[str, Wait] = {}
         self._ends_at: dict[str, float] = {}
-        self._oldest_due = self._next_retry = 0.0
+        self._oldest_due = self._next_retry = self._drain = 0.0
+        self._states = Counter(dict.fromkeys(("sending", "idle", "paused", "refused", "held"), 0))
+        self._busiest: list[Lane] = []
+        self._others = LaneBacklog(OTHER, 0, 0, 0)
+        self._looked_at = 0
 
     def add(self, one: Standing, names: Sequence[str], flows: Sequence[Flow], *, shown: bool) -> None:
         """Take one that is running or paused, with its flows; `shown`: say why it waits, and when it ends."""
@@ -127,25 +131,30 @@ class Surveyor:
         if shown:
             self._explain(one, left, flows, closed=opens > self._now)
 
-    def finish(self) -> Survey:
-        """Return the survey."""
-        states = Counter(dict.fromkeys(("sending", "idle", "paused", "refused", "held"), 0))
-        drain = 0.0
-        for lane in self._lanes.values():
-            states[self._state(lane)] += 1
+    def look_at(self, lanes: Sequence[Lane]) -> None:
+        """Take some of the lanes, after every broadcast: what they do, and which have most to send."""
+        for lane in lanes:
+            self._states[self._state(lane)] += 1
             segments = self._segments.get(lane.name)
             if segments and lane.rate > 0:
-                drain = max(drain, segments / lane.rate)
+                self._drain = max(self._drain, segments / lane.rate)
+        self._looked_at += len(lanes)
+        ranked = sorted([*self._busiest, *lanes], key=self._busiest_first)
+        self._busiest, rest = ranked[:BUSIEST], ranked[BUSIEST:]
+        self._others = _together([self._others, *map(self._backlog, rest)])
+
+    def finish(self) -> Survey:
+        """Return the survey."""
         return Survey(
             at=self._now / 1e6,
-            lanes=dict(states),
+            lanes=dict(self._states),
             backlogs=tuple(self._backlogs()),
             claimable=self._claimable,
             waits=self._waits,
             ends_at=self._ends_at,
             oldest_due=self._oldest_due / 1e6,
             next_retry=self._next_retry / 1e6,
-            drain_seconds=drain,
+            drain_seconds=self._drain,
         )
 
     def _claimable_of(self, one: Standing, lane: Lane, flow: Flow, left: float, opens: float) -> float:
@@ -219,28 +228,29 @@ class Surveyor:
         everything = self._account.everything
         return _paused_by(everything.paused) if everything.paused and not everything.rewind else "held"
 
+    def _busiest_first(self, lane: Lane) -> tuple[float, str]:
+        return -self._queued.get(lane.name, 0), lane.name
+
+    def _backlog(self, lane: Lane) -> LaneBacklog:
+        queued = self._queued.get(lane.name, 0)
+        return LaneBacklog(lane.name, queued, lane.rate, int(self._is_stopped(lane)), lane.tat)
+
     def _backlogs(self) -> Iterator[LaneBacklog]:
         """Yield the busiest lanes by name, and what the others come to."""
-        queued = self._queued
-        busiest = heapq.nsmallest(
-            BUSIEST, self._lanes.values(), key=lambda lane: (-queued.get(lane.name, 0), lane.name)
-        )
-        named = {lane.name for lane in busiest}
-        for lane in sorted(busiest, key=lambda lane: lane.name):
-            yield LaneBacklog(
-                lane.name, queued.get(lane.name, 0), lane.rate, self._is_stopped(lane), lane.tat
-            )
-        if len(self._lanes) > len(named):
-            others = [lane for lane in self._lanes.values() if lane.name not in named]
-            yield LaneBacklog(
-                OTHER,
-                sum(queued.get(lane.name, 0) for lane in others),
-                sum(lane.rate for lane in others),
-                sum(self._is_stopped(lane) for lane in others),
-            )
+        for lane in sorted(self._busiest, key=lambda lane: lane.name):
+            yield self._backlog(lane)
+        if self._looked_at > len(self._busiest):
+            yield self._others
 
     def _is_stopped(self, lane: Lane) -> int:
         return int(bool(lane.paused) or lane.hold > self._now)
+
+
+def _together(some: Sequence[LaneBacklog]) -> LaneBacklog:
+    queued, rate, stopped = (
+        sum(part) for part in zip(*[(b.queued, b.rate, b.stopped) for b in some], strict=True)
+    )
+    return LaneBacklog(OTHER, queued, rate, stopped)
 
 
 def _paused_by(reason: str) -> str:
