@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
-import json
-import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import uvicorn
 
 from broadcaster.api.app import create_app
@@ -27,15 +22,11 @@ from broadcaster.telemetry import logs
 from broadcaster.telemetry.metric import Role
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.telemetry.pulse import Pulse
+from broadcaster.telemetry.serving import Server
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
-    from types import FrameType
-
     from broadcaster.settings import Settings
 
-log = structlog.get_logger("api")
 #: Requests under way when it is told to stop may take this long; uploads are then told to come again.
 DRAIN_SECONDS: Final = 20
 KEEP_ALIVE_SECONDS: Final = 75
@@ -64,47 +55,11 @@ def main() -> int:
         return 1
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens once it does; told to stop, it ends as one that has done its work."""
-
-    def __init__(self, config: uvicorn.Config, pulse: Pulse) -> None:
-        super().__init__(config)
-        self._pulse = pulse
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
-        self._pulse.systemd.stopping()
-        super().handle_exit(sig, frame)
-
-    async def on_tick(self, counter: int) -> bool:
-        """Come round, ten times a second."""
-        self._pulse.beat("event loop")
-        return await super().on_tick(counter)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop in order at SIGTERM and SIGINT, where uvicorn would raise them again at the end."""
-        told = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, self.handle_exit) for number in told]
-        try:
-            yield
-        finally:
-            for number, handler in zip(told, before, strict=True):
-                signal.signal(number, handler)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
-        await super().startup(sockets)
-        if self.started and not self.should_exit:
-            gc.collect()
-            gc.freeze()  # what is here by now stays: to look through it again takes a tenth of a request
-            gc.set_threshold(_GARBAGE, 20, 100)
-            ports = [one.getsockname()[1] for server in self.servers for one in server.sockets]
-            self._pulse.systemd.ready()
-            log.info("api.started", pid=os.getpid(), host=self.config.host, port=ports[0])
-            if not self.config.port:  # else nobody would know it
-                sys.stdout.write(json.dumps({"url": f"http://{self.config.host}:{ports[0]}"}) + "\n")
-                sys.stdout.flush()
+def _keep_what_is_here() -> None:
+    """Take what is here by now out of garbage collection: to look through it takes a tenth of a request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 100)
 
 
 async def _may_start(settings: Settings, redis_url: str) -> None:
@@ -136,7 +91,7 @@ def _serve(settings: Settings, options: argparse.Namespace, redis_url: str) -> i
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = _Server(config, pulse)
+    server = Server(config, pulse, "api", when_up=_keep_what_is_here)
     try:
         server.run()
     finally:

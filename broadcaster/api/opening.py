@@ -16,7 +16,7 @@ from broadcaster.ledger.optouts import OptOuts
 from broadcaster.operations import audit
 from broadcaster.reporting.clock import watch_clock
 from broadcaster.reporting.counting import counting
-from broadcaster.runtime import check_owner, opened_store, signing_keys, twilio_rest
+from broadcaster.runtime import opened_store, signing_keys, twilio_rest
 from broadcaster.settings import SettingsError
 from broadcaster.twilio.rest import TwilioUnreachable
 
@@ -38,7 +38,6 @@ async def opened_parts(settings: Settings, redis_url: str, metrics: Metrics) -> 
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(settings, redis_url))
         store.tell(counting(metrics))
-        await check_owner(settings, store)
         await audit.keep(store, settings.audit_days)
         stack.push_async_callback(_ended, asyncio.create_task(watch_clock(store, metrics), name="clock"))
         twilio = verify = None

@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
-import os
 import platform
-import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
@@ -28,15 +24,11 @@ from broadcaster.store.server_binary import EmbeddedServerError
 from broadcaster.telemetry import logs
 from broadcaster.telemetry.masking import Masking
 from broadcaster.telemetry.pulse import Pulse
+from broadcaster.telemetry.serving import Server
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
-    from types import FrameType
-
     from broadcaster.settings import Settings
 
-log = structlog.get_logger("exporter")
 DRAIN_SECONDS: Final = 6
 
 
@@ -59,41 +51,6 @@ def main() -> int:
     except StoreError as error:
         sys.stderr.write(f"broadcaster exporter: {error}\n")
         return 1
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us, and says where it listens once it does; tells systemd that it comes round."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._pulse = Pulse("exporter")
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
-        self._pulse.systemd.stopping()
-        super().handle_exit(sig, frame)
-
-    async def on_tick(self, counter: int) -> bool:
-        """Come round, ten times a second."""
-        self._pulse.beat("event loop")
-        return await super().on_tick(counter)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take none."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
-        await super().startup(sockets)
-        if not self.started:
-            return
-        host, port = self.config.host, self.servers[0].sockets[0].getsockname()[1]
-        self._pulse.systemd.ready()
-        log.info("exporter.started", pid=os.getpid(), host=host, port=port)
-        if not self.config.port:  # else nobody would know it
-            sys.stdout.write(json.dumps({"url": f"http://{host}:{port}"}) + "\n")
-            sys.stdout.flush()
 
 
 async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) -> int:
@@ -123,10 +80,7 @@ async def _serve(settings: Settings, options: argparse.Namespace, exporter: Expo
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = _Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+    server = Server(config, Pulse("exporter"), "exporter")
     keeping = asyncio.ensure_future(exporter.run())
     try:
         await server.serve()

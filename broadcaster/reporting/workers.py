@@ -41,11 +41,6 @@ class WorkerView:
     concurrency: int
     share: int
 
-    @property
-    def can_drain(self) -> bool:
-        """Whether it can be asked to drain: its version knows of that."""
-        return bool(self.version)
-
     def summary(self) -> dict[str, Any]:
         """Return the object that `workers list --json` and the API show, in JSON's types."""
         return {

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 DATASOURCE_UID: Final = "broadcaster-prometheus"
 COLUMNS: Final = 24
 TAG: Final = "broadcaster"
-RUNBOOK: Final = "deploy/runbook.md"
 
 
 @dataclass(frozen=True, slots=True)
