@@ -20,8 +20,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from loading import load
+from pinning import cpu_seconds, on_core
 
 from broadcaster.domain.record import State
 from broadcaster.store.connection import open_store
@@ -32,17 +34,6 @@ if TYPE_CHECKING:
 
 ACCOUNT = "AC" + "0" * 31 + "1"
 FAST = 100_000.0
-
-
-def on_core(core: int) -> list[str]:
-    """Return the words that pin a command, where there is more than one core."""
-    return ["taskset", "-c", str(core)] if (os.cpu_count() or 1) > 1 else []
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def accepted(store: Store, bid: str) -> tuple[bytes, int]:
