@@ -1,8 +1,6 @@
 """A server that answers every POST like Twilio, with a fresh SID: the same for us and for the peers.
 
-python tests/sink.py      prints its addresses and waits; needs nginx and openssl
-
-At once (nginx, plain and TLS). `tests/bench/slow_sink.py` is one that takes its time.
+At once, with and without TLS; needs nginx and openssl.
 """
 
 from __future__ import annotations
@@ -112,10 +110,3 @@ def _listening(port: int) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"nginx does not listen on {port}")
         time.sleep(0.02)
-
-
-if __name__ == "__main__":
-    with sink() as found:
-        print(f"{found.plain} {found.tls} {found.certificate}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            time.sleep(1e6)
