@@ -1,7 +1,7 @@
 """A sink that remembers every POST: who sent to whom, from which worker, and when it was here.
 
-It answers like Twilio after `latency_ms`, and serves many workers at once. `python tests/arrivals.py LATENCY_MS`
-prints its address and ends with its standard input. Worker 3 is told from the others by its base URL, `…/3`.
+It answers like Twilio after `latency_ms`, and serves many workers at once: worker 3 is told from the others by
+its base URL, `…/3`. `python tests/arrivals.py LATENCY_MS` prints its address and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from urllib.request import ProxyHandler, build_opener
 
 import msgpack
 import uvloop
-
 from pinning import OTHERS, on_core
 
 if TYPE_CHECKING:
@@ -32,7 +31,9 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _TO: Final = re.compile(rb"(?:^|&)To=(?:whatsapp%3A)?%2B(\d+)")
 _FROM: Final = re.compile(rb"(?:^|&)(?:From|MessagingServiceSid)=([^&]+)")
 _HEAD: Final = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-_ANSWER: Final = b'{"sid":"SM%032x","status":"accepted","error_code":null,"error_message":null,"num_segments":"1"}'
+_ANSWER: Final = (
+    b'{"sid":"SM%032x","status":"accepted","error_code":null,"error_message":null,"num_segments":"1"}'
+)
 _open: Final = build_opener(ProxyHandler({})).open
 
 

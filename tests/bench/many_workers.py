@@ -96,9 +96,7 @@ async def idle(run: Fleet, options: argparse.Namespace) -> list[Row]:
         redis.append((run.redis_cpu_seconds() - before[0]) / seconds * 100)
         workers.append((run.cpu_seconds() - before[1]) / seconds / options.idle * 100)
         after = await run.store.redis.info("stats")
-        commands.append(
-            (after["total_commands_processed"] - stats["total_commands_processed"]) / seconds
-        )
+        commands.append((after["total_commands_processed"] - stats["total_commands_processed"]) / seconds)
     memory = tuple(resident(worker.pid) / 1e6 for worker in run.workers)
     what, command = f"{options.idle} idle workers", f"{COMMAND} --idle {options.idle}"
     return [
