@@ -1,7 +1,7 @@
 """A sink that remembers every POST: who sent to whom, from which worker, and when it was here.
 
-It answers like Twilio after `latency_ms`, and serves many workers at once: worker 3 is told from the others by
-its base URL, `…/3`. `python tests/arrivals.py LATENCY_MS` prints its address and ends with its standard input.
+It answers like Twilio after `latency_ms`, and serves many workers at once: worker 3 is told from the others
+by its base URL, `…/3`. `python tests/arrivals.py MS` prints its address and ends with its standard input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workers as they are deployed, all settings at their defaults: on core 0; Redis and a recording sink on the other."""
+"""Workers as they are deployed, with all defaults, on core 0; Redis and a recording sink on the other."""
 
 from __future__ import annotations
 

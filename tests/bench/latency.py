@@ -1,11 +1,11 @@
-"""How soon it takes effect, while a worker sends as fast as it can: an urgent message, a pause, a cancel, a STOP.
+"""How soon it takes effect, under full load: an urgent message, a pause, a cancel, a STOP.
 
     python tests/bench/latency.py [--urgent 100] [--repeats 5] [--json FILE] [--quick]
 
 Two workers, the API and a sink. One sender's backlog is sent as fast as the workers' core can; another keeps
-100/s, with a backlog too. Urgent messages are posted to the API one by one: from the request's first byte to the
-POST at the sink. The others count from the API's answer to the last POST at the sink that it forbids; what a
-request had taken before the answer is not counted, and 0 says that nothing came after it.
+100/s, with a backlog too. Urgent messages are posted to the API one by one: from the request's first byte to
+the POST at the sink. The others count from the API's answer to the last POST at the sink that it forbids; 0 says
+that nothing came after it.
 """
 
 from __future__ import annotations

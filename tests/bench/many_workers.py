@@ -3,9 +3,9 @@
     python tests/bench/many_workers.py [--workers 1 2 4 8] [--idle 40] [--seconds 8] [--json FILE] [--quick]
 
 Each worker may have `--width` requests in flight, so `--width` / 0.1 s is the most it sends, and the senders
-together may send `--limit` a second: the first counts are bound by the workers, the last by the senders. Cores
-bind nothing: all workers share one, Redis and the sink the other. The sink says who sent, how even that is, how
-full each sender's fullest second was, and whether anybody got two messages.
+together may send `--limit` a second: the first counts are bound by the workers, the last by the senders.
+Cores bind nothing: all workers share one, Redis and the sink the other. The sink says who sent, how even that
+is, how full each sender's fullest second was, and whether anybody got two messages.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -62,10 +63,7 @@ async def measure(run: Fleet, options: argparse.Namespace, workers: int) -> Seen
     worker_cpu, redis_cpu = run.cpu_seconds() - worker_cpu, run.redis_cpu_seconds() - redis_cpu
     seen = run.sink.arrivals()
     times, who = seen.times[before:], Counter(seen.workers[before:])
-    rates = [
-        sum(begin <= at < end for at in times) / (end - begin)
-        for begin, end in zip(marks, marks[1:], strict=False)
-    ]
+    rates = [sum(begin <= at < end for at in times) / (end - begin) for begin, end in pairwise(marks)]
     each = options.limit / SENDERS
     sent = {
         name: [at for at, by in zip(times, seen.senders[before:], strict=True) if by == name]

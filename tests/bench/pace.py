@@ -1,9 +1,9 @@
-"""How well senders keep their pace at 1, 10, 100 and 1,000 a second, as the sink sees it: alone, and by two workers.
+"""How well senders keep their pace, as the sink sees it: 1, 10, 100, 1,000 a second, by one and two workers.
 
     python tests/bench/pace.py [--seconds 120] [--workers 1 2] [--rates 1 10 100 1000] [--json FILE] [--quick]
 
-Once with each number of workers, with a sender for each rate beside each other. After some seconds: the share of
-the rate that came, and the fullest of all one-second windows, as a part of what it may hold (rate + 10 % + 1).
+Once with each number of workers, with a sender for each rate beside each other: the share of the rate that
+came, and the fullest of all one-second windows, as a part of what it may hold (rate + 10 % + 1).
 """
 
 from __future__ import annotations
