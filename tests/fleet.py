@@ -41,13 +41,13 @@ class Fleet:
     environment: dict[str, str]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Start one more."""
+    def start_worker(self, *, core: int | None = MEASURED, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one more, on one core or on any."""
         number = len(self.workers)
         own = {"TWILIO_API_BASE_URL": self.sink.base_url(number), **environment}
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             worker = subprocess.Popen(
-                [*on_core(MEASURED), sys.executable, "-m", "workers"],
+                [*(() if core is None else on_core(core)), sys.executable, "-m", "workers"],
                 env={**self.environment, **own},
                 stdout=log,
                 stderr=log,

@@ -4,8 +4,8 @@
 
 Two workers, the API and a sink. One sender's backlog is sent as fast as the workers' core can; another keeps
 100/s, with a backlog too. Urgent messages are posted to the API one by one: from the request's first byte to
-the POST at the sink. The others count from the API's answer to the last POST at the sink that it forbids; 0 says
-that nothing came after it.
+the POST at the sink. The others count from the API's answer to the last POST at the sink that it forbids; 0
+says that nothing came after it.
 """
 
 from __future__ import annotations

@@ -81,8 +81,10 @@ async def measure(run: Fleet, options: argparse.Namespace, workers: int) -> Seen
 
 async def idle(run: Fleet, options: argparse.Namespace) -> list[Row]:
     """Let many have nothing to do; say what Redis and each of them spends on that."""
-    while len(run.workers) < options.idle:
-        run.start_worker()
+    while len(run.workers) < options.idle:  # some at a time: starting costs each a second of CPU
+        run.start_worker(core=None)
+        if len(run.workers) % 8 == 0:
+            await run.joined(len(run.workers))
     await run.joined(options.idle)
     await asyncio.sleep(options.warm_up)
     redis, workers, commands = [], [], []
@@ -171,22 +173,7 @@ async def bench(options: argparse.Namespace) -> Report:
     """Run all of it."""
     found: list[Seen] = []
     async with fleet(latency_ms=LATENCY_MS, BROADCASTER_ACCOUNT_CONCURRENCY="1000") as run:
-        each = options.limit / SENDERS
-        stretch = options.warm_up + options.repeats * options.seconds + 20
-        senders = {f"+1555000{i:04d}": int(each * stretch * len(options.workers)) for i in range(SENDERS)}
-        broadcast = await load(run.store, senders, rates=dict.fromkeys(senders, each), batch=500)
-        for workers in options.workers:
-            found.append(await measure(run, options, workers))
-            s = found[-1]
-            print(
-                f"{workers} workers: {statistics.median(s.rates):7.0f}/s  least/most {s.least_share:.2f}  "
-                f"fullest window {s.fullest_window:.2f}  CPU {s.worker_us:.0f} + {s.redis_us:.0f} µs",
-                flush=True,
-            )
-        twice = run.sink.arrivals().twice
-        await run.store.run(cancel(broadcast, "measured"))
-        await run.until(lambda c: not c.get(State.QUEUED) and not c.get(State.SENDING), broadcast)
-        told_rows = rows(found, twice, options.limit)
+        told_rows = await throughput(run, options, found) if options.workers else []
         if options.idle:
             told_rows += await idle(run, options)
     line = Series(
@@ -197,13 +184,33 @@ async def bench(options: argparse.Namespace) -> Report:
         tuple(float(s.workers) for s in found),
         tuple(statistics.median(s.rates) for s in found),
     )
-    return Report("many_workers", tuple(told_rows), (line,))
+    return Report("many_workers", tuple(told_rows), (line,) if found else ())
+
+
+async def throughput(run: Fleet, options: argparse.Namespace, found: list[Seen]) -> list[Row]:
+    """Let ever more workers send one long broadcast; what is `found` of each is added."""
+    each = options.limit / SENDERS
+    stretch = options.warm_up + options.repeats * options.seconds + 20
+    senders = {f"+1555000{i:04d}": int(each * stretch * len(options.workers)) for i in range(SENDERS)}
+    broadcast = await load(run.store, senders, rates=dict.fromkeys(senders, each), batch=500)
+    for workers in options.workers:
+        found.append(await measure(run, options, workers))
+        s = found[-1]
+        print(
+            f"{workers} workers: {statistics.median(s.rates):7.0f}/s  least/most {s.least_share:.2f}  "
+            f"fullest window {s.fullest_window:.2f}  CPU {s.worker_us:.0f} + {s.redis_us:.0f} µs",
+            flush=True,
+        )
+    twice = run.sink.arrivals().twice
+    await run.store.run(cancel(broadcast, "measured"))
+    await run.until(lambda c: not c.get(State.QUEUED) and not c.get(State.SENDING), broadcast)
+    return rows(found, twice, options.limit)
 
 
 def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4, 8])
     parser.add_argument("--idle", type=int, default=40)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--limit", type=float, default=1920.0)
