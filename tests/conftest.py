@@ -60,10 +60,13 @@ def redis_server(
 
 @pytest.fixture
 def redis_url(redis_server: EmbeddedServer) -> str:
-    """The run's server, emptied: data, scripts and settings a test may have left."""
+    """The run's server, emptied: data and settings a test may have left.
+
+    Its scripts stay: the server would compile all of them for every test again, and that took longer than the
+    tests. What happens on a server that does not know them is shown by tests that flush them.
+    """
     with Redis.from_url(redis_server.url) as client:
         client.flushall()
-        client.script_flush()
         client.config_set("maxmemory", 0)
     return redis_server.url
 
