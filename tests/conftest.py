@@ -7,10 +7,11 @@ import inspect
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 import pytest
+from compiling import compile_share
 from redis import Redis
 
 from broadcaster.store.connection import Store, open_store
@@ -27,6 +28,25 @@ _PATIENT: Any = {"deadline": None, "suppress_health_check": [hypothesis.HealthCh
 hypothesis.settings.register_profile("quick", max_examples=40, **_PATIENT)
 hypothesis.settings.register_profile("thorough", max_examples=400, **_PATIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+#: Several processes take whole files; those that start programs and wait are long, so nothing is to wait for
+#: them alone at the end.
+_LONG_FIRST: Final = ("flow", "api", "redis", "twilio", "unit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before one of several processes imports the tests."""
+    if (process := getattr(config, "workerinput", None)) is not None:
+        number = int(process["workerid"].removeprefix("gw"))
+        compile_share(config, number=number % process["workercount"], of=process["workercount"])
+
+
+@pytest.hookimpl(trylast=True)  # pytest-randomly comes before: of each folder the order stays random
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give several processes the long files first (make test: --no-loadscope-reorder)."""
+    if hasattr(config, "workerinput"):
+        rank = {folder: place for place, folder in enumerate(_LONG_FIRST)}
+        items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
 def server_under_test() -> ServerBinary:
