@@ -29,9 +29,9 @@ hypothesis.settings.register_profile("quick", max_examples=40, **_PATIENT)
 hypothesis.settings.register_profile("thorough", max_examples=400, **_PATIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-#: Several processes take whole files; those that start programs and wait are long, so nothing is to wait for
-#: them alone at the end.
-_LONG_FIRST: Final = ("flow", "api", "redis", "twilio", "unit")
+#: Files that take longest, mostly because they wait for programs: what comes last is waited for alone.
+_LONGEST: Final = ("test_once.py", "test_readme.py", "test_cli_send.py")
+_LONG: Final = ("flow", "api")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,12 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
         compile_share(config, number=number % process["workercount"], of=process["workercount"])
 
 
-@pytest.hookimpl(trylast=True)  # pytest-randomly comes before: of each folder the order stays random
+@pytest.hookimpl(trylast=True)  # pytest-randomly comes before: the order stays random but for this
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give several processes the long files first (make test: --no-loadscope-reorder)."""
-    if hasattr(config, "workerinput"):
-        rank = {folder: place for place, folder in enumerate(_LONG_FIRST)}
-        items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+    """Order what several processes take, file by file (make test: --no-loadscope-reorder).
+
+    Long and short ones are mixed, as many long ones at once make each other wait for the processor until
+    their time-outs; the last fifth of the run has only short ones.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    files = dict.fromkeys(item.path for item in items)  # in their order
+    long = [file for file in files if file.parent.name in _LONG]
+    short = [file for file in files if file not in long]
+    place = {file: n / len(short) for n, file in enumerate(short)}
+    place |= {file: 0.8 * n / len(long) for n, file in enumerate(long)}
+    items.sort(key=lambda item: -1 if item.path.name in _LONGEST else place[item.path])
 
 
 def server_under_test() -> ServerBinary:
