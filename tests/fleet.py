@@ -110,6 +110,7 @@ async def fleet(*, latency_ms: float = 0.0, **environment: str) -> AsyncIterator
         pin(redis_pid, OTHERS)
         ours = ("TWILIO_", "BROADCASTER_", "REDIS_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile anew takes each worker seconds
         settings: dict[str, Any] = {
             "REDIS_URL": server.url,
             "TWILIO_ACCOUNT_SID": ACCOUNT,
