@@ -26,12 +26,16 @@ from broadcaster.domain.record import State
 
 COMMAND: Final = "python tests/bench/pace.py"
 WARM_UP_SECONDS: Final = 5.0
+LATENCY_MS: Final = 50.0
+#: 1,000/s with answers after 50 ms are 50 in flight: connections must not be what bounds a pace.
+CONCURRENCY: Final = "256"
 
 
 async def campaign(workers: int, rates: list[float], seconds: float) -> list[tuple[float, float, int]]:
     """Send for so long; return rate, share and fullest second of each sender."""
     senders = {f"+15550{int(rate):06d}": rate for rate in rates}
-    async with fleet(latency_ms=50.0, BROADCASTER_ACCOUNT_CONCURRENCY="1000") as run:
+    settings = {"BROADCASTER_CONCURRENCY": CONCURRENCY, "BROADCASTER_ACCOUNT_CONCURRENCY": "1000"}
+    async with fleet(latency_ms=LATENCY_MS, **settings) as run:
         for _ in range(workers):
             run.start_worker()
         await run.joined(workers)
