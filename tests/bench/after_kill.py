@@ -62,8 +62,8 @@ async def one(folder: Path, chance: random.Random, workers: int) -> tuple[float,
         processes = []
         for place in range(workers):  # one after the other: the first two are on duty
             processes.append(run.start_worker(BROADCASTER_LEASE_SECONDS=DEFAULT_LEASE))
-            while await run.store.redis.zcard(run.store.keys.plain("workers")) <= place:
-                await asyncio.sleep(0.05)  # noqa: ASYNC110 - another process takes it
+            while await run.store.redis.zcard(run.store.keys.plain("workers")) <= place:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         total = {lane: int(rate * 16) for lane, rate in LANES.items()}
         bid = await load(run.store, total, rates=LANES, batch=100)
         at = chance.uniform(0.1, 0.3) * sum(total.values())
