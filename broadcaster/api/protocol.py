@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from broadcaster.api.problems import Problem
+from broadcaster.api.short_http import ShortHttp
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -16,7 +15,7 @@ HEADER_BYTES: Final = 32 * 1024
 HEADER_SECONDS: Final = 10.0
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(ShortHttp):
     """Closes a connection whose request line and headers are too large or come too slowly."""
 
     _awaited: asyncio.TimerHandle | None = None

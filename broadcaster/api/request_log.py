@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from broadcaster.api.whole import Answer
 from broadcaster.telemetry.bounded import SUM_SECONDS, LineBudget
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import Message as AsgiMessage
     from starlette.types import Receive, Scope
 
@@ -81,6 +83,14 @@ class Noted:
             self.replayed = any(name == b"idempotent-replayed" for name, _ in headers)
         else:
             self.bytes_out += len(message.get("body", b""))
+
+    def answer(self, response: Response) -> Answer:
+        """Note an answer that is there whole, and return it with the request's id."""
+        headers = [*response.raw_headers, (HEADER, self.id)]
+        body = bytes(response.body)
+        self.status, self.bytes_out = response.status_code, len(body)
+        self.replayed = any(name == b"idempotent-replayed" for name, _ in headers)
+        return Answer(response.status_code, headers, body)
 
 
 @dataclass(slots=True)
