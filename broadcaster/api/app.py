@@ -129,8 +129,13 @@ class _WayIn:
     """ASGI middleware: what every request passes before its route."""
 
     def __init__(self, app: ASGIApp, service: FastAPI) -> None:
-        def parts() -> Parts:
-            return cast("Parts", service.state.parts)
+        found: Parts | None = None
+
+        def parts() -> Parts:  # asked several times for each request
+            nonlocal found
+            if found is None:
+                found = cast("Parts", service.state.parts)
+            return found
 
         patient = Patience(BoundedBody(app), stall_seconds=lambda: parts().settings.api_stall_seconds)
         self.gate = Gate(patient, parts=parts)

@@ -15,7 +15,6 @@ from broadcaster.api.faults import EXPECTED, problem_of
 from broadcaster.api.problems import Problem
 from broadcaster.api.request_log import Noted, requests
 from broadcaster.api.twilio_shapes import twilio_error
-from broadcaster.api.whole import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from broadcaster.api.admission import Caller
     from broadcaster.api.parts import Parts
+    from broadcaster.api.whole import Answer
 
     #: Answers a request that was let in.
     Work = Callable[[Scope], Awaitable[Response]]

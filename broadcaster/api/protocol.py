@@ -22,6 +22,7 @@ class BoundedHttp(ShortHttp):
     _head_open = False
     _refused = False
     _incomplete_bytes = 0
+    _arriving_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn says the same
         """Begin to wait for a request."""
@@ -43,8 +44,9 @@ class BoundedHttp(ShortHttp):
         """Pass a request on, unless its headers are too large."""
         self._stop_waiting()
         self._head_open = False
-        self._incomplete_bytes = 0
-        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > HEADER_BYTES:
+        # what came in fewer bytes holds no more: to count each request's headers is a twentieth of a callback
+        most_bytes, self._incomplete_bytes = self._incomplete_bytes + self._arriving_bytes, 0
+        if most_bytes > HEADER_BYTES and self._header_bytes() > HEADER_BYTES:
             self._refuse()
         else:
             super().on_headers_complete()
@@ -58,6 +60,7 @@ class BoundedHttp(ShortHttp):
         """Take bytes; a connection that is refused takes no more."""
         if self.transport.is_closing():
             return
+        self._arriving_bytes = len(data)
         super().data_received(data)
         if self._head_open:  # the headers are not whole yet: what came belongs to them
             self._incomplete_bytes += len(data)
@@ -65,6 +68,9 @@ class BoundedHttp(ShortHttp):
                 self._await_headers()
         if self._incomplete_bytes > HEADER_BYTES:
             self._refuse()
+
+    def _header_bytes(self) -> int:
+        return len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
 
     def _refuse(self) -> None:
         self._refused = True

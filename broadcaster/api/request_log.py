@@ -37,7 +37,7 @@ _BURST: Final = 200.0
 #: What a caller may name a request, as it is: it stands in a header and in the log.
 _NAMED: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 #: Letters only: what looks like a number would be masked.
-_LETTERS: Final = string.ascii_lowercase
+_LETTERS: Final = bytes.maketrans(string.hexdigits[:16].encode(), b"bcdfghjkmnpqrstv")
 _REFUSED: Final = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS))
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -60,7 +60,8 @@ class Noted:
                 self.bytes_in = int(value)
             elif name == b"transfer-encoding":
                 self.counts = True
-        self.id = self.id or "".join(random.choices(_LETTERS, k=16)).encode()  # noqa: S311 - a name, no secret
+        # a name, no secret
+        self.id = self.id or (b"%016x" % random.getrandbits(64)).translate(_LETTERS)
 
     def receiving(self, receive: Receive) -> Receive:
         """Return what counts the bytes of a body whose length nobody has told."""

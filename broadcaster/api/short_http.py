@@ -9,7 +9,6 @@ does not read its answers. Connections, keep-alive, pipelines and the end of the
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -19,9 +18,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from broadcaster.api.whole import Answer
 
 if TYPE_CHECKING:
+    from asyncio import TimerHandle
     from collections.abc import Coroutine, Mapping
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Scope
     from uvicorn.config import Config
 
     from broadcaster.api.whole import ShortWay
@@ -37,12 +37,12 @@ class ShortHttp(HttpToolsProtocol):
     _held: list[bytes] | None = None
     _held_bytes = 0
     _way: ShortWay
-    _blink: asyncio.TimerHandle | None = None
+    _blink: TimerHandle | None = None
 
     def __init__(self, config: Config, *given: Any, **more: Any) -> None:
         super().__init__(config, *given, **more)
         self._ways: Mapping[bytes, ShortWay] = getattr(config.app, "short_ways", {})
-        self._behind_proxy = ProxyHeadersMiddleware(_nothing, config.forwarded_allow_ips)
+        self._behind_proxy = ProxyHeadersMiddleware(_nothing, config.forwarded_allow_ips or [])
 
     def on_headers_complete(self) -> None:
         """Hold a request that may be answered the short way; pass on all others."""
@@ -116,25 +116,21 @@ class ShortHttp(HttpToolsProtocol):
 
     def _go_short(self) -> None:
         body = b"".join(self._no_longer_held())
-        scope, (path, _, query) = self.scope, self.url.partition(b"?")
+        path, _, query = self.url.partition(b"?")
         version = self.parser.get_http_version()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a TypedDict is no dict
+        scope["method"], scope["http_version"] = "POST", version
         # what is in `short_ways` has no letter that is encoded
-        scope.update(
-            method="POST",
-            http_version=version,
-            path=path.decode("ascii"),
-            raw_path=path,
-            query_string=query,
-        )
+        scope["path"], scope["raw_path"], scope["query_string"] = path.decode("ascii"), path, query
         cycle = ShortCycle(self, keep_alive=version != "1.0" and self.parser.should_keep_alive())
         self.cycle = cycle  # type: ignore[assignment]  # all that uvicorn asks of one
         try:
-            work = self._way(scope, body, cycle.answer)  # type: ignore[arg-type]  # a TypedDict is no dict
+            work = self._way(scope, body, cycle.answer)
         except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would end the connection
             cycle.give_up(error)
             return
         if work is not None:
-            task = self.loop.create_task(self._serve(scope, work, cycle))  # type: ignore[arg-type]
+            task = self.loop.create_task(self._serve(scope, work, cycle))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
@@ -208,7 +204,7 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+async def _nothing(_scope: Any, _receive: Any, _send: Any) -> None:
     pass
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """What is answered. Of a body other than none `headers` tell its length; they are ours, not a client's."""
+    """What is answered. `headers` tell the length of a body, and are ours: nobody else's text is in them."""
 
     status: int
     headers: list[tuple[bytes, bytes]]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from http import HTTPStatus
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
@@ -102,8 +102,7 @@ class Webhooks:
     ) -> Answer | None:
         """Return what to answer; None to a client that has gone."""
         try:
-            if scope["method"] != "POST":
-                raise Refused("method", Problem("method-not-allowed", headers={"Allow": "POST"}))
+            _check_method(scope)
             request = await read_request(scope, receive, self._parts.settings.api_stall_seconds)
             if request is None:
                 return None
@@ -170,7 +169,7 @@ class Whole:
         self._path = path
         self._handler = handler
 
-    def takes(self, headers: list[tuple[bytes, bytes]]) -> bool:
+    def takes(self, headers: list[tuple[bytes, bytes]]) -> bool:  # noqa: ARG002 - whatever they are
         """Take all."""
         return True
 
@@ -210,6 +209,11 @@ class Whole:
             told(error)
         else:
             end(found)
+
+
+def _check_method(scope: Scope) -> None:
+    if scope["method"] != "POST":
+        raise Refused("method", Problem("method-not-allowed", headers={"Allow": "POST"}))
 
 
 def _settle(written: asyncio.Future[None], error: Exception | None) -> None:

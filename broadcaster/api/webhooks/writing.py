@@ -79,7 +79,7 @@ class StatusWriter:
                     await _answered([told for _, told in strays], self._park([s for s, _ in strays]))
         finally:
             # only where this process is ending there is something left
-            left = [told for *_, told in (*self._statuses, *self._strays)]
+            left = [told for *_, told in self._statuses] + [told for _, told in self._strays]
             self._statuses, self._strays, self._writing = [], [], None
             _end(left, Unreachable("this process is ending: it is not written"))
 
