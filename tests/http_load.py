@@ -110,7 +110,7 @@ async def load(
     variables: Mapping[str, str] | None = None,
 ) -> Load:
     """Load a server with what `script` makes of the environment's `variables`."""
-    command = [*on_core(OTHERS), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    command = [*on_core(OTHERS), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     command += ["-s", str(script), target.url + path]
     before = _spent(target)
     environment = {**os.environ, **(variables or {})}
@@ -163,7 +163,7 @@ def command_of(program: str) -> str:
 def rows_of(name: str, what: str, runs: Sequence[Load], command: str, note: str = "") -> list[Row]:
     """Return the rows of one server: requests a second, CPU of a request, Redis' too if it has one."""
     if wrong := sum(run.errors for run in runs):
-        note = f"{note}; {wrong} requests failed or took more than two seconds".removeprefix("; ")
+        note = f"{note}; {wrong} requests failed or took more than ten seconds".removeprefix("; ")
     rows = [
         Row(name, what, "requests/s", tuple(run.per_second for run in runs), command, note),
         Row(f"{name}.cpu", f"{what}: CPU", "µs/request", tuple(run.cpu_us for run in runs), command, note),

@@ -127,7 +127,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, default=128)
     parser.add_argument("--messages", type=int, default=300, help="one at a time, on an idle lane")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="does it work?")

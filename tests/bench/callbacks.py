@@ -260,7 +260,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=128)
+    parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--callbacks", type=int, default=60_000, help="of the campaign; 0 for none")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="does it work?")
