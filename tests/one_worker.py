@@ -1,7 +1,7 @@
 """One worker process as it runs in production, its Redis and the sink, and what both spend while it sends.
 
-The worker has core 0 to itself; Redis, the sink and whoever loads work are on the other. It logs as it does by
-default (to nowhere), serves its metrics, and runs its arq jobs.
+The worker has core 0 to itself; Redis, the sink and whoever loads work are on the other. It logs as it does
+by default (to nowhere), serves its metrics, and runs its arq jobs.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Bed:
 
     @contextlib.contextmanager
     def worker(self, *, core: int | None = MEASURED, log_level: str = "info") -> Iterator[int]:
-        """Run a worker; yields its pid. `core` None leaves it where it likes to be, at the lowest priority."""
+        """Run a worker; yields its pid. `core` None leaves it where it likes to be, at a low priority."""
         environment = {
             **os.environ,
             "REDIS_URL": self.url,
@@ -130,9 +130,11 @@ class Bed:
 
     async def until(self, pid: int, broadcasts: Sequence[str], messages: int) -> Spent:
         """Wait until so many were accepted; then look."""
-        while (spent := await self.now(pid, broadcasts)).messages < messages:
+        while True:
+            spent = await self.now(pid, broadcasts)
+            if spent.messages >= messages:
+                return spent
             await asyncio.sleep(LOOK_SECONDS)
-        return spent
 
     async def while_sending(
         self, pid: int, broadcasts: Sequence[str], *, warm: int, seconds: float, most: int

@@ -13,11 +13,11 @@ from broadcaster.domain.whatsapp_window import is_whatsapp, together
 from broadcaster.ledger.inbound import Asked, read_marks, senders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broadcaster.lanes.claims import Slice
     from broadcaster.store.connection import Store
-    from workers.contents import Batch, Contents
+    from workers.contents import Batch
 
 #: A Messaging Service's pool is read again after so long; so many are remembered.
 _FRESH_SECONDS: Final = 5.0
@@ -31,9 +31,11 @@ class Windows:
         self._store = store
         self._senders: dict[str, tuple[float, tuple[str, ...]]] = {}
 
-    async def closed(self, slices: Sequence[Slice], contents: Contents) -> dict[str, frozenset[int]]:
+    async def closed(
+        self, slices: Sequence[Slice], batches: Mapping[tuple[str, str], Batch]
+    ) -> dict[str, frozenset[int]]:
         """Return closed rows by claim, of slices that have any. Raises redis' errors."""
-        found = ((s, contents.get(s.broadcast, s.batch)) for s in slices)
+        found = ((s, batches.get((s.broadcast, s.batch))) for s in slices)
         minding = [(s, batch) for s, batch in found if batch is not None and batch.window is not None]
         if not minding:
             return {}

@@ -2,13 +2,13 @@
 
     python tests/bench/growth_lanes.py --lanes 1000,10000 --seconds 8 --repeats 3
 
-How the budget's sentence is read ("≤ 1.3 × at 1,000 lanes and ≤ 2 × at 10,000, all at 1/s"): N lanes at 1/s send
-N messages a second, so they stand beside ONE lane at N/s, in turns and in the same run. The lanes' clocks are spread
-over a second, as those of lanes are that began at different times. What the budget doesn't ask is shown too: one lane as fast as
-the worker can, the least that a message costs at all.
+How the budget's sentence is read ("≤ 1.3 x at 1,000 lanes and ≤ 2 x at 10,000, all at 1/s"): N lanes at 1/s
+send N messages a second, so they stand beside ONE lane at N/s, in turns and in the same run. The lanes' clocks
+are spread over a second, as those of lanes are that began at different times. What the budget doesn't ask is
+shown too: one lane as fast as the worker can, the least that a message costs at all.
 
-A core may be too slow for 10,000 messages a second. Both sides are told to send as many; where a core is busy for all
-of the time, the lanes are late, and `CPU µs/message` is what a message costs such a worker.
+A core may be too slow for 10,000 messages a second. Both sides are told to send as many; where a core is busy
+for all of the time the lanes are late, and `CPU µs/message` is what a message costs such a worker.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ async def many_lanes(place: Bed, lanes: int, seconds: float) -> list[str]:
 async def one_lane(place: Bed, rate: float, seconds: float, most: int = 10**9) -> list[str]:
     """Load work for one lane; return the broadcasts."""
     count = min(most, int(rate * (seconds + WARM_SECONDS + 2)))
-    return [await load(place.store, {"+15550000000": count}, rates={"+15550000000": rate}, batch=500, body=BODY)]
+    return [
+        await load(place.store, {"+15550000000": count}, rates={"+15550000000": rate}, batch=500, body=BODY)
+    ]
 
 
 async def spent(place: Bed, lanes: int, rate: float, seconds: float) -> Spent:
@@ -94,7 +96,8 @@ async def measure(place: Bed, sizes: Sequence[int], seconds: float, repeats: int
     rows: list[Row] = []
     ours: dict[int, list[Spent]] = {}
     for lanes in sizes:
-        many, one = ours.setdefault(lanes, []), []
+        many = ours.setdefault(lanes, [])
+        one: list[Spent] = []
         for _ in range(repeats):
             for found, width in ((one, 1), (many, lanes)):
                 found.append(await spent(place, width, float(lanes), seconds))
@@ -102,14 +105,33 @@ async def measure(place: Bed, sizes: Sequence[int], seconds: float, repeats: int
         rows += rows_of(lanes, many, one)
     floor = [await spent(place, 1, FAST, seconds) for _ in range(repeats)]
     say(1, int(FAST), floor[0])
-    rows.append(row("lane_fast", "CPU for a message, one lane as fast as it goes", "CPU µs/message", [s.worker_us for s in floor]))
+    rows.append(
+        row(
+            "lane_fast",
+            "CPU for a message, one lane as fast as it goes",
+            "CPU µs/message",
+            [s.worker_us for s in floor],
+        )
+    )
     ours[1] = floor
     x = tuple(sorted(ours))
     series = (
-        Series("CPU per message against lanes", "worker, all lanes at 1/s", "lanes", "CPU µs/message",
-               tuple(map(float, x)), tuple(Row("", "", "", tuple(s.worker_us for s in ours[n])).median for n in x)),
-        Series("CPU per message against lanes", "Redis, all lanes at 1/s", "lanes", "CPU µs/message",
-               tuple(map(float, x)), tuple(Row("", "", "", tuple(s.redis_us for s in ours[n])).median for n in x)),
+        Series(
+            "CPU per message against lanes",
+            "worker, all lanes at 1/s",
+            "lanes",
+            "CPU µs/message",
+            tuple(map(float, x)),
+            tuple(Row("", "", "", tuple(s.worker_us for s in ours[n])).median for n in x),
+        ),
+        Series(
+            "CPU per message against lanes",
+            "Redis, all lanes at 1/s",
+            "lanes",
+            "CPU µs/message",
+            tuple(map(float, x)),
+            tuple(Row("", "", "", tuple(s.redis_us for s in ours[n])).median for n in x),
+        ),
     )
     return Report("growth_lanes", tuple(rows), series)
 
@@ -134,17 +156,40 @@ def rows_of(lanes: int, many: Sequence[Spent], one: Sequence[Spent]) -> list[Row
     note = f"{many[0].rate:.0f} messages/s beside {one[0].rate:.0f} of one lane at {lanes}/s"
     ratios = [a.worker_us / b.worker_us for a, b in zip(many, one, strict=True)]
     return [
-        row(f"lanes_{lanes}", f"CPU for a message, {lanes:,} lanes at 1/s : one lane at {lanes:,}/s", "×", ratios, note),
-        row(f"lanes_{lanes}.cpu", f"CPU for a message, {lanes:,} lanes at 1/s", "CPU µs/message", [s.worker_us for s in many]),
-        row(f"lanes_{lanes}.one", f"CPU for a message, one lane at {lanes:,}/s", "CPU µs/message", [s.worker_us for s in one]),
-        row(f"redis_cpu.lanes_{lanes}", f"Redis' CPU for a message, {lanes:,} lanes at 1/s", "CPU µs/message", [s.redis_us for s in many]),
+        row(
+            f"lanes_{lanes}",
+            f"CPU for a message, {lanes:,} lanes at 1/s : one lane at {lanes:,}/s",
+            "x",
+            ratios,
+            note,
+        ),
+        row(
+            f"lanes_{lanes}.cpu",
+            f"CPU for a message, {lanes:,} lanes at 1/s",
+            "CPU µs/message",
+            [s.worker_us for s in many],
+        ),
+        row(
+            f"lanes_{lanes}.one",
+            f"CPU for a message, one lane at {lanes:,}/s",
+            "CPU µs/message",
+            [s.worker_us for s in one],
+        ),
+        row(
+            f"redis_cpu.lanes_{lanes}",
+            f"Redis' CPU for a message, {lanes:,} lanes at 1/s",
+            "CPU µs/message",
+            [s.redis_us for s in many],
+        ),
     ]
 
 
 async def run(options: argparse.Namespace) -> Report:
     """Run it in a bed of its own."""
     async with bed() as place:
-        return await measure(place, [int(n) for n in options.lanes.split(",")], options.seconds, options.repeats)
+        return await measure(
+            place, [int(n) for n in options.lanes.split(",")], options.seconds, options.repeats
+        )
 
 
 def main() -> None:

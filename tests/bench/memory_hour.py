@@ -2,10 +2,10 @@
 
     python tests/bench/memory_hour.py --minutes 60
 
-Each broadcast is of its own (text, recipients, three of 200 senders), takes 15 seconds, and some people opt out
+Each broadcast is of its own (text, recipients, ten of 200 senders), takes 15 seconds, and somebody opts out
 meanwhile. A worker that has just started fills its caches, which are bounded: so the slope is that of the
-second half of the time, by least squares over looks ten seconds apart, and the first half's is told beside it.
-Takes a few percent of a core, so other benches may run meanwhile.
+second half of the time, by least squares over looks ten seconds apart, and the first half's is told beside
+it. Takes a few percent of a core, so other benches may run meanwhile.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def report(options: argparse.Namespace, looks: Sequence[tuple[float, float]]) ->
             "MB/hour",
             (second,),
             command,
-            f"{options.minutes:g} minutes at {options.rate:g} messages/s; {held}; first half {first:.1f} MB/hour",
+            f"{options.minutes:g} minutes at {options.rate:g}/s; {held}; first half {first:.1f} MB/hour",
         ),
         Row(
             "memory.worker_hour.end",
