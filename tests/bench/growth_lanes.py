@@ -3,9 +3,9 @@
     python tests/bench/growth_lanes.py --lanes 1000,10000 --seconds 8 --repeats 3
 
 How the budget's sentence is read ("≤ 1.3 x at 1,000 lanes and ≤ 2 x at 10,000, all at 1/s"): N lanes at 1/s
-send N messages a second, so they stand beside ONE lane at N/s, in turns and in the same run. The lanes' clocks
-are spread over a second, as those of lanes are that began at different times. What the budget doesn't ask is
-shown too: one lane as fast as the worker can, the least that a message costs at all.
+send N messages a second, so they stand beside ONE lane at N/s, in turns and in the same run. The clocks of
+the lanes are spread over a second, as those of lanes are that began at different times. What the budget
+doesn't ask is shown too: one lane as fast as the worker can, the least that a message costs at all.
 
 A core may be too slow for 10,000 messages a second. Both sides are told to send as many; where a core is busy
 for all of the time the lanes are late, and `CPU µs/message` is what a message costs such a worker.
