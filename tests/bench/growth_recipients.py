@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LANE: Final = "+15550000000"
 FAST: Final = 100_000.0
 BATCH: Final = 500
+#: At most so many are sent before anything is measured.
 WARM: Final = 20_000
 BODY: Final = "hello there, this is an alert"
 
@@ -91,10 +92,11 @@ async def seen_of(place: Bed, size: int, part: int, *, whole: bool) -> Seen:
     await place.fresh()
     broadcasts, each = await loaded(place, size, part)
     part = size // 2 if whole else min(part, size // 2)
-    warm = await listed(place, WARM)
+    warming = min(WARM, 2 * size)
+    warm = await listed(place, warming)
     with place.worker() as pid:
         assert await place.store.run(start(warm)) == "ok"
-        await place.until(pid, [warm], WARM)
+        await place.until(pid, [warm], warming)
         first, last = await sent(place, pid, broadcasts, size, part)
     seen = Seen(first, last, each)
     print(
