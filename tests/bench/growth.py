@@ -10,61 +10,46 @@ says how it measures. The memory of a worker over an hour is told by memory_hour
 from __future__ import annotations
 
 import argparse
-import asyncio
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import growth_broadcasts
-import growth_lanes
-import growth_opt_outs
-import growth_recipients
-from measured import Report, told, write
-from one_worker import bed
-
-if TYPE_CHECKING:
-    from one_worker import Bed
+from measured import Report, read, told, write
 
 STORIES: Final = ("recipients", "lanes", "opt_outs", "broadcasts")
 
 
-def numbers(text: str) -> list[int]:
-    """Read `1,2,3`."""
-    return [int(n) for n in text.split(",")]
-
-
-async def story(place: Bed, name: str, options: argparse.Namespace) -> Report:
-    """Measure one."""
-    repeats = options.repeats
+def arguments(name: str, options: argparse.Namespace) -> list[str]:
+    """Return what a story is to be told."""
+    if options.quick:
+        return ["--quick"]
+    given = ["--repeats", str(options.repeats)]
     if name == "recipients":
-        sizes = numbers(options.sizes)
-        return await growth_recipients.measure(place, sizes, options.part, repeats, whole=options.long)
-    if name == "lanes":
-        return await growth_lanes.measure(place, numbers(options.lanes), options.seconds, repeats)
-    if name == "opt_outs":
-        return await growth_opt_outs.measure(place, options.opt_outs, options.part, repeats)
-    return await growth_broadcasts.measure(place, options.broadcasts, 3 * options.part, repeats)
+        given += ["--sizes", options.sizes, "--part", str(options.part)] + ["--long"] * options.long
+    elif name == "lanes":
+        given += ["--lanes", options.lanes, "--seconds", str(options.seconds)]
+    elif name == "opt_outs":
+        given += ["--opt-outs", str(options.opt_outs), "--messages", str(options.part)]
+    else:
+        given += ["--broadcasts", str(options.broadcasts), "--messages", str(3 * options.part)]
+    return given
 
 
-async def run(options: argparse.Namespace) -> Report:
-    """Measure all that were chosen, one after the other."""
-    reports = []
-    async with bed() as place:
-        for name in options.only.split(","):
-            print(name, flush=True)
-            reports.append(await story(place, name, options))
-    return Report(
-        "growth",
-        tuple(row for report in reports for row in report.rows),
-        tuple(series for report in reports for series in report.series),
-        {"worker": "one, on core 0; Redis, the sink and the loader on the other"},
-    )
+def story(name: str, options: argparse.Namespace, folder: Path) -> Report:
+    """Measure one. Raises `CalledProcessError`."""
+    program, report = Path(__file__).with_name(f"growth_{name}.py"), folder / f"{name}.json"
+    command = [sys.executable, str(program), *arguments(name, options), "--json", str(report)]
+    print(name, flush=True)
+    subprocess.run(command, check=True)
+    return read(report)
 
 
 def main() -> None:
-    """Run and print."""
+    """Measure all that were chosen, one after the other, and put their reports together."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(STORIES), help="of " + ", ".join(STORIES))
     parser.add_argument("--sizes", default="10000,100000,1000000", help="recipients; 10000000 takes minutes")
@@ -78,10 +63,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny: does it run?")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.quick:
-        options.sizes, options.lanes, options.part = "1000,4000", "100", 1000
-        options.opt_outs, options.broadcasts, options.seconds, options.repeats = 5000, 10, 0.5, 1
-    found = asyncio.run(run(options))
+    with tempfile.TemporaryDirectory() as folder:
+        reports = [story(name, options, Path(folder)) for name in options.only.split(",")]
+    found = Report(
+        "growth",
+        tuple(row for report in reports for row in report.rows),
+        tuple(series for report in reports for series in report.series),
+        {"cores": "the worker on core 0; Redis, the sink and the loader on the other"},
+    )
     write(found, options.json)
     print(told(found.rows))
 

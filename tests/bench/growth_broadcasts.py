@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.quick:
-        options.broadcasts, options.messages, options.repeats = 10, 20_000, 1
+        options.broadcasts, options.messages, options.repeats = 10, 3000, 1
     found = asyncio.run(run(options))
     write(found, options.json)
     print(told(found.rows))

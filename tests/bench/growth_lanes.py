@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.quick:
-        options.lanes, options.seconds, options.repeats = "100", 2.0, 1
+        options.lanes, options.seconds, options.repeats = "100", 1.0, 1
     found = asyncio.run(run(options))
     write(found, options.json)
     print(told(found.rows))

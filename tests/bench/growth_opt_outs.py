@@ -198,7 +198,7 @@ def main() -> None:
         asyncio.run(read_list(options.read[0], Path(options.read[1])))
         return
     if options.quick:
-        options.opt_outs, options.messages, options.repeats = 5000, 5000, 1
+        options.opt_outs, options.messages, options.repeats = 5000, 1000, 1
     found = asyncio.run(run(options))
     write(found, options.json)
     print(told(found.rows))

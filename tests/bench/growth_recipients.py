@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.quick:
-        options.sizes, options.part, options.repeats = "2000,20000", 4000, 1
+        options.sizes, options.part, options.repeats = "1000,4000", 1000, 1
     found = asyncio.run(run(options))
     write(found, options.json)
     print(told(found.rows))
