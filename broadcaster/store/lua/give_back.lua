@@ -17,7 +17,7 @@ local function give_back(claim, lost)
     entries[#entries + 1] = {i, a, index}
     lowest, highest = math.min(lowest, index), math.max(highest, index)
   end
-  if highest - lowest < 2 * #entries then span = redis.call('GETRANGE', led, lowest * 32, highest * 32 + 31) end
+  if #entries > 0 and highest - lowest < 2 * #entries then span = redis.call('GETRANGE', led, lowest * 32, highest * 32 + 31) end
   local from, to, returned, sending = nil, nil, false, {}
   local function close()
     if from then redis.call('LPUSH', flow .. ':back', batch_no .. ':' .. from .. ':' .. to) end
