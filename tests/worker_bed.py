@@ -88,8 +88,8 @@ class Bed:
         self.store = await open_store(self.url, "bench:")
 
     @contextlib.contextmanager
-    def worker(self, *, core: int | None = MEASURED, log_level: str = "info") -> Iterator[int]:
-        """Run a worker; yields its pid. `core` None leaves it where it likes to be, at a low priority."""
+    def worker(self, *, core: int | None = MEASURED, settings: dict[str, str] | None = None) -> Iterator[int]:
+        """Run a worker with these settings besides; yields its pid. `core` None: anywhere, at low priority."""
         environment = {
             **os.environ,
             "REDIS_URL": self.url,
@@ -97,8 +97,9 @@ class Bed:
             "TWILIO_ACCOUNT_SID": ACCOUNT,
             "TWILIO_AUTH_TOKEN": "token",
             "BROADCASTER_KEY_PREFIX": "bench",
-            "BROADCASTER_LOG_LEVEL": log_level,
+            "BROADCASTER_LOG_LEVEL": "info",
             "BROADCASTER_METRICS_PORT": "0",
+            **(settings or {}),
         }
         where = ["nice", "-n", "15"] if core is None else on_core(core)
         process = subprocess.Popen(
