@@ -89,7 +89,7 @@ class Bed:
 
     @contextlib.contextmanager
     def worker(self, *, core: int | None = MEASURED, settings: dict[str, str] | None = None) -> Iterator[int]:
-        """Run a worker with these settings besides; yields its pid. `core` None: anywhere, at low priority."""
+        """Run a worker with these settings besides; yields its pid. `core` None: anywhere, low priority."""
         environment = {
             **os.environ,
             "REDIS_URL": self.url,
