@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from loading import load
 from measured import Report, Row, told, write
-from worker_bed import Bed, Spent, bed
+from one_worker import Bed, Spent, bed
 
 from broadcaster.domain.record import State
 from broadcaster.lanes.control import start

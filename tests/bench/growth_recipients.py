@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from loading import load
 from measured import Report, Row, Series, told, write
-from worker_bed import Bed, Spent, bed
+from one_worker import Bed, Spent, bed
 
 from broadcaster.lanes.control import start
 

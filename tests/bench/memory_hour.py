@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from loading import load
 from measured import Report, Row, Series, told, write
-from worker_bed import Bed, bed, resident_bytes
+from one_worker import Bed, bed, resident_bytes
 
 from broadcaster.ledger.optouts import opt_out
 
@@ -37,7 +37,7 @@ EACH_SECONDS: Final = 15.0
 SENDERS: Final = 200
 SENDERS_EACH: Final = 10
 MB: Final = 1_000_000.0
-UNASKED: Final = {"BROADCASTER_POLL_AFTER_SECONDS": "86400"}
+UNASKED_SECONDS: Final = 86_400.0
 
 
 def slope(looks: Sequence[tuple[float, float]]) -> float:
@@ -73,7 +73,7 @@ async def measure(options: argparse.Namespace) -> tuple[list[tuple[float, float]
     """Return what the worker held at (second, bytes), and how many messages Twilio accepted."""
     looks: list[tuple[float, float]] = []
     async with bed() as place:
-        with place.worker(core=None, settings=UNASKED) as pid:
+        with place.worker(core=None, poll_after=UNASKED_SECONDS) as pid:
             began = time.monotonic()
             until = began + options.minutes * 60
             feeding = asyncio.create_task(feed(place, until, options.rate, options.each))

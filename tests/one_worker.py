@@ -27,6 +27,8 @@ from broadcaster.store.embedded import EmbeddedServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
+    from sink import Sink
+
     from broadcaster.store.connection import Store
 
 ACCOUNT: Final = "AC" + "0" * 31 + "1"
@@ -75,9 +77,11 @@ class Spent:
 class Bed:
     """Redis, the sink, and a store to load work through; `fresh` empties it."""
 
-    def __init__(self, redis_url: str, sink_url: str) -> None:
+    def __init__(self, redis_url: str, answering: Sink) -> None:
         self.url = redis_url
-        self.sink = sink_url
+        self.sink = answering.plain
+        self.sink_with_tls = answering.tls
+        self.certificate = answering.certificate
         self.store: Store
 
     async def fresh(self) -> None:
@@ -88,18 +92,33 @@ class Bed:
         self.store = await open_store(self.url, "bench:")
 
     @contextlib.contextmanager
-    def worker(self, *, core: int | None = MEASURED, settings: dict[str, str] | None = None) -> Iterator[int]:
-        """Run a worker with these settings besides; yields its pid. `core` None: anywhere, low priority."""
+    def worker(
+        self,
+        *,
+        core: int | None = MEASURED,
+        log_level: str = "info",
+        sink_url: str | None = None,
+        concurrency: int = 64,
+        trusted: Path | None = None,
+        poll_after: float | None = None,
+    ) -> Iterator[int]:
+        """Run a worker; yields its pid. `core` None leaves it where it likes to be, at a low priority.
+
+        It posts to `sink_url` if that isn't the bed's own, and trusts this certificate alone if one is given,
+        as OpenSSL's variable names it. It asks `poll_after` so many seconds what became of a message.
+        """
         environment = {
             **os.environ,
+            **({} if trusted is None else {"SSL_CERT_FILE": str(trusted)}),
+            **({} if poll_after is None else {"BROADCASTER_POLL_AFTER_SECONDS": str(poll_after)}),
             "REDIS_URL": self.url,
-            "TWILIO_API_BASE_URL": self.sink,
+            "TWILIO_API_BASE_URL": sink_url or self.sink,
+            "BROADCASTER_CONCURRENCY": str(concurrency),
             "TWILIO_ACCOUNT_SID": ACCOUNT,
             "TWILIO_AUTH_TOKEN": "token",
             "BROADCASTER_KEY_PREFIX": "bench",
-            "BROADCASTER_LOG_LEVEL": "info",
+            "BROADCASTER_LOG_LEVEL": log_level,
             "BROADCASTER_METRICS_PORT": "0",
-            **(settings or {}),
         }
         where = ["nice", "-n", "15"] if core is None else on_core(core)
         process = subprocess.Popen(
@@ -163,7 +182,7 @@ async def bed() -> AsyncIterator[Bed]:
     ):
         if server.process is not None:
             pin(server.process.pid, OTHERS)
-        made = Bed(server.url, answering.plain)
+        made = Bed(server.url, answering)
         await made.fresh()
         try:
             yield made
