@@ -20,13 +20,14 @@ from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import BY_TEMPLATE
-from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
+from broadcaster.domain.whatsapp_window import stand_in
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
 from workers.kept import Kept
 from workers.newer import wait_for_newer
 from workers.pairs import VALIDITY, shared_pairs
 from workers.routes import Routes
+from workers.windows import window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -259,7 +260,7 @@ def _make(
     recipients = unpack_batch(raw)
     batch = _batch(recipients, spec, renderer, lane, callback, now=now)
     batch.urgent = urgent
-    batch.window = _window(spec, lane, recipients)
+    batch.window = window_of(spec, lane, recipients)
     if batch.window is not None and spec.content.fallback is not None and renderer.fallback is not None:
         template = msgspec.structs.replace(spec, content=stand_in(spec.content, spec.content.fallback))
         batch.instead = _batch(recipients, template, renderer.fallback, lane, callback, now=now)
@@ -296,12 +297,3 @@ def _batch(
 def _at_once(spec: BroadcastSpec) -> bool:
     """Whether single messages are to leave as soon as they are taken: SMS in place of others came later."""
     return spec.priority is Priority.URGENT and not spec.send_at and not spec.instead_of
-
-
-def _window(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
-    """Return by when people's 24 hours are judged, None where nothing depends on them."""
-    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
-        return None
-    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
-        return None
-    return spec.send_at

@@ -9,13 +9,15 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.whatsapp_window import is_whatsapp, together
+from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, together
 from broadcaster.ledger.inbound import Asked, read_marks, senders_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.lanes.claims import Slice
+    from broadcaster.store.batches import Recipients
     from broadcaster.store.connection import Store
     from workers.contents import Batch
 
@@ -65,3 +67,12 @@ class Windows:
 def _rows(slice_: Slice, batch: Batch) -> list[int]:
     """Return a slice's rows that have a window: a forgotten person, or a plain number, has none."""
     return [item.row for item in slice_.items if is_whatsapp(batch.address(item.row))]
+
+
+def window_of(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
+    """Return by when people's 24 hours are judged, None where nothing depends on them."""
+    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
+        return None
+    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
+        return None
+    return spec.send_at
