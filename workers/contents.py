@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
 
-from broadcaster import __version__
 from broadcaster.domain.broadcast import Priority
 from broadcaster.domain.content import Rendered, Renderer, RenderError, compile_content
-from broadcaster.domain.data_format import KNOWN, NewerSpecError, read_spec
+from broadcaster.domain.data_format import NewerSpecError, read_spec
 from broadcaster.domain.forgotten import FORGOTTEN
 from broadcaster.domain.handing import Handing, handed_options
 from broadcaster.domain.message_rules import MAX_VALIDITY_SECONDS
 from broadcaster.domain.purpose import Purpose
 from broadcaster.domain.record import BY_TEMPLATE
-from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
-from broadcaster.lanes.control import pause
+from broadcaster.domain.whatsapp_window import stand_in
 from broadcaster.store.batches import Recipients, unpack_batch
 from broadcaster.twilio.forms import FormTemplate, encode_form
+from workers.kept import Kept
+from workers.newer import wait_for_newer
 from workers.pairs import VALIDITY, shared_pairs
 from workers.routes import Routes
+from workers.windows import window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("contents")
 
-#: More than one claim's slices (`holding.LANES_AT_ONCE`), which all must be here at once.
-BATCHES_KEPT: Final = 2000
 BROADCASTS_KEPT: Final = 200
 #: With these Twilio tells somebody else; beside ours the second would be ignored.
 _OWN_CALLBACKS: Final = ("StatusCallback", "ApplicationSid")
@@ -104,6 +102,15 @@ class Batch:
         self._kept_back = b"" if handing is None else b"&" + encode_form(handed_options(handing.at).items())
         self._now = now
 
+    @property
+    def texts(self) -> int:
+        """How many addresses and variables it holds."""
+        return len(self._recipients.to) * (1 + len(self._recipients.values))
+
+    def ends_at(self, row: int) -> bool:
+        """Whether this row is the last."""
+        return row + 1 == len(self._recipients.to)
+
     def address(self, index: int) -> str:
         """Return the recipient's address."""
         return self._recipients.to[index]
@@ -147,7 +154,7 @@ class Batch:
 
 
 class Contents:
-    """A bounded cache of batches and broadcasts; both are immutable once sending.
+    """A bounded cache of batches (workers/kept.py) and broadcasts; both are immutable once sending.
 
     With `callbacks` Twilio is told where to tell what became of each message; a broadcast whose options name
     a place of their own keeps that.
@@ -162,61 +169,67 @@ class Contents:
         self._store = store
         self._callbacks = callbacks
         self._now = now
-        self._batches: OrderedDict[tuple[str, str], Batch] = OrderedDict()
+        self._batches = Kept()
         self._broadcasts: OrderedDict[str, tuple[BroadcastSpec, Renderer, bool]] = OrderedDict()
         self._lock = asyncio.Lock()
 
-    def get(self, broadcast: str, batch: str) -> Batch | None:
-        """Return a batch that is here already."""
-        return self._batches.get((broadcast, batch))
+    def done_with(self, broadcast: str, batch: str) -> None:
+        """Let go of a batch whose last record has been claimed: only a retry could want it again."""
+        self._batches.drop((broadcast, batch))
 
-    async def load(self, slices: Iterable[Slice]) -> None:
-        """Fetch what slices need and is not here, in one round trip. Raises redis' errors."""
+    async def load(self, slices: Iterable[Slice]) -> dict[tuple[str, str], Batch]:
+        """Return the batches of slices, by (broadcast, batch), without those that are gone or can't be read.
+
+        What is not here is fetched in one round trip. Raises redis' errors.
+        """
         async with self._lock:
-            missing = {
-                (s.broadcast, s.batch): s.lane for s in slices if (s.broadcast, s.batch) not in self._batches
-            }
-            for key in {(s.broadcast, s.batch) for s in slices} - missing.keys():
-                self._batches.move_to_end(key)
-            if not missing:
-                return
-            unknown = sorted({bid for bid, _ in missing if bid not in self._broadcasts})
-            keys = self._store.keys
-            async with self._store.redis.pipeline(transaction=False) as pipe:
-                for bid in unknown:
-                    pipe.hmget(keys.broadcast(bid), "spec", "kind")
-                for bid, batch in missing:
-                    pipe.get(keys.batch(bid, batch))
-                replies = await pipe.execute()
-            for bid, (raw, kind) in zip(unknown, replies[: len(unknown)], strict=True):
-                if raw is not None:
-                    with _told(bid, "its content"):
-                        try:
-                            spec = read_spec(raw)
-                        except NewerSpecError as error:
-                            await self._wait_for_newer(bid, str(error))
-                            raise
-                        urgent = kind == b"stream" and _at_once(spec)
-                        self._broadcasts[bid] = (spec, compile_content(spec.content), urgent)
-            for (bid, batch), raw in zip(missing, replies[len(unknown) :], strict=True):
-                known = self._broadcasts.get(bid)
-                if raw is not None and known is not None:
-                    with _told(bid, batch):
-                        spec, renderer, urgent = known
-                        callback = self._callback(spec, bid, batch)
-                        self._batches[bid, batch] = _make(
-                            raw, spec, renderer, missing[bid, batch], callback, urgent=urgent, now=self._now
-                        )
-            _bound(self._batches, BATCHES_KEPT)
-            _bound(self._broadcasts, BROADCASTS_KEPT)
+            found: dict[tuple[str, str], Batch] = {}
+            missing: dict[tuple[str, str], str] = {}
+            for s in slices:
+                name = (s.broadcast, s.batch)
+                known = self._batches.get(name)
+                if known is None:
+                    missing[name] = s.lane
+                else:
+                    found[name] = known
+            if missing:
+                found.update(await self._fetch(missing))
+            return found
 
-    async def _wait_for_newer(self, broadcast: str, what: str) -> None:
-        """Pause what this version would send wrongly, for the reason that everybody sees."""
-        reason = (
-            f"needs a newer version: the worker on {socket.gethostname()} ({__version__}, data format "
-            f"{KNOWN}) does not know {what}; upgrade the workers, then resume it"
-        )
-        await self._store.run(pause(broadcast, reason))
+    async def _fetch(self, missing: dict[tuple[str, str], str]) -> dict[tuple[str, str], Batch]:
+        """Fetch batches, given with their lanes, and what is not known of their broadcasts."""
+        found: dict[tuple[str, str], Batch] = {}
+        unknown = sorted({bid for bid, _ in missing if bid not in self._broadcasts})
+        keys = self._store.keys
+        async with self._store.redis.pipeline(transaction=False) as pipe:
+            for bid in unknown:
+                pipe.hmget(keys.broadcast(bid), "spec", "kind")
+            for bid, batch in missing:
+                pipe.get(keys.batch(bid, batch))
+            replies = await pipe.execute()
+        for bid, (raw, kind) in zip(unknown, replies[: len(unknown)], strict=True):
+            if raw is not None:
+                with _told(bid, "its content"):
+                    try:
+                        spec = read_spec(raw)
+                    except NewerSpecError as error:
+                        await wait_for_newer(self._store, bid, str(error))
+                        raise
+                    urgent = kind == b"stream" and _at_once(spec)
+                    self._broadcasts[bid] = (spec, compile_content(spec.content), urgent)
+        for (name, lane), raw in zip(missing.items(), replies[len(unknown) :], strict=True):
+            bid, batch = name
+            known = self._broadcasts.get(bid)
+            if raw is not None and known is not None:
+                with _told(bid, batch):
+                    spec, renderer, urgent = known
+                    callback = self._callback(spec, bid, batch)
+                    made = _make(raw, spec, renderer, lane, callback, urgent=urgent, now=self._now)
+                    found[name] = made
+                    self._batches.put(name, made)
+        while len(self._broadcasts) > BROADCASTS_KEPT:
+            self._broadcasts.popitem(last=False)
+        return found
 
     def _callback(self, spec: BroadcastSpec, bid: str, batch: str) -> Callable[[int, int], bytes] | None:
         if self._callbacks is None or any(name in spec.content.options for name in _OWN_CALLBACKS):
@@ -247,7 +260,7 @@ def _make(
     recipients = unpack_batch(raw)
     batch = _batch(recipients, spec, renderer, lane, callback, now=now)
     batch.urgent = urgent
-    batch.window = _window(spec, lane, recipients)
+    batch.window = window_of(spec, lane, recipients)
     if batch.window is not None and spec.content.fallback is not None and renderer.fallback is not None:
         template = msgspec.structs.replace(spec, content=stand_in(spec.content, spec.content.fallback))
         batch.instead = _batch(recipients, template, renderer.fallback, lane, callback, now=now)
@@ -284,17 +297,3 @@ def _batch(
 def _at_once(spec: BroadcastSpec) -> bool:
     """Whether single messages are to leave as soon as they are taken: SMS in place of others came later."""
     return spec.priority is Priority.URGENT and not spec.send_at and not spec.instead_of
-
-
-def _window(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
-    """Return by when people's 24 hours are judged, None where nothing depends on them."""
-    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
-        return None
-    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
-        return None
-    return spec.send_at
-
-
-def _bound(cache: OrderedDict[Any, Any], most: int) -> None:
-    while len(cache) > most:
-        cache.popitem(last=False)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from broadcaster.store.scripts import Call
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.callback_urls import CallbackUrls
+    from workers.contents import Batch
 
 log = structlog.get_logger("slices")
 
@@ -125,10 +126,11 @@ class Holding:
     async def _admit(self, slices: list[Slice]) -> None:
         """Fetch what the slices say, then plan them; those that were dropped meanwhile are left."""
         closed: dict[str, frozenset[int]] = {}
+        batches: dict[tuple[str, str], Batch] = {}
         while any(slice_.claim in self._held for slice_ in slices):
             try:
-                await self.contents.load(slices)
-                closed = await self._windows.closed(slices, self.contents)
+                batches = await self.contents.load(slices)
+                closed = await self._windows.closed(slices, batches)
                 break
             except (RedisError, OSError):
                 await asyncio.sleep(0.2)
@@ -142,7 +144,7 @@ class Holding:
             if held is None or held.dropped:
                 continue
             self.plan.add(held)
-            held.batch = self.contents.get(slice_.broadcast, slice_.batch)
+            held.batch = batches.get((slice_.broadcast, slice_.batch))
             held.closed = closed.get(slice_.claim, _NOBODY)
             if held.batch is None:
                 log.error("batch.missing", broadcast=slice_.broadcast, batch=slice_.batch)
@@ -171,6 +173,8 @@ class Holding:
         self.finished.append(claim)
         if held.unsent:
             self.unsent[claim] = held.unsent
+        if held.batch is not None and held.batch.ends_at(held.slice.items[-1].row):
+            self.contents.done_with(held.slice.broadcast, held.slice.batch)
         self.slices.ended(held, monotonic())
 
     def forget_all(self) -> None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from broadcaster.domain.whatsapp_window import is_whatsapp, together
+from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, together
 from broadcaster.ledger.inbound import Asked, read_marks, senders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from broadcaster.domain.broadcast import BroadcastSpec
     from broadcaster.lanes.claims import Slice
+    from broadcaster.store.batches import Recipients
     from broadcaster.store.connection import Store
-    from workers.contents import Batch, Contents
+    from workers.contents import Batch
 
 #: A Messaging Service's pool is read again after so long; so many are remembered.
 _FRESH_SECONDS: Final = 5.0
@@ -31,9 +33,11 @@ class Windows:
         self._store = store
         self._senders: dict[str, tuple[float, tuple[str, ...]]] = {}
 
-    async def closed(self, slices: Sequence[Slice], contents: Contents) -> dict[str, frozenset[int]]:
+    async def closed(
+        self, slices: Sequence[Slice], batches: Mapping[tuple[str, str], Batch]
+    ) -> dict[str, frozenset[int]]:
         """Return closed rows by claim, of slices that have any. Raises redis' errors."""
-        found = ((s, contents.get(s.broadcast, s.batch)) for s in slices)
+        found = ((s, batches.get((s.broadcast, s.batch))) for s in slices)
         minding = [(s, batch) for s, batch in found if batch is not None and batch.window is not None]
         if not minding:
             return {}
@@ -63,3 +67,12 @@ class Windows:
 def _rows(slice_: Slice, batch: Batch) -> list[int]:
     """Return a slice's rows that have a window: a forgotten person, or a plain number, has none."""
     return [item.row for item in slice_.items if is_whatsapp(batch.address(item.row))]
+
+
+def window_of(spec: BroadcastSpec, lane: str, recipients: Recipients) -> float | None:
+    """Return by when people's 24 hours are judged, None where nothing depends on them."""
+    if not minds(spec.content, spec.outside_window) or not may_meet(lane):
+        return None
+    if lane.startswith("MG") and not any(to and is_whatsapp(to) for to in recipients.to):
+        return None
+    return spec.send_at

@@ -15,7 +15,7 @@ from broadcaster.lanes import control
 from broadcaster.ledger.optouts import OptOuts, opt_in, opt_out
 from broadcaster.store.ending import end
 from broadcaster.store.errors import Unreachable
-from workers import contents, supervisor
+from workers import kept, supervisor
 from workers.duty import Duty
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ async def test_a_cache_too_small_for_what_is_held_loses_no_worker(
     store: Store, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More senders at once than batches are kept unpacked."""
-    monkeypatch.setattr(contents, "BATCHES_KEPT", 20)
+    monkeypatch.setattr(kept, "TEXTS_KEPT", 20)
     lanes = {f"+1555000{i:04d}": 12 for i in range(20)}
     bid = await load(store, lanes, rates={lane: 5.0 + i * 7 for i, lane in enumerate(lanes)}, batch=3)
     async with dispatching(store, Twilio()):

@@ -122,9 +122,9 @@ async def test_it_is_found_or_held(store: Store) -> None:
         epoch = (await join(store)).optout_epoch
         contents, sids = Contents(store), dict[str, str | None]()
         while slices := await take(store, horizon_seconds=5):
-            await contents.load(slices)
+            batches = await contents.load(slices)
             for held in slices:
-                batch = contents.get(held.broadcast, held.batch)
+                batch = batches.get((held.broadcast, held.batch))
                 assert batch is not None
                 assert (await ask(store, held, optout_epoch=epoch)).yes == "1"
                 if bids[held.broadcast].same:  # somebody else's, of the same moment, to the same person

@@ -74,20 +74,19 @@ local function tried(key)
     return {kind = 'retry', key = key, batch_no = batch_no, indexes = indexes}
   end
 end
-local function fresh(key)
+local function fresh(key, f)
   local back = redis.call('LINDEX', key .. ':back', 0)
   if back then
     local k, from, to = string.match(back, '(%d+):(%d+):(%d+)')
     return {kind = 'back', key = key, batch_no = k, from = tonumber(from), to = tonumber(to)}
   end
-  local f = redis.call('HMGET', key, 'head', 'pos', 'n')
-  if not f[3] or tonumber(f[1]) >= tonumber(f[3]) then return nil end
-  return {kind = 'head', key = key, batch_no = f[1], from = tonumber(f[2])}
+  if not f[4] or tonumber(f[2]) >= tonumber(f[4]) then return nil end
+  return {kind = 'head', key = key, batch_no = f[2], from = tonumber(f[3])}
 end
-local function source(bid, lane)
-  local key = flow_key(bid, lane)
-  if ARGV[9] == '1' then return fresh(key) or tried(key) end
-  return tried(key) or fresh(key)
+-- `f` is what a flow's hash says: li, head, pos, n
+local function source(key, f)
+  if ARGV[9] == '1' then return fresh(key, f) or tried(key) end
+  return tried(key) or fresh(key, f)
 end
 
 -- Records of a source that may still go, within a budget of segments; marks how far it got.
@@ -119,7 +118,9 @@ local function take(s, bid, lane_index, budget)
     local reached = 0
     while reached < count and one(s.from + reached, raw, reached * 32 + 1) do reached = reached + 1 end
     s.next = s.from + reached
-    s.ended = (s.to and s.next >= s.to) or (not s.to and s.next * 32 >= redis.call('STRLEN', led)) or count == 0
+    if s.to then s.ended = s.next >= s.to or count == 0
+    -- what was asked for reaches beyond what is taken: an end within it is the batch's
+    else s.ended = reached == count and (s.from + count <= last_wanted or s.next * 32 >= redis.call('STRLEN', led)) end
   end
   return heads, attempts, segments_total
 end
@@ -135,35 +136,47 @@ local function consume(s)
 end
 
 local function pick_class(lane, L)
-  local best, best_tag, weight_sum = nil, nil, 0
+  local best, best_tag, weight_sum, flows = nil, nil, 0, 0
   for i, cls in ipairs(CLASSES) do
-    if redis.call('ZCARD', class_key(lane, cls)) > 0 then
+    local count = redis.call('ZCARD', class_key(lane, cls))
+    if count > 0 then
       weight_sum = weight_sum + W[cls]
       local tag = math.max(L.clock, L.tag[i])
-      if not best or tag < best_tag then best, best_tag = i, tag end
+      if not best or tag < best_tag then best, best_tag, flows = i, tag, count end
     end
   end
-  return best, best_tag, weight_sum
+  return best, best_tag, weight_sum, flows
+end
+
+-- What this script changes of a broadcast is its pace alone, so that the others are read once for all lanes.
+local read = {}
+local function about(bid)
+  local b = read[bid]
+  if b then return b, b.own end
+  b = redis.call('HMGET', bc_key(bid), 'state', 'rate', 'tat', 'windows', 'parent')
+  if not b[5] then b.own = pace(b[2], b[3], bc_key(bid))
+  -- SMS in place of a broadcast's messages share its pace
+  elseif b[2] and b[2] ~= '' then b.own = pace(b[2], redis.call('HGET', bc_key(b[5]), 'tat'), bc_key(b[5])) end
+  b.opens = opens_at(b[4])
+  if not b.own then read[bid] = b end
+  return b, b.own
 end
 
 -- One slice of one lane, or nil when none of its flows can give now, or too many records in a row need no sending:
 -- Redis serves others too, and the lane stays due.
 local function slice(lane, L, paces)
   for _ = 1, FRUITLESS do
-    local c, tag, weight_sum = pick_class(lane, L)
+    local c, tag, weight_sum, flows = pick_class(lane, L)
     if not c then return nil end
     local cls = CLASSES[c]
     local zset = class_key(lane, cls)
     local top = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
     local bid, flow_tag = top[1], tonumber(top[2])
-    local b = redis.call('HMGET', bc_key(bid), 'state', 'rate', 'tat', 'windows', 'parent')
-    local f = redis.call('HGET', flow_key(bid, lane), 'li')
-    local own
-    if not b[5] then own = pace(b[2], b[3], bc_key(bid))
-    -- SMS in place of a broadcast's messages share its pace
-    elseif b[2] and b[2] ~= '' then own = pace(b[2], redis.call('HGET', bc_key(b[5]), 'tat'), bc_key(b[5])) end
-    local opens = opens_at(b[4])
-    if b[1] ~= 'running' or not f then
+    local b, own = about(bid)
+    local key = flow_key(bid, lane)
+    local f = redis.call('HMGET', key, 'li', 'head', 'pos', 'n')
+    local opens = b.opens
+    if b[1] ~= 'running' or not f[1] then
       redis.call('ZREM', zset, bid)
     elseif opens > now then
       redis.call('ZREM', zset, bid)
@@ -172,31 +185,33 @@ local function slice(lane, L, paces)
       redis.call('ZREM', zset, bid)
       redis.call('ZADD', later_key(lane), own.tat - own.slack, bid)
     else
-      local s = source(bid, lane)
+      local s = source(key, f)
       if not s then
         redis.call('ZREM', zset, bid)
-        local soon = redis.call('ZRANGE', flow_key(bid, lane) .. ':retry', 0, 0, 'WITHSCORES')
+        local soon = redis.call('ZRANGE', key .. ':retry', 0, 0, 'WITHSCORES')
         if soon[1] then redis.call('ZADD', later_key(lane), soon[2], bid) end
       else
         if own then paces[#paces + 1] = own end
         local interval = 0
         for _, p in ipairs(paces) do interval = math.max(interval, p.interval) end
         local budget = math.max(1, SLICE / interval * (W[cls] / weight_sum))
-        local heads, attempts, segments = take(s, bid, f, budget)
+        local heads, attempts, segments = take(s, bid, f[1], budget)
         consume(s)
         if #heads > 0 then
           L.tag[c] = tag + segments / W[cls]
           -- who is served alone takes the clock along: whoever comes next starts beside it, owed and owing nothing
           L.clock = weight_sum == W[cls] and L.tag[c] or tag
-          local flow_clock = redis.call('ZCARD', zset) == 1 and flow_tag + segments or flow_tag
+          local flow_clock = flows == 1 and flow_tag + segments or flow_tag
           redis.call('ZADD', zset, flow_tag + segments, bid)
-          redis.call('HSET', lane_key(lane), 'clock', L.clock, 't' .. cls, L.tag[c], 'clock:' .. cls, flow_clock)
           local at = free_at(paces)
+          spend(paces, at, segments)
+          local told = {'clock', L.clock, 't' .. cls, L.tag[c], 'clock:' .. cls, flow_clock}
           for _, p in ipairs(paces) do
-            spend({p}, at, segments)
-            redis.call('HSET', p.key, 'tat', string.format('%.0f', p.tat))
+            local tat = string.format('%.0f', p.tat)
+            if p.key == lane_key(lane) then told[7], told[8] = 'tat', tat else redis.call('HSET', p.key, 'tat', tat) end
           end
-          return {bid, f .. '.' .. s.batch_no, math.floor(at - now), string.format('%.3f', interval), table.concat(heads)}, attempts
+          redis.call('HSET', lane_key(lane), unpack(told))
+          return {bid, f[1] .. '.' .. s.batch_no, math.floor(at - now), string.format('%.3f', interval), table.concat(heads)}, attempts
         elseif own then paces[#paces] = nil end
       end
     end
@@ -240,9 +255,10 @@ for n, lane in ipairs(due) do
         slices[#slices + 1] = {claim, lane, s[1], s[2], s[3], s[4], s[5]}
         records_left = records_left - #attempts
       end
-      local active = false
+      -- whoever gave a slice is on the lane still
+      local active = s ~= nil
       for _, cls in ipairs(CLASSES) do active = active or redis.call('ZCARD', class_key(lane, cls)) > 0 end
-      local soon = redis.call('ZRANGE', later_key(lane), 0, 0, 'WITHSCORES')
+      local soon = active or redis.call('ZRANGE', later_key(lane), 0, 0, 'WITHSCORES')
       if active then redis.call('ZADD', P .. 'due', free_at(paces), lane)
       elseif soon[1] then redis.call('ZADD', P .. 'due', math.max(tonumber(soon[2]), free_at(paces)), lane)
       else redis.call('ZREM', P .. 'due', lane) end

@@ -19,6 +19,13 @@ local optouts = redis.call('GET', P .. 'optouts:epoch') or '0'
 local looked_at = redis.call('HGET', P .. 'server', 'run')
 local unseen = looked_at and string.match(redis.call('INFO', 'server'), 'run_id:([^\r\n]+)') ~= looked_at
 
+-- a broadcast is one for many lanes
+local read = {}
+local function about(bid)
+  read[bid] = read[bid] or redis.call('HMGET', bc_key(bid), 'state', 'expires', 'windows')
+  return read[bid]
+end
+
 local function refusal(group)
   if not leased or redis.call('HEXISTS', claims, group[1]) == 0 then return 'claim' end
   if unseen then return 'server' end
@@ -27,7 +34,7 @@ local function refusal(group)
   local lane = redis.call('HMGET', lane_key(group[2]), 'paused', 'hold')
   if lane[1] and lane[1] ~= '' then return 'lane' end
   if lane[2] and tonumber(lane[2]) > now then return 'hold' end
-  local b = redis.call('HMGET', bc_key(group[3]), 'state', 'expires', 'windows')
+  local b = about(group[3])
   if b[1] ~= 'running' then return b[1] or 'gone' end
   if b[2] and b[2] ~= '' and tonumber(b[2]) * 1000000 <= now then return 'expired' end
   if opens_at(b[3]) > now then return 'window' end

@@ -79,19 +79,22 @@ end
 
 -- Twenty refusals in a row that are the content's fault pause the broadcast; those twenty go again on resume. In a stream
 -- each message has its own text, unless they are a broadcast's SMS.
+local no_run = {}
 local function content_run(lane, bid, batch, index, state, content)
   local run = bc_key(bid) .. ':run'
   if content == 1 then
     local b = redis.call('HMGET', bc_key(bid), 'kind', 'parent')
     if not campaign_of(bid, b[1], b[2]) then return end
+    no_run[bid] = nil
     if redis.call('RPUSH', run, lane .. '\n' .. batch .. '\n' .. index) >= CONTENT_RUN then
       local key = bc_key(bid)
       if redis.call('HGET', key, 'state') == 'running' then paused[#paused + 1] = bid end
     end
-  elseif state == ACCEPTED then
+  elseif state == ACCEPTED and not no_run[bid] then
     -- a full run has paused the broadcast: who was in flight then doesn't take it back
     local length = redis.call('LLEN', run)
     if length > 0 and length < CONTENT_RUN then redis.call('DEL', run) end
+    no_run[bid] = length < CONTENT_RUN
   end
 end
 
