@@ -1,7 +1,7 @@
 """One worker process as it runs in production, its Redis and the sink, and what both spend while it sends.
 
-The worker has core 0 to itself; Redis, the sink and whoever loads work are on the other. It logs as it does by
-default (to nowhere), serves its metrics, and runs its arq jobs.
+The worker has core 0 to itself; Redis, the sink and whoever loads work are on the other. It logs as it does
+by default (to nowhere), serves its metrics, and runs its arq jobs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from sink import Sink
 
     from broadcaster.store.connection import Store
 
@@ -75,9 +77,11 @@ class Spent:
 class Bed:
     """Redis, the sink, and a store to load work through; `fresh` empties it."""
 
-    def __init__(self, redis_url: str, sink_url: str) -> None:
+    def __init__(self, redis_url: str, answering: Sink) -> None:
         self.url = redis_url
-        self.sink = sink_url
+        self.sink = answering.plain
+        self.sink_with_tls = answering.tls
+        self.certificate = answering.certificate
         self.store: Store
 
     async def fresh(self) -> None:
@@ -88,12 +92,26 @@ class Bed:
         self.store = await open_store(self.url, "bench:")
 
     @contextlib.contextmanager
-    def worker(self, *, core: int | None = MEASURED, log_level: str = "info") -> Iterator[int]:
-        """Run a worker; yields its pid. `core` None leaves it where it likes to be, at the lowest priority."""
+    def worker(
+        self,
+        *,
+        core: int | None = MEASURED,
+        log_level: str = "info",
+        sink_url: str | None = None,
+        concurrency: int = 64,
+        trusted: Path | None = None,
+    ) -> Iterator[int]:
+        """Run a worker; yields its pid. `core` None leaves it where it likes to be, at a low priority.
+
+        It posts to `sink_url` if that isn't the bed's own, and trusts this certificate alone if one is given,
+        as OpenSSL's variable names it.
+        """
         environment = {
             **os.environ,
+            **({} if trusted is None else {"SSL_CERT_FILE": str(trusted)}),
             "REDIS_URL": self.url,
-            "TWILIO_API_BASE_URL": self.sink,
+            "TWILIO_API_BASE_URL": sink_url or self.sink,
+            "BROADCASTER_CONCURRENCY": str(concurrency),
             "TWILIO_ACCOUNT_SID": ACCOUNT,
             "TWILIO_AUTH_TOKEN": "token",
             "BROADCASTER_KEY_PREFIX": "bench",
@@ -130,9 +148,11 @@ class Bed:
 
     async def until(self, pid: int, broadcasts: Sequence[str], messages: int) -> Spent:
         """Wait until so many were accepted; then look."""
-        while (spent := await self.now(pid, broadcasts)).messages < messages:
+        while True:
+            spent = await self.now(pid, broadcasts)
+            if spent.messages >= messages:
+                return spent
             await asyncio.sleep(LOOK_SECONDS)
-        return spent
 
     async def while_sending(
         self, pid: int, broadcasts: Sequence[str], *, warm: int, seconds: float, most: int
@@ -160,7 +180,7 @@ async def bed() -> AsyncIterator[Bed]:
     ):
         if server.process is not None:
             pin(server.process.pid, OTHERS)
-        made = Bed(server.url, answering.plain)
+        made = Bed(server.url, answering)
         await made.fresh()
         try:
             yield made
