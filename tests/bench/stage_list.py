@@ -174,7 +174,7 @@ def ending() -> list[Stage]:
     ends = [Result(i, 1, State.ACCEPTED, 0, raw, 0, 0, 0, 0) for i in range(GROUP)]
     plain = [[LANE, "b1", "0.0", [[i, 1, 4, 0, raw, 0, 0, 0, 0, 0] for i in range(GROUP)]]]
     reply = msgpack.packb([GROUP, [], [], [], 0, [], []])
-    metrics, route, bounds = Metrics(), Route(LANE, "sms"), [0.01 * i for i in range(12)]
+    metrics, bounds = Metrics(), [0.01 * i for i in range(12)]
     message = Message(Held(slice_of(ITEMS), 0.0), ITEMS[0], batch_of(TEXT))
 
     def counted() -> None:
@@ -193,7 +193,6 @@ def ending() -> list[Stage]:
 
     told = SliceLog()
     one, many = Held(slice_of(ITEMS[:1]), 0.0), Held(slice_of(ITEMS), 0.0)
-    assert route == message.batch.route
     return [
         Stage("decode", "decode Twilio's answer", 1,
               lambda: outcome_of_created(201, ANSWER), lambda: sid_of(ANSWER)),
