@@ -142,8 +142,8 @@ def reading() -> list[Stage]:
 
 
 def struct_rows(head: bytes) -> Any:
-    """Rows of a slice, read barely."""
-    return claims._HEAD.iter_unpack(head)  # the layout is what both read
+    """Return the rows of a slice."""
+    return claims._HEAD.iter_unpack(head)
 
 
 def making() -> list[Stage]:
