@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = 64
 BATCH: Final = 500
-#: So many messages share a round trip; seen at 64 in flight with answers at once.
-COMPANY: Final = 32
+COMPANY: Final = 32  # messages that share a round trip: seen at 64 in flight with answers at once
 LANE: Final = "+15550000000"
 TEXT: Final = "Dear {{name}}, your parcel arrives on Monday at 10:30. Reply STOP to end."
 TO: Final = [f"+1415{i:07d}" for i in range(BATCH)]
