@@ -88,6 +88,7 @@ def _certificate(folder: Path) -> None:
                 "/CN=localhost",
             ),
             *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-addext", "basicConstraints=critical,CA:FALSE"),  # or rustls takes it for no server's
             *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
         ],
         check=True,
