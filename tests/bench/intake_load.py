@@ -23,6 +23,7 @@ import measured
 from pinning import MEASURED, OTHERS, cpu_seconds, on_core, peak_bytes, pin
 
 from broadcaster.domain.content import Content
+from broadcaster.domain.senders import SenderKind
 from broadcaster.intake.reader import open_list
 from broadcaster.intake.senders import Lane
 from broadcaster.intake.submission import Submission
