@@ -172,7 +172,7 @@ class Renderer:
     ) -> Callable[[Sequence[Sequence[str]]], list[str] | None] | None:
         """Return what gives the texts of many rows from their columns, None where that can't be had.
 
-        It is there for bodies that only name variables; it gives None where a row has to be looked at by itself.
+        It is there for bodies that only name variables; None of it: some row has to be looked at by itself.
         """
         if self._body is None or self._parts or self._speech or self.fallback or self.sms:
             return None

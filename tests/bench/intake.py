@@ -2,8 +2,8 @@
 
     python tests/bench/intake.py [--rows 300000] [--repeats 3] [--long] [--json FILE]
 
-One case after the other, then all of them again, on core 0. `--quick` looks at few rows; `--long` loads a list
-of ten million into Redis, too (intake_load.py), which takes minutes and a gigabyte of disk.
+One case after the other, then all of them again, on core 0. `--quick` looks at few rows; `--long` loads a
+list of ten million into Redis, too (intake_load.py), which takes minutes and a gigabyte of disk.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import intake_load
 import measured
+from bench import intake_load
 from pinning import MEASURED, pin
 
 from broadcaster.domain.content import Content, compile_content
@@ -48,7 +48,7 @@ class Case:
 
     id: str
     what: str
-    list: str
+    kind: str
     content: Content
     keep: bool = False
     senders: int = 1
@@ -114,7 +114,13 @@ def written(folder: Path, rows: int) -> dict[str, Path]:
         ),
         "lines": write(folder / "lines", rows, lambda row: row[0] + "\n"),
         "ndjson": write(folder / "l.ndjson", rows, lambda row: as_object(row) + "\n"),
-        "json": write(folder / "l.json", rows, lambda row: ", " + as_object(row), '[' + as_object(("+14155550101", "A", "B", "C")), "]\n"),
+        "json": write(
+            folder / "l.json",
+            rows,
+            lambda row: ", " + as_object(row),
+            "[" + as_object(("+14155550101", "A", "B", "C")),
+            "]\n",
+        ),
     }
 
 
@@ -167,7 +173,7 @@ def main() -> None:
         lists = written(folder, options.rows)
         for _ in range(options.repeats):
             for case in every:
-                measure(case, lists[case.list])
+                measure(case, lists[case.kind])
         rows = found(every, options)
         rows += intake_load.loaded(lists["csv"], options.rows, 1 if options.quick else options.repeats)
         if options.long:

@@ -79,9 +79,7 @@ def loaded(path: Path, rows: int, repeats: int) -> list[measured.Row]:
     runs = [load(path) for _ in range(repeats)]
     what = "CSV, three variables, into Redis"
     return [
-        measured.Row(
-            "intake.loaded", what, "rows/s", tuple(r["rows"] / r["seconds"] for r in runs), command
-        ),
+        measured.Row("intake.loaded", what, "rows/s", tuple(r["rows"] / r["seconds"] for r in runs), command),
         measured.Row(
             "intake.loaded.cpu", f"{what}, cost", "CPU-µs/row", tuple(r["cpu_us"] for r in runs), command
         ),
@@ -100,9 +98,7 @@ def long_load(path: Path, rows: int) -> list[measured.Row]:
     run, what = load(path), f"{rows:,} rows into Redis"
     return [
         measured.Row("intake.ten_million.seconds", what, "s", (run["seconds"],), COMMAND),
-        measured.Row(
-            "intake.ten_million.cpu", f"{what}, cost", "CPU-µs/row", (run["cpu_us"],), COMMAND
-        ),
+        measured.Row("intake.ten_million.cpu", f"{what}, cost", "CPU-µs/row", (run["cpu_us"],), COMMAND),
         measured.Row("intake.ten_million.peak", f"{what}, peak memory", "MB", (run["peak_mb"],), COMMAND),
         measured.Row(
             "intake.ten_million.redis", f"{what}, Redis' memory", "MB", (run["redis_bytes"] / 1e6,), COMMAND

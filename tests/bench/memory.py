@@ -2,8 +2,8 @@
 
     python tests/bench/memory.py [--recipients 100000] [--long] [--bundled] [--json FILE]
 
-Bytes are differences of INFO's used_memory, so they hold what the allocator rounds up, the tables of keys and the
-index by person. `--long` loads ten million recipients instead of a million (minutes, a gigabyte of disk).
+Bytes are differences of INFO's used_memory, so they hold what the allocator rounds up, the tables of keys and
+the index by person. `--long` loads ten million recipients instead of a million (minutes, a gigabyte of disk).
 `--bundled` measures the server that is installed with us, not the one on PATH.
 """
 
@@ -18,15 +18,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "redis")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "redis"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import intake_load
 import measured
+from bench import intake_load
+from bench.intake import write_csv
 from holding import completed, loaded, random_number, single_messages, used_bytes, warm
 
 from broadcaster.store.connection import open_store
 from broadcaster.store.embedded import EmbeddedServer
-from broadcaster.store.server_binary import bundled_server, ServerBinary
+from broadcaster.store.server_binary import ServerBinary, bundled_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +41,7 @@ _NAMES: Final = ("Anna", "Björn", "Carla", "Dimitri", "Eve", "Fatima", "Giovann
 _PLOT: Final = "Redis memory per recipient"
 
 
-def one_text(chance: random.Random) -> tuple[str, ...]:
+def one_text(_: random.Random) -> tuple[str, ...]:
     """Nothing varies."""
     return ()
 
@@ -135,7 +137,11 @@ async def measure(url: str, options: argparse.Namespace) -> tuple[list[measured.
         ),
         ("memory.single", "a single message, alone", await per_single(url, singles, 1, kept=False)),
         ("memory.single.together", "… among 40", await per_single(url, singles, 40, kept=False)),
-        ("memory.single.kept", "… alone, with an Idempotency-Key", await per_single(url, singles, 1, kept=True)),
+        (
+            "memory.single.kept",
+            "… alone, with an Idempotency-Key",
+            await per_single(url, singles, 1, kept=True),
+        ),
     ]
     rows = [measured.Row(name, what, "B", (size,), COMMAND) for name, what, size in found]
     for row in rows:
@@ -145,10 +151,16 @@ async def measure(url: str, options: argparse.Namespace) -> tuple[list[measured.
     sizes = (16, 32, 64, 100, 200, 300, 500)
     by_size = [await per_recipient(url, many // 4, names, size / 30 + 0.01) for size in sizes]
     series = [
-        measured.Series(_PLOT, "name, city, day", "recipients", "bytes", tuple(map(float, counts)), tuple(by_count)),
         measured.Series(
-            f"{_PLOT}, by batch", "name, city, day", "recipients in a batch", "bytes",
-            tuple(map(float, sizes)), tuple(by_size),
+            _PLOT, "name, city, day", "recipients", "bytes", tuple(map(float, counts)), tuple(by_count)
+        ),
+        measured.Series(
+            f"{_PLOT}, by batch",
+            "name, city, day",
+            "recipients in a batch",
+            "bytes",
+            tuple(map(float, sizes)),
+            tuple(by_size),
         ),
     ]
     return rows, series
@@ -156,14 +168,16 @@ async def measure(url: str, options: argparse.Namespace) -> tuple[list[measured.
 
 def ten_million(rows: int) -> measured.Row:
     """Load as many as that, or a tenth of them; return megabytes for ten million."""
-    from intake import write_csv  # noqa: PLC0415 - it imports what this does
-
     with tempfile.TemporaryDirectory() as folder:
         told = intake_load.load(write_csv(Path(folder) / "list.csv", rows))
     note = f"{rows:,} with three variables were loaded"
     return measured.Row(
-        "memory.ten_million", "ten million recipients", "MB", (told["redis_bytes"] / rows * 10,),
-        f"{COMMAND} --long", note,
+        "memory.ten_million",
+        "ten million recipients",
+        "MB",
+        (told["redis_bytes"] / rows * 10,),
+        f"{COMMAND} --long",
+        note,
     )
 
 
@@ -171,7 +185,9 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--recipients", type=int, default=100_000)
-    parser.add_argument("--quick", action="store_true", help="4,000 recipients, and ten million told by 50,000")
+    parser.add_argument(
+        "--quick", action="store_true", help="4,000 recipients, and ten million told by 50,000"
+    )
     parser.add_argument("--long", action="store_true", help="load ten million")
     parser.add_argument("--bundled", action="store_true")
     parser.add_argument("--json", type=Path)
