@@ -21,6 +21,8 @@ from broadcaster.domain.templates import ContentError, RenderError, Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from broadcaster.domain.templates import RenderColumns
+
 __all__ = [
     "MAX_BODY_CHARACTERS",
     "Content",
@@ -167,17 +169,11 @@ class Renderer:
             return lambda _: constant
         return self._assemble(lambda text: text.over_rows(columns), lambda name: _by_place(columns, name))
 
-    def over_columns(
-        self, columns: Sequence[str]
-    ) -> Callable[[Sequence[Sequence[str]]], list[str] | None] | None:
-        """Return what gives the texts of many rows from their columns, None where that can't be had.
-
-        It is there for bodies that only name variables; None of it: some row has to be looked at by itself.
-        """
+    def over_columns(self, columns: Sequence[str]) -> RenderColumns | None:
+        """Return what renders the bodies of many rows at once, None for contents of which it can't be had."""
         if self._body is None or self._parts or self._speech or self.fallback or self.sms:
             return None
-        render = self._body.over_columns(columns)
-        if render is None:
+        if (render := self._body.over_columns(columns)) is None:
             return None
 
         def within_limit(values: Sequence[Sequence[str]]) -> list[str] | None:

@@ -20,6 +20,9 @@ from jinja2.utils import missing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    #: Gives the texts of many rows from their columns; None where one of them has to be looked at by itself.
+    RenderColumns = Callable[[Sequence[Sequence[str]]], list[str] | None]
+
 _TAG: Final = re.compile(r"\{[{%].*?(?:[}%]\}|$)", re.DOTALL)
 _MISSING: Final = "missing or empty"
 
@@ -128,13 +131,8 @@ class Text:
         places = {name: len(columns) - 1 - columns[::-1].index(name) for name in self.variables}
         return _substitution(self._pieces, places, by_jinja)
 
-    def over_columns(
-        self, columns: Sequence[str]
-    ) -> Callable[[Sequence[Sequence[str]]], list[str] | None] | None:
-        """Return what renders many rows at once from their columns, None where each is to be looked at.
-
-        That is where one of them lacks a value, and where the text is more than names of variables.
-        """
+    def over_columns(self, columns: Sequence[str]) -> RenderColumns | None:
+        """Return what renders many rows at once, None where the text is more than names of variables."""
         if not self._pieces or not self.variables or not columns_hold(columns, self.variables):
             return None
         pattern = _pattern(self._pieces)
