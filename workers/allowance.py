@@ -37,8 +37,9 @@ REST_MOST_SECONDS: Final = 1.0
 RETRY_AFTER_MOST_SECONDS: Final = 10.0
 #: Who was not asked for so long was stopped itself, and has not read what came meanwhile.
 ASLEEP_SECONDS: Final = 3.0
-#: Who has a yes should leave within so long: it is out of reach of a pause.
-READY_SECONDS: Final = 0.4
+#: Who has a yes should leave within so long: it is out of reach of a pause, and its permit grows old. Several
+#: workers whose connections are all busy would make up for that, once they are not, in a sender's one second.
+READY_SECONDS: Final = 0.1
 #: So many that could not be sent, and for so long, are no blip.
 UNREACHED: Final = 5
 UNREACHED_SECONDS: Final = 3.0

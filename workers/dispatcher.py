@@ -22,6 +22,7 @@ from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.telemetry.pulse import Pulse
 from workers.beat import Beat
 from workers.clock import RedisClock
+from workers.duty import Duty
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
 from workers.insisting import Insisting
@@ -94,6 +95,7 @@ class Dispatcher:
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
         self._watch = Watch(store, self._poster)
+        self.duty = Duty()
         #: Called once when somebody has asked this worker to drain; it ends by `stop`.
         self.on_drain: Callable[[], None] | None = None
 
@@ -207,6 +209,7 @@ class Dispatcher:
     # -- beside the exchange
 
     async def _on_standing(self, standing: Standing) -> None:
+        self.duty.hear(on=standing.on_duty)
         await self._gate.hear(standing.optout_epoch)
         if await self._watch.another_server(self._lease.worker):
             lost = self._insisting.another_server()

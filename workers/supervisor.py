@@ -1,5 +1,7 @@
 """One worker process: the dispatcher, and arq's Worker built anew around it whenever Redis comes back.
 
+arq's Worker runs where the lease puts the process on duty: in two of an installation's workers.
+
 Stops in reverse order within one budget: the dispatcher's drain (requests in flight end or are given up to
 doubt) is the longest part, `Limits.drain_seconds`; arq's jobs are cut off at once, since each can be run
 again.
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.content import Templates
     from workers.dispatcher import Dispatcher
+    from workers.duty import Duty
     from workers.following import Follower
     from workers.inboxes import Inboxes
     from workers.polling import Poller
@@ -90,7 +93,7 @@ async def serve(
     }
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [
-        watch(asyncio.create_task(_run_jobs(context, job_expires_ms), name="jobs")),
+        watch(asyncio.create_task(_run_jobs(context, job_expires_ms, dispatcher.duty), name="jobs")),
         watch(asyncio.create_task(watch_clock(store, dispatcher.clock, metrics), name="clock")),
     ]
     if settler is not None:
@@ -109,15 +112,16 @@ async def serve(
             await courier.close()
 
 
-async def _run_jobs(context: dict[str, Any], job_expires_ms: int) -> None:
+async def _run_jobs(context: dict[str, Any], job_expires_ms: int, duty: Duty) -> None:
     while True:
+        await duty.begins()
         worker = _build(context, job_expires_ms)
         running = watch(asyncio.create_task(_outcome(worker.main())))
-        moved = asyncio.create_task(_out_of_time())
+        beside = asyncio.create_task(_out_of_time()), asyncio.create_task(duty.ends())
         try:
-            await asyncio.wait({running, moved}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, *beside}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await end((running, moved))
+            await end((running, *beside))
             await _outcome(worker.close(), CLOSE_SECONDS)
         await without_arq(context["store"], context.get("courier"), context.get("templates"))
         await asyncio.sleep(REBUILD_SECONDS)

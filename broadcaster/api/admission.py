@@ -58,7 +58,7 @@ class _Round:
     """Requests that share a round trip: how many show which secret of each key, and who waits for it."""
 
     wanted: dict[str, dict[str, int]] = field(default_factory=dict, repr=False)
-    done: asyncio.Future[None] | None = None
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
     answers: dict[str, list[int]] = field(default_factory=dict)
 
 
@@ -79,8 +79,9 @@ class Admission:
             raise unauthorized("No key was shown." if not shown else "This is no key of ours.")
         name, secret = parts
         round_ = self._join(name, secret)
-        if round_.done is not None:
-            await asyncio.shield(round_.done)
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        round_.waiting.append(answered)
+        await answered
         key = self._keys.get(name, _NOBODY)
         opened = key.opened_by(secret)  # asked of nobody's key too: whether an id exists takes no less time
         if key is _NOBODY or not opened:
@@ -107,7 +108,7 @@ class Admission:
 
     def _join(self, name: str, secret: str) -> _Round:
         if self._next is None:
-            self._next = _Round(done=asyncio.get_running_loop().create_future())
+            self._next = _Round()
         round_ = self._next
         shown = round_.wanted.setdefault(name, {})
         shown[secret] = shown.get(secret, 0) + 1
@@ -121,16 +122,14 @@ class Admission:
         try:
             while self._next is not None:
                 round_, self._next = self._next, None
-                done = round_.done
                 try:
                     await self._ask(round_)
                 except Exception as error:  # noqa: BLE001 - whoever waits gets it
-                    if done is not None and not done.done():
-                        done.set_exception(error)
-                        done.exception()  # nobody may be waiting any more
+                    for one in _left(round_):
+                        one.set_exception(error)
                 else:
-                    if done is not None and not done.done():
-                        done.set_result(None)
+                    for one in _left(round_):
+                        one.set_result(None)
         finally:
             self._running = None
 
@@ -152,6 +151,11 @@ class Admission:
     def _good(self, name: str, shown: dict[str, int]) -> int:
         """Return how many show the key's own secret: whoever knows only its id spends nothing of its pace."""
         return sum(count for secret, count in shown.items() if self._keys[name].opened_by(secret))
+
+
+def _left(round_: _Round) -> list[asyncio.Future[None]]:
+    """Return who waits still."""
+    return [one for one in round_.waiting if not one.done()]
 
 
 def admit(wanted: list[tuple[str, int, float]]) -> Call[tuple[str, list[list[int]]]]:

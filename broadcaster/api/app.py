@@ -38,7 +38,7 @@ from broadcaster.api import (
     workers,
 )
 from broadcaster.api.describing import describe
-from broadcaster.api.express import Express
+from broadcaster.api.express import EXPRESS_PATH, Express
 from broadcaster.api.faults import EXPECTED, not_json, problem_of
 from broadcaster.api.gate import BoundedBody, Gate, shaped
 from broadcaster.api.patience import Patience
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from broadcaster.api.parts import Parts
+    from broadcaster.api.whole import ShortWay
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -101,8 +102,16 @@ class _Application(FastAPI):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self._front = Express(super().__call__, partial(_WayIn, service=self))
+        self._front = Express(super().__call__, partial(_WayIn, service=self), self)
         self._webhooks = Webhooks(self._others, lambda: cast("Parts", self.state.parts))
+
+    @property
+    def short_ways(self) -> dict[bytes, ShortWay]:
+        """What `ShortHttp` answers without ASGI, by path."""
+        found: dict[bytes, ShortWay] = {**self._webhooks.short_ways()}
+        if self.serves_messages:
+            found[EXPRESS_PATH.encode()] = self._front.whole
+        return found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -120,15 +129,20 @@ class _WayIn:
     """ASGI middleware: what every request passes before its route."""
 
     def __init__(self, app: ASGIApp, service: FastAPI) -> None:
-        def parts() -> Parts:
-            return cast("Parts", service.state.parts)
+        found: Parts | None = None
+
+        def parts() -> Parts:  # asked several times for each request
+            nonlocal found
+            if found is None:
+                found = cast("Parts", service.state.parts)
+            return found
 
         patient = Patience(BoundedBody(app), stall_seconds=lambda: parts().settings.api_stall_seconds)
-        self._app = Gate(patient, parts=parts)
+        self.gate = Gate(patient, parts=parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._app(scope, receive, send)
+        await self.gate(scope, receive, send)
 
 
 def _routers(*, only_webhooks: bool, metrics: bool) -> list[Any]:

@@ -7,7 +7,7 @@ done for the plain case, a JSON body, in a fifth of the time. Everything else go
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from broadcaster.api.faults import problem_of
+from broadcaster.api.gate import MESSAGE_BYTES
 from broadcaster.api.message_shapes import MessageRequest
 from broadcaster.api.messages import send as send_messages
 from broadcaster.api.parts import caller_of
@@ -22,31 +23,44 @@ from broadcaster.api.problems import Problem
 from broadcaster.domain.api_keys import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import ASGIApp, Message, Receive, Send
     from starlette.types import Scope as Connection
 
-_PATH: Final = "/v1/messages"
-_ROUTE: Final = SimpleNamespace(path=_PATH)
+    from broadcaster.api.gate import Gate
+    from broadcaster.api.whole import Answer
+
+EXPRESS_PATH: Final = "/v1/messages"
+_ROUTE: Final = SimpleNamespace(path=EXPRESS_PATH)
 _read: Final = TypeAdapter(MessageRequest).validate_json
+
+
+class WayIn(Protocol):
+    """What every request passes before its route."""
+
+    gate: Gate
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Serve one request."""
 
 
 class Express:
     """Stands before the whole application: `app` serves everything else, `way_in` admits and bounds ours."""
 
-    def __init__(self, app: ASGIApp, way_in: Callable[[ASGIApp], ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, way_in: Callable[[ASGIApp], WayIn], service: object) -> None:
         self._app = app
         self._own = way_in(_serve)
+        self.whole = Whole(self._own, service)
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if (
             scope["type"] != "http"
-            or scope["path"] != _PATH
+            or scope["path"] != EXPRESS_PATH
             or scope["method"] != "POST"
-            or not _is_json(scope)
+            or not _is_json(scope["headers"])
         ):
             await self._app(scope, receive, send)
             return
@@ -54,14 +68,48 @@ class Express:
         await self._own(scope, receive, send)
 
 
+class Whole:
+    """Answers whole requests: `broadcaster.api.whole.ShortWay`. `service` is what a scope calls `app`."""
+
+    most_bytes = MESSAGE_BYTES
+
+    def __init__(self, way_in: WayIn, service: object) -> None:
+        self._way_in = way_in
+        self._service = service
+
+    def takes(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether the body says that it is JSON."""
+        return _is_json(headers)
+
+    def __call__(
+        self, scope: Connection, body: bytes, answer: Callable[[Answer], None]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Serve one request."""
+        return self._serve(scope, body, answer)
+
+    async def _serve(self, scope: Connection, body: bytes, answer: Callable[[Answer], None]) -> None:
+        scope["app"], scope["route"] = self._service, _ROUTE
+
+        async def work(scope: Connection) -> Response:
+            async def receive() -> Message:
+                return {"type": "http.request", "body": body}
+
+            return await _answered(Request(scope, receive))
+
+        answer(await self._way_in.gate.whole(scope, len(body), work))
+
+
 async def _serve(scope: Connection, receive: Receive, send: Send) -> None:
     """Answer a request that was let in."""
-    request = Request(scope, receive)
-    try:
-        response = await _answer(request)
-    except Exception as error:  # noqa: BLE001 - every error has its problem
-        response = problem_of(error).response()
+    response = await _answered(Request(scope, receive))
     await response(scope, receive, send)
+
+
+async def _answered(request: Request) -> Response:
+    try:
+        return await _answer(request)
+    except Exception as error:  # noqa: BLE001 - every error has its problem
+        return problem_of(error).response()
 
 
 async def _answer(request: Request) -> Response:
@@ -101,8 +149,8 @@ def _told(error: ValidationError, raw: bytes) -> RequestValidationError:
     return RequestValidationError(found, body=body)
 
 
-def _is_json(scope: Connection) -> bool:
-    for name, value in scope["headers"]:
+def _is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    for name, value in headers:
         if name == b"content-type":
             return bytes(value).split(b";", 1)[0].strip().lower() == b"application/json"
     return False

@@ -17,13 +17,17 @@ from broadcaster.api.request_log import Noted, requests
 from broadcaster.api.twilio_shapes import twilio_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from broadcaster.api.admission import Caller
     from broadcaster.api.parts import Parts
+    from broadcaster.api.whole import Answer
+
+    #: Answers a request that was let in.
+    Work = Callable[[Scope], Awaitable[Response]]
 
 #: What answers without a key; Twilio's webhooks show its signature instead.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -36,7 +40,7 @@ COMMON_PATH: Final = "/v1/messages"
 UPLOAD_PATH: Final = "/v1/broadcasts"
 _BODY_BYTES: Final = 1024 * 1024
 #: A hundred recipients with all that may be said to each; to judge more takes seconds.
-_MESSAGE_BYTES: Final = 256 * 1024
+MESSAGE_BYTES: Final = 256 * 1024
 #: Of what may hold up to 10,000 recipients.
 LIST_BYTES: Final = 16 * 1024 * 1024
 
@@ -71,10 +75,33 @@ class Gate:
             scope.setdefault("state", {})["caller"] = caller
             await self._app(scope, noted.receiving(receive), sending)
         finally:
-            seconds = time.perf_counter() - noted.began
-            route = getattr(scope.get("route"), "path", None) or "-"
-            self._parts().metrics.requested(scope["method"], route, noted.status, seconds)
-            requests.done(scope, noted, caller.key.id if caller else None, seconds)
+            self._done(scope, noted, caller)
+
+    async def whole(self, scope: Scope, body_bytes: int, work: Work) -> Answer:
+        """Serve one request that is there whole."""
+        noted = Noted(scope)
+        noted.bytes_in = body_bytes
+        bind_contextvars(request=noted.id.decode())
+        caller: Caller | None = None
+        try:
+            try:
+                caller = await self._admit(scope)
+                scope.setdefault("state", {})["caller"] = caller
+                response = await work(scope)
+            except EXPECTED as error:
+                response = shaped(problem_of(error), scope["path"])
+            answer = noted.answer(response)
+            if caller is not None:
+                answer.headers.extend(caller.headers())
+            return answer
+        finally:
+            self._done(scope, noted, caller)
+
+    def _done(self, scope: Scope, noted: Noted, caller: Caller | None) -> None:
+        seconds = time.perf_counter() - noted.began
+        route = getattr(scope.get("route"), "path", None) or "-"
+        self._parts().metrics.requested(scope["method"], route, noted.status, seconds)
+        requests.done(scope, noted, caller.key.id if caller else None, seconds)
 
     async def _admit(self, scope: Scope) -> Caller | None:
         path = scope["path"]
@@ -160,7 +187,7 @@ class BoundedBody:
 
 def _most_of(path: str) -> int:
     if path == COMMON_PATH:
-        return _MESSAGE_BYTES
+        return MESSAGE_BYTES
     return LIST_BYTES if path.startswith(UPLOAD_PATH) else _BODY_BYTES
 
 

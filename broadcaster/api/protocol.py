@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from broadcaster.api.problems import Problem
+from broadcaster.api.short_http import ShortHttp
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -16,13 +15,14 @@ HEADER_BYTES: Final = 32 * 1024
 HEADER_SECONDS: Final = 10.0
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(ShortHttp):
     """Closes a connection whose request line and headers are too large or come too slowly."""
 
     _awaited: asyncio.TimerHandle | None = None
     _head_open = False
     _refused = False
     _incomplete_bytes = 0
+    _arriving_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn says the same
         """Begin to wait for a request."""
@@ -44,8 +44,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Pass a request on, unless its headers are too large."""
         self._stop_waiting()
         self._head_open = False
-        self._incomplete_bytes = 0
-        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > HEADER_BYTES:
+        # what came in fewer bytes holds no more: to count each request's headers is a twentieth of a callback
+        most_bytes, self._incomplete_bytes = self._incomplete_bytes + self._arriving_bytes, 0
+        if most_bytes > HEADER_BYTES and self._header_bytes() > HEADER_BYTES:
             self._refuse()
         else:
             super().on_headers_complete()
@@ -59,6 +60,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Take bytes; a connection that is refused takes no more."""
         if self.transport.is_closing():
             return
+        self._arriving_bytes = len(data)
         super().data_received(data)
         if self._head_open:  # the headers are not whole yet: what came belongs to them
             self._incomplete_bytes += len(data)
@@ -66,6 +68,9 @@ class BoundedHttp(HttpToolsProtocol):
                 self._await_headers()
         if self._incomplete_bytes > HEADER_BYTES:
             self._refuse()
+
+    def _header_bytes(self) -> int:
+        return len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
 
     def _refuse(self) -> None:
         self._refused = True

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from broadcaster.api.whole import Answer
 from broadcaster.telemetry.bounded import SUM_SECONDS, LineBudget
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import Message as AsgiMessage
     from starlette.types import Receive, Scope
 
@@ -35,7 +37,7 @@ _BURST: Final = 200.0
 #: What a caller may name a request, as it is: it stands in a header and in the log.
 _NAMED: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 #: Letters only: what looks like a number would be masked.
-_LETTERS: Final = string.ascii_lowercase
+_LETTERS: Final = bytes.maketrans(string.hexdigits[:16].encode(), b"bcdfghjkmnpqrstv")
 _REFUSED: Final = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS))
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -58,7 +60,8 @@ class Noted:
                 self.bytes_in = int(value)
             elif name == b"transfer-encoding":
                 self.counts = True
-        self.id = self.id or "".join(random.choices(_LETTERS, k=16)).encode()  # noqa: S311 - a name, no secret
+        # a name, no secret
+        self.id = self.id or (b"%016x" % random.getrandbits(64)).translate(_LETTERS)
 
     def receiving(self, receive: Receive) -> Receive:
         """Return what counts the bytes of a body whose length nobody has told."""
@@ -81,6 +84,14 @@ class Noted:
             self.replayed = any(name == b"idempotent-replayed" for name, _ in headers)
         else:
             self.bytes_out += len(message.get("body", b""))
+
+    def answer(self, response: Response) -> Answer:
+        """Note an answer that is there whole, and return it with the request's id."""
+        headers = [*response.raw_headers, (HEADER, self.id)]
+        body = bytes(response.body)
+        self.status, self.bytes_out = response.status_code, len(body)
+        self.replayed = any(name == b"idempotent-replayed" for name, _ in headers)
+        return Answer(response.status_code, headers, body)
 
 
 @dataclass(slots=True)

@@ -82,7 +82,8 @@ class Standing(NamedTuple):
     """A worker's standing after a renewal: its share of the account's concurrency, and what else changed.
 
     `silent` is since when Twilio does not answer, in unix seconds, 0 while it does; `probe`: this worker may
-    send one message all the same. `draining`: it is asked to finish what is in flight, and to end.
+    send one message all the same. `draining`: it is asked to finish what is in flight, and to end. `on_duty`:
+    it is one of those that run the installation's jobs.
     """
 
     share: int
@@ -93,6 +94,7 @@ class Standing(NamedTuple):
     silent: float = 0.0
     probe: bool = False
     draining: bool = False
+    on_duty: bool = False
     turn: Turn | None = None
 
 
@@ -229,7 +231,7 @@ def _steering(answer: Answer) -> tuple[str, str, str, str]:
 
 
 def _standing(reply: bytes) -> Standing:
-    share, limit, workers, epoch, stopped, silent, probe, draining, *turn = unpacked(reply)
+    share, limit, workers, epoch, stopped, silent, probe, draining, on_duty, *turn = unpacked(reply)
     return Standing(
         int(share),
         float(limit),
@@ -239,6 +241,7 @@ def _standing(reply: bytes) -> Standing:
         float(_str(silent) or 0),
         bool(probe),
         bool(draining),
+        bool(on_duty),
         _turn(turn[0]) if turn and turn[0] else None,
     )
 

@@ -53,8 +53,8 @@ flow:ID:LANE[:back|:retry] hash|list|zset  with them
 lanes                     set        every lane there ever was
 lane:NAME[:u|:n|:b|:later] hash|zset  rate, pace, pause; its flows by class
 due                       zset       lanes with work, by the microsecond of their next permit
-account                   hash       pause, rate, concurrency of all; what workers saw of Twilio; how many
-                                     duplicates were found; as long as the installation
+account                   hash       pause, rate, concurrency of all; what workers saw of Twilio; who is on
+                                     duty; how many duplicates were found; as long as the installation
 server                    hash       which Redis this is and how it keeps writes; as long as the installation
 rewound                   hash       the last rewinding and who may have sent before it; until the next
 confirm                   string     written before a WAIT, under Sentinel

@@ -1,124 +1,84 @@
-"""How many `POST /v1/messages` one API process on one core takes, beside a bare FastAPI route answering 202.
+"""How many `POST /v1/messages` one API process on one core takes, beside bare servers; accept to POST.
 
-python tests/bench/api_messages.py [--seconds 10] [--connections 64]      needs wrk; prints the load's command
+    python tests/bench/api_messages.py [--seconds 6] [--repeats 3] [--connections 64] [--json FILE] [--quick]
 
-The API has core 0 to itself, Redis and wrk share core 1. Then, on an idle lane: from the request's first byte
-to Twilio's having the POST, p50 and p99.
+Needs wrk. The API has core 0 to itself, Redis and wrk share core 1; ours, a bare FastAPI route answering 202
+and a bare ASGI application on the same server are loaded in turn, so that what else the machine does meets
+all of them. Then, on an idle lane, one at a time: from the request's first byte to Twilio's having the POST.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import httpx
 from deployment import deployment
-from serving import free_port, key_for, serving
+from http_load import ASGI, FASTAPI, Load, Target, bare_server, command_of, load, pin_threads, rows_of
+from measured import Report, Row, told, write
+from pinning import MEASURED, OTHERS, pin
+from serving import key_for, serving
 
 from broadcaster.lanes.control import pause_account, set_rate
 from broadcaster.store.connection import open_store
 from broadcaster.store.embedded import EmbeddedServer
 
-SCRIPT = Path(__file__).with_name("post_messages.lua")
-SENDER = "+15550000001"
-BARE = """
-import uvicorn
-from fastapi import FastAPI
-from pydantic import BaseModel
-class Message(BaseModel):
-    to: str
-    body: str
-app = FastAPI()
-@app.post("/v1/messages", status_code=202)
-async def post(message: Message) -> dict:
-    return {"messages": [{"id": "0", "to": message.to, "state": "queued", "reference": None}]}
-uvicorn.run(app, port=PORT, log_level="error", access_log=False, loop="uvloop")
-"""
+if TYPE_CHECKING:
+    from broadcaster.store.connection import Store
+
+SCRIPT: Final = Path(__file__).with_name("post_messages.lua")
+PATH: Final = "/v1/messages"
+SENDER: Final = "+15550000001"
+#: The first messages warm what they go through.
+_WARM: Final = 10
 
 
-def load(url: str, key: str, seconds: int, connections: int) -> dict[str, Any]:
-    """Run wrk against one API."""
-    command = f"taskset -c 1 wrk -t1 -c{connections} -d{seconds} -s {SCRIPT} {url}/v1/messages"
-    told = subprocess.run(
-        shlex.split(command),
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "BROADCASTER_API_KEY": key},
-    )
-    print(f"$ {command.replace(str(SCRIPT), 'tests/bench/post_messages.lua')}")
-    result: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
-    result["per_second"] = round(result["requests"] / result["seconds"])
-    return result
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def pin(pid: int, core: int) -> None:
-    """Keep a process, with its threads, on one core."""
-    subprocess.run(["taskset", "-acp", str(core), str(pid)], check=True, capture_output=True)
-
-
-async def bare(seconds: int, connections: int) -> dict[str, Any]:
-    """Measure FastAPI doing nothing."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-c", BARE.replace("PORT", str(port))])  # noqa: ASYNC220
-    try:
-        pin(process.pid, 0)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            async with asyncio.timeout(20):
-                while True:
-                    try:
-                        await client.post("/v1/messages", json={"to": "+1", "body": "x"})
-                        break
-                    except httpx.TransportError:
-                        await asyncio.sleep(0.05)
-        before = cpu_seconds(process.pid)
-        result = await asyncio.to_thread(load, f"http://127.0.0.1:{port}", "none", seconds, connections)
-        return result | {"cpu_us": round((cpu_seconds(process.pid) - before) / result["requests"] * 1e6)}
-    finally:
-        process.kill()
-        process.wait()
-
-
-async def ours(folder: Path, seconds: int, connections: int) -> dict[str, Any]:
-    """Measure the API; nothing is sent meanwhile, and what was accepted is counted in Redis."""
-    with EmbeddedServer(folder / "redis", port=0) as redis:
+async def requests_a_second(folder: Path, options: argparse.Namespace) -> list[Row]:
+    """Load all in turn; nothing is sent meanwhile, and what was accepted is counted in Redis."""
+    found: dict[str, list[Load]] = {"api.messages": [], "api.bare.fastapi": [], "api.bare.asgi": []}
+    async with AsyncExitStack() as stack:
+        redis = stack.enter_context(EmbeddedServer(folder / "redis", port=0))
         store = await open_store(redis.url, "bc:")
+        stack.push_async_callback(store.close)
         redis_pid = int((await store.redis.info("server"))["process_id"])
-        pin(redis_pid, 1)
+        pin(redis_pid, OTHERS)
         await store.run(pause_account("the benchmark"))
-        async with serving(store) as api:
-            pin(api.process.pid, 0)
-            key = await key_for(store, rate=1e5)
-            await asyncio.to_thread(load, api.url, key, 2, connections)  # warm
-            before, cpu = await queued(store), cpu_seconds(api.process.pid)
-            redis_cpu = cpu_seconds(redis_pid)
-            result = await asyncio.to_thread(load, api.url, key, seconds, connections)
-            result["cpu_us"] = round((cpu_seconds(api.process.pid) - cpu) / result["requests"] * 1e6)
-            result["redis_cpu_us"] = round((cpu_seconds(redis_pid) - redis_cpu) / result["requests"] * 1e6)
-            result["in_redis"] = await queued(store) - before
-        await store.close()
-    return result
+        api = await stack.enter_async_context(serving(store))
+        pin_threads(api.process.pid, MEASURED)
+        targets = {
+            "api.messages": Target(api.process.pid, api.url, redis_pid),
+            "api.bare.fastapi": await stack.enter_async_context(bare_server(FASTAPI)),
+            "api.bare.asgi": await stack.enter_async_context(bare_server(ASGI)),
+        }
+        key = {"BROADCASTER_API_KEY": await key_for(store, rate=1e5)}
+        how: dict[str, Any] = {"path": PATH, "connections": options.connections, "variables": key}
+        for target in targets.values():
+            await load(target, SCRIPT, seconds=1, **how)
+        before = await queued(store)
+        for _ in range(options.repeats):
+            for name, target in targets.items():
+                found[name].append(await load(target, SCRIPT, seconds=options.seconds, **how))
+        in_redis = await queued(store) - before
+    ours, command = found["api.messages"], command_of("api_messages.py")
+    answered = sum(run.requests for run in ours)
+    if in_redis < answered:
+        raise SystemExit(f"{answered - in_redis} messages were accepted and are not in Redis")
+    return [
+        *rows_of("api.messages", "POST /v1/messages", ours, command),
+        *rows_of("api.bare.fastapi", "a bare FastAPI route with a model", found["api.bare.fastapi"], command),
+        *rows_of("api.bare.asgi", "a bare ASGI application", found["api.bare.asgi"], command),
+    ]
 
 
-async def queued(store: Any) -> int:
+async def queued(store: Store) -> int:
     """Count the messages of all streams."""
     keys = store.keys
     names = await store.redis.zrange(keys.plain("streams"), 0, -1)
@@ -126,46 +86,52 @@ async def queued(store: Any) -> int:
     return sum(int(total or 0) for total in totals)
 
 
-async def accept_to_post(folder: Path, count: int) -> dict[str, float]:
+async def accept_to_post(folder: Path, options: argparse.Namespace) -> list[Row]:
     """Measure from a request to Twilio's having the message, one at a time, on an idle lane."""
     took: list[float] = []
     async with deployment(folder, latency_ms=0) as run:
         mine = {n: v for n, v in run.environment.items() if n.startswith(("TWILIO_", "BROADCASTER_"))}
         await run.store.run(set_rate(SENDER, 1_000))
         async with serving(run.store, **mine, TWILIO_PHONE_NUMBER=SENDER) as api:
-            for number in range(count):
-                began = time.time()
+            for number in range(_WARM + options.messages):
+                took.append(time.time())
                 body = {"to": f"+1415{number:07d}", "body": "x"}
-                (await api.client.post("/v1/messages", json=body)).raise_for_status()
-                took.append(began)
+                (await api.client.post(PATH, json=body)).raise_for_status()
                 async with asyncio.timeout(10):
                     while (await run.simulator.counts())["accepted"] <= number:  # noqa: ASYNC110
                         await asyncio.sleep(0.001)
         arrived = {line["to"]: line["received_at"] for line in await run.simulator.lines("accepted")}
-    delays = sorted(arrived[f"+1415{n:07d}"] - began for n, began in enumerate(took))[1:]
-    cuts = quantiles([delay * 1000 for delay in delays], n=100)
-    return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2)}
+    delays = [1000 * (arrived[f"+1415{n:07d}"] - began) for n, began in enumerate(took)][_WARM:]
+    cuts, command = quantiles(delays, n=100), command_of("api_messages.py")
+    note = f"of {len(delays)} messages, one at a time"
+    return [
+        Row("api.accept_to_post", "accept to POST, idle lane, p99", "ms", (cuts[98],), command, note),
+        Row("api.accept_to_post.p50", "accept to POST, idle lane, median", "ms", (cuts[49],), command, note),
+    ]
 
 
-async def main(seconds: int, connections: int) -> None:
+async def main(options: argparse.Namespace) -> None:
     """Print all of it."""
-    for name, measured in (
-        ("a bare FastAPI route", await bare(seconds, connections)),
-        ("POST /v1/messages", await _in_folder(lambda folder: ours(folder, seconds, connections))),
-        ("the bare route again", await bare(seconds, connections)),
-    ):
-        print(f"{name}: {json.dumps(measured)}")
-    print(f"accept to POST, idle lane: {json.dumps(await _in_folder(lambda f: accept_to_post(f, 300)))}")
-
-
-async def _in_folder(work: Any) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        return await work(Path(folder))
+    rows: list[Row] = []
+    for work in (requests_a_second, accept_to_post):
+        with tempfile.TemporaryDirectory() as folder:
+            found = await work(Path(folder), options)
+        rows += found
+        print(told(found), flush=True)
+    write(Report("api_messages", tuple(rows)), options.json)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--connections", type=int, default=64)
-    options = parser.parse_args()
-    asyncio.run(main(options.seconds, options.connections))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=128)
+    parser.add_argument("--messages", type=int, default=300, help="one at a time, on an idle lane")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="does it work?")
+    given = parser.parse_args()
+    if given.quick:
+        given.seconds, given.repeats, given.messages = 1, 1, 10
+    asyncio.run(main(given))

@@ -1,35 +1,37 @@
-"""Status callbacks: how many one API process on one core takes; that none of 300,000 is lost or miscounted.
+"""Status callbacks: how many one API process on one core takes; that none of a campaign's is miscounted.
 
-python tests/bench/callbacks.py [--seconds 10] [--connections 128] [--callbacks 300000]      needs wrk
+    python tests/bench/callbacks.py [--seconds 6] [--repeats 3] [--callbacks 300000] [--json FILE] [--quick]
 
-(a) Requests a second with signature check and ledger update, beside a bare ASGI endpoint on the same server
-(uvicorn, httptools, uvloop). The API has core 0 to itself, Redis and the load share core 1. The design wants
-8,000/s. (b) Callbacks of a campaign, shuffled, 20 % of them twice, 5 % of the messages before our own 201 was
-written, over HTTP with real signatures: the ledger must end exactly as the truth. Exit 1 if it does not.
+Needs wrk. (a) Requests a second with signature check and ledger update. The API has core 0 to itself, Redis
+and wrk share core 1; in turn with ours a bare ASGI application on the same server (uvicorn, httptools,
+uvloop) and its parser alone, which is the floor, get the same requests. (b) Callbacks of a campaign,
+shuffled, 20 % of them twice, 5 % of the messages before our own 201 was written, over HTTP with real
+signatures: the ledger must
+end exactly as the truth. Exit 1 if it does not.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import random
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import httpx
-from loading import counts, load, records
-from serving import Api, free_port, serving
+from http_load import ASGI, PARSER, Load, Target, bare_server, command_of, load, pin_threads, rows_of
+from loading import counts, records
+from loading import load as load_broadcast
+from measured import Report, Row, told, write
+from pinning import MEASURED, OTHERS, pin
+from serving import Api, serving
 
 from broadcaster.domain.record import Record, State
 from broadcaster.domain.reference import Reference, References
@@ -51,20 +53,6 @@ SECRET: Final = "s" * 32
 TOKEN: Final = "t" * 32
 BATCH: Final = 500
 SCRIPT: Final = Path(__file__).with_name("post_callbacks.lua")
-BARE: Final = """
-import uvicorn
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-    await receive()
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
-uvicorn.run(app, port=PORT, log_level="error", access_log=False, loop="uvloop", http="httptools")
-"""
 #: How messages end, by share, with the statuses on the way.
 ENDS: Final = (
     (0.78, ("sent", "delivered"), 0),
@@ -74,17 +62,6 @@ ENDS: Final = (
     (0.02, ("failed",), 30008),
     (0.02, ("sent",), 0),
 )
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def pin(pid: int, core: int) -> None:
-    """Keep a process, with its threads, on one core."""
-    subprocess.run(["taskset", "-acp", str(core), str(pid)], check=True, capture_output=True)
 
 
 class Message(NamedTuple):
@@ -134,7 +111,7 @@ def wire(message: Message, status: str, references: References, bid: str) -> tup
 
 async def sent(store: Store, count: int) -> str:
     """Make a campaign whose messages have all left and of none of which an answer is written."""
-    bid = await load(store, {LANE: count}, batch=BATCH)
+    bid = await load_broadcast(store, {LANE: count}, batch=BATCH)
     now = int(time.time())
     left = Record(State.SENDING, 1, attempt=1, began=now, changed=now).pack()
     for number, begun in enumerate(range(0, count, BATCH)):
@@ -154,45 +131,44 @@ async def accept(store: Store, bid: str, some: Iterable[Message]) -> None:
         await store.run(record("worker", [Results(LANE, bid, f"0.{batch}", outcomes)]))
 
 
-def wrk(url: str, lines: Path, seconds: float, connections: int, start: int = 0) -> dict[str, Any]:
-    """Run wrk on core 1."""
-    command = f"taskset -c 1 wrk -t1 -c{connections} -d{seconds}s -s {SCRIPT} {url}"
-    environment = {**os.environ, "CALLBACKS": str(lines), "START": str(start)}
-    told = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True, env=environment)
-    result: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
-    return result | {"per_second": round(result["requests"] / result["seconds"])}
-
-
-async def bare(lines: Path, seconds: int, connections: int) -> dict[str, Any]:
-    """Measure an endpoint that does nothing."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-c", BARE.replace("PORT", str(port))])  # noqa: ASYNC220
-    try:
-        pin(process.pid, 0)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            async with asyncio.timeout(20):
-                while True:
-                    try:
-                        await client.post("/", content=b"x")
-                        break
-                    except httpx.TransportError:
-                        await asyncio.sleep(0.05)
-        before = cpu_seconds(process.pid)
-        result = await asyncio.to_thread(wrk, f"http://127.0.0.1:{port}", lines, seconds, connections)
-        return result | {"cpu_us": round((cpu_seconds(process.pid) - before) / result["requests"] * 1e6)}
-    finally:
-        process.kill()
-        process.wait()
-
-
-async def ours(api: Api, redis_pid: int, lines: Path, seconds: int, connections: int) -> dict[str, Any]:
-    """Measure the API: every request another callback, most of which change a record."""
-    warm = await asyncio.to_thread(wrk, api.url, lines, 2, connections)
-    cpu, redis_cpu = cpu_seconds(api.process.pid), cpu_seconds(redis_pid)
-    result = await asyncio.to_thread(wrk, api.url, lines, seconds, connections, warm["requests"])
-    result["cpu_us"] = round((cpu_seconds(api.process.pid) - cpu) / result["requests"] * 1e6)
-    result["redis_cpu_us"] = round((cpu_seconds(redis_pid) - redis_cpu) / result["requests"] * 1e6)
-    return result
+async def requests_a_second(store: Store, api: Api, folder: Path, options: argparse.Namespace) -> list[Row]:
+    """Load all in turn: of ours every request is another callback, most of which change a record."""
+    lines = folder / "callbacks.tsv"
+    drawn = messages((options.seconds * options.repeats + 1) * 8_000, random.Random(1))
+    bid, references = await sent(store, len(drawn)), References([SECRET])
+    with lines.open("w") as file:
+        for one in drawn:
+            for status in one.statuses:
+                file.write("\t".join(wire(one, status, references, bid)) + "\n")
+    redis_pid = int((await store.redis.info("server"))["process_id"])
+    pin(redis_pid, OTHERS)
+    pin_threads(api.process.pid, MEASURED)
+    found: dict[str, list[Load]] = {"api.callbacks": [], "api.bare.asgi.form": [], "api.bare.parser": []}
+    done = dict.fromkeys(found, 0)
+    async with AsyncExitStack() as stack:
+        targets = {
+            "api.callbacks": Target(api.process.pid, api.url, redis_pid),
+            "api.bare.asgi.form": await stack.enter_async_context(bare_server(ASGI)),
+            "api.bare.parser": await stack.enter_async_context(bare_server(PARSER)),
+        }
+        for warm in (True, *[False] * options.repeats):
+            for name, target in targets.items():
+                variables = {"CALLBACKS": str(lines), "START": str(done[name])}
+                seconds = 1 if warm else options.seconds
+                run = await load(
+                    target, SCRIPT, seconds=seconds, connections=options.connections, variables=variables
+                )
+                done[name] += run.requests
+                if not warm:
+                    found[name].append(run)
+    command, note = command_of("callbacks.py"), "the same requests"
+    return [
+        *rows_of("api.callbacks", "status callbacks", found["api.callbacks"], command),
+        *rows_of(
+            "api.bare.asgi.form", "a bare ASGI application, 204", found["api.bare.asgi.form"], command, note
+        ),
+        *rows_of("api.bare.parser", "the parser alone, 204", found["api.bare.parser"], command, note),
+    ]
 
 
 async def play(port: int, requests: list[bytes], connections: int) -> Counter[bytes]:
@@ -248,22 +224,19 @@ async def campaign(store: Store, api: Api, callbacks: int, connections: int) -> 
         or found.sid != one.sid
         or found.code != (one.code if one.end in (State.UNDELIVERED, State.FAILED) else 0)
     ]
-    told, truth = await counts(store, bid), Counter(one.end for one in drawn)
+    counted, truth = await counts(store, bid), Counter(one.end for one in drawn)
     print(
         f"{len(requests):,} callbacks of {len(drawn):,} messages, {len(early):,} of them early: "
         f"{len(requests) / took:,.0f}/s, answered {dict(answers)}; {len(wrong)} records wrong, "
-        f"counters {'equal' if told == truth else f'{told}, not {dict(truth)}'}"
+        f"counters {'equal' if counted == truth else f'{counted}, not {dict(truth)}'}"
     )
-    return not wrong and told == truth and answers == {b"204": len(requests)}
+    return not wrong and counted == truth and answers == {b"204": len(requests)}
 
 
 async def main(options: argparse.Namespace) -> int:
     """Print all of it; 1 if the ledger is not the truth."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer(Path(folder) / "redis", port=0) as redis:
         store = await open_store(redis.url, "bench:")
-        redis_pid = int((await store.redis.info("server"))["process_id"])
-        pin(redis_pid, 1)
-        pin(os.getpid(), 1)
         await store.run(pause_account("the benchmark"))
         more = {
             "BROADCASTER_PUBLIC_URL": PUBLIC,
@@ -271,32 +244,27 @@ async def main(options: argparse.Namespace) -> int:
             "TWILIO_AUTH_TOKEN": TOKEN,
         }
         async with serving(store, **more) as api:
-            pin(api.process.pid, 0)
-            lines = Path(folder) / "callbacks.tsv"
-            drawn = messages(options.seconds * 8_000, random.Random(1))
-            bid, references = await sent(store, len(drawn)), References([SECRET])
-            with lines.open("w") as file:
-                for one in drawn:
-                    for status in one.statuses:
-                        file.write("\t".join(wire(one, status, references, bid)) + "\n")
-            for _ in range(options.repeats):
-                empty = await bare(lines, options.seconds, options.connections)
-                print(f"a bare ASGI endpoint: {json.dumps(empty)}")
-                full = await ours(api, redis_pid, lines, options.seconds, options.connections)
-                print(f"status callbacks: {json.dumps(full)}")
-            kept = (
-                await campaign(store, api, options.callbacks, options.connections)
-                if options.callbacks
-                else True
-            )
+            rows = await requests_a_second(store, api, Path(folder), options)
+            print(told(rows), flush=True)
+            write(Report("callbacks", tuple(rows)), options.json)
+            kept = True
+            if options.callbacks:
+                kept = await campaign(store, api, options.callbacks, options.connections)
         await store.close()
     return 0 if kept else 1
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--connections", type=int, default=128)
-    parser.add_argument("--callbacks", type=int, default=300_000)
-    sys.exit(asyncio.run(main(parser.parse_args())))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--callbacks", type=int, default=60_000, help="of the campaign; 0 for none")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="does it work?")
+    given = parser.parse_args()
+    if given.quick:
+        given.seconds, given.repeats, given.callbacks = 1, 1, 2_000
+    sys.exit(asyncio.run(main(given)))

@@ -16,6 +16,7 @@ from broadcaster.ledger.optouts import OptOuts, opt_in, opt_out
 from broadcaster.store.ending import end
 from broadcaster.store.errors import Unreachable
 from workers import contents, supervisor
+from workers.duty import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -94,7 +95,9 @@ async def test_jobs_go_on_after_a_worker_whose_close_was_canceled(
 
     monkeypatch.setattr(supervisor, "_build", build)
     monkeypatch.setattr(supervisor, "REBUILD_SECONDS", 0.01)
-    jobs = asyncio.create_task(supervisor._run_jobs({"store": store}, 1000))
+    duty = Duty()
+    duty.hear(on=True)
+    jobs = asyncio.create_task(supervisor._run_jobs({"store": store}, 1000, duty))
     try:
         await wait_until(lambda: len(built) >= 3 or jobs.done())
         assert not jobs.done(), jobs

@@ -56,16 +56,25 @@ async def state_of(store: Store, bid: str) -> tuple[str, str]:
 
 
 async def test_a_lease_tells_a_worker_its_standing(store: Store) -> None:
-    assert await join(store, "w1") == claims.Standing(100, 100.0, 1, "0", "")
+    assert await join(store, "w1") == claims.Standing(100, 100.0, 1, "0", "", on_duty=True)
     assert (await join(store, "w2")).share == 50
     await store.run(control.pause_account("a test"))
     renewed = await store.run(renewal())
-    assert renewed == claims.Standing(50, 100.0, 2, "0", "a test")
+    assert renewed == claims.Standing(50, 100.0, 2, "0", "a test", on_duty=True)
 
 
 async def test_a_worker_without_a_lease_can_only_begin_anew(store: Store) -> None:
     with pytest.raises(LeaseLost):
         await store.run(renewal())
+
+
+async def test_two_workers_are_on_duty_as_long_as_they_live(store: Store) -> None:
+    assert [(await join(store, worker)).on_duty for worker in ("w3", "w2", "w1")] == [True, True, False]
+    assert [(await store.run(renewal(w))).on_duty for w in ("w1", "w3", "w2")] == [False, True, True]
+    await store.run(claims.leave("w3"))
+    assert [(await store.run(renewal(w))).on_duty for w in ("w2", "w1")] == [True, True]
+    await store.redis.zadd(store.keys.plain("workers"), {"w2": 1})  # its lease ran out
+    assert [(await join(store, worker)).on_duty for worker in ("w0", "w4")] == [True, False]
 
 
 async def test_one_worker_a_second_says_what_follows_from_what_all_saw(store: Store) -> None:

@@ -136,6 +136,6 @@ async def test_a_yes_that_has_waited_too_long_for_a_connection_is_not_used() -> 
 def test_where_twilio_is_slow_few_have_a_yes() -> None:
     poster = Poster(Twilio(), concurrency=64, policy=RetryPolicy(), ended=lambda _: None)
     assert poster.allowance.ready == 128, "nothing was slow so far"
-    for seconds, expected in ((0.05, 128), (0.5, 51), (2.0, 12), (60.0, 1)):
+    for seconds, expected in ((0.05, 128), (0.1, 64), (0.5, 12), (2.0, 3), (60.0, 1)):
         poster.allowance._usual = seconds
         assert poster.allowance.ready == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broadcaster.api.webhooks.requests import Answer
+from broadcaster.api.whole import Answer
 from broadcaster.operations.replies import receive
 
 if TYPE_CHECKING:

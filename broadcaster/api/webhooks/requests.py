@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from broadcaster.api.problems import Problem
 
@@ -18,14 +18,6 @@ BODY_BYTES: Final = 64 * 1024
 _LONG_LENGTH: Final = len(str(BODY_BYTES))
 _LENGTHS: Final = 18  # digits that are looked at
 FORM: Final = b"application/x-www-form-urlencoded"
-
-
-class Answer(NamedTuple):
-    """What is answered."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
 
 
 class Refused(Exception):  # noqa: N818 - what happened, not what broke
@@ -74,12 +66,15 @@ async def read_request(scope: Scope, receive: Receive, stall_seconds: float) -> 
         body = message.get("body", b"") if message["type"] == "http.request" else None
         if body is not None and len(body) > BODY_BYTES:
             raise _too_large()
-    if body is None:
-        return None
+    return None if body is None else request_of(scope, body)
+
+
+def request_of(scope: Scope, body: bytes) -> Request:
+    """Return a request whose body is whole."""
     query = scope["query_string"]
     path = scope.get("raw_path") or scope["path"].encode()
     target = path + b"?" + query if query else path
-    get = headers.get
+    get = dict(scope["headers"]).get
     kind, signature = get(b"content-type", b""), get(b"x-twilio-signature", b"")
     return Request(target, query, get(b"host", b""), signature, kind, body)
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.api.webhooks.answering import take_reply
-from broadcaster.api.webhooks.requests import Answer
+from broadcaster.api.whole import Answer
 from broadcaster.ledger.callbacks import STATES, Status, code_of, is_sid
 from broadcaster.ledger.strays import LONGEST_ADDRESS, Stray
 from broadcaster.twilio.forms import decode_form
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from broadcaster.api.parts import Parts
     from broadcaster.api.webhooks.requests import Request
+    from broadcaster.api.webhooks.writing import Told
 
 #: What `SmsStatus` says of a message to us (DOC:messaging/guides/webhook-request).
 _RECEIVED: Final = frozenset({"received", "receiving"})
 _DONE: Final = Answer(204, [], b"")
 
 
-async def take_status(parts: Parts, request: Request) -> Answer:
-    """Write what a callback tells. Raises the store's errors: then Twilio shall come again.
+def take_status(parts: Parts, request: Request, told: Told) -> Answer | Coroutine[Any, Any, Answer] | None:
+    """Have what a callback tells written; None: `told` hears of it then, of the store's errors too.
 
     What it tells of a message that isn't ours, or in words that we don't know, is counted and no fault. A
     reply that was sent here, where a sender's address is set wrongly, is one all the same: it may be a STOP.
@@ -32,21 +35,20 @@ async def take_status(parts: Parts, request: Request) -> Answer:
     said = fields.get(b"ErrorCode")
     code = code_of(said.decode("latin-1")) if said else 0
     if word in _RECEIVED and b"MessageStatus" not in fields:
-        return await take_reply(parts, request)
+        return take_reply(parts, request)
     if word not in STATES or not is_sid(sid):
         parts.metrics.callbacks_ended("ignored", 1)
         return _DONE
     webhooks = parts.webhooks
     reference = webhooks.references.read(_shown(request.query))
     if reference is not None:
-        await webhooks.writer.write(Status(*reference, sid, word, code))
-        parts.metrics.callback_write.observe(perf_counter() - request.began)
-        return _DONE
+        webhooks.writer.write(Status(*reference, sid, word, code), request.began, told)
+        return None
     to = fields.get(b"To", b"").decode("utf-8", "replace")
     if 0 < len(to) <= LONGEST_ADDRESS:
-        await webhooks.writer.park(Stray(to, sid, word, code))
-    else:
-        parts.metrics.callbacks_ended("dropped", 1)
+        webhooks.writer.park(Stray(to, sid, word, code), told)
+        return None
+    parts.metrics.callbacks_ended("dropped", 1)
     return _DONE
 
 

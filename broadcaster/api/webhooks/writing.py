@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from broadcaster.api.webhooks.lines import CallbackLog
 from broadcaster.ledger.callbacks import write_statuses
@@ -21,9 +24,12 @@ if TYPE_CHECKING:
     from broadcaster.telemetry.bounded import Sample
     from broadcaster.telemetry.metrics import Metrics
 
+log = structlog.get_logger("webhooks")
+
 #: One call keeps Redis from everything else for some milliseconds.
 AT_ONCE: Final = 500
-T = TypeVar("T")
+#: Hears once of what was given to be written: None, or the error, which is the store's.
+Told = Callable[[Exception | None], None]
 
 
 class StatusWriter:
@@ -33,18 +39,20 @@ class StatusWriter:
         self._store = store
         self._metrics = metrics
         self._lines = CallbackLog(sample)
-        self._statuses: list[tuple[Status, asyncio.Future[None]]] = []
-        self._strays: list[tuple[Stray, asyncio.Future[None]]] = []
+        self._statuses: list[tuple[Status, float, Told]] = []
+        self._strays: list[tuple[Stray, Told]] = []
         self._writing: asyncio.Task[None] | None = None
         self._saying: set[asyncio.Task[None]] = set()
 
-    def write(self, status: Status) -> asyncio.Future[None]:
-        """Take a status; the result is there when it is written. Its errors are the store's."""
-        return self._take(self._statuses, status)
+    def write(self, status: Status, began: float, told: Told) -> None:
+        """Take a status, whose request `began` then, in seconds of `perf_counter`."""
+        self._statuses.append((status, began, told))
+        self._begin()
 
-    def park(self, stray: Stray) -> asyncio.Future[None]:
+    def park(self, stray: Stray, told: Told) -> None:
         """Take a status of a message that has to be looked for."""
-        return self._take(self._strays, stray)
+        self._strays.append((stray, told))
+        self._begin()
 
     async def close(self) -> None:
         """Return when nothing waits any more."""
@@ -54,13 +62,9 @@ class StatusWriter:
             await asyncio.wait(self._saying)
         self._lines.write_all()
 
-    def _take(self, waiting: list[tuple[T, asyncio.Future[None]]], one: T) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        waiting.append((one, done))
+    def _begin(self) -> None:
         if self._writing is None:
-            self._writing = loop.create_task(self._write())
-        return done
+            self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
         """Write until nothing waits. What comes meanwhile goes with the next."""
@@ -70,22 +74,24 @@ class StatusWriter:
                 statuses, self._statuses = self._statuses[:AT_ONCE], self._statuses[AT_ONCE:]
                 strays, self._strays = self._strays, []
                 if statuses:
-                    await _answered([done for _, done in statuses], self._record([s for s, _ in statuses]))
+                    await _answered([told for *_, told in statuses], self._record(statuses))
                 if strays:
-                    await _answered([done for _, done in strays], self._park([s for s, _ in strays]))
+                    await _answered([told for _, told in strays], self._park([s for s, _ in strays]))
         finally:
             # only where this process is ending there is something left
-            left = [done for _, done in (*self._statuses, *self._strays)]
-            _end(left, Unreachable("this process is ending: it is not written"))
+            left = [told for *_, told in self._statuses] + [told for _, told in self._strays]
             self._statuses, self._strays, self._writing = [], [], None
+            _end(left, Unreachable("this process is ending: it is not written"))
 
-    async def _record(self, statuses: list[Status]) -> None:
-        began = monotonic()
+    async def _record(self, taken: list[tuple[Status, float, Told]]) -> None:
+        statuses, began = [status for status, *_ in taken], monotonic()
         told = await self._store.run(write_statuses(statuses))
         self._lines.written(statuses, told, monotonic() - began)
         self._metrics.callbacks_ended("recorded", told.changed)
         self._metrics.callbacks_ended("dropped", told.missing)
         self._metrics.callbacks_ended("unchanged", len(statuses) - told.changed - told.missing)
+        now = perf_counter()
+        self._metrics.callback_write.observe_many([now - came for _, came, _ in taken])
         for broadcast in told.completed:
             task = asyncio.create_task(say_completed(self._store, broadcast))
             self._saying.add(task)
@@ -97,7 +103,7 @@ class StatusWriter:
         self._metrics.callbacks_ended("dropped", dropped)
 
 
-async def _answered(waiting: list[asyncio.Future[None]], work: Awaitable[None]) -> None:
+async def _answered(waiting: list[Told], work: Awaitable[None]) -> None:
     """Do work, and tell all who wait for it how it ended."""
     try:
         await work
@@ -110,12 +116,9 @@ async def _answered(waiting: list[asyncio.Future[None]], work: Awaitable[None]) 
         _end(waiting, None)
 
 
-def _end(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
-    for done in waiting:
-        if done.done():
-            continue
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-            done.exception()  # nobody may be waiting any more
+def _end(waiting: list[Told], error: Exception | None) -> None:
+    for told in waiting:
+        try:
+            told(error)
+        except Exception:  # one that can't be told keeps nobody else waiting
+            log.exception("callback.untold")

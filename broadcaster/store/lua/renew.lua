@@ -11,11 +11,15 @@
 -- First lease only: ARGV[15] version of the program, ARGV[16] the newest data format it knows, ARGV[17] the name under which
 --   the same process had a lease before, or '': it is lost no more, and if that one was asked to drain, so is this one
 -- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, silent since or '', 1 for a probe,
---   1 if it is asked to drain (drain.lua), turn]; LEASE if the lease is lost. `turn` is nil, or for one worker a second
+--   1 if it is asked to drain (drain.lua), 1 if it is on duty, turn]; LEASE if the lease is lost. `turn` is nil, or for one
+--   worker a second
 --   [turn, remembered, µs, answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw.
 --   Its next call answers that turn, with what domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
 
 local PROBE, SECOND = 950000, 950000
+-- So many workers are on duty, as long as they live: they run the installation's jobs. All of them asking every second what
+-- there is to do costs Redis as much as sending some hundred messages. With two, the end of one is not even noticed.
+local ON_DUTY = 2
 local worker, first = ARGV[3], ARGV[5] == '1'
 if not first and not redis.call('ZSCORE', P .. 'workers', worker) then
   return redis.error_reply('LEASE this worker has no lease')
@@ -32,7 +36,7 @@ if first then
 end
 
 local account = P .. 'account'
-local v = redis.call('HMGET', account, 'limit', 'moved', 'paused', 'seen', 'turn', 'silent', 'probed', 'remembered')
+local v = redis.call('HMGET', account, 'limit', 'moved', 'paused', 'seen', 'turn', 'silent', 'probed', 'remembered', 'duty')
 local limit, moved, silent = tonumber(v[1] or ARGV[6]), tonumber(v[2] or 0), v[6] or ''
 if moved == 0 then
   moved = now
@@ -73,10 +77,21 @@ if silent ~= '' and ARGV[10] == '1' and now - tonumber(v[7] or 0) >= PROBE then
   probe = 1
   redis.call('HSET', account, 'probed', now)
 end
+local on_duty, names = 0, {}
+for name in string.gmatch(v[9] or '', '[^\n]+') do
+  local ends = redis.call('ZSCORE', P .. 'workers', name)
+  if ends and tonumber(ends) > now then names[#names + 1] = name end
+  if name == worker then on_duty = 1 end
+end
+if on_duty == 0 and #names < ON_DUTY then
+  names[#names + 1] = worker
+  redis.call('HSET', account, 'duty', table.concat(names, '\n'))
+  on_duty = 1
+end
 -- what does not divide evenly goes to the first by name
 local place = 0
 for _, other in ipairs(workers) do if other < worker then place = place + 1 end end
 local whole, count = math.floor(limit), math.max(1, #workers)
 local share = math.max(1, math.floor(whole / count) + (place < whole % count and 1 or 0))
 return cmsgpack.pack({share, limit, count, redis.call('GET', P .. 'optouts:epoch') or '0', v[3] or '', silent, probe,
-                      redis.call('HEXISTS', own, 'draining'), turn})
+                      redis.call('HEXISTS', own, 'draining'), on_duty, turn})
