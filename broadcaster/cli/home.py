@@ -14,10 +14,8 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from dotenv import dotenv_values
-
 from broadcaster.cli.exits import CommandFailedError
-from broadcaster.cli.own_programs import PYTHON, finding_us
+from broadcaster.cli.own_programs import PYTHON, environment, finding_us
 from broadcaster.cli.up_lock import running_up
 from broadcaster.runtime import check_owner
 from broadcaster.store.embedded import EmbeddedServer
@@ -37,12 +35,6 @@ STOP_WITH_PARENT: Final = (
     "os.getppid()==int(sys.argv[1]) or sys.exit(1);"
     "os.execv(sys.argv[2],sys.argv[2:])"
 )
-
-
-def environment(env_file: Path | None, **more: str) -> dict[str, str]:
-    """Return the environment for a process that reads the same settings, `env_file` included."""
-    extra = dotenv_values(env_file) if env_file else {}
-    return {**{name: value for name, value in extra.items() if value}, **os.environ, **more}
 
 
 async def live_workers(store: Store) -> int:

@@ -10,7 +10,6 @@ import click
 
 from broadcaster.cli.exits import InputError
 from broadcaster.domain import times
-from broadcaster.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +35,8 @@ def json_option(function: _F) -> _F:
 
 def settings_from(env_file: Path | None) -> Settings:
     """Read the settings. Raises `SettingsError`."""
+    from broadcaster.settings import load_settings  # noqa: PLC0415 - pages of options need none
+
     return load_settings(env_file or Path(".env"))
 
 

@@ -31,3 +31,11 @@ def finding_us(variables: Mapping[str, str], home: Path | None = None) -> dict[s
     parts = list(dict.fromkeys(ours + given))
     rest = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
     return {**rest, "PYTHONPATH": os.pathsep.join(parts)} if parts else rest
+
+
+def environment(env_file: Path | None, **more: str) -> dict[str, str]:
+    """Return the environment for a process that reads the same settings, `env_file` included."""
+    from dotenv import dotenv_values  # noqa: PLC0415 - pages of options need none
+
+    extra = dotenv_values(env_file) if env_file else {}
+    return {**{name: value for name, value in extra.items() if value}, **os.environ, **more}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from broadcaster.cli.exits import InputError
-from broadcaster.cli.home import environment
 from broadcaster.cli.options import settings_from
-from broadcaster.cli.own_programs import PYTHON, finding_us
+from broadcaster.cli.own_programs import PYTHON, environment, finding_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

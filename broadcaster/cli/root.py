@@ -121,7 +121,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from broadcaster.cli.exits import explain  # noqa: PLC0415 - heavy, and rarely needed
+        from broadcaster.cli.explaining import explain  # noqa: PLC0415 - heavy, and rarely needed
         from broadcaster.cli.output import say  # noqa: PLC0415
 
         explained = explain(error)

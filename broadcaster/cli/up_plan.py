@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 from dotenv import dotenv_values
 
 from broadcaster.cli.exits import InputError
-from broadcaster.cli.home import environment
 from broadcaster.cli.output import say
+from broadcaster.cli.own_programs import environment
 from broadcaster.settings import Settings, load_settings
 from broadcaster.simulator.config import ACCOUNT_SID
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import msgspec
 
-from broadcaster.cli.exits import FAILED, UNFINISHED, InputError, explain
+from broadcaster.cli.exits import FAILED, UNFINISHED, InputError
+from broadcaster.cli.explaining import explain
 from broadcaster.cli.options import env_file_option, json_option
 from broadcaster.cli.output import harmless, print_json, say, when
 from broadcaster.cli.verify_service import service

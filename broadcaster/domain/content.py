@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from broadcaster.domain.addresses import Channel
-from broadcaster.domain.segments import segments
+from broadcaster.domain.segments import segments, segments_of
 from broadcaster.domain.speech import Speech
 from broadcaster.domain.template_values import first_fault
 from broadcaster.domain.templates import ContentError, RenderError, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from broadcaster.domain.templates import RenderColumns
 
 __all__ = [
     "MAX_BODY_CHARACTERS",
@@ -166,6 +168,24 @@ class Renderer:
         if constant is not None:
             return lambda _: constant
         return self._assemble(lambda text: text.over_rows(columns), lambda name: _by_place(columns, name))
+
+    def over_columns(self, columns: Sequence[str]) -> RenderColumns | None:
+        """Return what renders the bodies of many rows at once, None for contents of which it can't be had."""
+        if self._body is None or self._parts or self._speech or self.fallback or self.sms:
+            return None
+        if (render := self._body.over_columns(columns)) is None:
+            return None
+
+        def within_limit(values: Sequence[Sequence[str]]) -> list[str] | None:
+            texts = render(values)
+            return texts if texts and max(map(len, texts)) <= MAX_BODY_CHARACTERS else None
+
+        return within_limit
+
+    def costs(self, texts: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Return the segments of SMS with these texts, and the places of those in UCS-2."""
+        costs, others = segments_of(texts)
+        return [1] * len(texts) if self._single else costs, others
 
     def cost(self, rendered: Rendered, channel: Channel = Channel.SMS) -> int:
         """Return the segments that sending it takes, at least 1."""

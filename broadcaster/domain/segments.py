@@ -8,9 +8,12 @@ tables turns the whole text into UCS-2: 70 and 67 UTF-16 units, surrogate pairs 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _GSM_SINGLE: Final = 160
 _GSM_PART: Final = 153
@@ -52,6 +55,23 @@ def segments(text: str) -> int:
         length = len(text)
         return 1 if length <= _GSM_SINGLE else -(-length // _GSM_PART)
     return _ucs_parts(text) if _OUTSIDE_GSM.search(text) else _gsm_parts(text)
+
+
+def segments_of(texts: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return the number of segments of each text, and which are in UCS-2 (their places, ascending).
+
+    It asks all of them at once first: where all are as most texts are, that is all there is to ask.
+    """
+    whole = "".join(texts)
+    latin = whole.encode("latin-1", "ignore")
+    if len(latin) == len(whole) and not latin.translate(None, _BASIC_LATIN):
+        if len(whole) <= _GSM_SINGLE or max(map(len, texts)) <= _GSM_SINGLE:
+            return [1] * len(texts), []
+        return [1 if len(text) <= _GSM_SINGLE else -(-len(text) // _GSM_PART) for text in texts], []
+    outside = _OUTSIDE_GSM.search
+    others = [place for place, text in enumerate(texts) if outside(text)]
+    costs = list(map(segments, texts))
+    return costs, others
 
 
 def is_gsm(text: str) -> bool:

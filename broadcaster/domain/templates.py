@@ -20,6 +20,9 @@ from jinja2.utils import missing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    #: Gives the texts of many rows from their columns; None where one of them has to be looked at by itself.
+    RenderColumns = Callable[[Sequence[Sequence[str]]], list[str] | None]
+
 _TAG: Final = re.compile(r"\{[{%].*?(?:[}%]\}|$)", re.DOTALL)
 _MISSING: Final = "missing or empty"
 
@@ -128,6 +131,22 @@ class Text:
         places = {name: len(columns) - 1 - columns[::-1].index(name) for name in self.variables}
         return _substitution(self._pieces, places, by_jinja)
 
+    def over_columns(self, columns: Sequence[str]) -> RenderColumns | None:
+        """Return what renders many rows at once, None where the text is more than names of variables."""
+        if not self._pieces or not self.variables or not columns_hold(columns, self.variables):
+            return None
+        pattern = _pattern(self._pieces)
+        last = {name: place for place, name in enumerate(columns)}
+        places = [last[name] for _, name in self._pieces if name is not None]
+        used = set(places)
+
+        def render(values: Sequence[Sequence[str]]) -> list[str] | None:
+            if not all(all(map(str.strip, values[place])) for place in used):
+                return None
+            return list(map(pattern.__mod__, zip(*[values[place] for place in places], strict=True)))
+
+        return render
+
     def _by_jinja(self, variables: Mapping[str, str]) -> str:
         given = {}
         for name in self.variables:
@@ -152,11 +171,15 @@ def columns_hold(columns: Sequence[str], names: Sequence[str]) -> bool:
     return all(name in columns for name in names)
 
 
+def _pattern(pieces: Sequence[tuple[str, str | None]]) -> str:
+    return "".join(literal.replace("%", "%%") + ("" if name is None else "%s") for literal, name in pieces)
+
+
 def _substitution(
     pieces: Sequence[tuple[str, str | None]], keys: Mapping[str, Any], diagnose: Callable[[Any], str]
 ) -> Callable[[Any], str]:
     """Return the short cut; whatever is wrong with a row goes to `diagnose`, which knows how to say it."""
-    pattern = "".join(literal.replace("%", "%%") + ("" if name is None else "%s") for literal, name in pieces)
+    pattern = _pattern(pieces)
     places = [keys[name] for _, name in pieces if name is not None]
     if not places:
         constant = pattern % ()

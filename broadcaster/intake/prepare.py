@@ -176,20 +176,25 @@ class Preparation:
         A row that cannot be rendered is no first of its duplicates: the next of them takes its place.
         """
         segments = [1] * len(chunk)
-        waiting = [index for index, code in enumerate(codes) if not code and index not in problems]
+        waiting: Sequence[int] = range(len(chunk))
+        if problems or any(codes):
+            waiting = [index for index, code in enumerate(codes) if not code and index not in problems]
         while waiting:
             costs, failed = self._renderer.render(chunk, waiting, addresses, lanes)
+            if len(costs) == len(segments):  # nobody is left out, as it is with most lists
+                return list(costs.values())
             for index, cost in costs.items():
                 segments[index] = cost
             problems.update(failed)
             lost = {addresses[index] for index in failed}
             for address in lost:
                 self._seen.forget(address)
-            waiting = []
+            again = []
             for index, code in enumerate(codes) if lost else ():
                 if code == DUPLICATE and addresses[index] in lost and self._seen.take(addresses[index]):
                     codes[index] = 0
-                    waiting.append(index)
+                    again.append(index)
+            waiting = again
         return segments
 
     def _report(self, chunk: Chunk, problems: Problems) -> None:
@@ -221,7 +226,8 @@ class Preparation:
                 summary.opted_out += sum(codes[index] == OPTED_OUT for index in kept)
                 summary.note_unverified(addresses[index] for index in kept if codes[index] == UNVERIFIED)
                 indexes = [index for index in kept if not codes[index]]
-            cost = sum(segments[index] for index in indexes)
+            all_of_it = len(indexes) == len(segments)
+            cost = sum(segments) if all_of_it else sum([segments[index] for index in indexes])
             totals = summary.lanes[self._names[lane]]
             totals.recipients += len(indexes)
             totals.segments += cost

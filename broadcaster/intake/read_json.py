@@ -24,6 +24,10 @@ _BLOCK_CHARACTERS: Final = 64 * 1024
 #: An item longer than this is taken for broken JSON, so that a missing quote can't fill the memory.
 MAX_ITEM_CHARACTERS: Final = 1024 * 1024
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
+#: What an item may end with that is not its own.
+_CLOSING: Final = '}]" \t\r\n'
+#: Inside an item there may be something like an item's end: so often another one is looked at.
+_GUESSES: Final = 3
 
 
 class JsonReader(SourceReader):
@@ -40,7 +44,14 @@ class JsonReader(SourceReader):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the items in chunks."""
-        yield from _chunks(_Items(self.source), self._rows)
+        first, some = 1, list[Any]()
+        for items in _Items(self.source).groups():
+            some += items
+            if len(some) >= CHUNK_ROWS:
+                yield self._rows.chunk(range(first, first + len(some)), some)
+                first, some = first + len(some), []
+        if some:
+            yield self._rows.chunk(range(first, first + len(some)), some)
 
 
 class ValuesReader:
@@ -61,7 +72,10 @@ class ValuesReader:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the values in chunks."""
-        yield from _chunks(self._left, self._rows)
+        first = 1
+        while some := list(itertools.islice(self._left, CHUNK_ROWS)):
+            yield self._rows.chunk(range(first, first + len(some)), some)
+            first += len(some)
 
     def _hashed(self) -> Iterator[Any]:
         for value in self._values:
@@ -78,14 +92,12 @@ class ValuesReader:
         """Do nothing: nothing is open."""
 
 
-def _chunks(values: Iterable[Any], rows: JsonRows) -> Iterator[Chunk]:
-    numbered = iter(enumerate(values, 1))
-    while some := list(itertools.islice(numbered, CHUNK_ROWS)):
-        yield rows.chunk(some)
-
-
 class _Items:
-    """The items of the array in a source's text, decoded one after the other."""
+    """The items of the array in a source's text, decoded many at once where that can be done.
+
+    How an item ends, `"}}` or the like, is learned from one: all up to the last such end in the buffer are
+    complete items, if they are JSON. If not, and in what is left, they are decoded one after the other.
+    """
 
     def __init__(self, source: ListSource) -> None:
         self._source = source
@@ -96,8 +108,12 @@ class _Items:
         self._ended = False
         # Numbers stay as written: 1.10 is not 1.1 in a message.
         self._decode = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
+        self._decode_all = msgspec.json.Decoder(list[Any], float_hook=str).decode
+        self._end = ""
+        self._one_by_one = False
 
-    def __iter__(self) -> Iterator[Any]:
+    def groups(self) -> Iterator[list[Any]]:
+        """Yield the items, some at a time. Raises `UnreadableListError`."""
         if self._next_character() != "[":
             raise self._broken("a JSON list begins with [")
         self._at += 1
@@ -105,7 +121,7 @@ class _Items:
             self._at += 1
         else:
             while True:
-                yield self._item()
+                yield self._several() or [self._item()]
                 mark = self._next_character()
                 self._at += 1
                 if mark == "]":
@@ -128,6 +144,25 @@ class _Items:
             if not self._more():
                 return ""
 
+    def _several(self) -> list[Any]:
+        """Return the items that the buffer holds whole, [] if that can't be told."""
+        if self._one_by_one or not self._end:
+            return []
+        end = len(self._buffer)
+        for _ in range(_GUESSES):
+            end = self._buffer.rfind(self._end, self._at, end)
+            if end < 0:
+                return []
+            past = end + len(self._end) - 1  # the comma is left
+            try:
+                items = self._decode_all(f"[{self._buffer[self._at : past]}]")
+            except (msgspec.DecodeError, UnicodeEncodeError):
+                continue
+            self._at = past
+            return items
+        self._one_by_one = True  # until there is more to look at: each guess reads all of it
+        return []
+
     def _item(self) -> Any:
         self._next_character()
         while True:
@@ -139,6 +174,8 @@ class _Items:
                 continue
             # A bare number may go on in the next block.
             if end < len(self._buffer) or isinstance(value, (dict, list)) or self._buffer[end - 1] == '"':
+                text = self._buffer[self._at : end]
+                self._end = text[len(text.rstrip(_CLOSING)) :] + ","
                 self._at = end
                 return value
             if not self._more():
@@ -154,6 +191,7 @@ class _Items:
         block = self._text.read(_BLOCK_CHARACTERS)
         self._buffer = self._buffer[self._at :] + block
         self._at = 0
+        self._one_by_one = False
         return bool(block)
 
     def _broken(self, what: str) -> UnreadableListError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.addresses import Channel, channel_of
@@ -12,9 +11,10 @@ from broadcaster.domain.segments import measure
 from broadcaster.intake.summary import SHOWN_MESSAGES, Culprit, ShownMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.domain.content import Renderer
+    from broadcaster.domain.segments import Measure
     from broadcaster.intake.addressing import Problems
     from broadcaster.intake.summary import Summary
     from broadcaster.intake.table import Chunk
@@ -36,6 +36,7 @@ class RowRenderer:
         self._lanes = lanes
         self._variables = tuple(sorted(renderer.variables))
         self._render: Callable[[Sequence[str]], Rendered] = renderer.over_rows(self._variables)
+        self._render_all = renderer.over_columns(self._variables)
         #: What may go to somebody on WhatsApp instead: it must be possible for everybody.
         self._instead = [
             (other, other.over_rows(self._variables)) for other in (renderer.fallback, renderer.sms) if other
@@ -46,16 +47,22 @@ class RowRenderer:
         self._renderer.check_columns(columns)
 
     def render(
-        self, chunk: Chunk, indexes: Iterable[int], addresses: Sequence[str], lanes: Sequence[int]
+        self, chunk: Chunk, indexes: Sequence[int], addresses: Sequence[str], lanes: Sequence[int]
     ) -> tuple[dict[int, int], Problems]:
-        """Render the rows `indexes` of `chunk`: their segments by index, and what is wrong with others."""
+        """Render the rows `indexes` of `chunk`: their segments by index, and what is wrong with others.
+
+        Segments are in the order of `indexes`, which are ascending.
+        """
         problems: Problems = {}
         if self._renderer.whatsapp_only:
             problems = {index: ("", NO_PLACE) for index in indexes if addresses[index][0] != "w"}
             indexes = [index for index in indexes if index not in problems]
         if not self._variables:
             return self._render_constant(chunk, indexes, addresses, lanes, problems), problems
-        rows = self._rows(chunk)
+        at_once = self._rendered_at_once(chunk, indexes, addresses, lanes)
+        if at_once is not None:
+            return at_once, problems
+        rows = list(zip(*self._columns(chunk), strict=True))
         render, cost, summary = self._render, self._renderer.cost, self._summary
         segments: dict[int, int] = {}
         gsm7 = 0
@@ -88,18 +95,43 @@ class RowRenderer:
             for other, render in self._instead:
                 other.check_values(render(row), channel)
 
-    def _rows(self, chunk: Chunk) -> list[tuple[str, ...]]:
-        """Return each row's variables; rows of a JSON list may lack some, which is like an empty one."""
-        columns: list[Iterable[str]] = [
-            chunk.values[chunk.columns.index(name)] if name in chunk.columns else repeat("", len(chunk))
-            for name in self._variables
-        ]
-        return list(zip(*columns, strict=True))
+    def _columns(self, chunk: Chunk) -> list[Sequence[str]]:
+        """Return the variables' columns; rows of a JSON list may lack some, which is like an empty one."""
+        there = dict(zip(chunk.columns, chunk.values, strict=True))
+        return [there.get(name) or [""] * len(chunk) for name in self._variables]
+
+    def _rendered_at_once(
+        self, chunk: Chunk, indexes: Sequence[int], addresses: Sequence[str], lanes: Sequence[int]
+    ) -> dict[int, int] | None:
+        """Do for all rows together what is done for each; None where one of them is not as most are."""
+        if self._render_all is None or not indexes:
+            return None
+        whatsapp = _whatsapp_among(addresses, indexes)
+        if whatsapp not in (0, len(indexes)):
+            return None
+        columns = self._columns(chunk)
+        if len(indexes) < len(chunk):
+            columns = [[column[index] for index in indexes] for column in columns]
+        texts = self._render_all(columns)
+        if texts is None:
+            return None
+        if whatsapp:
+            costs = [1] * len(texts)
+        else:
+            costs, others = self._renderer.costs(texts)
+            self._summary.gsm7 += len(texts) - len(others)
+            self._summary.ucs2 += len(others)
+            for place in others[:1]:
+                self._note_culprit(measure(texts[place]), chunk.lines[indexes[place]])
+        for place in range(min(len(texts), SHOWN_MESSAGES - len(self._summary.first))):
+            index = indexes[place]
+            self._show(addresses[index], lanes[index], Rendered(texts[place], None), costs[place])
+        return dict(zip(indexes, costs, strict=True))
 
     def _render_constant(
         self,
         chunk: Chunk,
-        indexes: Iterable[int],
+        indexes: Sequence[int],
         addresses: Sequence[str],
         lanes: Sequence[int],
         problems: Problems,
@@ -116,10 +148,12 @@ class RowRenderer:
         if not chosen:
             return {}
         costs = {channel: self._renderer.cost(rendered, channel) for channel in Channel}
-        whatsapp = [index for index in chosen if addresses[index][0] == "w"]
         segments = dict.fromkeys(chosen, costs[Channel.SMS])
-        segments.update(dict.fromkeys(whatsapp, costs[Channel.WHATSAPP]))
-        count = len(chosen) - len(whatsapp)
+        whatsapp = _whatsapp_among(addresses, chosen)
+        if whatsapp:
+            others = [index for index in chosen if addresses[index][0] == "w"]
+            segments.update(dict.fromkeys(others, costs[Channel.WHATSAPP]))
+        count = len(chosen) - whatsapp
         if rendered.body is not None and count:
             self._count_encoding(rendered.body, chunk.lines[chosen[0]], count)
         for index in chosen[: SHOWN_MESSAGES - len(self._summary.first)]:
@@ -132,6 +166,9 @@ class RowRenderer:
             self._summary.gsm7 += count
             return
         self._summary.ucs2 += count
+        self._note_culprit(measured, line)
+
+    def _note_culprit(self, measured: Measure, line: int) -> None:
         if measured.culprit is not None and self._summary.culprit is None:
             self._summary.culprit = Culprit(measured.culprit, line)
 
@@ -139,3 +176,10 @@ class RowRenderer:
         self._summary.first.append(
             ShownMessage(to, self._lanes[lane], rendered, min(segments, _MAX_SEGMENTS))
         )
+
+
+def _whatsapp_among(addresses: Sequence[str], indexes: Sequence[int]) -> int:
+    """Count the rows of people on WhatsApp, of good addresses."""
+    if len(indexes) < len(addresses):
+        addresses = [addresses[index] for index in indexes]
+    return "".join(addresses).count("w")

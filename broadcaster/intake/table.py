@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from broadcaster.intake.sources import ListSource
 
-#: Rows in a chunk: enough that work per chunk does not count, few enough to stay in cache.
+#: About so many rows are a chunk: enough that work per chunk does not count, few enough to stay in cache.
 CHUNK_ROWS: Final = 2048
 #: Names under which lists keep the recipient's number, best first; case, spaces and dashes don't matter.
 TO_COLUMNS: Final = ("to", "phone", "number", "mobile", "phone_number", "tel", "msisdn", "recipient")
@@ -35,7 +35,7 @@ class BadRow:
 
 @dataclass(slots=True)
 class Chunk:
-    """Up to `CHUNK_ROWS` rows. `values` has one list per column, all as long as `lines`.
+    """Some rows. `values` has one list per column, all as long as `lines`.
 
     `lines` are the lines on which the rows begin, from 1, or the positions of a JSON array's items.
     `to` and `reference` are indexes into `columns`; there may be no `reference`.

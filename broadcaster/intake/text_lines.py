@@ -1,50 +1,67 @@
-"""The lines of a list's text, numbered, in groups: what all line-wise readers stand on."""
+"""A list's text in blocks of whole lines, numbered: what all line-wise readers stand on."""
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Final
+import io
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.intake.sources import ListSource
 
-_GROUP_LINES: Final = 1024
+#: Enough that work per block does not count, few enough to stay in cache: some two thousand rows.
+BLOCK_CHARACTERS: Final = 96 * 1024
+
+
+class Block(NamedTuple):
+    r"""Some whole lines, `first` the number of the first. They end with \n, \r or \r\n; the last may not."""
+
+    first: int
+    text: str
+
+    def lines(self) -> list[str]:
+        """Return the lines with their ends."""
+        return list(io.StringIO(self.text, newline=""))
 
 
 class TextLines:
-    r"""Lines end with \n, \r or \r\n, which they keep. Iterate once.
-
-    Lines that were handed out can be looked at again until `forget` lets them go.
-    """
+    """The lines of a source, to be read once, in whatever portions."""
 
     def __init__(self, source: ListSource) -> None:
         self._text = source.text(lines=True)
         self._count = 0
-        self._kept: list[tuple[int, list[str]]] = []
+        self._back = ""
 
-    def groups(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (number of the first line, lines). Raises what reading the source raises."""
-        while lines := list(itertools.islice(self._text, _GROUP_LINES)):
+    def blocks(self) -> Iterator[Block]:
+        """Yield what is left in blocks. Raises what reading the source raises."""
+        while text := self._read():
             first = self._count + 1
-            self._count += len(lines)
-            yield first, lines
+            self._count += _line_count(text)
+            yield Block(first, text)
 
-    def each(self) -> Iterator[str]:
-        """Return all lines, one at a time, kept for `between`."""
-        return itertools.chain.from_iterable(self._kept_groups())
+    def one_by_one(self, taken: list[str] | None = None) -> Iterator[str]:
+        """Yield what is left line by line; each is put into `taken`, too."""
+        while line := self._text.readline():
+            self._count += 1
+            if taken is not None:
+                taken.append(line)
+            yield line
 
-    def _kept_groups(self) -> Iterator[list[str]]:
-        for first, lines in self.groups():
-            self._kept.append((first, lines))
-            yield lines
+    def give_back(self, lines: Sequence[str]) -> None:
+        """Have the last lines of the last block read again, as a block of their own."""
+        self._back = "".join(lines)
+        self._count -= len(lines)
 
-    def between(self, first: int, last: int) -> list[str]:
-        """Return the lines `first` to `last`, both included, as far as they are kept."""
-        kept = itertools.chain.from_iterable(enumerate(lines, start) for start, lines in self._kept)
-        return [line for number, line in kept if first <= number <= last]
+    def _read(self) -> str:
+        if self._back:
+            text, self._back = self._back, ""
+            return text
+        return self._text.read(BLOCK_CHARACTERS) + self._text.readline()
 
-    def forget(self, before: int) -> None:
-        """Let go of the lines before `before`."""
-        self._kept = [(first, lines) for first, lines in self._kept if first + len(lines) > before]
+
+def _line_count(text: str) -> int:
+    ends = text.count("\n")
+    if "\r" in text:
+        ends += text.count("\r") - text.count("\r\n")
+    return ends if text[-1] in "\r\n" else ends + 1

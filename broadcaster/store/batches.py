@@ -50,6 +50,8 @@ def unpack_batch(raw: bytes) -> Recipients:
 def first_records(states: bytes, codes: list[int], segments: bytes, now_s: int) -> bytes:
     """Return the ledger of a new batch: queued records, or skipped ones with our reason for it."""
     queued = _queued_by_segments(now_s)
+    if not any(states):  # QUEUED is 0
+        return b"".join(map(queued.__getitem__, segments))
     pieces = []
     for state, code, cost in zip(states, codes, segments, strict=True):
         if state == State.QUEUED:

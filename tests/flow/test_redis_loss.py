@@ -27,7 +27,7 @@ from losing import (
 )
 from servers import RDB
 
-from broadcaster.cli.exits import explain
+from broadcaster.cli.explaining import explain
 from broadcaster.cli.waiting import wait_for_end
 from broadcaster.domain.broadcast import OnDoubt
 from broadcaster.domain.record import State

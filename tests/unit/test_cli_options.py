@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from broadcaster.cli.exits import InputError, explain
+from broadcaster.cli.exits import InputError
+from broadcaster.cli.explaining import explain
 from broadcaster.cli.options import parse_duration, parse_time
 from broadcaster.cli.output import span
 from broadcaster.cli.root import COMMANDS, cli, run

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broadcaster.cli.exits import explain
+from broadcaster.cli.explaining import explain
 from broadcaster.cli.exporting import Lines
 from broadcaster.cli.over_api import explained
 from broadcaster.client import ApiError, ClientError, NotReached, NotTheApi

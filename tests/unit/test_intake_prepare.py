@@ -269,7 +269,7 @@ def test_rows_add_up_and_agree_with_one_at_a_time(
             expected.append((address, State.QUEUED, 0))
             seen.add(address)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("broadcaster.intake.read_csv.CHUNK_ROWS", chunk)
+        patch.setattr("broadcaster.intake.text_lines.BLOCK_CHARACTERS", chunk)
         preparation = Preparation(
             listed(text.getvalue()),
             renderer=compile_content(Content(body="Hi {{ name }}")),
