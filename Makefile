@@ -22,8 +22,9 @@ help:
 demo: install
 	@$(BIN)/broadcaster demo $(ARGS)
 
+# The order in which files are handed out is tests/conftest.py's: the long ones first.
 test: dev
-	@$(BIN)/python -m pytest -n 5 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check

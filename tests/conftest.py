@@ -7,10 +7,11 @@ import inspect
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 import pytest
+from compiling import compile_share
 from redis import Redis
 
 from broadcaster.store.connection import Store, open_store
@@ -27,6 +28,34 @@ _PATIENT: Any = {"deadline": None, "suppress_health_check": [hypothesis.HealthCh
 hypothesis.settings.register_profile("quick", max_examples=40, **_PATIENT)
 hypothesis.settings.register_profile("thorough", max_examples=400, **_PATIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+#: Files that take longest, mostly because they wait for programs: what comes last is waited for alone.
+_LONGEST: Final = ("test_once.py", "test_readme.py", "test_cli_send.py")
+_LONG: Final = ("flow", "api")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before one of several processes imports the tests."""
+    if (process := getattr(config, "workerinput", None)) is not None:
+        number = int(process["workerid"].removeprefix("gw"))
+        compile_share(config, number=number % process["workercount"], of=process["workercount"])
+
+
+@pytest.hookimpl(trylast=True)  # pytest-randomly comes before: the order stays random but for this
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order what several processes take, file by file (make test: --no-loadscope-reorder).
+
+    Long and short ones are mixed, as many long ones at once make each other wait for the processor until
+    their time-outs; the last fifth of the run has only short ones.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    files = dict.fromkeys(item.path for item in items)  # in their order
+    long = [file for file in files if file.parent.name in _LONG]
+    short = [file for file in files if file not in long]
+    place = {file: n / len(short) for n, file in enumerate(short)}
+    place |= {file: 0.8 * n / len(long) for n, file in enumerate(long)}
+    items.sort(key=lambda item: -1 if item.path.name in _LONGEST else place[item.path])
 
 
 def server_under_test() -> ServerBinary:
@@ -60,10 +89,13 @@ def redis_server(
 
 @pytest.fixture
 def redis_url(redis_server: EmbeddedServer) -> str:
-    """The run's server, emptied: data, scripts and settings a test may have left."""
+    """The run's server, emptied: data and settings a test may have left.
+
+    Its scripts stay: the server would compile all of them for every test again, and that took longer than the
+    tests. What happens on a server that does not know them is shown by tests that flush them.
+    """
     with Redis.from_url(redis_server.url) as client:
         client.flushall()
-        client.script_flush()
         client.config_set("maxmemory", 0)
     return redis_server.url
 

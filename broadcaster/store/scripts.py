@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -72,8 +73,12 @@ def packed(value: Any) -> bytes:
     return bytes(msgpack.packb(value, use_bin_type=False))
 
 
+@cache
 def read_script(name: str) -> str:
-    """Return the text of `lua/<name>.lua` with the prelude, and its parts, put behind its shebang line."""
+    """Return the text of `lua/<name>.lua` with the prelude, and its parts, put behind its shebang line.
+
+    Read once in a process: every store has all of them.
+    """
     folder = resources.files("broadcaster.store") / "lua"
     own = (folder / f"{name}.lua").read_text(encoding="utf-8")
     prelude = (folder / "prelude.lua").read_text(encoding="utf-8")

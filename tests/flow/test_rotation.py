@@ -100,7 +100,10 @@ async def until(condition: Any, what: str, seconds: float = 60) -> None:
 @pytest.mark.timeout(400)
 async def test_every_secret_is_changed_in_the_middle_of_a_campaign(tmp_path: Path) -> None:
     with (tmp_path / "api.log").open("wb") as log:
-        async with deployment(tmp_path, workers=0, token=OLD_TOKEN) as run, AsyncExitStack() as stack:
+        async with (
+            deployment(tmp_path, workers=0, token=OLD_TOKEN, senders={SENDER: RATE}) as run,
+            AsyncExitStack() as stack,
+        ):
             await acl(run.store, "reset", "on", f">{OLD_PASSWORD}", "~*", "&*", "+@all")
             fleet = Fleet(run, stack, log)
             await fleet.with_settings(

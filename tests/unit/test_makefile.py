@@ -103,11 +103,12 @@ def test_it_installs_once_and_again_only_when_something_changed(checkout: Path) 
         return notes.read_text().splitlines()
 
     pip = "pip -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable"
+    pytest = "python -m pytest -n 5 --dist loadfile --no-loadscope-reorder"
     assert run("demo", "ARGS=--exit --json") == [f"{pip} .[server]", "broadcaster demo --exit --json"]
     assert run("demo") == ["broadcaster demo"]
-    assert run("test", "ARGS=-x") == [f"{pip} .[dev]", "python -m pytest -n 5 --dist loadfile -x"]
+    assert run("test", "ARGS=-x") == [f"{pip} .[dev]", f"{pytest} -x"]
     assert run("demo") == ["broadcaster demo"]
-    assert run("test") == ["python -m pytest -n 5 --dist loadfile"]
+    assert run("test") == [pytest]
     later = (checkout / ".venv" / ".installed-dev").stat().st_mtime + 5
     os.utime(checkout / "constraints.txt", (later, later))
     assert run("demo")[0] == f"{pip} .[server]"
