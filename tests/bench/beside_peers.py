@@ -5,10 +5,10 @@
     python tests/bench/beside_peers.py --quick
 
 Each peer has the usual form: a job per recipient on a Redis queue, a worker that POSTs to Messages; none
-keeps a ledger, paces a sender or settles doubt. The bare loops are HTTP clients with no queue at all. All post
-to the same sink, the sender on core 0, the rest on core 1; the first tenth of the messages is warm-up. The
-peers' packages are installed into `--cache` (name==version in tests/bench/peers/*.txt); the peers' Redis keeps
-nothing on disk.
+keeps a ledger, paces a sender or settles doubt. The bare loops are HTTP clients with no queue at all. All
+post to the same sink, the sender on core 0, the rest on core 1; the first tenth of the messages is warm-up.
+The peers' packages are installed into `--cache` (name==version in tests/bench/peers/*.txt); the peers' Redis
+keeps nothing on disk.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def main() -> int:
         publish(folder, run, files)
     judgements = verdicts(folder, run)
     for verdict in judgements:
-        print(f"{verdict.word.replace('*', ''):18} {verdict.budget.what}: {verdict.budget.sentence}")
+        word, _, why = verdict.word.replace("*", "").partition(": ")
+        print(f"{word:15} {verdict.budget.what}: {verdict.budget.sentence}{why and f' ({why})'}")
     print(f"budgets: {in_short(judgements)}; {folder.path}/table.md")
     missed = any(verdict.kept is False and not verdict.budget.guide for verdict in judgements)
     return int(missed and chosen.check)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from benching.figures import Figure, Rows, figure, ratio
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: From ten times the bound on, a percentage says no more.
+_TOO_FAR: Final = 9.0
+
+
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sentence of the design with its bound: on a row's median, or on its ratio to the row `over`.
 
     `beside` are rows that the table shows its ratio to. A `guide` is about this machine's speed and fails
-    nothing.
+    nothing. With `every` not the median decides but the worst that was seen.
     """
 
     what: str
@@ -28,12 +32,14 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: float | None = None
     most: float | None = None
     beside: tuple[str, ...] = ()
+    every: bool = False
     guide: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a budget without a bound."""
-        if self.least is None and self.most is None:
-            raise ValueError(f"the budget of {self.row} has neither least nor most")
+        """Raise `ValueError` for a budget without a bound, or with one that nothing is a share of."""
+        bounds = [bound for bound in (self.least, self.most) if bound is not None]
+        if not bounds or min(bounds) <= 0:
+            raise ValueError(f"the budget of {self.row} needs least or most, above zero")
 
     @property
     def bound(self) -> str:
@@ -56,8 +62,7 @@ class Verdict:
         """Whether the median keeps it; None if it was not measured."""
         if self.seen is None:
             return None
-        least, most = self.budget.least, self.budget.most
-        return (least is None or self.seen.median >= least) and (most is None or self.seen.median <= most)
+        return self.off == 0
 
     @property
     def word(self) -> str:
@@ -66,17 +71,20 @@ class Verdict:
             return f"not run: {self.why_not}"
         if self.kept:
             return "kept"
-        return f"**missed** by {self.off:.0%}" if self.off < 9.995 else "**missed**"
+        return f"**missed** by {self.off:.0%}" if self.off < _TOO_FAR else "**missed**"
 
     @property
     def off(self) -> float:
-        """How far the median is beyond its bound, as a share of that; 0 if it is kept."""
-        if self.seen is None or self.kept:
+        """How far what decides is beyond its bound, as a share of that; 0 if the budget is kept."""
+        if self.seen is None:
             return 0.0
-        bound = self.budget.least if self.budget.least is not None else self.budget.most
-        if self.budget.most is not None and self.seen.median > self.budget.most:
-            bound = self.budget.most
-        return abs(self.seen.median / bound - 1) if bound else float("inf")
+        low, high = self.seen.median, self.seen.median
+        if self.budget.every:
+            low, high = self.seen.least, self.seen.most
+        least, most = self.budget.least, self.budget.most
+        below = 1 - low / least if least and low < least else 0.0
+        above = high / most - 1 if most and high > most else 0.0
+        return max(below, above)
 
 
 def budgets(path: Path) -> tuple[Budget, ...]:

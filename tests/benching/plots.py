@@ -59,6 +59,13 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
+def titled(plot: str, y_name: str) -> str:
+    """Return a plot's title: its name, which says what is shown if it is longer than the x axis' name."""
+    if len(plot.split()) <= 2 and y_name.startswith("messages/s"):
+        return f"Throughput: {plot}"
+    return plot[:1].upper() + plot[1:]
+
+
 def wants_log(values: Sequence[float]) -> bool:
     """Whether values are so far apart that only a logarithmic axis shows all of them."""
     return min(values) > 0 and max(values) / min(values) >= _LOG_FROM
@@ -95,9 +102,9 @@ def _plot(plot: Plot, lines: Sequence[Series], rows: Rows, path: Path) -> Path:
     _x_axis(axes, wide)
     _y_axis(axes, [y for line in lines for y in line.y] + heights)
     axes.set(xlabel=x_name, ylabel=y_name)
-    axes.set_title(title[:1].upper() + title[1:], loc="left", fontweight="bold")
+    axes.set_title(titled(title, y_name), loc="left", fontweight="bold")
     if len(lines) > 1 or lines[0].label or heights:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.savefig(path)
     plt.close(figure)
     return path
@@ -127,7 +134,7 @@ def _y_axis(axes: Any, values: Sequence[float]) -> None:
 
 def _peer_lines(axes: Any, x_name: str, y_name: str, rows: Rows) -> list[float]:
     """Draw peers as horizontal lines where they can be compared; return their heights."""
-    ending = {"messages/s": "", "CPU-µs/message": CPU}.get(y_name)
+    ending = {"messages/s": "", "CPU-µs/message": CPU}.get(y_name.replace("CPU µs", "CPU-µs"))
     if ending is None or not x_name.startswith(("recipients", "lanes")):
         return []
     heights = []
@@ -172,10 +179,13 @@ def _peer_bars(rows: Rows, path: Path) -> Path:
 
 
 def _bars(axes: Any, peers: Sequence[tuple[str, Row]], values: Sequence[float], name: str) -> None:
+    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
+
     colours = [_OURS if peer == OURS else _OTHERS for peer, _ in peers]
     bars = axes.barh([row.what for _, row in peers], values, color=colours)
     axes.bar_label(bars, [number(value) if value else "not seen" for value in values], padding=4, fontsize=9)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     positive = [value for value in values if value]
     axes.set_xlim(min(positive, default=1) / 2, max(positive, default=1) * 3)
     axes.set_xlabel(name)

@@ -105,6 +105,7 @@ def _run(command: list[str], folder: Folder, name: str, limit_seconds: float) ->
         raise
     finally:
         watch.cancel()
+        process.stdout.close()
     if late.is_set():
         return f"ended after {limit_seconds / 60:.0f} minutes"
     return f"it failed: {last[:200]}" if code else ""

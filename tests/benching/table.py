@@ -50,7 +50,6 @@ def budget_table(verdicts: Sequence[Verdict], rows: Rows, commands: dict[str, st
         sentence = f"{budget.sentence} (a guide)" if budget.guide else budget.sentence
         seen = f"{_shown(verdict.seen)} {budget.unit}" if verdict.seen else ""
         cpu = "" if budget.over else _cpu(rows, budget.row)
-        beside = ", ".join(_beside(rows, budget.row, other) for other in budget.beside)
         lines.append(
             (
                 budget.what,
@@ -58,12 +57,12 @@ def budget_table(verdicts: Sequence[Verdict], rows: Rows, commands: dict[str, st
                 seen,
                 _spread(verdict.seen),
                 cpu,
-                beside,
                 verdict.word,
+                _measured(rows, verdict),
                 numbered.number(commands.get(budget.row, "")),
             )
         )
-    head = ("what", "budget", "seen (median)", "spread", "CPU", "beside", "verdict", "command")
+    head = ("what", "budget", "seen (median)", "spread", "CPU", "verdict", "measured", "command")
     return f"{_table(head, lines)}\n\n{numbered.listed()}\n"
 
 
@@ -112,6 +111,16 @@ def _is_rate(name: str) -> bool:
 def _cpu(rows: Rows, row_id: str) -> str:
     row = rows.measured.get(row_id + CPU)
     return f"{number(row.median)} {row.unit}" if row else ""
+
+
+def _measured(rows: Rows, verdict: Verdict) -> str:
+    """Return what a budget's row is of, and its ratio to the rows beside it."""
+    budget = verdict.budget
+    row = rows.measured.get(budget.row)
+    if row is None or verdict.seen is None:
+        return ""
+    over = [f"over {rows.measured[budget.over].what}"] if budget.over else []
+    return "; ".join([row.what, *over, *(_beside(rows, budget.row, other) for other in budget.beside)])
 
 
 def _beside(rows: Rows, row_id: str, other: str) -> str:

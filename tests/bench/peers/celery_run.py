@@ -22,6 +22,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def waiting(queue: redis.Redis) -> int:
+    return int(queue.execute_command("LLEN", "celery"))
+
+
 def main() -> None:
     queue = redis.Redis.from_url(os.environ["REDIS_URL"])
     queue.flushall()
@@ -38,10 +42,10 @@ def main() -> None:
     )
     try:
         first = int(COUNT * 0.9) - AHEAD
-        while (left := int(queue.llen("celery"))) > first:
+        while (left := waiting(queue)) > first:
             time.sleep(0.01)
         wall, cpu = time.perf_counter(), cpu_seconds(worker.pid)
-        while queue.llen("celery"):
+        while waiting(queue):
             time.sleep(0.01)
         tell(left, time.perf_counter() - wall, cpu_seconds(worker.pid) - cpu)
     finally:
