@@ -11,6 +11,7 @@ is missed.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -83,6 +84,8 @@ def measured(chosen: argparse.Namespace, folder: Folder) -> Run:
 def main() -> int:
     """Measure, write everything down, and say what came out."""
     chosen = options()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell made us ignore the first
+        signal.signal(number, signal.default_int_handler)
     folder = Folder(chosen.out)
     run = folder.run() if chosen.measure_nothing else measured(chosen, folder)
     if run is None:

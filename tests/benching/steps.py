@@ -82,13 +82,14 @@ def _run(command: list[str], folder: Folder, name: str, limit_seconds: float) ->
         text=True,
         errors="replace",
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,  # Ctrl-C is for us: the bench is told once, so that it ends what it started
     )
     assert process.stdout is not None
     late = threading.Event()
 
     def end() -> None:
         late.set()
-        process.send_signal(signal.SIGINT)  # it ends what it started, as after Ctrl-C
+        process.send_signal(signal.SIGINT)
 
     watch = threading.Timer(limit_seconds, end)
     watch.start()
@@ -112,7 +113,8 @@ def _run(command: list[str], folder: Folder, name: str, limit_seconds: float) ->
 
 
 def _ended(process: subprocess.Popen[str]) -> None:
-    """Wait for a process that had Ctrl-C as we had; end it if it doesn't."""
+    """End a process as Ctrl-C does, so that it ends what it started; the hard way if that takes too long."""
+    process.send_signal(signal.SIGINT)
     try:
         process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:

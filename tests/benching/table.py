@@ -74,9 +74,12 @@ def peer_table(rows: Rows) -> str:
     for name, row in sorted(named.items(), key=lambda item: (item[0].endswith(TLS), item[1].median)):
         ours = rows.measured.get(OURS + TLS if name.endswith(TLS) else OURS)
         times = f"{_shown(ratio(ours, row))} x" if ours and ours is not row else ""
-        lines.append((row.what, number(row.median), _spread(figure(row)), _cpu(rows, name), times, row.note))
-    lines += [(name.removeprefix(PEER), "", "", "", "", f"not run: {why}") for name, why in absent.items()]
-    head = ("peer", "messages/s", "spread", "CPU", "ours to it", "note")
+        cpu = _cpu_to_ours(rows, name, ours)
+        lines.append(
+            (row.what, number(row.median), _spread(figure(row)), times, _cpu(rows, name), cpu, row.note)
+        )
+    lines += [(name.removeprefix(PEER), *[""] * 5, f"not run: {why}") for name, why in absent.items()]
+    head = ("peer", "messages/s", "spread", "ours is", "CPU", "its CPU to ours", "note")
     return f"{_table(head, lines)}\n" if lines else ""
 
 
@@ -102,6 +105,12 @@ def bench_table(report: Report, rows: Rows, of_step: str) -> str:
 def _note(row: Row, of_step: str) -> str:
     own = f"`{row.command}`" if row.command and row.command != of_step else ""
     return "; ".join(filter(None, (row.note, own)))
+
+
+def _cpu_to_ours(rows: Rows, name: str, ours: Row | None) -> str:
+    spent = rows.measured.get(name + CPU)
+    mine = rows.measured.get(ours.id + CPU) if ours and ours.id != name else None
+    return f"{_shown(ratio(spent, mine))} x" if spent and mine else ""
 
 
 def _is_rate(name: str) -> bool:
