@@ -65,7 +65,12 @@ def measured(chosen: argparse.Namespace, folder: Folder) -> Run:
     kept = {one.name: one for one in old.steps} if chosen.keep and (old := folder.run()) else {}
     run = Run(size=chosen.size, began=now(), machine=machine())
     print("\n".join(f"  {name}: {value}" for name, value in run.machine.items()), flush=True)
-    steps = {bench.name: kept.get(bench.name) or without(bench, "not asked for") for bench in chosen.benches}
+    steps = {
+        bench.name: without(bench, "stopped before it was done")
+        if bench in benches
+        else kept.get(bench.name) or without(bench, "not asked for")
+        for bench in chosen.benches
+    }
     for bench in chosen.benches:
         if bench.name not in kept:
             folder.forget(bench.name)
