@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 #: From this ratio of the largest to the least on, an axis is logarithmic.
 _LOG_FROM: Final = 30.0
-#: Peers that are drawn as lines into plots of ours: enough to compare with, few enough to read.
-_LINES: Final = ("peer.celery", "peer.bullmq", "peer.loop.pyreqwest")
+#: Peers that are drawn as lines into plots of ours: enough to compare with, few enough to read; and so near in
+#: CPU time that the axis needn't be logarithmic, on which nothing looks steep.
+_LINES: Final = {
+    "messages/s": ("peer.bullmq", "peer.loop.pyreqwest", "peer.celery"),
+    "CPU-µs/message": ("peer.bullmq.cpu", "peer.loop.pyreqwest.cpu"),
+}
 _COLOURS: Final = ("#1b6ca8", "#d1495b", "#2a9d6f", "#8e5ea2", "#e08e0b", "#4a4e69", "#00a6a6", "#b56576")
 _OURS, _OTHERS, _QUIET = "#1b6ca8", "#b8bfc8", "#6b7280"
 #: A figure in inches, and dots an inch: readable at a README's width.
@@ -134,15 +138,14 @@ def _y_axis(axes: Any, values: Sequence[float]) -> None:
 
 def _peer_lines(axes: Any, x_name: str, y_name: str, rows: Rows) -> list[float]:
     """Draw peers as horizontal lines where they can be compared; return their heights."""
-    ending = {"messages/s": "", "CPU-µs/message": CPU}.get(y_name.replace("CPU µs", "CPU-µs"))
-    if ending is None or not x_name.startswith(("recipients", "lanes")):
+    names = _LINES.get(y_name.replace("CPU µs", "CPU-µs"), ())
+    if not x_name.startswith(("recipients", "lanes")):
         return []
     heights = []
-    for name, style in zip(_LINES, (":", "--", "-."), strict=True):
-        row = rows.measured.get(name + ending)
+    for name, style in zip(names, ("--", "-.", ":"), strict=False):
+        row = rows.measured.get(name)
         if row is not None:
-            what = rows.measured[name].what if name in rows.measured else row.what
-            axes.axhline(row.median, color=_QUIET, linestyle=style, linewidth=1.2, label=what)
+            axes.axhline(row.median, color=_QUIET, linestyle=style, linewidth=1.2, label=row.what)
             heights.append(row.median)
     return heights
 

@@ -70,7 +70,7 @@ def peer_table(rows: Rows) -> str:
     """Return a line for each peer, and ours compared with it in the same rounds; nothing without peers."""
     named = {name: row for name, row in rows.measured.items() if name.startswith(PEER) and _is_rate(name)}
     absent = {name: why for name, why in rows.not_run.items() if name.startswith(PEER) and name != PEER}
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, row in sorted(named.items(), key=lambda item: (item[0].endswith(TLS), item[1].median)):
         ours = rows.measured.get(OURS + TLS if name.endswith(TLS) else OURS)
         times = f"{_shown(ratio(ours, row))} x" if ours and ours is not row else ""

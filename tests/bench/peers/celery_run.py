@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 from celery_app import send
@@ -22,12 +23,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def waiting(queue: redis.Redis) -> int:
-    return int(queue.execute_command("LLEN", "celery"))
-
-
 def main() -> None:
-    queue = redis.Redis.from_url(os.environ["REDIS_URL"])
+    queue: Any = redis.Redis.from_url(os.environ["REDIS_URL"])
     queue.flushall()
     for index in range(COUNT):
         send.delay(number(index), FORM["Body"])
@@ -42,10 +39,10 @@ def main() -> None:
     )
     try:
         first = int(COUNT * 0.9) - AHEAD
-        while (left := waiting(queue)) > first:
+        while (left := queue.llen("celery")) > first:
             time.sleep(0.01)
         wall, cpu = time.perf_counter(), cpu_seconds(worker.pid)
-        while waiting(queue):
+        while queue.llen("celery"):
             time.sleep(0.01)
         tell(left, time.perf_counter() - wall, cpu_seconds(worker.pid) - cpu)
     finally:
