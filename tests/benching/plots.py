@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: From this ratio of the largest to the least on, an axis is logarithmic.
 _LOG_FROM: Final = 30.0
-#: Peers that are drawn as lines into plots of ours: enough to compare with, few enough to read. In CPU time only
-#: near ones: an axis that needn't be logarithmic shows what is flat.
+#: Peers that are drawn as lines into plots of ours: enough to compare with, few enough to read. In CPU time
+#: only near ones: an axis that needn't be logarithmic shows what is flat.
 _LINES: Final = {
     "messages/s": ("peer.bullmq", "peer.loop.pyreqwest", "peer.celery"),
     "CPU-µs/message": ("peer.bullmq.cpu", "peer.loop.pyreqwest.cpu"),
