@@ -154,7 +154,8 @@ def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
 
 def asked() -> dict[str, Any]:
     """Return the bodies that `POST /v1/broadcasts` takes, as OpenAPI has it."""
-    schema = OrderForm.model_json_schema()
+    schema = OrderForm.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # forms that a message has too, so that they stand among the components
     example = {"body": "Hi {{ name }}", "recipients": [{"to": "+14155550123", "variables": {"name": "Ada"}}]}
     parts = {
         "type": "object",

@@ -85,6 +85,13 @@ def test_every_operation_says_who_may_and_how_it_fails(described: dict[str, Any]
     assert "HTTPValidationError" not in json.dumps(described)
 
 
+def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
+    found = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(described)))
+    assert len(found) > 50
+    for reference in found:
+        assert resolved(described, {"$ref": reference}), reference
+
+
 def test_examples_are_valid_and_links_lead_somewhere(described: dict[str, Any]) -> None:
     checked = 0
     for name, schema in described["components"]["schemas"].items():
