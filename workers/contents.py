@@ -25,7 +25,7 @@ from broadcaster.domain.record import BY_TEMPLATE
 from broadcaster.domain.whatsapp_window import is_whatsapp, may_meet, minds, stand_in
 from broadcaster.lanes.control import pause
 from broadcaster.store.batches import Recipients, unpack_batch
-from broadcaster.twilio.forms import FormTemplate, encode_form
+from broadcaster.twilio.forms import FormTemplate, encode_form, encode_rest
 from workers.pairs import VALIDITY, shared_pairs
 from workers.routes import Routes
 
@@ -65,7 +65,7 @@ class Batch:
 
     __slots__ = (
         *("_callback", "_expires_at", "_recipients", "_render", "_template", "_valid_most"),
-        *("_handing", "_kept_back", "_now", "_routes"),
+        *("_handing", "_kept_back", "_now", "_rendered", "_rest", "_routes"),
         *("flag", "instead", "instead_of", "purpose", "route", "service", "urgent", "window"),
     )
 
@@ -96,6 +96,8 @@ class Batch:
         self._recipients = recipients
         self._routes = routes
         self._render = render
+        self._rendered: Rendered | None = None
+        self._rest = b""
         self._template = template
         self._expires_at = expires_at
         self._valid_most = valid_most
@@ -122,9 +124,10 @@ class Batch:
         if recipients.to[index] == FORGOTTEN:  # the gate lets nobody go who is
             raise RenderError(None, "the person was forgotten")
         rendered = self._render([column[index] for column in recipients.values])
-        form = self._template.encode(
-            recipients.to[index], rendered.body, rendered.content_variables, rendered.content_sid
-        )
+        if rendered is not self._rendered:  # of a text without variables all have the same
+            self._rendered = rendered
+            self._rest = encode_rest(rendered.body, rendered.content_variables, rendered.content_sid)
+        form = self._template.encode_to(recipients.to[index]) + self._rest
         if self._handing is not None or self._expires_at is not None:
             form += self._timed()
         if self._callback is not None:

@@ -103,10 +103,10 @@ class Plan:
 
     def _portion(self, held: Held, now: float, until: float, at_most: int) -> list[Item]:
         items, interval, at = held.slice.items, held.slice.interval_seconds, held.next_at
-        position = held.position
+        position, end = held.position, len(items)
         taken: list[Item] = []
         oldest = now - held.stale_after
-        while position < len(items) and at <= until and len(taken) < at_most:
+        while position < end and at <= until and at_most:
             item = items[position]
             position += 1
             if at < oldest:
@@ -114,6 +114,7 @@ class Plan:
                 self.given_up += 1
             else:
                 taken.append(item)
+                at_most -= 1
             at += item.segments * interval
         self.unsent -= position - held.position
         held.position, held.next_at = position, at

@@ -191,7 +191,7 @@ class Poster:
                 lines.cross(line)
             if isinstance(form, Decision):
                 message.held.note("too_soon" if form.state is State.RETRY else "unrendered")
-                self._end(message, form, None)
+                self._end(message, form)
                 continue
             sent = self.tally.of(message)
             rest = self._heard(sent, outcome, in_flight, started)
@@ -204,6 +204,10 @@ class Poster:
         ended = monotonic()
         sent.latencies.append(ended - started)
         kind = outcome.kind
+        if kind is Kind.ACCEPTED:
+            self._unreached = 0
+            self.allowance.admitted(in_flight, started, ended)
+            return 0.0
         if kind is Kind.NOT_SENT:
             if outcome is not _NOT_SENT:  # else it is the lease that is over
                 self.allowance.unreached()
@@ -246,7 +250,7 @@ class Poster:
         if kind is Kind.ACCEPTED:
             sent.accepted += 1
             sent.segments += item.segments
-            self._end(message, _ACCEPTED, outcome.sid)
+            self._accepted(message, outcome.sid or "")
             return
         message.held.note(kind.value)
         if answered := outcome.code or outcome.http_status:
@@ -262,26 +266,26 @@ class Poster:
             message.held.note("retries")
         if decision.stop is not Stop.NOTHING or decision.opts_out:
             self.signals.append(Signal(message.held.slice.lane, message.batch.address(item.row), decision))
-        self._end(message, decision, None)
+        self._end(message, decision)
 
-    def _end(self, message: Message, decision: Decision, sid: str | None) -> None:
-        item = message.item
+    def _accepted(self, message: Message, sid: str) -> None:
+        held, item = message.held, message.item
+        flags = message.batch.flag | (sid[:1] == "M")
+        raw = bytes.fromhex(sid[2:])
+        self.add_result(held, Result(item.row, item.attempt + 1, _ACCEPTED, 0, raw, flags, 0, 0, 0))
+        self._ended(held)
+
+    def _end(self, message: Message, decision: Decision) -> None:
+        item, delay_us = message.item, int(decision.delay_seconds * MICRO)
+        spent, content = int(decision.spends), int(decision.about_content)
         self.add_result(
             message.held,
             Result(
-                item.row,
-                item.attempt + 1,
-                decision.state,
-                decision.code,
-                bytes.fromhex(sid[2:]) if sid else b"",
-                0 if sid is None else message.batch.flag | (sid[0] == "M"),
-                int(decision.spends),
-                int(decision.delay_seconds * MICRO),
-                int(decision.about_content),
+                item.row, item.attempt + 1, decision.state, decision.code, b"", 0, spent, delay_us, content
             ),
         )
         self._ended(message.held)
 
 
-_ACCEPTED: Final = Decision(State.ACCEPTED)
+_ACCEPTED: Final = State.ACCEPTED
 _UNRENDERED: Final = Decision(State.DEAD, Reason.RENDERING, spends=True)

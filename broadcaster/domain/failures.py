@@ -32,7 +32,7 @@ class Outcome(msgspec.Struct, frozen=True):
     `sid` is there when accepted; `code` is Twilio's error code (0 if none came), `http_status` 0 when no
     answer came. `retry_after_seconds` is Twilio's own wish. `detail` says what happened in a few words
     for a person and never holds a body or a number. `concurrent` is what Twilio's
-    `Twilio-Concurrent-Requests` header said, None without it.
+    `Twilio-Concurrent-Requests` header said of a request that was not accepted, None without it.
     """
 
     kind: Kind

@@ -13,7 +13,8 @@ from broadcaster.store.scripts import Call, packed, unpacked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HEAD: Final = struct.Struct(">HBBBHBH")
+#: Of an index and the first eight bytes of its record: index, state and attempts spent, segments, attempt.
+_HEAD: Final = struct.Struct(">HBxBH3x")
 MICRO: Final = 1_000_000
 
 
@@ -144,7 +145,7 @@ def _claimed(reply: list[Any]) -> Claimed:
                 _str(batch),
                 delay / MICRO,
                 float(interval) / MICRO,
-                [Item(i, seg, attempt, s >> 4) for i, s, _, seg, attempt, _, _ in _HEAD.iter_unpack(heads)],
+                [Item(i, seg, attempt, s >> 4) for i, s, seg, attempt in _HEAD.iter_unpack(heads)],
             )
             for c, lane, bid, batch, delay, interval, heads in slices
         ],

@@ -20,13 +20,16 @@ from __future__ import annotations
 
 import re
 from email.utils import mktime_tz, parsedate_tz
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from pyreqwest.exceptions import DetailedPyreqwestError, PoolTimeoutError
 
 from broadcaster.domain.failures import Kind, Outcome, Remedy
 from broadcaster.twilio.codes import lookup
+
+if TYPE_CHECKING:
+    from pyreqwest.bytes import Bytes
 
 #: The one cause that proves the connection was never made, TLS included: nothing can have been sent.
 NEVER_CONNECTED: Final = "client error (Connect)"
@@ -52,17 +55,15 @@ _read_created: Final = msgspec.json.Decoder(_Created).decode
 _read_refused: Final = msgspec.json.Decoder(_Refused).decode
 
 
-def outcome_of_created(status: int, body: bytes, concurrent: int | None) -> Outcome:
+def outcome_of_created(status: int, body: bytes | Bytes) -> Outcome:
     """Read the body of a 200 or 201: accepted with its SID, or unknown."""
     try:
         sid = _read_created(body).sid
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Outcome(
-            Kind.UNKNOWN, http_status=status, concurrent=concurrent, detail="a 2xx without a Message"
-        )
+        return Outcome(Kind.UNKNOWN, http_status=status, detail="a 2xx without a Message")
     if _is_sid(sid) is None:
-        return Outcome(Kind.UNKNOWN, http_status=status, concurrent=concurrent, detail="a 2xx without a SID")
-    return Outcome(Kind.ACCEPTED, sid=sid, http_status=status, concurrent=concurrent)
+        return Outcome(Kind.UNKNOWN, http_status=status, detail="a 2xx without a SID")
+    return Outcome(Kind.ACCEPTED, sid, 0, status)
 
 
 def outcome_of_refusal(

@@ -80,15 +80,15 @@ class MessageSender:
             return Outcome(Kind.NOT_SENT, detail=type(error).__name__)
         try:
             response = await request.send()
-            body = bytes(await response.bytes())
+            body = await response.bytes()  # a buffer, which is read where it lies
             status = response.status
+            if status in (200, 201):
+                return outcome_of_created(status, body)
             header = response.get_header("twilio-concurrent-requests")
             concurrent = int(header) if header is not None and header.isdecimal() else None
-            if status in (200, 201):
-                return outcome_of_created(status, body, concurrent)
             return outcome_of_refusal(
                 status,
-                body,
+                bytes(body),
                 retry_after=response.get_header("retry-after"),
                 date=response.get_header("date"),
                 concurrent=concurrent,
