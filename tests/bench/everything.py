@@ -11,6 +11,7 @@ is missed.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benching.machine import machine
 from benching.page import in_short, plots, publish, text, verdicts
+from benching.peers import CACHE
 from benching.registry import Bench, missing_in_words, registry
 from benching.run_record import Folder, Run
 from benching.steps import in_words, now, step, without
@@ -37,10 +39,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="the folder for all of it")
     parser.add_argument("--keep", action="store_true", help="keep what the folder has of the other benches")
     parser.add_argument("--measure-nothing", action="store_true", help="table and plots anew")
+    parser.add_argument("--cache", type=Path, help="the folder that the peers are installed into")
     parser.add_argument("--page", action="store_true", help="write deploy/performance.md too")
     parser.add_argument("--check", action="store_true", help="exit 1 if a budget is missed")
     parser.add_argument("--registry", type=Path, help="another list of benches")
     chosen = parser.parse_args()
+    if chosen.cache:
+        os.environ[CACHE] = str(chosen.cache.absolute())
     chosen.benches = registry(chosen.registry) if chosen.registry else registry()
     names = [bench.name for bench in chosen.benches]
     chosen.only = chosen.only.split(",") if chosen.only else names

@@ -19,6 +19,8 @@ from benching.registry import BENCHES, missing_in_words
 from pinning import MEASURED, on_core
 
 FOLDER: Final = BENCHES / "peers"
+#: The variable that names the folder of the peers' environments.
+CACHE: Final = "BROADCASTER_BENCH_CACHE"
 #: Where a peer that hangs is given up.
 _LIMIT_SECONDS: Final = 300.0
 #: How long an installation may take.
@@ -85,7 +87,9 @@ PEERS: Final = (
 
 
 def default_cache() -> Path:
-    """Return where the peers' environments are kept."""
+    """Return where the peers' environments are kept: what `CACHE` names, else in the person's cache."""
+    if chosen := os.environ.get(CACHE):
+        return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "broadcaster-bench"
 
 

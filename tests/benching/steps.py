@@ -16,13 +16,11 @@ from benching.registry import missing_in_words
 from benching.run_record import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from benching.registry import Bench
     from benching.run_record import Folder
 
 #: A bench that takes this many times what it should, and the minutes beside, is ended.
-_PATIENCE, _GRACE_MINUTES = 3.0, 3.0
+_PATIENCE, _GRACE_MINUTES = 2.0, 2.0
 #: How long a bench may take to end what it started.
 _END_SECONDS: Final = 30.0
 
@@ -42,10 +40,10 @@ def without(bench: Bench, why_not: str) -> Step:
     return Step(name=bench.name, what=bench.what, rows=bench.rows, why_not=why_not)
 
 
-def step(bench: Bench, size: str, folder: Folder, more: Sequence[str] = ()) -> Step:
+def step(bench: Bench, size: str, folder: Folder) -> Step:
     """Run one bench, printing what it prints. Raises `KeyboardInterrupt` once it has ended after Ctrl-C.
 
-    `more` are further arguments. That it can't run, fails or takes far too long is in the step's `why_not`.
+    That it can't run, fails or takes far too long is in the step's `why_not`.
     """
     folder.forget(bench.name)
     arguments = bench.arguments(size)
@@ -55,7 +53,7 @@ def step(bench: Bench, size: str, folder: Folder, more: Sequence[str] = ()) -> S
         return without(bench, "only with --long")
     if missing := bench.missing():
         return without(bench, missing_in_words(missing))
-    words = [f"tests/bench/{bench.script}", *arguments, *more]
+    words = [f"tests/bench/{bench.script}", *arguments]
     began, clock = now(), time.monotonic()
     report = ["--json", str(folder.report_path(bench.name).absolute())]
     limit = (bench.expected_minutes(size) * _PATIENCE + _GRACE_MINUTES) * 60
