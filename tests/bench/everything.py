@@ -69,7 +69,8 @@ def measured(chosen: argparse.Namespace, folder: Folder) -> Run:
     say_what_is_missing(benches)
     kept = {one.name: one for one in old.steps} if chosen.keep and (old := folder.run()) else {}
     run = Run(size=chosen.size, began=now(), machine=machine())
-    print("\n".join(f"  {name}: {value}" for name, value in run.machine.items()), flush=True)
+    print("\n".join(f"  {name}: {value}" for name, value in run.machine.items()))
+    print("  Whatever else uses a core meanwhile makes all figures worse, and the spread wider.", flush=True)
     steps = {
         bench.name: without(bench, "stopped before it was done")
         if bench in benches
