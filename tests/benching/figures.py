@@ -32,9 +32,15 @@ def figure(row: Row) -> Figure:
 def ratio(row: Row, over: Row) -> Figure:
     """Return one row's ratio to another: of each pair if they were measured in turn, else of the medians."""
     if len(row.samples) == len(over.samples):
-        pairs = [one / other for one, other in zip(row.samples, over.samples, strict=True)]
+        pairs = [_share(one, other) for one, other in zip(row.samples, over.samples, strict=True)]
         return Figure(statistics.median(pairs), min(pairs), max(pairs))
-    return Figure(row.median / over.median, row.spread[0] / over.spread[1], row.spread[1] / over.spread[0])
+    (least, most), (lower, upper) = row.spread, over.spread
+    return Figure(_share(row.median, over.median), _share(least, upper), _share(most, lower))
+
+
+def _share(one: float, other: float) -> float:
+    """Return a ratio; endless over what was too short for the clock."""
+    return one / other if other else float("inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,11 @@ def test_without_pairs_a_ratio_is_that_of_the_medians() -> None:
     assert (seen.least, seen.most) == (10 / 50, 30 / 40)
 
 
+def test_a_ratio_to_nothing_is_endless_and_no_crash() -> None:
+    assert ratio(row("ours", 10.0), row("too short", 0.0)).median == float("inf")
+    assert number(float("inf")) == "inf"
+
+
 @pytest.mark.parametrize(
     ("samples", "kept", "word"),
     [((99.0, 110.0, 120.0), True, "kept"), ((80.0, 75.0, 200.0), False, "**missed** by 20%")],
