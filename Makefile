@@ -9,13 +9,14 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 # Hundreds of our programs are started by the tests: from compiled files they start in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo install dev test lint format check dashboards clean
+.PHONY: help demo install dev test lint format check bench dashboards clean
 
 help:
 	@echo 'make demo     a campaign of 5,000 messages, everything simulated on this machine'
 	@echo 'make test     the tests'
 	@echo 'make lint     style, types and the direction of imports'
 	@echo 'make check    lint, then test'
+	@echo 'make bench    how fast it is, beside the peers: half an hour; ARGS=--quick for a look; into build/bench'
 	@echo 'make dashboards  the JSON of deploy/grafana/dashboards, from its code'
 	@echo 'make install  the broadcaster command, as $(BIN)/broadcaster'
 
@@ -38,6 +39,9 @@ format: dev
 
 check: lint test
 
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python tests/bench/everything.py $(ARGS)
+
 dashboards: dev
 	@$(BIN)/python deploy/grafana/generate.py
 
@@ -57,6 +61,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
 	@echo 'Installing into $(VENV), with what the tests need (once, about a minute) …'
 	@$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
+	@echo 'Installing into $(VENV), with what the benches need (once, about a minute) …'
+	@$(PIP) --editable '.[bench]'
+	@touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
 # Bare Debian has a python3 without venv: it leaves half an environment behind and exits 1.
 $(VENV)/pyvenv.cfg:

@@ -52,12 +52,16 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What one bench found, with the commands' environment as far as it matters (`facts`)."""
+    """What one bench found, with the commands' environment as far as it matters (`facts`).
+
+    `not_run` says why of a row that could not be measured here: its id, and what is missing.
+    """
 
     bench: str
     rows: tuple[Row, ...]
     series: tuple[Series, ...] = ()
     facts: dict[str, str] = {}
+    not_run: dict[str, str] = {}
 
 
 def write(report: Report, path: Path | None) -> None:
@@ -71,9 +75,16 @@ def read(path: Path) -> Report:
     return msgspec.json.decode(path.read_bytes(), type=Report)
 
 
+def number(value: float) -> str:
+    """Return a figure for a person: three digits or all before the point, with commas."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
 def told(rows: Sequence[Row]) -> str:
     """Return rows as lines for a person."""
     return "\n".join(
-        f"{row.what}: {row.median:,.4g} {row.unit} ({row.spread[0]:,.4g} to {row.spread[1]:,.4g})"
+        f"{row.what}: {number(row.median)} {row.unit} ({number(row.spread[0])} to {number(row.spread[1])})"
         for row in rows
     )

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,10 @@ def test_it_installs_once_and_again_only_when_something_changed(checkout: Path) 
     assert run("test", "ARGS=-x") == [f"{pip} .[dev]", f"{pytest} -x"]
     assert run("demo") == ["broadcaster demo"]
     assert run("test") == [pytest]
+    bench = "python tests/bench/everything.py"
+    assert run("bench", "ARGS=--quick") == [f"{pip} .[bench]", f"{bench} --quick"]
+    assert run("bench") == [bench]
+    assert run("test") == [pytest]
     later = (checkout / ".venv" / ".installed-dev").stat().st_mtime + 5
     os.utime(checkout / "constraints.txt", (later, later))
     assert run("demo")[0] == f"{pip} .[server]"
@@ -120,7 +125,8 @@ def test_constraints_pin_every_requirement_and_name_no_address() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.!+]+", line) for line in pinned)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    required = {name_of(line) for line in (*project["dependencies"], *extras["server"], *extras["dev"])}
+    installed = (extras[name] for name in ("server", "dev", "bench"))
+    required = {name_of(line) for line in chain(project["dependencies"], *installed)}
     missing = required - {name_of(line) for line in pinned} - {project["name"]}
     assert missing == set()
 
