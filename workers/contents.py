@@ -88,12 +88,9 @@ class Batch:
         self.instead_of = instead_of
         self.window: float | None = None
         self.instead: Batch | None = None
-        self.flag = 0
-        self.urgent = False
+        self.flag, self.urgent = 0, False
         self.route = routes.shared(recipients.to)
-        self._recipients = recipients
-        self._routes = routes
-        self._render = render
+        self._recipients, self._render, self._routes = recipients, render, routes
         self._rendered: Rendered | None = None
         self._rest = b""
         self._template = template
