@@ -122,7 +122,7 @@ async def test_a_client_that_goes_away_leaves_nothing(store: Store, wait_until: 
             f"POST /v1/broadcasts HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n"
             f"Content-Type: {TYPE['Content-Type']}\r\nContent-Length: 100000000\r\n\r\n".encode()
         )
-        writer.write(HEAD + rows(0, MANY))
+        writer.write(HEAD + rows(0, 3 * MANY))
         await writer.drain()
         await wait_until(lambda: held(store), 10)
         writer.transport.abort()

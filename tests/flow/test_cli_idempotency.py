@@ -84,7 +84,7 @@ def test_a_draft_that_its_sender_did_not_start_is_started(desk: Desk) -> None:
 def test_a_killed_import_leaves_nothing_half_started(desk: Desk, redis_url: str) -> None:
     importing = desk.start("send", "-", *KEYED)
     assert importing.stdin is not None
-    importing.stdin.write("to,name\n" + "".join(f"+1415556{i:04d},P{i}\n" for i in range(9000)))
+    importing.stdin.write("to,name\n" + "".join(f"+141555{i:05d},P{i}\n" for i in range(30_000)))
     importing.stdin.flush()
     broadcast = _importing(redis_url)
     code, _, err = desk.call("send", "people.csv", *KEYED)
@@ -106,7 +106,7 @@ def test_ctrl_c_while_importing_leaves_nothing(desk: Desk, redis_url: str) -> No
     importing = desk.start("send", "-", *KEYED)
     assert importing.stdin is not None
     importing.stdin.write("to,name\n")
-    importing.stdin.write("".join(f"+1415556{i:04d},P{i}\n" for i in range(9000)))
+    importing.stdin.write("".join(f"+141555{i:05d},P{i}\n" for i in range(30_000)))
     importing.stdin.flush()
     broadcast = _importing(redis_url)
     importing.send_signal(signal.SIGINT)
