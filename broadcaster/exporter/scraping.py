@@ -156,7 +156,7 @@ class Exporter:
             await self.join()  # reading sends nothing: whatever is there now is shown as what it is
             asked_at = time.clock_gettime(_CLOCK)
             found = await self._ask()
-        in_time = time.clock_gettime(_CLOCK) - asked_at < self._lease_seconds
+        in_time = time.clock_gettime(_CLOCK) - asked_at < self._lease_seconds / 2  # exporter.lua
         if found is None or not in_time:
             page.one("exporter_active", 0)
             if self._reader is None:

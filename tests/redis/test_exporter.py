@@ -42,7 +42,14 @@ async def test_of_two_one_is_active_and_the_other_shows_nothing_else(store: Stor
 async def test_a_lease_that_ran_out_is_taken_over_and_not_taken_back(store: Store) -> None:
     async with exporting(store) as first, exporting(store) as second:
         await scrape(first)
-        assert 0 < await store.redis.pttl(store.keys.plain("exporter")) <= 15_000
+        key = store.keys.plain("exporter")
+        assert 0 < await store.redis.pttl(key) <= 15_000
+        await store.redis.pexpire(key, 8_000)
+        await scrape(first)
+        assert await store.redis.pttl(key) <= 8_000, "it is not written again before half of it is over"
+        await store.redis.pexpire(key, 7_000)
+        await scrape(first)
+        assert await store.redis.pttl(key) > 8_000
         await store.redis.delete(store.keys.plain("exporter"))  # as its end does, or a clock that jumped
         assert (await scrape(second))("exporter_active") == 1
         again = await scrape(first)
@@ -61,7 +68,7 @@ async def test_one_that_was_stopped_while_it_read_shows_nothing(
 
     async def stopped(self: Gatherer, lease: Any) -> Any:
         found = await read(self, lease)
-        clock[0] += 15.1
+        clock[0] += 7.6
         return found
 
     async with exporting(store) as exporter:
