@@ -29,12 +29,13 @@ _SECTIONS: Final = {
     frozenset({Role.EVERY}): "Every process",
 }
 _EXPORTER_COST: Final = """
-What a scrape costs, as `tests/bench/exporter.py` showed it: 7.9 ms with 10 lanes, and 9.5 ms with 10,000 lanes
-that have work, 200 broadcasts that run and 5,000 that have ended (median on two cores that were nearly free; one
-in a hundred took longer than 15 and 19 ms). 5.5 and 4 ms of that were the exporter's CPU, 1.3 ms Redis'. A call
-of those 10,000 keeps Redis busy for 0.4 ms, nine in ten for less than 0.6 ms. At each scrape the counters of up
-to 40 open broadcasts are read; of more than that those that are shown (20), and the others, all lanes and their
-flows beside scrapes every 5 seconds: 5 % of a core for Redis, 6 % for the exporter.
+What a scrape costs, as `tests/bench/exporter.py` showed it: 7.9 ms with 10 lanes, and 9.5 ms with 10,000
+lanes that have work, 200 broadcasts that run and 5,000 that have ended (median on two cores that were
+nearly free; one in a hundred took longer than 15 and 19 ms). 5.5 and 4 ms of that were the exporter's CPU,
+1.3 ms Redis'. A call of those 10,000 keeps Redis busy for 0.4 ms, nine in ten for less than 0.6 ms. At each
+scrape the counters of up to 40 open broadcasts are read; of more than that those that are shown (20), and
+the others, all lanes and their flows beside scrapes every 5 seconds: 5 % of a core for Redis, 6 % for the
+exporter.
 """
 _UNITS: Final = {
     "_timestamp_seconds": "unix seconds",
