@@ -11,11 +11,11 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from loading import counts
+from pinning import cpu_seconds
 
 from broadcaster.domain.record import State
 from broadcaster.simulator.config import ACCOUNT_SID
@@ -24,6 +24,7 @@ from broadcaster.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
 PREFIX = "bc"
 #: Senders in tests go faster than their kind; what that piles up at the simulator is not their subject.
@@ -94,8 +95,7 @@ class Deployment:
 
     def worker_cpu_seconds(self) -> float:
         """User and system time of the last worker so far."""
-        fields = Path(f"/proc/{self.workers[-1].pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.workers[-1].pid)
 
     async def redis_cpu_seconds(self) -> float:
         """User and system time of Redis so far."""

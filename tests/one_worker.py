@@ -188,8 +188,3 @@ async def bed() -> AsyncIterator[Bed]:
             yield made
         finally:
             await made.store.close()
-
-
-def resident_bytes(pid: int) -> int:
-    """Return what a process holds in memory now (VmRSS)."""
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) * 1024

@@ -30,6 +30,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 from driving import join  # noqa: E402
 from loading import load  # noqa: E402
+from pinning import cpu_seconds, resident_bytes  # noqa: E402
 
 from broadcaster.store.connection import Store, open_store  # noqa: E402
 from broadcaster.store.embedded import EmbeddedServer  # noqa: E402
@@ -105,17 +106,10 @@ def scrape(port: int) -> bytes:
     return body
 
 
-def proc(pid: int, name: str) -> str:
-    """Read what the kernel tells of a process."""
-    return Path(f"/proc/{pid}/{name}").read_text()
-
-
 async def cpu(store: Store, pid: int) -> tuple[float, float]:
     """Return the CPU seconds of Redis and of a process so far."""
     info: Any = await store.redis.info("cpu")
-    fields = proc(pid, "stat").rsplit(")", 1)[1].split()
-    ours = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return info["used_cpu_user"] + info["used_cpu_sys"], ours
+    return info["used_cpu_user"] + info["used_cpu_sys"], cpu_seconds(pid)
 
 
 async def measure(lanes: int, scrapes: int) -> Found:
@@ -143,7 +137,7 @@ async def measure(lanes: int, scrapes: int) -> Found:
             slow: Any = await store.redis.slowlog_get(200)
             ours = [entry["duration"] / 1000 for entry in slow if b"EVALSHA" in entry["command"][:10]]
             single = [entry["duration"] / 1000 for entry in slow if b"EVALSHA" not in entry["command"][:10]]
-            rss = int(proc(process.pid, "status").split("VmRSS:")[1].split()[0]) / 1024
+            rss = resident_bytes(process.pid) / 1024**2
         await store.close()
     return Found(
         times, sorted(ours), max(single, default=0.0), rest[0], added[0], rest[1], added[1], rss, size

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from loading import load
 from measured import Report, Row, told, write
-from one_worker import Bed, Spent, bed, resident_bytes
+from one_worker import Bed, Spent, bed
+from pinning import resident_bytes
 
 from broadcaster.domain.content import Content, compile_content
 from broadcaster.intake.prepare import Preparation

@@ -27,6 +27,7 @@ from fleet import Fleet, fleet
 from loading import load
 from measured import Report, Row, Series, told, write
 from pacing import fullest, room
+from pinning import resident_bytes
 
 from broadcaster.domain.record import State
 from broadcaster.lanes.control import cancel
@@ -97,7 +98,7 @@ async def idle(run: Fleet, options: argparse.Namespace) -> list[Row]:
         workers.append((run.cpu_seconds() - before[1]) / seconds / options.idle * 100)
         after = await run.store.redis.info("stats")
         commands.append((after["total_commands_processed"] - stats["total_commands_processed"]) / seconds)
-    memory = tuple(resident(worker.pid) / 1e6 for worker in run.workers)
+    memory = tuple(resident_bytes(worker.pid) / 1e6 for worker in run.workers)
     what, command = f"{options.idle} idle workers", f"{COMMAND} --idle {options.idle}"
     return [
         Row("idle.redis_cpu", f"{what}: Redis' CPU", "% of a core", tuple(redis), command),
@@ -105,11 +106,6 @@ async def idle(run: Fleet, options: argparse.Namespace) -> list[Row]:
         Row("idle.worker_cpu", f"{what}: each one's CPU", "% of a core", tuple(workers), command),
         Row("idle.worker_memory", f"{what}: each one's RSS", "MB", memory, command),
     ]
-
-
-def resident(pid: int) -> int:
-    """Return the bytes of memory that a process has now."""
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) * 1024
 
 
 def rows(seen: list[Seen], twice: int, limit: float) -> list[Row]:

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from loading import load
 from measured import Report, Row, Series, told, write
-from one_worker import Bed, bed, resident_bytes
+from one_worker import Bed, bed
+from pinning import resident_bytes
 
 from broadcaster.ledger.optouts import opt_out
 
