@@ -183,9 +183,10 @@ class Dispatcher:
         answers = await self._insisting.ask(calls)
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
+        self._gate.took(answered - now)
         claimed = answers.pop() if claiming else None
         if claiming and worker == self._lease.worker:
-            holding.answered(claimed, answered)
+            holding.answered(claimed, now, answered)
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
             await self._gate.answered(

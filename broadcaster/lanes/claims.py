@@ -30,7 +30,7 @@ class Item(NamedTuple):
 class Slice(NamedTuple):
     """Work of one lane that this worker may do: records of one batch with permits to send them.
 
-    The first may leave `delay_seconds` after the answer came; each segment sent puts the next
+    The first may leave `delay_seconds` after the answer was made; each segment sent puts the next
     `interval_seconds` later.
     """
 
@@ -44,11 +44,15 @@ class Slice(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim. `next_seconds` is when a lane is due again (None: none has work)."""
+    """The answer to a claim. `next_seconds` is when a lane is due again (None: none has work).
+
+    That and the slices' delays count from `at`, in Redis' unix seconds.
+    """
 
     next_seconds: float | None
     slices: list[Slice]
     stopped: str
+    at: float
 
 
 class Verdict(NamedTuple):
@@ -136,7 +140,7 @@ def claim(
 
 
 def _claimed(reply: list[Any]) -> Claimed:
-    next_us, slices, stopped = reply
+    next_us, slices, stopped, now = reply
     return Claimed(
         None if next_us < 0 else next_us / MICRO,
         [
@@ -152,6 +156,7 @@ def _claimed(reply: list[Any]) -> Claimed:
             for c, lane, bid, batch, delay, interval, heads in slices
         ],
         _str(stopped),
+        now / MICRO,
     )
 
 
