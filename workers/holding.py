@@ -37,6 +37,8 @@ log = structlog.get_logger("slices")
 HORIZON_SECONDS: Final = 0.04
 LEAD_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
+#: Who has nothing to do hears of work: of new work at once, of any within a second as it renews its lease.
+UNASKED_SECONDS: Final = 10.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
 ENOUGH: Final = 256
@@ -111,10 +113,10 @@ class Holding:
         if answer.stopped != self.stopped_by:
             self.stopped_by = answer.stopped
             log.warning("account.stopped" if answer.stopped else "account.resumed", reason=answer.stopped)
-        wait = IDLE_SECONDS if answer.next_seconds is None else answer.next_seconds - LEAD_SECONDS
+        wait = UNASKED_SECONDS if answer.next_seconds is None else answer.next_seconds - LEAD_SECONDS
         # another worker's permits go on where these end: a slice must not move because its answer came late
         made = self._moments.of(answer.at, asked, now)
-        self.claim_at = min(now + IDLE_SECONDS, max(now, made + wait))
+        self.claim_at = min(now + UNASKED_SECONDS, max(now, made + wait))
         if answer.slices:
             self._metrics.claimed(len(answer.slices))
             self._metrics.permit_wait.observe_many([s.delay_seconds for s in answer.slices])

@@ -88,7 +88,7 @@ class Standing(NamedTuple):
 
     `silent` is since when Twilio does not answer, in unix seconds, 0 while it does; `probe`: this worker may
     send one message all the same. `draining`: it is asked to finish what is in flight, and to end. `on_duty`:
-    it is one of those that run the installation's jobs.
+    it is one of those that run the installation's jobs. `due`: some lane has work that may go now.
     """
 
     share: int
@@ -100,6 +100,7 @@ class Standing(NamedTuple):
     probe: bool = False
     draining: bool = False
     on_duty: bool = False
+    due: bool = False
     turn: Turn | None = None
 
 
@@ -237,7 +238,7 @@ def _steering(answer: Answer) -> tuple[str, str, str, str]:
 
 
 def _standing(reply: bytes) -> Standing:
-    share, limit, workers, epoch, stopped, silent, probe, draining, on_duty, *turn = unpacked(reply)
+    share, limit, workers, epoch, stopped, silent, probe, draining, on_duty, due, *turn = unpacked(reply)
     return Standing(
         int(share),
         float(limit),
@@ -248,6 +249,7 @@ def _standing(reply: bytes) -> Standing:
         bool(probe),
         bool(draining),
         bool(on_duty),
+        bool(due),
         _turn(turn[0]) if turn and turn[0] else None,
     )
 
