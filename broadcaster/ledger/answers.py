@@ -38,7 +38,7 @@ async def forget_in_answers(store: Store, number: str) -> int:
             turn = name.removeprefix(_ONCE)
             kept = unpack_answer(turn, raw)
             if digits in kept.answer.body or any(digits in value for _, value in kept.answer.headers):
-                removed += int(await store.run(_forget(turn, raw, kept)))
+                removed += await store.run(_forget(turn, raw, kept))
     return removed
 
 
@@ -61,13 +61,17 @@ async def _forget_in_turn(store: Store, name: str, digits: bytes) -> int:
     return await store.run(swap(name, "answer", answer, b""))
 
 
-def _forget(turn: str, raw: bytes, kept: Kept) -> Call[bool]:
+def _forget(turn: str, raw: bytes, kept: Kept) -> Call[int]:
     """Take an answer away, and put back what it took the place of, as if it had not been kept yet."""
     memo, was = "", b""
     if kept.deed is not None:
         memo, was = kept.deed.memo, packed(("ok", kept.deed.stream, kept.deed.batches, 0))
     seen = hashlib.sha1(raw).hexdigest()  # noqa: S324 - Redis' scripts have no other
-    return Call("once", ("forget", turn, seen, 0, kept.asked, was, memo), lambda reply: reply == [b"ok"])
+    return Call("once", ("forget", turn, seen, 0, kept.asked, was, memo), _done)
+
+
+def _done(reply: list[bytes]) -> int:
+    return int(reply[0] == b"ok")
 
 
 async def forget_in_strays(store: Store, number: str) -> int:
