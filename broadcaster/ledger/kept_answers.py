@@ -23,7 +23,13 @@ _HEAD: Final = 17
 ASKED_LETTERS: Final = 32
 #: What most answers have in common, the commonest last. It belongs to the shape: another one needs another.
 _COMMON: Final = (
-    b'","date_updated":null,"date_sent":null,"error_code":null,"error_message":null,"num_media":"0"'
+    b'{"body":"Your code is ","num_segments":"1","direction":"outbound-api","from":"+1","to":"whatsapp:+1",'
+    b'"date_updated":"Mon, Tue, Wed, Thu, Fri, Sat, Sun, 1 Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec 20'
+    b'26 +0000","price":null,"error_message":null,"uri":"/2010-04-01/Accounts/AC/Messages/SM0d10.json",'
+    b'"account_sid":"AC","num_media":"0","status":"queued","messaging_service_sid":null,"sid":"SM0d10",'
+    b'"date_sent":null,"date_created":" +0000","error_code":null,"price_unit":"USD",'
+    b'"api_version":"2010-04-01","subresource_uris":{"media":"/2010-04-01/Accounts/AC/Messages/SM0d10/Media.json",'
+    b'"feedback":"/2010-04-01/Accounts/AC/Messages/SM0d10/Feedback.json"}}'
     b'{"id":".0.0","to":"whatsapp:+","state":"skipped","reference":"","code":1},{"id":"'
     b"\xcc\xc9\xcc\xc8\xc0\xc4\x10\x91\x92\xc4\x0ccontent-type\xc4\x10application/json"
     b"\x95\xcc\xca\x92\x92\xc4\x08location\xc4%/v1/messages/\x92\xc4\x0ccontent-type\xc4\x10application/json\xc4z"

