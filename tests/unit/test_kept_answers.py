@@ -99,7 +99,7 @@ def test_what_was_kept_before_can_be_read() -> None:
     assert unpack_answer(TURN, any_) == (ASKED[:ASKED_LETTERS], *CASES["known by another memo"])
 
 
-@pytest.mark.parametrize("raw", [b"\x03" + bytes(39), b"\x01" + bytes(16) + b"\xff"])
+@pytest.mark.parametrize("raw", [b"\x03" + bytes(39), b"\x02" + b"\xff" * 39, b"\x01" + bytes(16) + b"\xff"])
 def test_what_can_not_be_read_is_no_answer(raw: bytes) -> None:
     with pytest.raises(StoreError):
         unpack_answer(TURN, raw)
