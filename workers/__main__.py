@@ -155,7 +155,6 @@ async def _run(settings: Settings, options: argparse.Namespace, redis_url: str) 
                         templates=twilio.templates,
                         inboxes=Inboxes(store, twilio),
                         pools=pools,
-                        metrics=metrics,
                         follower=Follower(
                             store,
                             metrics,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Final
 
 #: Linux' CLOCK_BOOTTIME counts suspended time too; elsewhere the monotonic clock has to do.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+#: A clock that is put right while it runs gains or loses less than this in a second (adjtime).
+SLEW: Final = 0.0005
 
 
 class RedisClock:
@@ -24,6 +28,27 @@ class RedisClock:
     def now(self) -> float:
         """Return unix seconds."""
         return time.time() if self._ahead is None else lease_clock() + self._ahead
+
+
+class Moments:
+    """When Redis did something, in our monotonic seconds: never earlier, and hardly later.
+
+    An answer that was long on its way says little about when it was made, the quickest one most.
+    """
+
+    __slots__ = ("_ahead", "_at")
+
+    def __init__(self) -> None:
+        self._ahead = -math.inf
+        self._at = 0.0
+
+    def of(self, seconds: float, asked: float, answered: float) -> float:
+        """Return when Redis' clock showed `seconds`, of what was `asked` for and `answered` then."""
+        known = self._ahead - (answered - self._at) * SLEW
+        # a clock that was moved leaves these bounds, and is believed anew
+        self._ahead = min(max(known, seconds - answered), seconds - asked)
+        self._at = answered
+        return seconds - self._ahead
 
 
 def lease_clock() -> float:

@@ -30,7 +30,7 @@ from workers.lease import Lease, Limits
 from workers.owner import say_done
 from workers.posting import Poster
 from workers.reactions import reactions
-from workers.redis_clock import first_heard
+from workers.redis_clock import ClockWatch, first_heard
 from workers.watch import LATE_SECONDS, Watch
 
 if TYPE_CHECKING:
@@ -83,10 +83,12 @@ class Dispatcher:
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
         self._poster.sample = sample
         self._gate = Gate(store, self._holding, self._poster, metrics)
+        self._watch = Watch(store, self._poster)
         self._lease = Lease(
             store,
             limits,
             self._poster,
+            beside=(self._watch, ClockWatch(self.clock, metrics)),
             on_standing=self._on_standing,
             on_lost=self._on_lease_lost,
             moved=lambda: self._pulse.beat("lease"),
@@ -94,7 +96,6 @@ class Dispatcher:
         self._started = 0.0
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
-        self._watch = Watch(store, self._poster)
         self.duty = Duty()
         #: Called once when somebody has asked this worker to drain; it ends by `stop`.
         self.on_drain: Callable[[], None] | None = None
@@ -183,9 +184,10 @@ class Dispatcher:
         answers = await self._insisting.ask(calls)
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
+        self._gate.took(answered - now)
         claimed = answers.pop() if claiming else None
         if claiming and worker == self._lease.worker:
-            holding.answered(claimed, answered)
+            holding.answered(claimed, now, answered)
         if asked:
             late = worker != self._lease.worker or answered - now > LATE_SECONDS
             await self._gate.answered(
@@ -211,7 +213,7 @@ class Dispatcher:
     async def _on_standing(self, standing: Standing) -> None:
         self.duty.hear(on=standing.on_duty)
         await self._gate.hear(standing.optout_epoch)
-        if await self._watch.another_server(self._lease.worker):
+        if self._watch.another_server():
             lost = self._insisting.another_server()
             await self._gate.read_anew()
             log.warning("redis.another_server", written_again=lost)
@@ -222,6 +224,9 @@ class Dispatcher:
             asked()
         if self._poster.allowance.open:
             self._probe(self._poster.allowance.probes)
+        if standing.due:
+            self._holding.claim_at = 0.0
+            self._beat.nudge()
 
     def _on_circuit(self, opened: bool) -> None:  # noqa: FBT001 - a callback of one word
         """Let nothing more leave when Twilio has stopped answering; what had a yes has not left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -30,8 +31,11 @@ log = structlog.get_logger("gate")
 
 #: At most so many messages with a yes wait for a connection.
 GROUP: Final = 64
-#: The gate is asked this long before a message may leave: about one round trip.
+#: The gate is asked this long before a message may leave: about one round trip to a Redis nearby, and the
+#: quickest of the last few to one that is further off. Longer than that no yes is asked ahead of its time.
 ASK_SECONDS: Final = 0.003
+ASK_MOST_SECONDS: Final = 0.2
+ROUND_TRIPS: Final = 8
 #: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
 ASKED_AGAIN: Final = 5
 
@@ -51,6 +55,8 @@ class Gate:
         self._metrics = metrics
         self._optouts = OptOuts()
         self._again: list[Portion] = []
+        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
+        self._ahead = ASK_SECONDS
         self.confirmed = True
 
     def room(self) -> int:
@@ -68,7 +74,7 @@ class Gate:
         if self._again:
             return 0.0
         first = self._holding.plan.next_at()
-        return None if first is None else first - ASK_SECONDS
+        return None if first is None else first - self._ahead
 
     def choose(self, now: float) -> list[Portion]:
         """Choose the messages to ask for: due by the time it has answered, and not opted out."""
@@ -77,7 +83,7 @@ class Gate:
             return []
         again, self._again = self._again, []
         room -= sum(len(items) for _, items in again)
-        portions, ended = self._holding.plan.take(now, now + ASK_SECONDS, max(0, room))
+        portions, ended = self._holding.plan.take(now, now + self._ahead, max(0, room))
         self._holding.limited = sum(len(items) for _, items in portions) >= room
         portions = again + portions
         if self._optouts:
@@ -91,6 +97,11 @@ class Gate:
     def question(self, worker: str, asked: list[Portion]) -> Call[list[Verdict]]:
         """Return the question for what was chosen."""
         return claims.intend(worker, self._optouts.epoch, [_group(held, items) for held, items in asked])
+
+    def took(self, seconds: float) -> None:
+        """Hear how long a round trip took: messages are asked for so much ahead, to leave when they may."""
+        self._round_trips.append(seconds)
+        self._ahead = min(max(ASK_SECONDS, min(self._round_trips)), ASK_MOST_SECONDS)
 
     async def answered(
         self,

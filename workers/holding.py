@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.store.ending import end
 from broadcaster.store.errors import LeaseLost
+from workers.clock import Moments
 from workers.contents import Contents
 from workers.exhausted import watch
 from workers.plan import Held, Plan
@@ -36,6 +37,8 @@ log = structlog.get_logger("slices")
 HORIZON_SECONDS: Final = 0.04
 LEAD_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
+#: Who has nothing to do hears of work: of new work at once, of any within a second as it renews its lease.
+UNASKED_SECONDS: Final = 10.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
 ENOUGH: Final = 256
@@ -72,6 +75,7 @@ class Holding:
         self._held: dict[str, Held] = {}
         self._nonce = ""
         self._asked = 0
+        self._moments = Moments()
         self._probing = False
         self._admitting: set[asyncio.Task[None]] = set()
 
@@ -100,8 +104,8 @@ class Holding:
             probing=self._probing,
         )
 
-    def answered(self, answer: Any, now: float) -> None:
-        """Take the answer to a claim that arrived at `now`."""
+    def answered(self, answer: Any, asked: float, now: float) -> None:
+        """Take the answer, which arrived at `now`, to a claim that was first `asked` for then."""
         self._nonce = ""
         if isinstance(answer, Exception):
             self.claim_at = now + (0.05 if isinstance(answer, LeaseLost) else IDLE_SECONDS)
@@ -109,13 +113,15 @@ class Holding:
         if answer.stopped != self.stopped_by:
             self.stopped_by = answer.stopped
             log.warning("account.stopped" if answer.stopped else "account.resumed", reason=answer.stopped)
-        wait = IDLE_SECONDS if answer.next_seconds is None else answer.next_seconds - LEAD_SECONDS
-        self.claim_at = now + min(IDLE_SECONDS, max(0.0, wait))
+        wait = UNASKED_SECONDS if answer.next_seconds is None else answer.next_seconds - LEAD_SECONDS
+        # another worker's permits go on where these end: a slice must not move because its answer came late
+        made = self._moments.of(answer.at, asked, now)
+        self.claim_at = min(now + UNASKED_SECONDS, max(now, made + wait))
         if answer.slices:
             self._metrics.claimed(len(answer.slices))
             self._metrics.permit_wait.observe_many([s.delay_seconds for s in answer.slices])
             for slice_ in answer.slices:
-                held = Held(slice_, now + slice_.delay_seconds, began=now)
+                held = Held(slice_, made + slice_.delay_seconds, began=now)
                 self._held[slice_.claim] = held
                 if self.probes is not None and not self._probing:  # the silence began meanwhile
                     self.give_up(held)

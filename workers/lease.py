@@ -9,7 +9,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
@@ -23,11 +23,12 @@ from workers.clock import lease_clock
 from workers.owner import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from broadcaster.domain.circuit import Word
     from broadcaster.lanes.claims import Standing, Turn
     from broadcaster.store.connection import Store
+    from broadcaster.store.scripts import Call
     from workers.posting import Poster
 
 log = structlog.get_logger("lease")
@@ -45,11 +46,23 @@ class Limits:
     account_most: int = 1000
 
 
+class Asks(Protocol):
+    """What else a worker asks every second: with the renewal, as each write wakes Redis and its disk."""
+
+    async def question(self, worker: str) -> Call[Any]:
+        """Return the question. Raises `Unreachable`."""
+        ...
+
+    def heard(self, found: Any, began: float, answered: float) -> None:
+        """Take the answer, maybe a `StoreError`, and by `lease_clock` when it was asked and came."""
+        ...
+
+
 class Lease:
     """Joins, renews every second, and begins again under a new name when the lease was lost.
 
-    Every standing goes to the poster (its share, until when it may POST) and to `on_standing`; `moved` is
-    told each time round.
+    Every standing goes to the poster (its share, until when it may POST) and to `on_standing`, after those
+    `beside` have heard theirs; `moved` is told each time round.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class Lease:
         limits: Limits,
         poster: Poster,
         *,
+        beside: Sequence[Asks] = (),
         on_standing: Callable[[Standing], Awaitable[None]],
         on_lost: Callable[[], None],
         moved: Callable[[], None],
@@ -66,6 +80,7 @@ class Lease:
         self._store = store
         self._limits = limits
         self._poster = poster
+        self._beside = beside
         self._on_standing = on_standing
         self._on_lost = on_lost
         self._moved = moved
@@ -82,21 +97,18 @@ class Lease:
                 "concurrency": self._limits.concurrency,
                 **identity(),
             }
-            asked_at = lease_clock()
+            call = claims.join(
+                self.worker,
+                about,
+                lease_seconds=self._limits.lease_seconds,
+                initial=self._limits.account_initial,
+                before=before,
+            )
             try:
-                standing = await self._store.run(
-                    claims.join(
-                        self.worker,
-                        about,
-                        lease_seconds=self._limits.lease_seconds,
-                        initial=self._limits.account_initial,
-                        before=before,
-                    )
-                )
+                standing = await self._ask(call, self._beside)
             except Unreachable:
                 await asyncio.sleep(0.5)
                 continue
-            self._take(standing, asked_at)
             await self._on_standing(standing)
             return
 
@@ -125,23 +137,33 @@ class Lease:
         poster = self._poster
         poster.allowance.look(poster.in_flight)
         word, urgent = poster.allowance.word(), poster.allowance.insists()
-        standing = await self._ask(seen=poster.allowance.take(), urgent=urgent, could_probe=poster.free())
+        told = self._renewal(seen=poster.allowance.take(), urgent=urgent, could_probe=poster.free())
+        standing = await self._ask(told, self._beside)
         if standing.turn is not None:
             answer = self._answer(standing, standing.turn, word)
-            standing = await self._ask(answer=answer, could_probe=poster.free())
+            standing = await self._ask(self._renewal(answer=answer, could_probe=poster.free()))
         await self._on_standing(standing)
 
-    async def _ask(self, **told: Any) -> Standing:
-        asked_at = lease_clock()
-        call = claims.renew(
+    def _renewal(self, **told: Any) -> Call[Standing]:
+        return claims.renew(
             self.worker,
             lease_seconds=self._limits.lease_seconds,
             initial=self._limits.account_initial,
             **told,
         )
-        standing = await self._store.run(call)
-        self._take(standing, asked_at)
-        return standing
+
+    async def _ask(self, call: Call[Standing], beside: Sequence[Asks] = ()) -> Standing:
+        questions = [await each.question(self.worker) for each in beside]
+        asked_at = lease_clock()
+        standing, *answers = await self._store.run_each([call, *questions])
+        answered = lease_clock()
+        for each, answer in zip(beside, answers, strict=True):
+            each.heard(answer, asked_at, answered)
+        if isinstance(standing, StoreError):
+            raise standing
+        renewed: Standing = standing
+        self._take(renewed, asked_at)
+        return renewed
 
     def _answer(self, standing: Standing, turn: Turn, word: Word) -> Answer:
         """Say what follows from what all workers saw in the last second."""

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Slice
     from workers.contents import Batch
 
-#: A permit may be used this long after its time, or one segment's interval where that is longer.
-STALE_SECONDS: Final = 0.1
+#: A permit may be used this long after its time, or one segment's interval where that is longer. Another
+#: worker's permits go on where a slice's end: with as much by which a lane may be ahead of
+#: its pace (claim.lua), any second stays below rate + 10 % + one message.
+STALE_SECONDS: Final = 0.04
 
 
 @dataclass(slots=True)

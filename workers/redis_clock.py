@@ -45,26 +45,33 @@ def look_at_clock(expected: float = 0.0) -> Call[tuple[int, int]]:
     return Call("clock", arguments, lambda reply: (int(reply[0]), int(reply[1])))
 
 
-async def watch_clock(store: Store, clock: RedisClock, metrics: Metrics | None = None) -> None:
-    """Look every second until cancelled, and let `clock` know."""
-    ahead: float | None = None  # Redis' clock of ours
-    while True:
-        try:
-            began = lease_clock()
-            moved, now = await store.run(look_at_clock(0.0 if ahead is None else began + ahead))
-            answered = lease_clock()
-            # an answer that took long says too little about when it was made
-            ahead = now / _MICRO - began if answered - began < ROUND_TRIP_SECONDS else None
-            clock.hear(now / _MICRO - answered)
-            if metrics is not None and ahead is not None:
-                # in between, as in `our_clock`; by the clock that people and logs go by
-                halfway = time.time() - (lease_clock() - began) / 2
-                metrics.clock_skewed("redis", now / _MICRO - halfway)
-            if moved:
-                log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
-        except (StoreError, RedisError, OSError):
-            pass  # its exchange says so, or the next look
-        await asyncio.sleep(LOOK_SECONDS)
+class ClockWatch:
+    """A worker's look at the clock every second, which lets `clock` know."""
+
+    def __init__(self, clock: RedisClock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        #: By how much Redis' clock is ahead of ours.
+        self._ahead: float | None = None
+
+    async def question(self, worker: str) -> Call[tuple[int, int]]:  # noqa: ARG002 - as `lease.Asks` has it
+        """Return what to ask."""
+        return look_at_clock(0.0 if self._ahead is None else lease_clock() + self._ahead)
+
+    def heard(self, found: tuple[int, int] | StoreError, began: float, answered: float) -> None:
+        """Take the answer; a refused look is followed by the next."""
+        if isinstance(found, StoreError):
+            return
+        moved, now = found
+        # an answer that took long says too little about when it was made
+        self._ahead = now / _MICRO - began if answered - began < ROUND_TRIP_SECONDS else None
+        self._clock.hear(now / _MICRO - answered)
+        if self._ahead is not None:
+            # in between, as in `our_clock`; by the clock that people and logs go by
+            halfway = time.time() - (lease_clock() - began) / 2
+            self._metrics.clock_skewed("redis", now / _MICRO - halfway)
+        if moved:
+            log.warning("redis.clock_moved", seconds=round(moved / _MICRO, 1))
 
 
 async def first_heard(store: Store, clock: RedisClock) -> None:

@@ -25,14 +25,12 @@ from broadcaster.store.jobs import deserialize, queue_name, serialize
 from workers.exhausted import end_if_exhausted, watch
 from workers.jobs import MESSAGES_KEPT_SECONDS, RETENTION_DAYS, crons, functions, without_arq
 from workers.owner import watch_owners
-from workers.redis_clock import watch_clock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from broadcaster.events.courier import Courier
     from broadcaster.store.connection import Store
-    from broadcaster.telemetry.metrics import Metrics
     from broadcaster.twilio.content import Templates
     from workers.dispatcher import Dispatcher
     from workers.duty import Duty
@@ -66,7 +64,6 @@ async def serve(
     templates: Templates | None = None,
     inboxes: Inboxes | None = None,
     pools: Pools | None = None,
-    metrics: Metrics | None = None,
     job_expires_ms: int = JOB_EXPIRES_MS,
     messages_kept_seconds: int = MESSAGES_KEPT_SECONDS,
     retention_days: int = RETENTION_DAYS,
@@ -94,7 +91,6 @@ async def serve(
     dispatching = watch(asyncio.create_task(dispatcher.run(), name="dispatcher"))
     beside = [
         watch(asyncio.create_task(_run_jobs(context, job_expires_ms, dispatcher.duty), name="jobs")),
-        watch(asyncio.create_task(watch_clock(store, dispatcher.clock, metrics), name="clock")),
     ]
     if settler is not None:
         owners = watch_owners(store, settler.how.owner_gone_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -12,6 +12,8 @@ from broadcaster.store.errors import EpochChanged, StoreError
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
+    from broadcaster.store.guard import Look
+    from broadcaster.store.scripts import Call
     from workers.gate import Gate
     from workers.posting import Poster
 
@@ -29,22 +31,31 @@ class Watch:
         self._store = store
         self._poster = poster
         self._run_id = ""
+        self._another = False
         self._heard_of = 0
         self._heard = 0.0
 
-    async def another_server(self, worker: str) -> bool:
-        """Look; tells whether another server answers than last time. Raises `EpochChanged`."""
-        try:
-            found = await self._store.guard.look(worker, cleared=self._cleared())
-        except EpochChanged:
-            raise
-        except StoreError as error:
-            log.debug("guard.unread", error=str(error))
-            return False
+    async def question(self, worker: str) -> Call[Any]:
+        """Return what to ask. Raises `Unreachable`."""
+        return await self._store.guard.question(worker, cleared=self._cleared())
+
+    def heard(self, found: Look | StoreError, began: float, answered: float) -> None:  # noqa: ARG002 - as `lease.Asks` has it
+        """Take the answer. Raises `EpochChanged`."""
+        if isinstance(found, EpochChanged):
+            raise found
+        if isinstance(found, StoreError):
+            log.debug("guard.unread", error=str(found))
+            return
+        self._store.guard.heard(found)
         if found.asked and found.at != self._heard_of:
             self._heard_of, self._heard = found.at, monotonic()
-        before, self._run_id = self._run_id, found.run_id
-        return bool(before) and before != found.run_id
+        self._another = self._another or self._run_id not in ("", found.run_id)
+        self._run_id = found.run_id
+
+    def another_server(self) -> bool:
+        """Tell whether another server has answered than before, once of each."""
+        another, self._another = self._another, False
+        return another
 
     async def until_confirmed(self, gate: Gate) -> None:
         """Hold the gate shut until enough replicas confirm what is written."""

@@ -30,7 +30,7 @@ class Item(NamedTuple):
 class Slice(NamedTuple):
     """Work of one lane that this worker may do: records of one batch with permits to send them.
 
-    The first may leave `delay_seconds` after the answer came; each segment sent puts the next
+    The first may leave `delay_seconds` after the answer was made; each segment sent puts the next
     `interval_seconds` later.
     """
 
@@ -44,11 +44,15 @@ class Slice(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim. `next_seconds` is when a lane is due again (None: none has work)."""
+    """The answer to a claim. `next_seconds` is when a lane is due again (None: none has work).
+
+    That and the slices' delays count from `at`, in Redis' unix seconds.
+    """
 
     next_seconds: float | None
     slices: list[Slice]
     stopped: str
+    at: float
 
 
 class Verdict(NamedTuple):
@@ -84,7 +88,7 @@ class Standing(NamedTuple):
 
     `silent` is since when Twilio does not answer, in unix seconds, 0 while it does; `probe`: this worker may
     send one message all the same. `draining`: it is asked to finish what is in flight, and to end. `on_duty`:
-    it is one of those that run the installation's jobs.
+    it is one of those that run the installation's jobs. `due`: some lane has work that may go now.
     """
 
     share: int
@@ -96,6 +100,7 @@ class Standing(NamedTuple):
     probe: bool = False
     draining: bool = False
     on_duty: bool = False
+    due: bool = False
     turn: Turn | None = None
 
 
@@ -136,7 +141,7 @@ def claim(
 
 
 def _claimed(reply: list[Any]) -> Claimed:
-    next_us, slices, stopped = reply
+    next_us, slices, stopped, now = reply
     return Claimed(
         None if next_us < 0 else next_us / MICRO,
         [
@@ -152,6 +157,7 @@ def _claimed(reply: list[Any]) -> Claimed:
             for c, lane, bid, batch, delay, interval, heads in slices
         ],
         _str(stopped),
+        now / MICRO,
     )
 
 
@@ -232,7 +238,7 @@ def _steering(answer: Answer) -> tuple[str, str, str, str]:
 
 
 def _standing(reply: bytes) -> Standing:
-    share, limit, workers, epoch, stopped, silent, probe, draining, on_duty, *turn = unpacked(reply)
+    share, limit, workers, epoch, stopped, silent, probe, draining, on_duty, due, *turn = unpacked(reply)
     return Standing(
         int(share),
         float(limit),
@@ -243,6 +249,7 @@ def _standing(reply: bytes) -> Standing:
         bool(probe),
         bool(draining),
         bool(on_duty),
+        bool(due),
         _turn(turn[0]) if turn and turn[0] else None,
     )
 

@@ -93,16 +93,35 @@ class Guard:
         `cleared`: the `at` from before which `worker` has nothing in flight. `rewind_to` says that the data
         is as old as that, whatever it looks like, `workers_gone` that all workers of before have ended.
         """
+        call = await self.question(worker, cleared=cleared, rewind_to=rewind_to, workers_gone=workers_gone)
+        found = await (run or self._run)(call)
+        self.heard(found, told=rewind_to is not None)
+        return found
+
+    async def question(
+        self,
+        worker: str = "",
+        *,
+        cleared: int = 0,
+        rewind_to: float | None = None,
+        workers_gone: bool = False,
+    ) -> Call[Look]:
+        """Return what `look` asks, for who asks other things with it. `heard` takes the answer.
+
+        Raises `Unreachable`: now and then how the server writes is read for it.
+        """
         known = await self._durability()
         to = "" if rewind_to is None else str(int(rewind_to))
         arguments = (known, self._replicas, self._known, worker, cleared, to, int(workers_gone))
-        found = await (run or self._run)(Call("guard", arguments, _look, lasting=rewind_to is not None))
+        return Call("guard", arguments, _look, lasting=rewind_to is not None)
+
+    def heard(self, found: Look, *, told: bool = False) -> None:
+        """Remember what a look found; `told`: a person had said so."""
         self._known = found.count
         if self._witness is not None:
             self._witness.write(found.count)
         if found.lost:
-            log.error("redis.lost_writes", since=found.rewinding_since, told=rewind_to is not None)
-        return found
+            log.error("redis.lost_writes", since=found.rewinding_since, told=told)
 
     async def _durability(self) -> str:
         """Return '1' where every write is on disk before its answer, '0' where not, '' if just read."""

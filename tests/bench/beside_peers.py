@@ -1,6 +1,6 @@
 """Ours beside what a team would otherwise put together to send through Twilio, in turn and in one run.
 
-    python tests/bench/beside_peers.py                                       # all, three rounds, six minutes
+    python tests/bench/beside_peers.py                                       # all, three rounds, 7 minutes
     python tests/bench/beside_peers.py --only peer.bullmq,peer.loop.aiohttp  # ours is always with them
     python tests/bench/beside_peers.py --quick
 

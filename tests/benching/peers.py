@@ -21,6 +21,8 @@ from pinning import MEASURED, on_core
 FOLDER: Final = BENCHES / "peers"
 #: The variable that names the folder of the peers' environments.
 CACHE: Final = "BROADCASTER_BENCH_CACHE"
+#: The word of a command in whose place the number of messages goes.
+COUNT: Final = "COUNT"
 #: Where a peer that hangs is given up.
 _LIMIT_SECONDS: Final = 300.0
 #: How long an installation may take.
@@ -69,7 +71,19 @@ PEERS: Final = (
     Peer("peer.arq.aiohttp", "arq, a job per recipient, aiohttp", "python", ("arq_run.py", "aiohttp"), 8_000),
     Peer("peer.saq", "SAQ, a job per recipient, aiohttp", "python", ("saq_run.py",), 6_000),
     Peer("peer.bullmq", "BullMQ + undici", "node", ("bullmq_run.mjs",), 30_000),
-    Peer("peer.asynq", "asynq + net/http", "go", (), 0),
+    Peer("peer.asynq", "asynq + net/http", "go", ("asynq_run.go",), 20_000),
+    *(
+        Peer(
+            f"peer.loop.go{'.tls' if tls else ''}",
+            f"bare loop: Go's net/http{' over TLS' if tls else ''}",
+            "go_alone",
+            ("loop_run.go",),
+            80_000,
+            tls,
+            "no queue, no ledger",
+        )
+        for tls in (False, True)
+    ),
     *(
         Peer(
             f"peer.loop.{name}{'.tls' if tls else ''}",
@@ -94,25 +108,31 @@ def default_cache() -> Path:
 
 
 def command_in(cache: Path, peer: Peer) -> list[str]:
-    """Return the command of a peer, made ready. Raises `NotRunError` with what is missing."""
-    if peer.environment == "go":
-        raise NotRunError(
-            "Go is missing here" if shutil.which("go") is None else "its program is not in this repository"
-        )
+    """Return the command of a peer, made ready, with `COUNT`. Raises `NotRunError` with what is missing."""
+    if peer.environment in ("go", "go_alone"):
+        return [str(_go_program(cache, peer)), COUNT]
     if peer.environment == "node":
-        return ["node", str(FOLDER / peer.words[0]), str(_node_folder(cache)), *peer.words[1:]]
-    return [str(_python(cache, peer.environment)), str(FOLDER / peer.words[0]), *peer.words[1:]]
+        return ["node", str(FOLDER / peer.words[0]), str(_node_folder(cache)), COUNT, *peer.words[1:]]
+    return [str(_python(cache, peer.environment)), str(FOLDER / peer.words[0]), COUNT, *peer.words[1:]]
+
+
+def words_to_run(command: list[str], messages: int) -> list[str]:
+    """Return a command with its number of messages, on the core that is measured."""
+    return [*on_core(MEASURED), *(str(messages) if word == COUNT else word for word in command)]
 
 
 def run(command: list[str], messages: int, sink: str, redis_url: str) -> Told:
     """Let a peer send so many messages, on the core that is measured. Raises `NotRunError` if it doesn't."""
-    count_at = 3 if command[0] == "node" else 2
-    words = [*on_core(MEASURED), *command[:count_at], str(messages), *command[count_at:]]
     environment = {**os.environ, "SINK": sink, "REDIS_URL": redis_url}
     environment.pop("PYTHONPATH", None)
     try:
         done = subprocess.run(
-            words, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECONDS, check=False
+            words_to_run(command, messages),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_SECONDS,
+            check=False,
         )
         lines = done.stdout.splitlines()
         return msgspec.json.decode(lines[-1], type=Told)
@@ -141,11 +161,54 @@ def _node_folder(cache: Path) -> Path:
     if not _has(folder, wanted):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text("{}")
-        packages = [line.replace("==", "@") for line in wanted.splitlines() if not line.startswith("#")]
         npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
-        _install([*npm, "--prefix", str(folder), *packages])
+        _install([*npm, "--prefix", str(folder), *_with_at(wanted)])
         (folder / "installed").write_text(wanted, encoding="utf-8")
     return folder
+
+
+def _go_program(cache: Path, peer: Peer) -> Path:
+    """Return a program in Go, built anew when it or its list of modules has changed.
+
+    Its folder is a Go module of its own; only an environment that has a list needs any module.
+    """
+    go = _go(cache)
+    sources = (FOLDER / peer.words[0], FOLDER / "peer_measure.go")
+    listed = FOLDER / f"{peer.environment}.txt"
+    modules = listed.read_text(encoding="utf-8") if listed.exists() else ""
+    wanted = modules + "".join(source.read_text(encoding="utf-8") for source in sources)
+    folder = cache / peer.environment
+    program = folder / sources[0].stem
+    if not _has(folder, wanted):
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            shutil.copy(source, folder)
+        _install([go, "mod", "init", "peer"], folder)
+        if modules:
+            try:
+                _install([go, "get", *_with_at(modules)], folder)
+            except NotRunError as error:
+                print(error, flush=True)  # with an address of where it looked: not for a page
+                raise NotRunError("its modules can't be had here") from error
+        build = [go, "build", "-mod=mod", "-o", program.name]
+        _install([*build, *(source.name for source in sources)], folder)
+        (folder / "installed").write_text(wanted, encoding="utf-8")
+    return program
+
+
+def _go(cache: Path) -> str:
+    """Return the machine's Go, else one in an environment of its own."""
+    if found := shutil.which("go"):
+        return found
+    try:
+        return str(_python(cache, "go_toolchain").with_name("go").absolute())
+    except NotRunError as error:
+        raise NotRunError(f"Go is missing here, and {error}") from error
+
+
+def _with_at(listed: str) -> list[str]:
+    """Return what a list of name==version has, as npm and Go write it."""
+    return [line.replace("==", "@") for line in listed.splitlines() if not line.startswith("#")]
 
 
 def _has(folder: Path, wanted: str) -> bool:
@@ -157,10 +220,12 @@ def _has(folder: Path, wanted: str) -> bool:
     return False
 
 
-def _install(command: list[str]) -> None:
+def _install(command: list[str], folder: Path | None = None) -> None:
     print(f"installing: {' '.join(command[:6])} …", flush=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotRunError(f"its packages can't be installed: {error}") from error
     if done.returncode:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import pytest
 from driving import LANE, OTHER, SID, ask, everything, join, result, send_all, take, tell
@@ -37,7 +38,7 @@ async def test_without_a_lease_there_is_no_claim(store: Store) -> None:
 async def test_an_idle_installation_has_nothing_due(store: Store) -> None:
     await join(store)
     call = claims.claim("w1", "n", lanes=10, records=10, horizon_seconds=0.05)
-    assert await store.run(call) == claims.Claimed(None, [], "")
+    assert await store.run(call) == claims.Claimed(None, [], "", ANY)
 
 
 async def test_the_same_nonce_gets_the_same_slices_and_changes_nothing(store: Store) -> None:
@@ -197,7 +198,7 @@ async def test_a_paused_account_gives_nothing_and_says_why(store: Store) -> None
     assert await store.run(control.pause_account("20003: the password is wrong")) == 1
     assert await store.run(control.pause_account("another reason")) == 0
     call = claims.claim("w1", "n", lanes=10, records=10, horizon_seconds=0.05)
-    assert await store.run(call) == claims.Claimed(1.0, [], "20003: the password is wrong")
+    assert await store.run(call) == claims.Claimed(1.0, [], "20003: the password is wrong", ANY)
     assert await store.run(control.resume_account()) == 1
     assert await store.run(control.resume_account()) == 0
     assert len((await take(store))[0].items) == 5

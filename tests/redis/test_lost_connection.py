@@ -54,7 +54,7 @@ async def test_a_slice_that_cannot_be_fetched_goes_back() -> None:
 
     holding.contents.load = broken  # type: ignore[assignment]
     slice_ = Slice("1.a.1", "+15550000001", "b", "0.0", 0.0, 0.01, [Item(0, 1, 0, 0)])
-    holding.answered(Claimed(None, [slice_], ""), 0.0)
+    holding.answered(Claimed(None, [slice_], "", 0.0), 0.0, 0.0)
     while holding._admitting:  # noqa: ASYNC110 - its task ends by itself
         await asyncio.sleep(0)
     assert holding.finished == ["1.a.1"]

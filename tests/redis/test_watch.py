@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 
+async def look(store: Store, watching: watch.Watch) -> None:
+    watching.heard(await store.run(await watching.question("w1")), 0.0, 0.0)
+
+
 async def test_a_yes_of_before_that_arrives_after_the_loss_was_heard_of_is_waited_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -25,11 +29,11 @@ async def test_a_yes_of_before_that_arrives_after_the_loss_was_heard_of_is_waite
     poster: Any = SimpleNamespace(in_flight=0, ready=[])
     watching = watch.Watch(store, poster)
     await join(store)
-    await watching.another_server("w1")
+    await look(store, watching)
     await another(store, always="0")
 
     async def said() -> bool:
-        await watching.another_server("w1")
+        await look(store, watching)
         return bool(await store.redis.hget(store.keys.plain("rewound"), "owner:w1"))
 
     assert not await said()
@@ -48,11 +52,11 @@ async def test_as_long_as_a_yes_of_before_could_be_used_nothing_is_said(
     poster: Any = SimpleNamespace(in_flight=0, ready=[])
     watching = watch.Watch(store, poster)
     await join(store)
-    await watching.another_server("w1")
+    await look(store, watching)
     await another(store, always="0")
     for seconds, said in ((0.0, b""), (0.2, b""), (0.7, b""), (0.2, None)):
         now += seconds
-        await watching.another_server("w1")
+        await look(store, watching)
         found = await store.redis.hget(store.keys.plain("rewound"), "owner:w1")
         assert found == said if said is not None else found
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from benching.budgets import Budget, budgets, judged
 from benching.figures import Rows, ratio, together
-from benching.peers import FOLDER, PEERS
 from benching.registry import BENCHES, Bench, missing_in_words, registry
 from measured import Report, Row, number
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALL = budgets(BENCHES / "budgets.toml")
 #: What the design's table of budgets names, and how many figures each line has.
@@ -147,21 +142,6 @@ def test_a_size_has_its_arguments_and_minutes() -> None:
 def test_what_is_missing_is_named_with_its_package() -> None:
     told = missing_in_words(("nginx", "node"))
     assert told == "nginx and node missing here (Debian: apt install nginx-light nodejs)"
-
-
-def test_every_peer_has_its_program_and_its_packages_pinned() -> None:
-    for peer in PEERS:
-        if peer.environment == "go":
-            continue
-        assert (FOLDER / peer.words[0]).is_file(), peer.id
-        assert (FOLDER / f"{peer.environment}.txt").is_file(), peer.id
-
-
-@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.txt")), ids=lambda file: file.name)
-def test_peers_packages_are_names_and_versions(file: Path) -> None:
-    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
-    assert lines
-    assert [line for line in lines if line.count("==") != 1 or "/" in line] == []
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from broadcaster.telemetry.metrics import Metrics
 from workers import clock as clocks
 from workers import redis_clock
 from workers.clock import RedisClock
@@ -36,9 +36,6 @@ class Far:
             raise RedisConnectionError
         return self._answer(), 0
 
-    async def run(self, _: Any) -> tuple[int, int]:
-        return 0, self._answer() * 1_000_000
-
     def _answer(self) -> int:
         self.own += FAR_SECONDS
         return int(REDIS)
@@ -56,7 +53,13 @@ async def test_it_is_heard_before_anything_is_sent(monkeypatch: pytest.MonkeyPat
 
 async def test_it_is_heard_from_far_away_too(monkeypatch: pytest.MonkeyPatch) -> None:
     far, clock = Far(monkeypatch), RedisClock()
-    watching = asyncio.create_task(redis_clock.watch_clock(cast("Store", far), clock))
-    await asyncio.sleep(0)
-    watching.cancel()
+    watching = redis_clock.ClockWatch(clock, Metrics())
+    assert (await watching.question("w1")).arguments[0] == 0, "it can't tell yet"
+    began = far.own
+    watching.heard((0, int(REDIS) * 1_000_000), began, began + FAR_SECONDS)
+    far.own += FAR_SECONDS
     assert clock.now() == REDIS
+    assert (await watching.question("w1")).arguments[0] == 0, "an answer that took so long tells too little"
+    watching.heard((0, int(REDIS) * 1_000_000), far.own, far.own)
+    far.own += 1
+    assert (await watching.question("w1")).arguments[0] == int(REDIS + 1) * 1_000_000

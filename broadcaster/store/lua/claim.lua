@@ -7,15 +7,16 @@
 -- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
 -- ARGV[9] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
 -- ARGV[10] count that the caller knows of its last look (guard.lua): a lower one here is older data, which gives nothing
--- Returns [next, slices, reason]: `next` µs until a lane is due (-1: none has work), slices a list of
+-- Returns [next, slices, reason, now]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
+--   All of these count from `now`, Redis' µs of this answer: it may be long on its way.
 -- LEASE is the error of a worker whose lease is gone.
 
 local worker, nonce = ARGV[3], ARGV[4]
 local lanes_left, records_left, horizon = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local slice_most = tonumber(ARGV[8])
-local SLICE, BURST, DEBT = 500000, 50000, 60000000
+local SLICE, BURST, DEBT = 500000, 40000, 60000000
 local FRUITLESS = 500
 local CLASSES = {'u', 'n', 'b'}
 
@@ -23,11 +24,11 @@ if not redis.call('ZSCORE', P .. 'workers', worker) then
   return redis.error_reply('LEASE this worker has no lease')
 end
 local worker_key = P .. 'worker:' .. worker
-if tonumber(ARGV[10]) > tonumber(redis.call('HGET', P .. 'server', 'count') or 0) then return {1000000, {}, ''} end
+if tonumber(ARGV[10]) > tonumber(redis.call('HGET', P .. 'server', 'count') or 0) then return {1000000, {}, '', now} end
 local last = redis.call('HMGET', worker_key, 'nonce', 'answer')
 if last[1] == nonce then return cmsgpack.unpack(last[2]) end
 local function counted(n) return tonumber(string.match(n or '', '^(%d+)%.')) end
-if (counted(nonce) or 0) < (counted(last[1]) or 0) then return {1000000, {}, ''} end
+if (counted(nonce) or 0) < (counted(last[1]) or 0) then return {1000000, {}, '', now} end
 -- what has no slices is remembered too, or it might be asked for again, late, when there are some
 local function answered(answer)
   redis.call('HSET', worker_key, 'nonce', nonce, 'answer', cmsgpack.pack(answer))
@@ -35,16 +36,17 @@ local function answered(answer)
 end
 
 local account = redis.call('HMGET', P .. 'account', 'paused', 'rate', 'tat', 'weights', 'rewind')
-if account[5] then return answered({1000000, {}, 'rewind:' .. account[5]}) end
-if account[1] and account[1] ~= '' then return answered({1000000, {}, account[1]}) end
+if account[5] then return answered({1000000, {}, 'rewind:' .. account[5], now}) end
+if account[1] and account[1] ~= '' then return answered({1000000, {}, account[1], now}) end
 local W = {u = 90, n = 9, b = 1}
 if account[4] and account[4] ~= '' then
   local u, n, b = string.match(account[4], '(%d+):(%d+):(%d+)')
   W = {u = tonumber(u), n = tonumber(n), b = tonumber(b)}
 end
 
--- A pace is GCRA: `tat` is when the next segment is due by the book; one may leave `slack` before that. A twentieth of
--- a second makes up for a worker that came that much late, and keeps any second below rate + 5 % + one message.
+-- A pace is GCRA: `tat` is when the next segment is due by the book; one may leave `slack` before that. A twenty-fifth
+-- of a second makes up for a worker that came that much late; with what a permit may be late (workers/plan.py), any
+-- second stays below rate + 10 % + one message.
 local function pace(rate, tat, key)
   rate = tonumber(rate or 0)
   if not rate or rate <= 0 then return nil end
@@ -267,4 +269,4 @@ for n, lane in ipairs(due) do
 end
 
 local first = redis.call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
-return answered({first[1] and math.floor(math.max(0, tonumber(first[2]) - now)) or -1, slices, ''})
+return answered({first[1] and math.floor(math.max(0, tonumber(first[2]) - now)) or -1, slices, '', now})

@@ -19,7 +19,11 @@
 local S, R, account = P .. 'server', P .. 'rewound', P .. 'account'
 local always, replicas, known = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local worker, cleared = ARGV[6], tonumber(ARGV[7])
-local function told(section, name) return string.match(redis.call('INFO', section), name .. ':([^\r\n]+)') end
+local sections = {}
+local function told(section, name)
+  sections[section] = sections[section] or redis.call('INFO', section)
+  return string.match(sections[section], name .. ':([^\r\n]+)')
+end
 
 local run = told('server', 'run_id')
 local v = redis.call('HMGET', S, 'run', 'always', 'alone', 'confirmed', 'replid', 'count', 'beat', 'since',
