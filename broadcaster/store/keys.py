@@ -42,8 +42,8 @@ unanswered:ID             string     since when Twilio says nothing of the templ
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
-append:NAME               hash       what an append answered: a process's 10 minutes (EX), a request's until its
-                                     answer is kept, at most a day
+append:NAME               hash       what an append answered: a process's 10 minutes (EX), a request's
+                                     until its answer is kept, at most a day
 once:KEY:NONCE            hash|string  a request with an Idempotency-Key that is carried out; a string is its
                                      answer, packed (ledger/kept_answers.py); a day (EXPIRE)
 verify:NONCE              hash       a verification's start under an idempotency key, and Twilio's answer
