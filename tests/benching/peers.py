@@ -71,7 +71,7 @@ PEERS: Final = (
     Peer("peer.arq.aiohttp", "arq, a job per recipient, aiohttp", "python", ("arq_run.py", "aiohttp"), 8_000),
     Peer("peer.saq", "SAQ, a job per recipient, aiohttp", "python", ("saq_run.py",), 6_000),
     Peer("peer.bullmq", "BullMQ + undici", "node", ("bullmq_run.mjs",), 30_000),
-    Peer("peer.asynq", "asynq + net/http", "go", ("asynq_run.go",), 20_000),
+    Peer("peer.asynq", "asynq + net/http", "go", ("asynq_run.go",), 20_000, note="v0.24"),
     *(
         Peer(
             f"peer.loop.go{'.tls' if tls else ''}",
