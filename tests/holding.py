@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from driving import ask as ask_gate
 from driving import join, result, take, tell
 from posting import no_pool, settings
 
-from broadcaster.api.once import Answer, keep
+from broadcaster.api.messages import accepted_answer
+from broadcaster.api.once import Turn
 from broadcaster.api.once import take as take_turn
 from broadcaster.domain.content import Content
 from broadcaster.domain.record import State
@@ -22,6 +24,7 @@ from broadcaster.intake.submission import Submission
 from broadcaster.intake.submit import submit
 from broadcaster.lanes import claims
 from broadcaster.lanes.control import start
+from broadcaster.ledger.kept_answers import turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 SENDER = "+14155550100"
+#: As long as an API key's id.
+KEY_ID = "w2x8kg78p9"
 _FAST = 100_000.0
 #: A server counts anew once a second what its connections take.
 _COUNTED_SECONDS = 1.1
@@ -97,27 +102,23 @@ async def completed(store: Store, broadcast: str, dead: float) -> None:
 
 
 async def single_messages(store: Store, count: int, together: int, *, kept: bool, first: int = 0) -> None:
-    """Post so many single messages, `together` at a time; `kept`: as with an Idempotency-Key."""
+    """Post single messages, `together` at a time; `kept`: as the API does with an Idempotency-Key."""
     singles = SingleMessages(store, settings(), no_pool)
     turns = iter(range(first, first + count))
 
     async def post() -> None:
         for i in turns:
             person = Person(f"+1415{i:07d}", {"code": f"{i:06d}"})
-            nonce = f"{i:032x}" if kept else ""
-            content = Content(body="Your code is {{ code }}")
-            (message,) = await singles.post(SingleRequest("k1234567", content, [person], nonce=nonce))
+            nonce = hashlib.md5(b"%d" % i).hexdigest() if kept else ""  # noqa: S324 - random letters
+            turn = turn_of(KEY_ID, nonce)
             if kept:
-                await _keep(store, nonce, message.id, message.to)
+                await store.run(take_turn(turn, "0123456789abcdef", nonce * 2))
+            content = Content(body="Your code is {{ code }}")
+            request = SingleRequest(KEY_ID, content, [person], nonce=nonce, turn=turn)
+            answer = accepted_answer(request, await singles.post(request))
+            if kept:
+                mine = Turn(nonce, _store=store, _name=turn, _token="0123456789abcdef")
+                await mine.keep(answer, nonce * 2)
 
     await asyncio.gather(*(post() for _ in range(together)))
     await singles.close()
-
-
-async def _keep(store: Store, nonce: str, message: str, to: str) -> None:
-    """Keep the answer to a request as the API does."""
-    name, token, asked = f"k1234567:{nonce}", "0123456789abcdef", nonce * 2
-    body = f'{{"messages":[{{"id":"{message}","to":"{to}","state":"queued","reference":null}}]}}'
-    answer = Answer(202, [(b"content-type", b"application/json")], body.encode())
-    await store.run(take_turn(name, token, asked))
-    await store.run(keep(name, token, asked, answer))

@@ -24,7 +24,7 @@ from broadcaster.api.broadcast_shapes import (
     described,
 )
 from broadcaster.api.gate import LIST_BYTES
-from broadcaster.api.once import fingerprint, once, reused, turn
+from broadcaster.api.once import fingerprint, once, replayed, reused, same, turn
 from broadcaster.api.parts import TheParts, caller_of
 from broadcaster.api.problems import Problem
 from broadcaster.api.shapes import Broadcast, BroadcastId, answer
@@ -110,9 +110,9 @@ async def _read_upload(upload: Upload, request: Request, parts: Parts, mine: Tur
     name = upload.filename or "recipients"
     async with upload.coming():
         if mine.kept is not None:
-            if mine.asked != _asked(request, spec, await in_thread(lambda: _digest(pipe))):
+            if not same(mine.asked, _asked(request, spec, await in_thread(lambda: _digest(pipe)))):
                 raise reused()
-            return mine.kept.response()
+            return replayed(mine.kept)
         form = await making.read(spec, inline=False)
         with told_in_fields(""):
             order, most = form.order(parts.settings), parts.settings.api_upload_bytes

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from broadcaster.api.finding import find_message
 from broadcaster.api.message_shapes import MessageRequest, MessagesAccepted, MessageWithHistory
-from broadcaster.api.once import once
+from broadcaster.api.once import Done, once
 from broadcaster.api.pages import USUAL, Cursor, Limit, begin, page
 from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.shapes import MessagePage
@@ -22,7 +22,8 @@ from broadcaster.domain.location import LocationError
 from broadcaster.domain.purpose import Consent, Purpose, read_consent_time
 from broadcaster.domain.times import TimeError, parse_duration
 from broadcaster.intake.senders import from_sandbox
-from broadcaster.intake.singles import Person, RefusedError, SingleRequest
+from broadcaster.intake.singles import Person, RefusedError, SingleRequest, deed_of
+from broadcaster.ledger.kept_answers import turn_of
 from broadcaster.operations import messages as acts
 from broadcaster.operations.content_form import option_texts
 from broadcaster.operations.errors import Fault, Invalid, NotFound, invalid
@@ -31,6 +32,8 @@ from broadcaster.operations.template_checks import check_templates, names_templa
 from broadcaster.reporting.messages import find_number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.intake.singles import Accepted
 
 router = APIRouter(tags=["messages"])
@@ -68,11 +71,18 @@ async def send(request: Request, body: MessageRequest) -> Any:
             raise Invalid(
                 *(Fault(f.detail, _pointer(f.pointer, alone=alone)) for f in error.faults)
             ) from None
-        content = msgspec.json.encode({"messages": [_summary(message) for message in accepted]})
-        headers = {"Location": f"/v1/messages/{accepted[0].id}"} if len(accepted) == 1 else None
-        return Response(content, HTTPStatus.ACCEPTED, headers, media_type="application/json")
+        return accepted_answer(asked, accepted)
 
     return await once(request, work)
+
+
+def accepted_answer(asked: SingleRequest, accepted: Sequence[Accepted]) -> Done:
+    """Return what is answered to a request that was taken."""
+    content = msgspec.json.encode({"messages": [_summary(message) for message in accepted]})
+    headers = {"Location": f"/v1/messages/{accepted[0].id}"} if len(accepted) == 1 else None
+    done = Done(content, HTTPStatus.ACCEPTED, headers, media_type="application/json")
+    done.deed = deed_of(asked, accepted)
+    return done
 
 
 def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
@@ -98,6 +108,7 @@ def asked_for(body: MessageRequest, key_id: str, nonce: str) -> SingleRequest:
         expires_in_seconds=expires,
         region=body.region.upper() if body.region else None,
         nonce=nonce,
+        turn=turn_of(key_id, nonce),
         purpose=Purpose(body.purpose),
         consent=_consent(body),
         outside_window=OutsideWindow(body.outside_window),

@@ -26,6 +26,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,14 @@ from starlette.responses import Response
 
 from broadcaster.api.parts import caller_of, parts_of
 from broadcaster.api.problems import Problem, retry_after
+from broadcaster.ledger.kept_answers import (
+    ASKED_LETTERS,
+    Answer,
+    Deed,
+    pack_answer,
+    turn_of,
+    unpack_answer,
+)
 from broadcaster.store.errors import StoreError
 from broadcaster.store.scripts import Call
 
@@ -55,18 +64,10 @@ _QUOTED: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _BARE: Final = re.compile(r"[\x21\x23-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """An answer as it is kept."""
+class Done(Response):
+    """An answer that is kept in the place of the memo of its deed."""
 
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-    def response(self) -> Response:
-        """Return it again, marked."""
-        response = Response(self.body, self.status)
-        response.raw_headers += [*self.headers, (b"idempotent-replayed", b"true")]
-        return response
+    deed: Deed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Turn:
         if self._store is not None and response.status_code < HTTPStatus.BAD_REQUEST:
             headers = [pair for pair in response.raw_headers if pair[0].lower() != b"content-length"]
             answer = Answer(response.status_code, headers, bytes(response.body))
-            await self._store.run(keep(self._name, self._token, asked, answer))
+            deed = response.deed if isinstance(response, Done) else None
+            await self._store.run(keep(self._name, self._token, asked, answer, deed))
             self._done = True
         return response
 
@@ -141,7 +143,7 @@ async def once(
         return await work("")
     async with turn(request, required=required, payload=await _payload(request, payload)) as mine:
         if mine.kept is not None:
-            return mine.kept.response()
+            return replayed(mine.kept)
         done = await work(mine.nonce)
         return await mine.keep(done, mine.asked) if kept else done
 
@@ -169,14 +171,14 @@ async def turn(
     store = parts_of(request).store
     owner = caller_of(request).key.id
     nonce = hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()[:32]
-    name, token = f"{owner}:{nonce}", secrets.token_hex(8)
+    name, token = turn_of(owner, nonce), secrets.token_hex(8)
     asked = "" if payload is None else fingerprint(request, payload)
     try:
         found = await store.run(take(name, token, asked))
     except StoreError:  # it may be ours, unheard: nobody is to wait for it
         await Turn(nonce, _store=store, _name=name, _token=token).leave()
         raise
-    if found.word == "reused":
+    if found.word == "reused" or (asked and found.asked and not same(found.asked, asked)):
         raise reused()
     if found.word == "running":
         raise in_progress(min(found.wait_seconds, 1.0))
@@ -191,6 +193,18 @@ async def turn(
     finally:
         holding.cancel()
         await mine.leave(unsure=unsure)
+
+
+def replayed(answer: Answer) -> Response:
+    """Return an answer again, marked."""
+    response = Response(answer.body, answer.status)
+    response.raw_headers += [*answer.headers, (b"idempotent-replayed", b"true")]
+    return response
+
+
+def same(kept: str, asked: str) -> bool:
+    """Tell whether the same was asked for as an answer was kept of."""
+    return kept[:ASKED_LETTERS] == asked[:ASKED_LETTERS]
 
 
 def reused() -> Problem:
@@ -226,7 +240,7 @@ def fingerprint(request: Request, payload: bytes) -> str:
 
 def take(name: str, token: str, asked: str) -> Call[Verdict]:
     """Ask for the turn of `name`; `asked` may be "" while it isn't known."""
-    return Call("once", ("take", name, token, int(LEASE_SECONDS * 1000), asked), _verdict)
+    return Call("once", ("take", name, token, int(LEASE_SECONDS * 1000), asked), partial(_taken, name))
 
 
 def renew(name: str, token: str) -> Call[Verdict]:
@@ -234,9 +248,11 @@ def renew(name: str, token: str) -> Call[Verdict]:
     return Call("once", ("renew", name, token, int(LEASE_SECONDS * 1000)), _verdict)
 
 
-def keep(name: str, token: str, asked: str, answer: Answer) -> Call[Verdict]:
-    """End a turn with an answer, which is kept for a day."""
-    return Call("once", ("keep", name, token, KEPT_SECONDS, asked, msgspec.msgpack.encode(answer)), _verdict)
+def keep(name: str, token: str, asked: str, answer: Answer, deed: Deed | None = None) -> Call[Verdict]:
+    """End a turn with an answer, which is kept for a day, in the place of the memo of its deed."""
+    packed = pack_answer(name, asked, answer, deed)
+    memo = deed.memo if deed else ""
+    return Call("once", ("keep", name, token, KEPT_SECONDS, "", packed, memo), _verdict)
 
 
 def release(name: str, token: str) -> Call[Verdict]:
@@ -249,11 +265,18 @@ def drop(name: str, token: str) -> Call[Verdict]:
     return Call("once", ("drop", name, token), _verdict)
 
 
-def _verdict(reply: list[Any]) -> Verdict:
+def _taken(name: str, reply: list[Any]) -> Verdict:
     word, *rest = reply
     match word:
-        case b"kept":
+        case b"kept" if rest[0]:  # by the version before, which knew no other shape
             return Verdict("kept", rest[0].decode(), msgspec.msgpack.decode(rest[1], type=Answer))
+        case b"kept":
+            kept = unpack_answer(name, rest[1])
+            return Verdict("kept", kept.asked, kept.answer)
         case b"running":
             return Verdict("running", wait_seconds=int(rest[0]) / 1000)
-    return Verdict(word.decode())
+    return _verdict(reply)
+
+
+def _verdict(reply: list[bytes]) -> Verdict:
+    return Verdict(reply[0].decode())

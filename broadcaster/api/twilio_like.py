@@ -17,7 +17,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from broadcaster.api.admission import unauthorized
 from broadcaster.api.finding import find_message
 from broadcaster.api.gate import shown_name
-from broadcaster.api.once import once
+from broadcaster.api.once import Done, once
 from broadcaster.api.parts import caller_of, guarded, parts_of
 from broadcaster.api.problems import Problem
 from broadcaster.api.twilio_pages import Listing, message_page
@@ -26,7 +26,8 @@ from broadcaster.domain.api_keys import Scope
 from broadcaster.domain.content import Content
 from broadcaster.domain.create_message import CreateMessage, check, options_of, parse_form
 from broadcaster.domain.record import Reason
-from broadcaster.intake.singles import Person, RefusedError, SingleRequest
+from broadcaster.intake.singles import Person, RefusedError, SingleRequest, deed_of
+from broadcaster.ledger.kept_answers import turn_of
 from broadcaster.operations import messages as acts
 from broadcaster.operations.errors import Conflict, NotFound
 from broadcaster.operations.order_faults import as_fields
@@ -62,7 +63,10 @@ async def create(request: Request, account: AccountSid) -> Response:
     options = options_of(pair for pair in pairs if pair[0] not in _TAKEN)
 
     async def work(nonce: str) -> Response:
-        asked = _asked_for(message, options, caller_of(request).key.id, nonce and _of_form(nonce, pairs))
+        key_id = caller_of(request).key.id
+        asked = _asked_for(message, options, key_id)
+        if nonce:
+            asked = asked._replace(nonce=_of_form(nonce, pairs), turn=turn_of(key_id, nonce))
         try:
             (accepted,) = await parts.singles.post(asked)
         except RefusedError as error:
@@ -77,7 +81,9 @@ async def create(request: Request, account: AccountSid) -> Response:
         found = await read_message(parts.store, accepted.id)
         if found is None:  # it ended and was removed in this very moment
             raise NotFound("message", accepted.id)
-        return _answer(await _shown(parts, found[0], account), HTTPStatus.CREATED)
+        done = _answer(await _shown(parts, found[0], account), HTTPStatus.CREATED)
+        done.deed = deed_of(asked, [accepted])
+        return done
 
     return await once(request, work)
 
@@ -155,7 +161,7 @@ def _of_form(nonce: str, pairs: list[tuple[str, str]]) -> str:
     return hashlib.sha256(msgspec.json.encode([nonce, *pairs])).hexdigest()
 
 
-def _asked_for(message: CreateMessage, options: dict[str, str], key_id: str, nonce: str) -> SingleRequest:
+def _asked_for(message: CreateMessage, options: dict[str, str], key_id: str) -> SingleRequest:
     variables = msgspec.json.decode(message.content_variables or "{}", type=dict[str, str])
     content = Content(
         body=message.body or None,
@@ -170,7 +176,6 @@ def _asked_for(message: CreateMessage, options: dict[str, str], key_id: str, non
         to=[Person(message.to)],
         senders=(message.from_,) if message.from_ else (),
         service=message.messaging_service_sid,
-        nonce=nonce,
         literal=True,
     )
 
@@ -187,5 +192,5 @@ async def _shown(parts: Parts, view: MessageView, account: str, sid: str = "") -
     return resource(view, spec, body, account, sid)
 
 
-def _answer(value: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+def _answer(value: dict[str, Any], status: int = HTTPStatus.OK) -> Done:
+    return Done(msgspec.json.encode(value), status, media_type="application/json")

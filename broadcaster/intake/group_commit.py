@@ -39,12 +39,13 @@ _MAY_BE_OPTED_OUT: Final = (Reason.NONE, Reason.UNVERIFIED)
 
 @dataclass(slots=True)
 class Waiting:
-    """One request's messages and who waits for them; `memo` is the name under which it is known again."""
+    """One request's messages and who waits; it is known again by `memo`, answered in its `turn` (`Item`)."""
 
     stream: Stream
     columns: tuple[str, ...]
     rows: list[Row]
     memo: str
+    turn: str
     answer: asyncio.Future[list[Accepted]]
 
 
@@ -74,8 +75,10 @@ class _Append:
 
     def item(self) -> Item:
         """Return what is asked of Redis."""
-        kept = REQUEST_KEPT_SECONDS if self.own else OWN_KEPT_SECONDS
-        return Item(self.memo, self.number, kept, self.written)
+        if not self.own:
+            return Item(self.memo, self.number, OWN_KEPT_SECONDS, self.written)
+        turn = self.requests()[0].turn
+        return Item(self.memo, self.number, REQUEST_KEPT_SECONDS, self.written, turn)
 
 
 class GroupCommit:
@@ -260,6 +263,8 @@ def _again(answer: Appended | StoreError) -> bool:
 def _final(answer: Appended | StoreError) -> Appended | StoreError:
     if isinstance(answer, StoreError) or answer.verdict == "ok":
         return answer
+    if answer.verdict == "late":
+        return StoreError("this request has been carried out by another process meanwhile: make it again")
     return StoreError(f"the messages could not be queued: their stream is {answer.verdict}")
 
 

@@ -8,7 +8,6 @@ it is, or nothing.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +27,7 @@ from broadcaster.intake.shapes import FaultError, RequestFault, Shapes, content_
 from broadcaster.intake.single_rows import Accepted, Row
 from broadcaster.intake.streams import HOUR_SECONDS, Stream, StreamKey, expiry
 from broadcaster.intake.submit import SubmissionError
+from broadcaster.ledger.kept_answers import Deed, memo_of
 from broadcaster.store.raising import need_format
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class SingleRequest(NamedTuple):
 
     `senders` and `service` as in `senders_for`; without them the settings' are taken. `rate` is segments a
     second over all its senders, for all messages that have the rest in common. With a `nonce` (of this
-    `key_id`'s) the same request can be made again for a day and is carried out once. `literal` texts are no
-    templates.
+    `key_id`'s) the same request can be made again for a day and is carried out once; `turn` is where its
+    answer is kept, if it is (`deed_of`). `literal` texts are no templates.
     """
 
     key_id: str
@@ -87,6 +87,7 @@ class SingleRequest(NamedTuple):
     rate: float | None = None
     region: str | None = None
     nonce: str = ""
+    turn: str = ""
     literal: bool = False
     purpose: Purpose = Purpose.UTILITY
     consent: Consent | None = None
@@ -150,20 +151,20 @@ class SingleMessages:
         if stream.needs > self._store.fenced and not await self.known(request):
             await need_format(self._store, stream.needs)
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
-        memo = _memo(request.key_id, request.nonce) if request.nonce else ""
+        memo = memo_of(request.key_id, request.nonce) if request.nonce else ""
         columns = shape.columns
         if request.consent is not None:
             columns += (CONSENT_GIVEN,)
             agreed = (str(request.consent),)
             rows = [row._replace(values=row.values + agreed) for row in rows]
-        self._commit.add(Waiting(stream, columns, rows, memo, answer))
+        self._commit.add(Waiting(stream, columns, rows, memo, request.turn, answer))
         return await answer
 
     async def known(self, request: SingleRequest) -> bool:
         """Tell whether a request was carried out already, by its nonce. Raises redis' errors."""
         if not request.nonce:
             return False
-        memo = _memo(request.key_id, request.nonce)
+        memo = memo_of(request.key_id, request.nonce)
         return bool(await self._store.redis.exists(self._store.keys.plain(f"append:{memo}")))
 
     async def close(self) -> None:
@@ -279,9 +280,13 @@ def _term_faults(request: SingleRequest) -> Iterator[RequestFault]:
         yield RequestFault("/consent", _NO_CONSENT)
 
 
-def _memo(key_id: str, nonce: str) -> str:
-    """Return under which name the answer to a request is kept."""
-    return "r:" + hashlib.sha256(f"{len(key_id)}:{key_id}{nonce}".encode()).hexdigest()[:32]
+def deed_of(request: SingleRequest, accepted: Sequence[Accepted]) -> Deed | None:
+    """Return what the answer to a request is to be kept with; None without a nonce."""
+    if not request.nonce:
+        return None
+    places = [message.id.split(".", 1) for message in accepted]
+    batches = list(dict.fromkeys(place.rpartition(".")[0] for _, place in places))
+    return Deed(memo_of(request.key_id, request.nonce), places[0][0], batches)
 
 
 def _check_text(texts: Sequence[str]) -> None:

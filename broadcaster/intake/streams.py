@@ -136,12 +136,16 @@ class StreamBatch(NamedTuple):
 
 
 class Item(NamedTuple):
-    """Batches that are appended together, once for each (memo, number): the answer is kept so long."""
+    """Batches that are appended together, once for each (memo, number): the answer is kept so long.
+
+    `turn`: whose answer, once it is kept (ledger/kept_answers.py), says that they were appended.
+    """
 
     memo: str
     number: int
     kept_seconds: int
     batches: list[StreamBatch]
+    turn: str = ""
 
 
 class Appended(NamedTuple):

@@ -42,8 +42,10 @@ unanswered:ID             string     since when Twilio says nothing of the templ
 bc:ID:importer            string     lease of the importing process (PX)
 idem:KEY                  string     until its broadcast is deleted
 stream:PRINT              string     the stream that takes single messages of one kind now; two hours (EX)
-append:NAME               hash       what an append answered: a process's 10 minutes, a request's a day (EX)
-once:KEY:NONCE            hash       a request with an Idempotency-Key and its answer; a day (EXPIRE)
+append:NAME               hash       what an append answered: a process's 10 minutes (EX), a request's
+                                     until its answer is kept, at most a day
+once:KEY:NONCE            hash|string  a request with an Idempotency-Key that is carried out; a string is its
+                                     answer, packed (ledger/kept_answers.py); a day (EXPIRE)
 verify:NONCE              hash       a verification's start under an idempotency key, and Twilio's answer
                                      without whom it is about; a day (EXPIRE)
 bat:ID:B  led:ID:B        string     packed recipients and records of batch `lane.number`; until its

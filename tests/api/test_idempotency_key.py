@@ -149,7 +149,7 @@ SHORT = ("before the answer is kept",)
 async def lapse(store: Store) -> None:
     """Let time pass for the leases of a process that is gone."""
     for name in await store.redis.keys(store.keys.plain("once:*")):
-        if not await store.redis.hexists(name, "answer"):
+        if await store.redis.type(name) == b"hash":
             await store.redis.hset(name, "until", 0)
     for name in await store.redis.keys(store.keys.plain("bc:*:importer")):
         await store.redis.delete(name)
@@ -208,3 +208,44 @@ async def test_a_process_killed_while_a_draft_gets_a_part(
         assert (again.status_code, again.json()["recipients"], again.json()["total"]) == (200, 1000, 1000)
         shown = (await api.client.get(draft)).json()
         assert (shown["total"], shown["counts"]["queued"]) == (1000, 1000)
+
+
+SINGLE: dict[str, tuple[bytes, Moment, int]] = {
+    "before it is appended": (script_mark("append"), "request", 0),
+    "it is appended": (script_mark("append"), "answer", 1),
+    "before the answer is kept": (b"\r\nkeep\r\n", "request", 1),
+    "the answer is kept": (b"\r\nkeep\r\n", "answer", 1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", SINGLE)
+async def test_a_process_killed_before_it_answers_of_a_message(
+    store: Store, redis_server: EmbeddedServer, point: str
+) -> None:
+    key = await key_for(store)
+    mark, on, done = SINGLE[point]
+
+    async def post(api: Hosted | Api, to: str) -> httpx.Response:
+        order, header = {"to": [to, "+14155550002"], "body": "Hi"}, {"Idempotency-Key": "one"}
+        return await api.client.post("/v1/messages", json=order, headers=header)
+
+    async def appended() -> int:
+        return len(await store.redis.keys(store.keys.plain("bat:*")))
+
+    async with tapped(store, redis_server, key) as (api, tap):
+        tap.arm(deadly(api, mark, on))
+        with pytest.raises(httpx.TransportError):
+            await post(api, "+14155550001")
+        assert api.process.wait(10) == -signal.SIGKILL
+    assert await appended() == done
+    async with hosting(store, key=key) as hosted:
+        await lapse(store)
+        assert (await post(hosted, "+14155550003")).status_code == 422
+        first = await post(hosted, "+14155550001")
+        assert first.status_code == 202, first.text
+        assert await appended() == 1
+        again = await post(hosted, "+14155550001")
+        assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+        assert await appended() == 1
+        assert await store.redis.keys(store.keys.plain("append:r:*")) == []

@@ -48,3 +48,11 @@ async def test_a_single_message(store: Store, together: int, most: int) -> None:
     before = await held_bytes(store)
     await single_messages(store, 120, together, kept=False)
     assert (await held_bytes(store) - before) / 120 <= most
+
+
+async def test_a_single_message_with_an_idempotency_key(store: Store) -> None:
+    """600 are allowed, of which the tables that its three keys and an expiry stand in take 90."""
+    await single_messages(store, 60, 1, kept=True, first=10_000)
+    before = await held_bytes(store)
+    await single_messages(store, 120, 1, kept=True)
+    assert (await held_bytes(store) - before) / 120 <= 470

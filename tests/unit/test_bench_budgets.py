@@ -20,7 +20,7 @@ DESIGN = {
     "reading a CSV into batches": 2,
     "POST /v1/messages": 2,
     "status callbacks": 1,
-    "Redis memory": 5,
+    "Redis memory": 6,
     "pace": 2,
     "growth": 3,
     "crash": 1,

@@ -4,9 +4,10 @@
 -- ARGV[3] print: what all messages of the stream have in common  ARGV[4] id of the stream, if one has to begin
 -- ARGV[5] msgpack: its facts (streams.lua)
 -- ARGV[6] opt-out epoch that the caller has seen
--- ARGV[7] msgpack: list of items [memo, number, seconds, batches]: the answer is kept for so long under the name `memo`.
---   The same number gets the same answer again and changes nothing; a lower one comes late, over a connection that its
---   caller has given up, and gets 'late'. Batches: as streams.lua writes them.
+-- ARGV[7] msgpack: list of items [memo, number, seconds, batches, turn]: the answer is kept for so long under the name
+--   `memo`. The same number gets the same answer again and changes nothing; a lower one comes late, over a connection that
+--   its caller has given up, and gets 'late'. So does one whose request's answer is kept (once.lua) in its `turn`, if it is
+--   not '': that has taken the memo's place. Batches: as streams.lua writes them.
 -- Returns msgpack: for each item [verdict, stream, batches, known]: 'ok', and the names of its batches in order; known 1
 --   where the answer was there. 'late'. 'optouts': there are other opt-outs than the caller knows. 'server': nobody has
 --   asked guard.lua yet whether this server has lost writes. Else the id is taken by a stream in the state that is told:
@@ -27,6 +28,7 @@ local function take(item)
     known[4] = 1
     return known
   end
+  if item[5] ~= '' and redis.call('TYPE', P .. 'once:' .. item[5]).ok == 'string' then return {'late', '', {}, 0} end
   if not S.bid and not refused then refused = open_stream(S) end
   if refused then return {refused, S.bid or '', {}, 0} end
   local names = {}
