@@ -65,7 +65,7 @@ class Gate:
             return 0
         most = min(GROUP, self._poster.allowance.ready)
         room = most - len(self._poster.ready)
-        return room if room * 4 >= most else 0
+        return room if room * 8 >= most else 0
 
     def next_at(self) -> float | None:
         """Return when there is something to ask for, in monotonic seconds; None while there is not."""

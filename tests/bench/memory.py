@@ -15,6 +15,7 @@ import random
 import string
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 COMMAND: Final = "python tests/bench/memory.py"
 _LETTERS: Final = string.ascii_letters + string.digits
 _NAMES: Final = ("Anna", "Björn", "Carla", "Dimitri", "Eve", "Fatima", "Giovanni", "Hannah", "Ivan", "José")
+LONG: Final = 120
 _PLOT: Final = "Redis memory per recipient"
 
 
@@ -54,6 +56,17 @@ def names(chance: random.Random) -> tuple[str, ...]:
 def forty_random(chance: random.Random) -> tuple[str, ...]:
     """The worst of 40 bytes: a link's random letters, which hardly pack."""
     return ("".join(chance.choices(_LETTERS, k=40)),)
+
+
+def long_random(chance: random.Random) -> tuple[str, ...]:
+    """More than 40 bytes of such letters."""
+    return ("".join(chance.choices(_LETTERS, k=LONG)),)
+
+
+def packed_beyond(count: int) -> float:
+    """Return for how many bytes a recipient the letters beyond 40 of `long_random` are, packed."""
+    text = "".join(values[1] for values in rows_of(count, long_random))
+    return len(zlib.compress(text.encode(), 9)) / count * (LONG - 40) / LONG
 
 
 def rows_of(count: int, values: Callable[[random.Random], tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
@@ -111,7 +124,7 @@ async def measure(url: str, options: argparse.Namespace) -> tuple[list[measured.
     store = await _empty(url)
     await warm(store)
     await store.close()
-    many, singles = options.recipients, max(1_000, options.recipients // 20)
+    many, singles = options.recipients, max(200, options.recipients // 20)
     found: list[tuple[str, str, float]] = [
         ("memory.recipient", "a recipient, one text for all", await per_recipient(url, many, one_text)),
         ("memory.recipient.names", "a recipient with name, city, day", await per_recipient(url, many, names)),
@@ -124,6 +137,11 @@ async def measure(url: str, options: argparse.Namespace) -> tuple[list[measured.
             "memory.recipient.small_batches",
             "the same in batches of 100",
             await per_recipient(url, many, forty_random, 100 / 30 + 0.01),
+        ),
+        (
+            "memory.recipient.long",
+            f"a recipient with {LONG} random letters, without those beyond 40 as zlib packs them",
+            await per_recipient(url, many, long_random) - packed_beyond(many),
         ),
         (
             "memory.recipient.completed",
