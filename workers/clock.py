@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import Final
 
 #: Linux' CLOCK_BOOTTIME counts suspended time too; elsewhere the monotonic clock has to do.
@@ -11,6 +12,9 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 #: A clock that is put right while it runs gains or loses less than this in a second (adjtime).
 SLEW: Final = 0.0005
+#: Of so many round trips the quickest counts, and of a slow Redis no more than that.
+ROUND_TRIPS: Final = 8
+ROUND_TRIP_MOST_SECONDS: Final = 0.2
 
 
 class RedisClock:
@@ -28,6 +32,21 @@ class RedisClock:
     def now(self) -> float:
         """Return unix seconds."""
         return time.time() if self._ahead is None else lease_clock() + self._ahead
+
+
+class RoundTrips:
+    """How long Redis takes to answer, at its quickest of late: what is asked so much ahead comes in time."""
+
+    __slots__ = ("_last", "quickest")
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=ROUND_TRIPS)
+        self.quickest = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Note how long one took."""
+        self._last.append(seconds)
+        self.quickest = min(*self._last, ROUND_TRIP_MOST_SECONDS)
 
 
 class Moments:

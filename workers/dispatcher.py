@@ -21,7 +21,7 @@ from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.telemetry.pulse import Pulse
 from workers.beat import Beat
-from workers.clock import RedisClock
+from workers.clock import RedisClock, RoundTrips
 from workers.duty import Duty
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
@@ -76,13 +76,16 @@ class Dispatcher:
         self.clock = RedisClock()
         self._beat = Beat()
         self._pulse = pulse or Pulse("worker")
-        self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
+        self._round_trips = RoundTrips()
+        self._holding = Holding(
+            store, metrics, self._beat.nudge, callbacks, now=self.clock.now, round_trips=self._round_trips
+        )
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
         self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
         self._poster.sample = sample
-        self._gate = Gate(store, self._holding, self._poster, metrics)
+        self._gate = Gate(store, self._holding, self._poster, metrics, self._round_trips)
         self._watch = Watch(store, self._poster)
         self._lease = Lease(
             store,
@@ -184,7 +187,7 @@ class Dispatcher:
         answers = await self._insisting.ask(calls)
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
-        self._gate.took(answered - now)
+        self._round_trips.note(answered - now)
         claimed = answers.pop() if claiming else None
         if claiming and worker == self._lease.worker:
             holding.answered(claimed, now, answered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
     from broadcaster.telemetry.metrics import Metrics
+    from workers.clock import RoundTrips
     from workers.contents import Batch
     from workers.holding import Holding
     from workers.plan import Held
@@ -31,11 +31,8 @@ log = structlog.get_logger("gate")
 
 #: At most so many messages with a yes wait for a connection.
 GROUP: Final = 64
-#: The gate is asked this long before a message may leave: about one round trip to a Redis nearby, and the
-#: quickest of the last few to one that is further off. Longer than that no yes is asked ahead of its time.
+#: The gate is asked this long before a message may leave: about one round trip to a Redis nearby.
 ASK_SECONDS: Final = 0.003
-ASK_MOST_SECONDS: Final = 0.2
-ROUND_TRIPS: Final = 8
 #: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
 ASKED_AGAIN: Final = 5
 
@@ -48,15 +45,16 @@ class Gate:
     Nothing is asked for while replicas have not `confirmed` the last answer: each question raises attempts.
     """
 
-    def __init__(self, store: Store, holding: Holding, poster: Poster, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, holding: Holding, poster: Poster, metrics: Metrics, round_trips: RoundTrips
+    ) -> None:
         self._store = store
         self._holding = holding
         self._poster = poster
         self._metrics = metrics
         self._optouts = OptOuts()
         self._again: list[Portion] = []
-        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
-        self._ahead = ASK_SECONDS
+        self._round_trips = round_trips
         self.confirmed = True
 
     def room(self) -> int:
@@ -74,7 +72,7 @@ class Gate:
         if self._again:
             return 0.0
         first = self._holding.plan.next_at()
-        return None if first is None else first - self._ahead
+        return None if first is None else first - self._ahead()
 
     def choose(self, now: float) -> list[Portion]:
         """Choose the messages to ask for: due by the time it has answered, and not opted out."""
@@ -83,7 +81,7 @@ class Gate:
             return []
         again, self._again = self._again, []
         room -= sum(len(items) for _, items in again)
-        portions, ended = self._holding.plan.take(now, now + self._ahead, max(0, room))
+        portions, ended = self._holding.plan.take(now, now + self._ahead(), max(0, room))
         self._holding.limited = sum(len(items) for _, items in portions) >= room
         portions = again + portions
         if self._optouts:
@@ -98,10 +96,8 @@ class Gate:
         """Return the question for what was chosen."""
         return claims.intend(worker, self._optouts.epoch, [_group(held, items) for held, items in asked])
 
-    def took(self, seconds: float) -> None:
-        """Hear how long a round trip took: messages are asked for so much ahead, to leave when they may."""
-        self._round_trips.append(seconds)
-        self._ahead = min(max(ASK_SECONDS, min(self._round_trips)), ASK_MOST_SECONDS)
+    def _ahead(self) -> float:
+        return max(ASK_SECONDS, self._round_trips.quickest)
 
     async def answered(
         self,

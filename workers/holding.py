@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.store.ending import end
 from broadcaster.store.errors import LeaseLost
-from workers.clock import Moments
+from workers.clock import Moments, RoundTrips
 from workers.contents import Contents
 from workers.exhausted import watch
 from workers.plan import Held, Plan
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("slices")
 
-#: Claims reach this far ahead of a lane's next permit, and are made this long before it.
+#: Claims reach this far ahead of a lane's next permit, and are made this long before it; both by two round
+#: trips more, as a slice is claimed and then fetched.
 HORIZON_SECONDS: Final = 0.04
 LEAD_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
@@ -58,7 +59,9 @@ class Holding:
         metrics: Metrics,
         on_change: Callable[[], None],
         callbacks: CallbackUrls | None = None,
+        *,
         now: Callable[[], float] = time.time,
+        round_trips: RoundTrips | None = None,
     ) -> None:
         self.plan = Plan()
         self.contents = Contents(store, callbacks, now)
@@ -76,6 +79,7 @@ class Holding:
         self._nonce = ""
         self._asked = 0
         self._moments = Moments()
+        self._round_trips = round_trips or RoundTrips()
         self._probing = False
         self._admitting: set[asyncio.Task[None]] = set()
 
@@ -99,7 +103,7 @@ class Holding:
             self._nonce,
             lanes=LANES_AT_ONCE,
             records=records,
-            horizon_seconds=HORIZON_SECONDS,
+            horizon_seconds=HORIZON_SECONDS + 2 * self._round_trips.quickest,
             known=known,
             probing=self._probing,
         )
@@ -113,7 +117,8 @@ class Holding:
         if answer.stopped != self.stopped_by:
             self.stopped_by = answer.stopped
             log.warning("account.stopped" if answer.stopped else "account.resumed", reason=answer.stopped)
-        wait = UNASKED_SECONDS if answer.next_seconds is None else answer.next_seconds - LEAD_SECONDS
+        lead = LEAD_SECONDS + 2 * self._round_trips.quickest
+        wait = UNASKED_SECONDS if answer.next_seconds is None else answer.next_seconds - lead
         # another worker's permits go on where these end: a slice must not move because its answer came late
         made = self._moments.of(answer.at, asked, now)
         self.claim_at = min(now + UNASKED_SECONDS, max(now, made + wait))

@@ -1,7 +1,8 @@
 """What this worker holds and has not sent: slices, ordered by when their next message may leave.
 
 Pure: times are the caller's monotonic seconds. A message whose permit has grown old is given up rather than
-caught up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends.
+caught up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends. One
+message of each slice goes however late it is: where Redis is slow, all might be late, for ever.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Held:
     ended: int = 0
     began: float = 0.0
     planned: bool = False
+    begun: bool = False
     dropped: bool = False
     batch: Batch | None = None
     refused: int = 0
@@ -111,7 +113,7 @@ class Plan:
         while position < end and at <= until and at_most:
             item = items[position]
             position += 1
-            if at < oldest:
+            if at < oldest and (held.begun or taken or position < end):
                 held.open -= 1
                 self.given_up += 1
             else:
@@ -120,6 +122,7 @@ class Plan:
             at += item.segments * interval
         self.unsent -= position - held.position
         held.position, held.next_at = position, at
+        held.begun = held.begun or bool(taken)
         return taken
 
     def drop(self, held: Held) -> None:

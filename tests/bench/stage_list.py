@@ -27,6 +27,7 @@ from broadcaster.store.scripts import CONFIRM
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.answers import outcome_of_created
 from broadcaster.twilio.forms import FormTemplate
+from workers.clock import RoundTrips
 from workers.contents import Batch
 from workers.gate import Gate
 from workers.holding import Holding
@@ -95,7 +96,7 @@ def batch_of(text: str) -> Batch:
 def reading() -> list[Stage]:
     """From Redis' answers to what may go."""
     head = b"".join(i.to_bytes(2, "big") + b"\0\0\1\0\0\0\0\0" for i in range(BATCH))
-    reply = [0, [[b"1.aa.1", LANE.encode(), b"b1", b"0.0", 0, b"0.000", head]], b""]
+    reply = [0, [[b"1.aa.1", LANE.encode(), b"b1", b"0.0", 0, b"0.000", head]], b"", 0]
     claim = claims.claim("w", "1.aa", lanes=200, records=BATCH, horizon_seconds=0.04)
     raw = pack_batch(Recipients(TO, None, ("name",), [NAMES]))
     untyped = msgspec.msgpack.Decoder().decode
@@ -103,7 +104,7 @@ def reading() -> list[Stage]:
     batch, metrics = batch_of(TEXT), Metrics()
     holding = Holding(None, metrics, lambda: None)  # type: ignore[arg-type]
     poster = Poster(Accepting(), concurrency=GROUP, policy=RetryPolicy(), ended=lambda _: None)
-    gate = Gate(None, holding, poster, metrics)  # type: ignore[arg-type]
+    gate = Gate(None, holding, poster, metrics, RoundTrips())  # type: ignore[arg-type]
 
     def claimed() -> None:
         for one in claim.decode(reply).slices:

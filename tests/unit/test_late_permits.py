@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from broadcaster.lanes.claims import Item, Slice
 from broadcaster.telemetry.metrics import Metrics
-from workers.clock import SLEW, Moments
-from workers.gate import ASK_MOST_SECONDS, ASK_SECONDS, ROUND_TRIPS, Gate
+from workers.clock import ROUND_TRIP_MOST_SECONDS, ROUND_TRIPS, SLEW, Moments, RoundTrips
+from workers.gate import ASK_SECONDS, Gate
 from workers.plan import STALE_SECONDS, Held, Plan
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def slice_of(count: int, interval: float) -> Slice:
         (0.01, 10.0, [0]),
         (0.01, 10.0 + STALE_SECONDS - 0.001, [0, 1, 2, 3]),
         (0.01, 10.035 + STALE_SECONDS, [4, 5, 6, 7]),
-        (0.01, 11.0, []),
+        (0.01, 11.0, [9]),
         # one permit is good until the next, whatever the pace
         (1.0, 10.9, [0]),
         (1.0, 11.5, [1]),
@@ -82,16 +82,30 @@ def test_a_permit_is_used_in_time_or_given_up(interval: float, now: float, rows:
     assert plan.given_up == held.position - len(rows)
 
 
+def test_however_late_all_are_one_of_each_slice_goes() -> None:
+    plan = Plan()
+    for _ in range(3):
+        plan.add(Held(slice_of(1, 0.01), next_at=10.0))
+    portions, ended = plan.take(20.0, 20.0, 64)
+    assert [len(items) for _, items in portions] == [1, 1, 1]
+    assert len(ended) == 3
+    held = Held(slice_of(10, 0.01), next_at=10.0)
+    plan.add(held)
+    assert [len(items) for _, items in plan.take(10.0, 10.0, 64)[0]] == [1]
+    assert plan.take(20.0, 20.0, 64) == ([], [held])
+
+
 def test_the_gate_is_asked_as_much_ahead_as_the_quickest_of_the_last_round_trips_took() -> None:
     plan = Plan()
     plan.add(Held(slice_of(1, 1.0), next_at=10.0))
     poster = SimpleNamespace(allowance=SimpleNamespace(ready=64), ready=[])
     holding = cast("Holding", SimpleNamespace(plan=plan))
-    gate = Gate(cast("Store", None), holding, cast("Poster", poster), Metrics())
+    round_trips = RoundTrips()
+    gate = Gate(cast("Store", None), holding, cast("Poster", poster), Metrics(), round_trips)
     assert gate.next_at() == 10.0 - ASK_SECONDS
     for took, ahead in [(0.08, 0.08), (0.3, 0.08), (0.05, 0.05), (0.001, ASK_SECONDS)]:
-        gate.took(took)
+        round_trips.note(took)
         assert gate.next_at() == 10.0 - ahead
     for _ in range(ROUND_TRIPS):
-        gate.took(math.inf)
-    assert gate.next_at() == 10.0 - ASK_MOST_SECONDS
+        round_trips.note(math.inf)
+    assert gate.next_at() == 10.0 - ROUND_TRIP_MOST_SECONDS
