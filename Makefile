@@ -16,7 +16,7 @@ help:
 	@echo 'make test     the tests'
 	@echo 'make lint     style, types and the direction of imports'
 	@echo 'make check    lint, then test'
-	@echo 'make bench    how fast it is, beside the peers: half an hour; ARGS=--quick for a look; into build/bench'
+	@echo 'make bench    how fast it is, beside the peers: an hour; ARGS=--quick for a look; into build/bench'
 	@echo 'make dashboards  the JSON of deploy/grafana/dashboards, from its code'
 	@echo 'make install  the broadcaster command, as $(BIN)/broadcaster'
 

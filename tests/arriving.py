@@ -28,7 +28,7 @@ def fullest(
 ) -> tuple[float, int, float]:
     """Return the fullest window: how many above what may be in it, how many came, when (second) it began.
 
-    In it may be what its time allows, a permit 50 ms early at its beginning and one 100 ms late at its end,
+    In it may be what its time allows, a permit 40 ms early at its beginning and one 40 ms late at its end,
     and what stalls held up that ended in it or shortly before.
     """
     best, first = (-rate * seconds, 0, 0.0), 0
@@ -37,7 +37,7 @@ def fullest(
             first += 1
         came = place - first + 1
         held_up = sum(gap for end, gap in stood if ms[first] - 3000 <= end <= at_ms)
-        over = came - rate * (seconds + 0.15 + held_up)
+        over = came - rate * (seconds + 0.1 + held_up)
         if over > best[0]:
             best = (over, came, (ms[first] - ms[0]) / 1000)
     return best

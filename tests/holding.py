@@ -101,6 +101,13 @@ async def completed(store: Store, broadcast: str, dead: float) -> None:
             await store.run(claims.release("w1", [held.claim]))
 
 
+async def an_hour_later(store: Store) -> None:
+    """Take away what expires an hour after an answer was kept (once.lua)."""
+    memos = [key async for key in store.redis.scan_iter(store.keys.plain("append:r:*"), count=1000)]
+    for start_at in range(0, len(memos), 1000):
+        await store.redis.delete(*memos[start_at : start_at + 1000])
+
+
 async def single_messages(store: Store, count: int, together: int, *, kept: bool, first: int = 0) -> None:
     """Post single messages, `together` at a time; `kept`: as the API does with an Idempotency-Key."""
     singles = SingleMessages(store, settings(), no_pool)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from typing import Final
 
 #: Linux' CLOCK_BOOTTIME counts suspended time too; elsewhere the monotonic clock has to do.
@@ -12,8 +11,8 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 #: A clock that is put right while it runs gains or loses less than this in a second (adjtime).
 SLEW: Final = 0.0005
-#: Of so many round trips the quickest counts, and of a slow Redis no more than that.
-ROUND_TRIPS: Final = 8
+#: Of this stretch and the one before the quickest round trip counts, and of a slow Redis no more than that.
+LATELY_SECONDS: Final = 30.0
 ROUND_TRIP_MOST_SECONDS: Final = 0.2
 
 
@@ -35,18 +34,25 @@ class RedisClock:
 
 
 class RoundTrips:
-    """How long Redis takes to answer, at its quickest of late: what is asked so much ahead comes in time."""
+    """How long Redis takes to answer, at its quickest of late: what is asked so much ahead comes in time.
 
-    __slots__ = ("_last", "quickest")
+    Of half a minute at least: after a spell in which all was slow, nothing may leave so much too early.
+    """
+
+    __slots__ = ("_before", "_since", "_until_now", "quickest")
 
     def __init__(self) -> None:
-        self._last: deque[float] = deque(maxlen=ROUND_TRIPS)
+        self._before = self._until_now = math.inf
+        self._since = -math.inf
         self.quickest = 0.0
 
-    def note(self, seconds: float) -> None:
-        """Note how long one took."""
-        self._last.append(seconds)
-        self.quickest = min(*self._last, ROUND_TRIP_MOST_SECONDS)
+    def note(self, asked: float, answered: float) -> None:
+        """Note when something was asked and answered, in monotonic seconds."""
+        if answered - self._since > LATELY_SECONDS:
+            self._before, self._until_now = self._until_now, math.inf
+            self._since = answered
+        self._until_now = min(self._until_now, answered - asked)
+        self.quickest = min(self._before, self._until_now, ROUND_TRIP_MOST_SECONDS)
 
 
 class Moments:

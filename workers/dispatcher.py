@@ -21,7 +21,7 @@ from broadcaster.store.ending import end
 from broadcaster.store.errors import StoreError, Unreachable
 from broadcaster.telemetry.pulse import Pulse
 from workers.beat import Beat
-from workers.clock import RedisClock, RoundTrips
+from workers.clock import RedisClock
 from workers.duty import Duty
 from workers.gate import Gate
 from workers.holding import IDLE_SECONDS, Holding
@@ -76,16 +76,13 @@ class Dispatcher:
         self.clock = RedisClock()
         self._beat = Beat()
         self._pulse = pulse or Pulse("worker")
-        self._round_trips = RoundTrips()
-        self._holding = Holding(
-            store, metrics, self._beat.nudge, callbacks, now=self.clock.now, round_trips=self._round_trips
-        )
+        self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
         self._poster.allowance.changed = self._on_circuit
         self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
         self._poster.sample = sample
-        self._gate = Gate(store, self._holding, self._poster, metrics, self._round_trips)
+        self._gate = Gate(store, self._holding, self._poster, metrics)
         self._watch = Watch(store, self._poster)
         self._lease = Lease(
             store,
@@ -187,7 +184,6 @@ class Dispatcher:
         answers = await self._insisting.ask(calls)
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
-        self._round_trips.note(answered - now)
         claimed = answers.pop() if claiming else None
         if claiming and worker == self._lease.worker:
             holding.answered(claimed, now, answered)
@@ -227,9 +223,7 @@ class Dispatcher:
             asked()
         if self._poster.allowance.open:
             self._probe(self._poster.allowance.probes)
-        if standing.due:
-            self._holding.claim_at = 0.0
-            self._beat.nudge()
+        self._holding.hear(standing.due_seconds)
 
     def _on_circuit(self, opened: bool) -> None:  # noqa: FBT001 - a callback of one word
         """Let nothing more leave when Twilio has stopped answering; what had a yes has not left."""
@@ -257,12 +251,11 @@ class Dispatcher:
         self._beside(say_done(self._store, self._lease.worker, self._poster.draw_line()))
 
     async def _listen(self) -> None:
-        """Hear of new work sooner than by looking once a second."""
+        """Hear of new work sooner than by the renewal once a second."""
         while True:
             try:
                 if await self._store.redis.blpop([self._store.keys.plain("wake")], timeout=IDLE_SECONDS):
-                    self._holding.claim_at = 0.0
-                    self._beat.nudge()
+                    self._holding.wake()
             except (RedisError, OSError):
                 await asyncio.sleep(IDLE_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -13,6 +14,7 @@ from broadcaster.domain.whatsapp_window import WHATSAPP
 from broadcaster.lanes import claims
 from broadcaster.ledger.optouts import OptOuts
 from broadcaster.store.errors import StoreError, Unconfirmed
+from workers.clock import RoundTrips
 from workers.outgoing import YES_SECONDS, Message
 from workers.slices import REFUSED
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
     from broadcaster.store.scripts import Call
     from broadcaster.telemetry.metrics import Metrics
-    from workers.clock import RoundTrips
     from workers.contents import Batch
     from workers.holding import Holding
     from workers.plan import Held
@@ -45,16 +46,15 @@ class Gate:
     Nothing is asked for while replicas have not `confirmed` the last answer: each question raises attempts.
     """
 
-    def __init__(
-        self, store: Store, holding: Holding, poster: Poster, metrics: Metrics, round_trips: RoundTrips
-    ) -> None:
+    def __init__(self, store: Store, holding: Holding, poster: Poster, metrics: Metrics) -> None:
         self._store = store
         self._holding = holding
         self._poster = poster
         self._metrics = metrics
         self._optouts = OptOuts()
         self._again: list[Portion] = []
-        self._round_trips = round_trips
+        #: Of questions alone, since they may have to wait for replicas.
+        self._round_trips = RoundTrips()
         self.confirmed = True
 
     def room(self) -> int:
@@ -113,6 +113,7 @@ class Gate:
         It was asked at `asked_at`, in monotonic seconds; `repeated` says that the question was put more than
         once: an earlier yes may have been lost.
         """
+        self._round_trips.note(asked_at, monotonic())
         if isinstance(verdicts, Unconfirmed):
             self.confirmed = False
             repeated = True

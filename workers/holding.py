@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from time import monotonic
@@ -59,9 +60,7 @@ class Holding:
         metrics: Metrics,
         on_change: Callable[[], None],
         callbacks: CallbackUrls | None = None,
-        *,
         now: Callable[[], float] = time.time,
-        round_trips: RoundTrips | None = None,
     ) -> None:
         self.plan = Plan()
         self.contents = Contents(store, callbacks, now)
@@ -79,7 +78,8 @@ class Holding:
         self._nonce = ""
         self._asked = 0
         self._moments = Moments()
-        self._round_trips = round_trips or RoundTrips()
+        self._round_trips = RoundTrips()
+        self._woken = -math.inf
         self._probing = False
         self._admitting: set[asyncio.Task[None]] = set()
 
@@ -111,6 +111,7 @@ class Holding:
     def answered(self, answer: Any, asked: float, now: float) -> None:
         """Take the answer, which arrived at `now`, to a claim that was first `asked` for then."""
         self._nonce = ""
+        self._round_trips.note(asked, now)
         if isinstance(answer, Exception):
             self.claim_at = now + (0.05 if isinstance(answer, LeaseLost) else IDLE_SECONDS)
             return
@@ -121,7 +122,8 @@ class Holding:
         wait = UNASKED_SECONDS if answer.next_seconds is None else answer.next_seconds - lead
         # another worker's permits go on where these end: a slice must not move because its answer came late
         made = self._moments.of(answer.at, asked, now)
-        self.claim_at = min(now + UNASKED_SECONDS, max(now, made + wait))
+        # there may be more than this claim has seen
+        self.claim_at = now if self._woken >= asked else min(now + UNASKED_SECONDS, max(now, made + wait))
         if answer.slices:
             self._metrics.claimed(len(answer.slices))
             self._metrics.permit_wait.observe_many([s.delay_seconds for s in answer.slices])
@@ -133,6 +135,19 @@ class Holding:
             task = watch(asyncio.create_task(self._admit(answer.slices)))
             self._admitting.add(task)
             task.add_done_callback(self._admitted)
+
+    def wake(self) -> None:
+        """Claim at once: there is new work."""
+        self._woken = monotonic()
+        self.claim_at = 0.0
+        self._on_change()
+
+    def hear(self, due_seconds: float | None) -> None:
+        """Claim no later than a lane is due, which a renewal has said; None: none has work."""
+        if due_seconds is not None:
+            at = monotonic() + max(0.0, due_seconds - LEAD_SECONDS - 2 * self._round_trips.quickest)
+            self.claim_at = min(self.claim_at, at)
+            self._on_change()
 
     async def _admit(self, slices: list[Slice]) -> None:
         """Fetch what the slices say, then plan them; those that were dropped meanwhile are left."""

@@ -50,7 +50,7 @@ class Asks(Protocol):
     """What else a worker asks every second: with the renewal, as each write wakes Redis and its disk."""
 
     async def question(self, worker: str) -> Call[Any]:
-        """Return the question. Raises `Unreachable`."""
+        """Return the question."""
         ...
 
     def heard(self, found: Any, began: float, answered: float) -> None:

@@ -1,8 +1,8 @@
 """What this worker holds and has not sent: slices, ordered by when their next message may leave.
 
 Pure: times are the caller's monotonic seconds. A message whose permit has grown old is given up rather than
-caught up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends. One
-message of each slice goes however late it is: where Redis is slow, all might be late, for ever.
+caught up, so that a stall never turns into a burst: its record goes back to the flow when its claim ends. But
+the last message of a slice goes if none has: where Redis is slow, all would be late, again and again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Slice
     from workers.contents import Batch
 
+#: One of a slice whose messages are all late may still go, if it is no later than this.
+LAST_SECONDS: Final = 2.0
 #: A permit may be used this long after its time, or one segment's interval where that is longer. Another
 #: worker's permits go on where a slice's end: with as much by which a lane may be ahead of
 #: its pace (claim.lua), any second stays below rate + 10 % + one message.
@@ -113,7 +115,7 @@ class Plan:
         while position < end and at <= until and at_most:
             item = items[position]
             position += 1
-            if at < oldest and (held.begun or taken or position < end):
+            if at < oldest and (held.begun or taken or position < end or at < now - LAST_SECONDS):
                 held.open -= 1
                 self.given_up += 1
             else:

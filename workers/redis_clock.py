@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("clock")
 
-LOOK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.5
 #: A clock that is slewed moves less than this in a second, and needs no repair.
 BACK_SECONDS: Final = 2.0
 #: So much less than their patience may doubts be waited for, without anybody noticing.
@@ -80,7 +80,7 @@ async def first_heard(store: Store, clock: RedisClock) -> None:
         try:
             seconds, micro = await store.redis.time()
         except (RedisError, OSError):
-            await asyncio.sleep(LOOK_SECONDS / 2)
+            await asyncio.sleep(AGAIN_SECONDS)
             continue
         clock.hear(seconds + micro / _MICRO - lease_clock())
         return

@@ -36,7 +36,7 @@ class Watch:
         self._heard = 0.0
 
     async def question(self, worker: str) -> Call[Any]:
-        """Return what to ask. Raises `Unreachable`."""
+        """Return what to ask."""
         return await self._store.guard.question(worker, cleared=self._cleared())
 
     def heard(self, found: Look | StoreError, began: float, answered: float) -> None:  # noqa: ARG002 - as `lease.Asks` has it

@@ -88,7 +88,8 @@ class Standing(NamedTuple):
 
     `silent` is since when Twilio does not answer, in unix seconds, 0 while it does; `probe`: this worker may
     send one message all the same. `draining`: it is asked to finish what is in flight, and to end. `on_duty`:
-    it is one of those that run the installation's jobs. `due`: some lane has work that may go now.
+    it is one of those that run the installation's jobs. `due_seconds`: until
+    some lane has work that may go, None if none has.
     """
 
     share: int
@@ -100,7 +101,7 @@ class Standing(NamedTuple):
     probe: bool = False
     draining: bool = False
     on_duty: bool = False
-    due: bool = False
+    due_seconds: float | None = None
     turn: Turn | None = None
 
 
@@ -249,7 +250,7 @@ def _standing(reply: bytes) -> Standing:
         bool(probe),
         bool(draining),
         bool(on_duty),
-        bool(due),
+        None if due < 0 else due / MICRO,
         _turn(turn[0]) if turn and turn[0] else None,
     )
 

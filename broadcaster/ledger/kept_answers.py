@@ -1,10 +1,12 @@
 """An answer as it is kept for an Idempotency-Key: packed, as there may be millions of a day.
 
 It stands in the place of the deed's own memo too (`append:`, by which a process that died before it answered
-finds out what was done), so it says what was in there: whoever takes the answer away puts that back.
+finds out what was done), so it says what was in there: whoever takes the answer away puts that back. The memo
+goes an hour later.
 
-The version before looks for a hash there, and Redis refuses it: it answers 503 and does nothing. As that is
-for a day at most, it is no data format of its own (domain/data_format.py).
+The version before looks for a hash there, and Redis refuses it: it answers 503 and does nothing. What it had
+begun before, and goes on with when it wakes up, finds the memo for an hour. As all that is for a day at most,
+it is no data format of its own (domain/data_format.py).
 """
 
 from __future__ import annotations

@@ -108,9 +108,12 @@ class Guard:
     ) -> Call[Look]:
         """Return what `look` asks, for who asks other things with it. `heard` takes the answer.
 
-        Raises `Unreachable`: now and then how the server writes is read for it.
+        Now and then how the server writes is read for it; where that fails, at the next question again.
         """
-        known = await self._durability()
+        try:
+            known = await self._durability()
+        except Unreachable:
+            known = ""
         to = "" if rewind_to is None else str(int(rewind_to))
         arguments = (known, self._replicas, self._known, worker, cleared, to, int(workers_gone))
         return Call("guard", arguments, _look, lasting=rewind_to is not None)

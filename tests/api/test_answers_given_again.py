@@ -48,7 +48,8 @@ async def test_one_key_is_left_of_a_request(store: Store) -> None:
         (kept,) = await names(store, "once")
         assert await store.redis.type(kept) == b"string"
         assert 86_000 < await store.redis.ttl(kept) <= 86_400
-        assert await names(store, "append") == []
+        # for a process of the version before that slept since it asked, an hour
+        assert [0 < await store.redis.ttl(name) <= 3_600 for name in await names(store, "append")] == [True]
         again = await post(api, [ADA, BOB])
         assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
         assert again.headers["content-type"] == first.headers["content-type"]

@@ -1,4 +1,4 @@
-"""`make bench`: ours and the peers in one run, every budget judged; about half an hour.
+"""`make bench`: ours and the peers in one run, every budget judged; about an hour.
 
     python tests/bench/everything.py [--quick | --long] [--only send_path,peers] [--out build/bench]
 
@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,6 +25,8 @@ from benching.peers import CACHE
 from benching.registry import Bench, missing_in_words, registry
 from benching.run_record import Folder, Run
 from benching.steps import in_words, now, step, without
+
+STOPPED: Final = "stopped before it was done"
 
 
 def options() -> argparse.Namespace:
@@ -72,7 +75,7 @@ def measured(chosen: argparse.Namespace, folder: Folder) -> Run:
     print("\n".join(f"  {name}: {value}" for name, value in run.machine.items()))
     print("  Whatever else uses a core meanwhile makes all figures worse, and the spread wider.", flush=True)
     steps = {
-        bench.name: without(bench, "stopped before it was done")
+        bench.name: without(bench, STOPPED)
         if bench in benches
         else kept.get(bench.name) or without(bench, "not asked for")
         for bench in chosen.benches
@@ -108,7 +111,7 @@ def main() -> int:
         print(why_no_plots)
     pictures = [f"plots/{file.name}" for file in files]
     (folder.path / "table.md").write_text(text(folder, run, pictures), encoding="utf-8")
-    if chosen.page:
+    if chosen.page and not any(each.why_not == STOPPED for each in run.steps):
         publish(folder, run, files)
     judgements = verdicts(folder, run)
     for verdict in judgements:

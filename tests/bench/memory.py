@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import measured
 from bench import intake_load
 from bench.intake import write_csv
-from holding import completed, loaded, random_number, single_messages, used_bytes, warm
+from holding import an_hour_later, completed, loaded, random_number, single_messages, used_bytes, warm
 
 from broadcaster.store.connection import open_store
 from broadcaster.store.embedded import EmbeddedServer
@@ -107,6 +107,7 @@ async def per_single(url: str, count: int, together: int, *, kept: bool) -> floa
         await single_messages(store, 100, together, kept=kept, first=count)  # the stream, the scripts
         before = await used_bytes(store)
         await single_messages(store, count, together, kept=kept)
+        await an_hour_later(store)
         return (await used_bytes(store) - before) / count
     finally:
         await store.close()
@@ -157,7 +158,7 @@ async def measure(url: str, options: argparse.Namespace) -> tuple[list[measured.
         ("memory.single.together", "… among 40", await per_single(url, singles, 40, kept=False)),
         (
             "memory.single.kept",
-            "… alone, with an Idempotency-Key",
+            "… alone, with an Idempotency-Key, an hour later",
             await per_single(url, singles, 1, kept=True),
         ),
     ]

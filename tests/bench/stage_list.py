@@ -27,7 +27,6 @@ from broadcaster.store.scripts import CONFIRM
 from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.answers import outcome_of_created
 from broadcaster.twilio.forms import FormTemplate
-from workers.clock import RoundTrips
 from workers.contents import Batch
 from workers.gate import Gate
 from workers.holding import Holding
@@ -104,7 +103,7 @@ def reading() -> list[Stage]:
     batch, metrics = batch_of(TEXT), Metrics()
     holding = Holding(None, metrics, lambda: None)  # type: ignore[arg-type]
     poster = Poster(Accepting(), concurrency=GROUP, policy=RetryPolicy(), ended=lambda _: None)
-    gate = Gate(None, holding, poster, metrics, RoundTrips())  # type: ignore[arg-type]
+    gate = Gate(None, holding, poster, metrics)  # type: ignore[arg-type]
 
     def claimed() -> None:
         for one in claim.decode(reply).slices:

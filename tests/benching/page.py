@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from benching.run_record import Folder, Run
 
 PAGE: Final = BENCHES.parents[1] / "deploy" / "performance.md"
+#: Written by hand: what the profiles of the missed budgets say, and what was tried.
+MISSED: Final = BENCHES / "missed.md"
 _INTRODUCTION: Final = """\
 # Performance: every budget, measured beside the peers
 
@@ -63,6 +65,7 @@ def text(folder: Folder, run: Run, pictures: list[str]) -> str:
         "## The machine\n\n" + "\n".join(f"- {name}: {value}" for name, value in run.machine.items()) + "\n",
         f"## Budgets: {in_short(judgements)}\n\n{budget_table(judgements, rows, commands)}",
     ]
+    parts.append(MISSED.read_text(encoding="utf-8"))
     if beside := peer_table(rows):
         parts.append(f"## Beside the peers\n\n{beside}")
     if pictures:

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from holding import completed, held_bytes, loaded, random_number, single_messages, warm
+from holding import an_hour_later, completed, held_bytes, loaded, random_number, single_messages, warm
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -55,4 +55,6 @@ async def test_a_single_message_with_an_idempotency_key(store: Store) -> None:
     await single_messages(store, 60, 1, kept=True, first=10_000)
     before = await held_bytes(store)
     await single_messages(store, 120, 1, kept=True)
+    assert (await held_bytes(store) - before) / 120 <= 700
+    await an_hour_later(store)
     assert (await held_bytes(store) - before) / 120 <= 470

@@ -101,8 +101,8 @@ async def test_the_next_slice_waits_for_the_permits_of_the_last(store: Store) ->
     call = claims.claim("w1", "again", lanes=10, records=10, horizon_seconds=0.05)
     answer = await store.run(call)
     assert answer.slices == []
-    # due again half a second later, less the burst: a twentieth of a second that holds one message
-    assert answer.next_seconds == pytest.approx(0.5 - (0.05 - 0.01), abs=0.1)
+    # due again half a second later, less the burst: a twenty-fifth of a second that holds one message
+    assert answer.next_seconds == pytest.approx(0.5 - 0.04, abs=0.1)
     (second,) = await take(store, horizon_seconds=1.0)
     assert second.delay_seconds == pytest.approx(0.46, abs=0.1)
 

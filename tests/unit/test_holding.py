@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from broadcaster.lanes.claims import Claimed, Item, Slice
 from broadcaster.telemetry.metrics import Metrics
-from workers.holding import Holding
+from workers.holding import UNASKED_SECONDS, Holding
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -23,3 +26,31 @@ async def test_a_slice_that_comes_after_the_silence_began_is_not_counted_as_take
     await holding.close()
     assert holding.finished == ["1.a.1"]
     assert holding.plan.unsent == 0
+
+
+def holding_of(*, next_seconds: float | None, asked: float) -> Holding:
+    """One whose claim, asked then, was answered just now."""
+    holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
+    holding.answered(Claimed(next_seconds, [], "", monotonic()), asked, monotonic())
+    return holding
+
+
+def test_who_has_nothing_to_do_claims_again_when_a_lane_is_due() -> None:
+    holding, now = holding_of(next_seconds=None, asked=monotonic()), monotonic()
+    assert holding.claim_at == pytest.approx(now + UNASKED_SECONDS, abs=0.5)
+    holding.hear(None)
+    assert holding.claim_at == pytest.approx(now + UNASKED_SECONDS, abs=0.5)
+    holding.hear(3.0)
+    assert holding.claim_at == pytest.approx(now + 3.0, abs=0.5)
+    holding.hear(60.0)
+    assert holding.claim_at == pytest.approx(now + 3.0, abs=0.5)
+    holding.hear(0.0)
+    assert holding.claim_at <= monotonic()
+
+
+def test_a_wake_that_comes_while_a_claim_is_under_way_is_not_forgotten() -> None:
+    asked = monotonic()
+    holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
+    holding.wake()
+    holding.answered(Claimed(None, [], "", asked), asked, monotonic())
+    assert holding.claim_at <= monotonic()

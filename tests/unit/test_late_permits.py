@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from time import monotonic
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from broadcaster.lanes.claims import Item, Slice
 from broadcaster.telemetry.metrics import Metrics
-from workers.clock import ROUND_TRIP_MOST_SECONDS, ROUND_TRIPS, SLEW, Moments, RoundTrips
+from workers.clock import LATELY_SECONDS, ROUND_TRIP_MOST_SECONDS, SLEW, Moments, RoundTrips
 from workers.gate import ASK_SECONDS, Gate
-from workers.plan import STALE_SECONDS, Held, Plan
+from workers.plan import LAST_SECONDS, STALE_SECONDS, Held, Plan
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -83,29 +83,57 @@ def test_a_permit_is_used_in_time_or_given_up(interval: float, now: float, rows:
 
 
 def test_however_late_all_are_one_of_each_slice_goes() -> None:
-    plan = Plan()
+    plan, late = Plan(), 10.0 + LAST_SECONDS - 0.1
     for _ in range(3):
         plan.add(Held(slice_of(1, 0.01), next_at=10.0))
-    portions, ended = plan.take(20.0, 20.0, 64)
+    portions, ended = plan.take(late, late, 64)
     assert [len(items) for _, items in portions] == [1, 1, 1]
     assert len(ended) == 3
     held = Held(slice_of(10, 0.01), next_at=10.0)
     plan.add(held)
     assert [len(items) for _, items in plan.take(10.0, 10.0, 64)[0]] == [1]
-    assert plan.take(20.0, 20.0, 64) == ([], [held])
+    assert plan.take(late, late, 64) == ([], [held]), "one has gone"
 
 
-def test_the_gate_is_asked_as_much_ahead_as_the_quickest_of_the_last_round_trips_took() -> None:
+def test_after_a_long_stall_nothing_goes() -> None:
+    plan = Plan()
+    held = Held(slice_of(3, 0.01), next_at=10.0)
+    plan.add(held)
+    assert plan.take(10.1 + LAST_SECONDS, 10.1 + LAST_SECONDS, 64) == ([], [held])
+    assert (held.open, plan.given_up, plan.unsent) == (0, 3, 0)
+
+
+def noted(*seconds: float, at: float = 1000.0, apart: float = 1.0) -> RoundTrips:
+    """Round trips that took so long each, one after the other."""
+    trips = RoundTrips()
+    for took in seconds:
+        trips.note(at, at + took)
+        at += apart
+    return trips
+
+
+def test_the_quickest_round_trip_of_late_counts() -> None:
+    assert RoundTrips().quickest == 0.0
+    assert noted(0.08, 0.3, 0.1).quickest == pytest.approx(0.08)
+    assert noted(5.0).quickest == ROUND_TRIP_MOST_SECONDS
+
+
+def test_after_a_slow_spell_nothing_leaves_the_earlier_for_it() -> None:
+    assert noted(0.001, *[0.2] * 8, 0.001).quickest == pytest.approx(0.001)
+    assert noted(0.001, *[0.2] * 20).quickest == pytest.approx(0.001)
+
+
+def test_a_redis_that_has_moved_far_away_is_asked_earlier_in_the_end() -> None:
+    seconds = int(2 * LATELY_SECONDS) + 2
+    assert noted(0.001, *[0.08] * seconds).quickest == pytest.approx(0.08)
+
+
+async def test_the_gate_is_asked_as_much_ahead_as_its_answers_take() -> None:
     plan = Plan()
     plan.add(Held(slice_of(1, 1.0), next_at=10.0))
     poster = SimpleNamespace(allowance=SimpleNamespace(ready=64), ready=[])
     holding = cast("Holding", SimpleNamespace(plan=plan))
-    round_trips = RoundTrips()
-    gate = Gate(cast("Store", None), holding, cast("Poster", poster), Metrics(), round_trips)
+    gate = Gate(cast("Store", None), holding, cast("Poster", poster), Metrics())
     assert gate.next_at() == 10.0 - ASK_SECONDS
-    for took, ahead in [(0.08, 0.08), (0.3, 0.08), (0.05, 0.05), (0.001, ASK_SECONDS)]:
-        round_trips.note(took)
-        assert gate.next_at() == 10.0 - ahead
-    for _ in range(ROUND_TRIPS):
-        round_trips.note(math.inf)
-    assert gate.next_at() == 10.0 - ROUND_TRIP_MOST_SECONDS
+    await gate.answered([], [], asked_at=monotonic() - 0.08, late=False, repeated=False)
+    assert gate.next_at() == pytest.approx(10.0 - 0.08, abs=0.02)

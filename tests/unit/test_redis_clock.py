@@ -42,7 +42,7 @@ class Far:
 
 
 async def test_it_is_heard_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_clock, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(redis_clock, "AGAIN_SECONDS", 0.0)
     far, clock = Far(monkeypatch), RedisClock()
     assert clock.now() == pytest.approx(time.time(), abs=5), "until then our own"
     await redis_clock.first_heard(cast("Store", far), clock)

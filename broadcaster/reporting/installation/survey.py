@@ -36,7 +36,7 @@ OTHER: Final = "other"
 #: Of a broadcast's lanes so many are asked why they wait.
 _ASKED: Final = 1000
 #: What claim.lua lets a lane borrow (µs), and how far a permit's clock can be ahead.
-BURST: Final = 50_000
+BURST: Final = 40_000
 _DEBT: Final = 60_000_000
 _CLOSED: Final = "its hours are over"
 

@@ -205,7 +205,7 @@ local function slice(lane, L, paces)
           L.clock = weight_sum == W[cls] and L.tag[c] or tag
           local flow_clock = flows == 1 and flow_tag + segments or flow_tag
           redis.call('ZADD', zset, flow_tag + segments, bid)
-          local at = free_at(paces)
+          local at = math.max(free_at(paces), L.hold)
           spend(paces, at, segments)
           local told = {'clock', L.clock, 't' .. cls, L.tag[c], 'clock:' .. cls, flow_clock}
           for _, p in ipairs(paces) do
@@ -236,7 +236,7 @@ for n, lane in ipairs(due) do
   if v[4] and v[4] ~= '' then
     redis.call('ZREM', P .. 'due', lane)
   else
-    local L = {clock = tonumber(v[6] or 0), tag = {tonumber(v[7] or 0), tonumber(v[8] or 0), tonumber(v[9] or 0)}}
+    local L = {hold = tonumber(v[3] or 0), clock = tonumber(v[6] or 0), tag = {tonumber(v[7] or 0), tonumber(v[8] or 0), tonumber(v[9] or 0)}}
     local paces = {pace(v[1] or 1, v[2], lane_key(lane))}
     if v[5] and v[5] ~= '' then
       local pool = redis.call('HMGET', lane_key(v[5]), 'rate', 'tat')
@@ -244,7 +244,7 @@ for n, lane in ipairs(due) do
     end
     if account_pace then paces[#paces + 1] = account_pace end
     local shared = #paces
-    local start = math.max(free_at(paces), tonumber(v[3] or 0))
+    local start = math.max(free_at(paces), L.hold)
     if start > now + horizon then
       redis.call('ZADD', P .. 'due', start, lane)
     else

@@ -11,8 +11,10 @@
 --   its turn ends unless it is renewed]; the others: ['ok'], or ['lost'] if the turn is another request's by now.
 -- A turn is a hash; an answer that is kept a string, of which its caller knows what was asked for (''). The version before
 -- kept it in the hash. A turn that ran out is free: its process died. Whoever takes it does the same again, which has to be
--- idempotent. `forget` takes an answer away and leaves all as it was before it was kept.
+-- idempotent. `forget` takes an answer away and leaves all as it was before it was kept. What an answer takes the place of
+-- stays for an hour (s).
 
+local OLDER_SLEEP = 3600
 local act, key, token = ARGV[3], P .. 'once:' .. ARGV[4], ARGV[5]
 local kind = redis.call('TYPE', key).ok
 if kind == 'string' then
@@ -36,7 +38,8 @@ if act ~= 'take' then
     if not v[4] then redis.call('HSET', key, 'until', now + tonumber(ARGV[6]) * 1000) end
   elseif act == 'keep' then
     redis.call('SET', key, ARGV[8], 'EX', ARGV[6])
-    if ARGV[9] ~= '' then redis.call('DEL', P .. 'append:' .. ARGV[9]) end
+    -- the version before looks at nothing but the memo: a process of it may have slept since it asked
+    if ARGV[9] ~= '' then redis.call('EXPIRE', P .. 'append:' .. ARGV[9], OLDER_SLEEP) end
   elseif act == 'drop' and not v[4] then redis.call('DEL', key) end
   return {'ok'}
 end

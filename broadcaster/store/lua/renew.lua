@@ -11,8 +11,8 @@
 -- First lease only: ARGV[15] version of the program, ARGV[16] the newest data format it knows, ARGV[17] the name under which
 --   the same process had a lease before, or '': it is lost no more, and if that one was asked to drain, so is this one
 -- Returns msgpack [share, limit, workers, opt-out epoch, account's pause reason, silent since or '', 1 for a probe,
---   1 if it is asked to drain (drain.lua), 1 if it is on duty, 1 if a lane is due, turn]; LEASE if the lease is lost. `turn`
---   is nil, or for one worker a second
+--   1 if it is asked to drain (drain.lua), 1 if it is on duty, µs until a lane is due (-1: none has work), turn]; LEASE if
+--   the lease is lost. `turn` is nil, or for one worker a second
 --   [turn, remembered, µs, answered, throttled, pressed, unknown, busy (µs), peak, ceiling, full]: what all workers saw.
 --   Its next call answers that turn, with what domain/circuit.py makes of it; an answer to any but the last turn changes nothing.
 
@@ -91,8 +91,9 @@ end
 -- what does not divide evenly goes to the first by name
 local place = 0
 for _, other in ipairs(workers) do if other < worker then place = place + 1 end end
+local due = redis.call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
 local whole, count = math.floor(limit), math.max(1, #workers)
 local share = math.max(1, math.floor(whole / count) + (place < whole % count and 1 or 0))
 return cmsgpack.pack({share, limit, count, redis.call('GET', P .. 'optouts:epoch') or '0', v[3] or '', silent, probe,
                       redis.call('HEXISTS', own, 'draining'), on_duty,
-                      #redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, 1), turn})
+                      due[1] and math.max(0, math.floor(tonumber(due[2]) - now)) or -1, turn})
