@@ -42,6 +42,11 @@ async def names(store: Store, kind: str) -> list[bytes]:
     return found
 
 
+async def an_hour_later(store: Store) -> None:
+    """Take away the memos that an answer took the place of, which expire then."""
+    await store.redis.delete(*await names(store, "append"))
+
+
 async def test_one_key_is_left_of_a_request(store: Store) -> None:
     async with hosting(store) as api:
         first = await post(api, [ADA, BOB])
@@ -73,6 +78,9 @@ async def test_an_append_that_comes_after_the_answer_adds_nothing(
     async with hosting(store) as api:
         assert (await post(api)).status_code == 202
     (late,) = calls
+    (answer,) = await store.run(late)
+    assert (answer.verdict, answer.known, await sent_to(store, ADA)) == ("ok", True, 1)
+    await an_hour_later(store)
     before = await store.redis.dbsize()
     (answer,) = await store.run(late)
     assert (answer.verdict, await store.redis.dbsize(), await sent_to(store, ADA)) == ("late", before, 1)
@@ -111,6 +119,7 @@ async def test_after_a_person_is_forgotten_nothing_is_appended_again(
 ) -> None:
     async with hosting(store) as api:
         first = await post(api, to)
+        await an_hour_later(store)
         batches = await names(store, "bat")
         assert (await forget(store, TESTER, addresses_of(BOB))).answers == (0 if to == ADA else 1)
         assert (await forget(store, TESTER, addresses_of(ADA))).answers == (1 if to == ADA else 0)
@@ -123,7 +132,6 @@ async def test_after_a_person_is_forgotten_nothing_is_appended_again(
         third = await post(api, to)
         assert (third.content, third.headers["idempotent-replayed"]) == (again.content, "true")
         assert await names(store, "bat") == batches
-        assert await names(store, "append") == []
 
 
 async def test_so_is_it_with_what_speaks_as_to_twilio(store: Store) -> None:
@@ -137,7 +145,7 @@ async def test_so_is_it_with_what_speaks_as_to_twilio(store: Store) -> None:
     async with hosting(store, twilio_account_sid=ACCOUNT) as api:
         first = await create(api, ADA)
         assert first.status_code == 201, first.text
-        assert await names(store, "append") == []
+        await an_hour_later(store)
         assert (await create(api, ADA)).content == first.content
         other = await create(api, BOB)
         assert (other.status_code, "first request with this key" in other.text) == (400, True)

@@ -1,4 +1,4 @@
-"""A worker's renewal, and what it asks with it in one round trip: the others hear theirs, whatever it says."""
+"""A worker's renewal, and what it asks with it in one round trip, which is heard whatever becomes of it."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from broadcaster.reporting.forecast import FlowLeft, share_out
 from broadcaster.reporting.installation.calls import Flow, Lane
 from broadcaster.reporting.installation.sharing import shares
 from broadcaster.reporting.installation.standing import Standing, Tally, queue_messages, read_standing
-from broadcaster.reporting.installation.survey import Account, LaneBacklog, Survey, Surveyor, opened_at
+from broadcaster.reporting.installation.survey import BURST, Account, LaneBacklog, Survey, Surveyor, opened_at
 from broadcaster.reporting.waits import Everything
+from broadcaster.store.scripts import read_script
 
 NOW = 2_000_000_000.0 * 1e6
 AGO = NOW - 100e6
@@ -145,20 +146,24 @@ def test_backlogs_are_of_the_busiest_and_the_others_together() -> None:
 @pytest.mark.parametrize(
     ("rate", "tat", "permits"),
     [
-        (100.0, 0.0, 5.0),
-        (100.0, NOW - SECOND, 5.0),
-        (100.0, NOW + 0.02 * SECOND, 3.0),
-        (100.0, NOW + 0.05 * SECOND, 1.0),  # one message may always go when its time has come
-        (100.0, NOW + 1.05 * SECOND, -100.0),
+        (100.0, 0.0, 4.0),
+        (100.0, NOW - SECOND, 4.0),
+        (100.0, NOW + 0.02 * SECOND, 2.0),
+        (100.0, NOW + 0.04 * SECOND, 1.0),  # one message may always go when its time has come
+        (100.0, NOW + 1.04 * SECOND, -100.0),
         (1.0, 0.0, 1.0),
-        (1.0, NOW + 7.05 * SECOND, -7.0),
-        (1.0, NOW + 900 * SECOND, -59.95),  # claim.lua believes no clock that is further ahead
+        (1.0, NOW + 7.04 * SECOND, -7.0),
+        (1.0, NOW + 900 * SECOND, -59.96),  # claim.lua believes no clock that is further ahead
         (0.0, 0.0, None),
     ],
 )
 def test_permits_are_what_the_pace_leaves(rate: float, tat: float, permits: float | None) -> None:
     found = LaneBacklog("+1", 0, rate, 0, tat).permits(NOW)
     assert found == (None if permits is None else pytest.approx(permits))
+
+
+def test_a_lane_borrows_what_the_script_lets_it() -> None:
+    assert f"SLICE, BURST, DEBT = 500000, {BURST}, " in read_script("claim")
 
 
 def test_when_it_ends_counts_segments_and_closed_hours() -> None:
