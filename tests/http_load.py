@@ -156,8 +156,12 @@ async def bare_server(source: str) -> AsyncIterator[Target]:
 
 
 def command_of(program: str) -> str:
-    """Return the command that runs a bench again as it was run."""
-    return f"python tests/bench/{program} {shlex.join(sys.argv[1:])}".strip()
+    """Return the command that runs a bench again as it was run, but for the file that it wrote."""
+    words = sys.argv[1:]
+    if "--json" in words:
+        at = words.index("--json")
+        words = words[:at] + words[at + 2 :]
+    return f"python tests/bench/{program} {shlex.join(words)}".strip()
 
 
 def rows_of(name: str, what: str, runs: Sequence[Load], command: str, note: str = "") -> list[Row]:
