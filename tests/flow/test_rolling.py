@@ -43,5 +43,6 @@ async def test_a_worker_ends_when_the_data_gets_a_format_that_it_does_not_know(t
         assert await asyncio.to_thread(going.wait, 30) == 2
         starting = run.start_worker()
         assert await asyncio.to_thread(starting.wait, 30) == 2
-        said = f"has format {KNOWN + 1}; this program knows up to {KNOWN}. Upgrade the program."
+        # a job that was broken off by it says so, too
+        said = f"\nbroadcaster worker: The data in this Redis has format {KNOWN + 1}; this"
         assert run.logs().count(said) == 2, run.logs()
