@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("slices")
 
-#: Claims reach this far ahead of a lane's next permit, and are made this long before it; both by two round
-#: trips more, as a slice is claimed and then fetched.
+#: Claims reach this far ahead of a lane's next permit, and are made this long before it; both by as much more
+#: as a slice is on its way.
 HORIZON_SECONDS: Final = 0.04
 LEAD_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
@@ -103,7 +103,7 @@ class Holding:
             self._nonce,
             lanes=LANES_AT_ONCE,
             records=records,
-            horizon_seconds=HORIZON_SECONDS + 2 * self._round_trips.quickest,
+            horizon_seconds=HORIZON_SECONDS + self._on_its_way(),
             known=known,
             probing=self._probing,
         )
@@ -118,7 +118,7 @@ class Holding:
         if answer.stopped != self.stopped_by:
             self.stopped_by = answer.stopped
             log.warning("account.stopped" if answer.stopped else "account.resumed", reason=answer.stopped)
-        lead = LEAD_SECONDS + 2 * self._round_trips.quickest
+        lead = LEAD_SECONDS + self._on_its_way()
         wait = UNASKED_SECONDS if answer.next_seconds is None else answer.next_seconds - lead
         # another worker's permits go on where these end: a slice must not move because its answer came late
         made = self._moments.of(answer.at, asked, now)
@@ -145,9 +145,13 @@ class Holding:
     def hear(self, due_seconds: float | None) -> None:
         """Claim no later than a lane is due, which a renewal has said; None: none has work."""
         if due_seconds is not None:
-            at = monotonic() + max(0.0, due_seconds - LEAD_SECONDS - 2 * self._round_trips.quickest)
+            at = monotonic() + max(0.0, due_seconds - LEAD_SECONDS - self._on_its_way())
             self.claim_at = min(self.claim_at, at)
             self._on_change()
+
+    def _on_its_way(self) -> float:
+        """For how long a slice is on its way here: it is claimed, then fetched."""
+        return 2 * self._round_trips.quickest
 
     async def _admit(self, slices: list[Slice]) -> None:
         """Fetch what the slices say, then plan them; those that were dropped meanwhile are left."""

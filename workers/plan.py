@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 #: One of a slice whose messages are all late may still go, if it is no later than this.
 LAST_SECONDS: Final = 2.0
 #: A permit may be used this long after its time, or one segment's interval where that is longer. Another
-#: worker's permits go on where a slice's end: with as much by which a lane may be ahead of
-#: its pace (claim.lua), any second stays below rate + 10 % + one message.
+#: worker's permits go on where a slice's end: with as much by which a lane may be ahead of its pace
+#: (claim.lua), any second stays below rate + 10 % + one message.
 STALE_SECONDS: Final = 0.04
 
 
