@@ -27,10 +27,11 @@ def arguments(name: str, options: argparse.Namespace) -> list[str]:
     """Return what a story is to be told."""
     if options.quick:
         return ["--quick"]
-    given = ["--repeats", str(options.repeats)]
     if name == "recipients":
-        given += ["--sizes", options.sizes, "--part", str(options.part)] + ["--long"] * options.long
-    elif name == "lanes":
+        turns = ["--turns", str(options.turns)]
+        return ["--sizes", options.sizes, "--part", str(options.part), *turns] + ["--long"] * options.long
+    given = ["--repeats", str(options.repeats)]
+    if name == "lanes":
         given += ["--lanes", options.lanes, "--seconds", str(options.seconds)]
     elif name == "opt_outs":
         given += ["--opt-outs", str(options.opt_outs), "--messages", str(options.part)]
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=100_000, help="messages that are measured of each")
     parser.add_argument("--seconds", type=float, default=8.0, help="measured with lanes, after a warm-up")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=6, help="of each number of recipients")
     parser.add_argument("--long", action="store_true", help="send all of the largest broadcast")
     parser.add_argument("--quick", action="store_true", help="tiny: does it run?")
     parser.add_argument("--json", type=Path)

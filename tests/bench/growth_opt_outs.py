@@ -2,8 +2,8 @@
 
     python tests/bench/growth_opt_outs.py --opt-outs 1000000
 
-In turns. The opt-outs are of numbers spread over a country, none of which is in the broadcast: each message
-is looked for and not found. The worker reads them when it starts, before the messages that are measured.
+In turns. The opt-outs are of numbers spread over half a country, none of which is in the broadcast or the list:
+each message is looked for and not found. The worker reads them when it starts, before the messages that are measured.
 `intake` is a process of its own that reads a CSV as `send` does. What a look, a change and a forgotten person
 cost: `opt_outs.py`.
 """
@@ -42,6 +42,10 @@ MB: Final = 1_000_000.0
 ADDED_AT_ONCE: Final = 5000
 #: At most so many are sent before anything is measured.
 WARM: Final = 20_000
+#: No number is in both: a message to one that opted out would be waited for in vain. The broadcast's, too
+#: (`loading.number`), are of the second.
+OPTED_OUT: Final = range(5_000_000_000, 9_999_999_999)
+WRITTEN_TO: Final = range(2_000_000_000, 5_000_000_000)
 
 
 class Read(NamedTuple):
@@ -59,15 +63,14 @@ class Seen(NamedTuple):
     intake: Read
 
 
-def numbers(count: int, seed: int) -> list[str]:
+def numbers(count: int, among: range) -> list[str]:
     """Return different numbers, spread over a country like those of a list are."""
-    chance = random.Random(seed)
-    return [f"+1{n}" for n in chance.sample(range(2_000_000_000, 9_999_999_999), count)]
+    return [f"+1{n}" for n in random.Random(count).sample(among, count)]
 
 
 async def add(place: Bed, count: int) -> None:
     """Add opt-outs of numbers that nobody sends to."""
-    out = numbers(count, 1)
+    out = numbers(count, OPTED_OUT)
     for begun in range(0, count, ADDED_AT_ONCE):
         await place.store.run(opt_out(out[begun : begun + ADDED_AT_ONCE], "import"))
 
@@ -80,7 +83,9 @@ async def seen_with(place: Bed, count: int, messages: int, path: Path) -> Seen:
     warm = min(WARM, messages)
     bid = await load(place.store, {LANE: messages + warm}, rates={LANE: FAST}, batch=500)
     with place.worker() as pid:
-        spent = await place.while_sending(pid, [bid], warm=warm, seconds=600.0, most=messages + warm)
+        spent = await place.while_sending(pid, [bid], warm=warm, seconds=120.0, most=messages + warm)
+        if spent.messages < messages - warm:
+            raise RuntimeError(f"only {spent.messages:,} messages were sent in {spent.seconds:.0f} s")
         held = resident_bytes(pid)
     seen = Seen(spent, held, await asyncio.to_thread(intake_apart, place.url, path))
     print(
@@ -124,7 +129,7 @@ async def measure(place: Bed, opt_outs: int, messages: int, repeats: int) -> Rep
     with_them: list[Seen] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "list.csv"
-        path.write_text("to\n" + "\n".join(numbers(messages, 2)) + "\n", encoding="ascii")
+        path.write_text("to\n" + "\n".join(numbers(messages, WRITTEN_TO)) + "\n", encoding="ascii")
         for _ in range(repeats):
             without.append(await seen_with(place, 0, messages, path))
             with_them.append(await seen_with(place, opt_outs, messages, path))
