@@ -96,7 +96,11 @@ class Allowance:
     @property
     def ready(self) -> int:
         """How many may wait with a yes: those that leave soon, if requests take as long as they do now."""
-        return max(1, min(max(4, 2 * self.now), int(self.now * READY_SECONDS / max(self._usual, 0.001))))
+        return max(1, min(max(4, 2 * self.now), self.within(READY_SECONDS)))
+
+    def within(self, seconds: float) -> int:
+        """Return how many leave within so long, if requests take as long as they do now."""
+        return int(self.now * seconds / max(self._usual, 0.001))
 
     def admitted(self, in_flight: int, started: float, ended: float) -> None:
         """Note that Twilio processed a request; with it so many had been in flight when it started."""

@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dispatcher")
 
-#: Exchanges start no closer together than this, so that outcomes travel in company.
+#: Exchanges start no closer together than this.
 GAP_SECONDS: Final = 0.002
+#: Outcomes alone wait this long for something to travel with: a round trip costs as much as ten messages.
+COMPANY_SECONDS: Final = 0.02
 #: This loop, to the process's pulse.
 LOOP: Final = "dispatcher"
 
@@ -78,6 +80,7 @@ class Dispatcher:
         self._pulse = pulse or Pulse("worker")
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
+        self._holding.within = self._poster.allowance.within
         self._poster.allowance.changed = self._on_circuit
         self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
@@ -94,6 +97,10 @@ class Dispatcher:
             moved=lambda: self._pulse.beat("lease"),
         )
         self._started = 0.0
+        #: When outcomes are written at the latest; 0 while there are none.
+        self._write_by = 0.0
+        #: Whether messages wait for room at the gate, which the end of any gives.
+        self._crowded = False
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
         self.duty = Duty()
@@ -144,9 +151,12 @@ class Dispatcher:
             return now
         soonest = self._started + GAP_SECONDS
         at = now + IDLE_SECONDS
-        if self._poster.has_results() or self._holding.finished:
-            at = soonest
         to_ask = self._gate.next_at()
+        self._crowded = to_ask is None and self._gate.waited_for()
+        if self._poster.has_results() or self._holding.finished:
+            self._write_by = self._write_by or now + COMPANY_SECONDS
+            hurried = self._crowded or self._poster.signals
+            at = soonest if hurried else max(soonest, self._write_by)
         if to_ask is not None:
             at = min(at, max(soonest, to_ask))
         if self._wants():
@@ -158,7 +168,11 @@ class Dispatcher:
 
     def _on_ended(self, held: Held) -> None:
         self._holding.close_if_done(held)
-        self._beat.nudge(self._started + GAP_SECONDS)
+        if self._crowded or self._poster.signals:
+            self._beat.nudge(self._started + GAP_SECONDS)
+        elif not self._write_by:
+            self._write_by = monotonic() + COMPANY_SECONDS
+            self._beat.nudge(self._write_by)
 
     # -- the exchange
 
@@ -167,7 +181,7 @@ class Dispatcher:
         self._holding.slices.write_due(now)
         worker, holding = self._lease.worker, self._holding
         asked = [] if self._stop_by is not None else self._gate.choose(now)
-        results = self._poster.take_results()
+        results, self._write_by = self._poster.take_results(), 0.0
         calls: list[Call[Any]] = [recording.record(worker, results)] if results else []
         calls += reactions(self._poster)
         finished, holding.finished = holding.finished, []

@@ -32,8 +32,9 @@ log = structlog.get_logger("gate")
 
 #: At most so many messages with a yes wait for a connection.
 GROUP: Final = 64
-#: The gate is asked this long before a message may leave: about one round trip to a Redis nearby.
-ASK_SECONDS: Final = 0.003
+#: Whoever may leave within so long goes along with the first: half a hundredth of any second, beside what a lane may be
+#: ahead of its pace and a permit late (workers/plan.py).
+TOGETHER_SECONDS: Final = 0.005
 #: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
 ASKED_AGAIN: Final = 5
 
@@ -72,7 +73,11 @@ class Gate:
         if self._again:
             return 0.0
         first = self._holding.plan.next_at()
-        return None if first is None else first - self._ahead()
+        return None if first is None else first - self._round_trips.quickest
+
+    def waited_for(self) -> bool:
+        """Whether there is something to ask for, now or later."""
+        return bool(self._again) or self._holding.plan.next_at() is not None
 
     def choose(self, now: float) -> list[Portion]:
         """Choose the messages to ask for: due by the time it has answered, and not opted out."""
@@ -81,7 +86,8 @@ class Gate:
             return []
         again, self._again = self._again, []
         room -= sum(len(items) for _, items in again)
-        portions, ended = self._holding.plan.take(now, now + self._ahead(), max(0, room))
+        ahead = max(TOGETHER_SECONDS, self._round_trips.quickest)
+        portions, ended = self._holding.plan.take(now, now + ahead, max(0, room))
         self._holding.limited = sum(len(items) for _, items in portions) >= room
         portions = again + portions
         if self._optouts:
@@ -95,9 +101,6 @@ class Gate:
     def question(self, worker: str, asked: list[Portion]) -> Call[list[Verdict]]:
         """Return the question for what was chosen."""
         return claims.intend(worker, self._optouts.epoch, [_group(held, items) for held, items in asked])
-
-    def _ahead(self) -> float:
-        return max(ASK_SECONDS, self._round_trips.quickest)
 
     async def answered(
         self,

@@ -43,6 +43,9 @@ IDLE_SECONDS: Final = 1.0
 UNASKED_SECONDS: Final = 10.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
+#: Nobody holds more than would leave within so long, which is how long a slice lasts (claim.lua): permits of what
+#: is late are lost to the lane, while others could have used them.
+SLICE_SECONDS: Final = 0.5
 ENOUGH: Final = 256
 _NOBODY: Final[frozenset[int]] = frozenset()
 
@@ -72,6 +75,8 @@ class Holding:
         self.claim_at = 0.0
         self.stopped_by = ""
         self.probes: int | None = None
+        #: How many messages may leave within so many seconds.
+        self.within: Callable[[float], int] = lambda _: UNSENT_AT_MOST
         self._metrics = metrics
         self._on_change = on_change
         self._held: dict[str, Held] = {}
@@ -85,9 +90,13 @@ class Holding:
 
     def wants(self) -> bool:
         """Whether there is room for more slices."""
-        if self._admitting or self.plan.unsent >= UNSENT_AT_MOST or self.probes == 0:
+        most = self._most()
+        if self._admitting or self.plan.unsent >= most or self.probes == 0:
             return False
-        return not self.limited or self.plan.unsent < ENOUGH
+        return not self.limited or self.plan.unsent < min(ENOUGH, most // 2)
+
+    def _most(self) -> int:
+        return max(1, min(UNSENT_AT_MOST, self.within(SLICE_SECONDS)))
 
     def ask(self, worker: str, known: int) -> Call[Claimed]:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
@@ -95,7 +104,7 @@ class Holding:
             self._asked += 1
             self._nonce = f"{self._asked}.{secrets.token_hex(6)}"
         self._probing = bool(self.probes)
-        records = self.probes or UNSENT_AT_MOST - self.plan.unsent
+        records = self.probes or max(1, self._most() - self.plan.unsent)
         if self._probing:
             self.probes = 0
         return claims.claim(

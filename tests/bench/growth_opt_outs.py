@@ -2,10 +2,10 @@
 
     python tests/bench/growth_opt_outs.py --opt-outs 1000000
 
-In turns. The opt-outs are of numbers spread over half a country, none of which is in the broadcast or the list:
-each message is looked for and not found. The worker reads them when it starts, before the messages that are measured.
-`intake` is a process of its own that reads a CSV as `send` does. What a look, a change and a forgotten person
-cost: `opt_outs.py`.
+In turns. The opt-outs are of numbers spread over half a country, none of which is in the broadcast or the
+list: each message is looked for and not found. The worker reads them when it starts, before the messages that
+are measured. `intake` is a process of its own that reads a CSV as `send` does. What a look, a change and a
+forgotten person cost: `opt_outs.py`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 One lane, as fast as it goes. Every size has a Redis and a worker of its own, and they take turns in sending
 `--part` messages, so that what else the machine does meets all of them. A broadcast of more than `--part` is
 paused between turns, and its flow put forward over what lies between, from its first batches to its last: ten
-million records are there but need not all be sent. Of smaller ones several are sent, one after the other, each
-with its begin and its end. `--long` sends all. Lists are written as intake writes them (`tests/loading.py`).
+million records are there but need not all be sent. Of smaller ones several are sent, one after the other,
+each with its begin and its end. Lists are written as intake writes them (`tests/loading.py`).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="10000,100000,1000000,10000000")
     parser.add_argument("--part", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=6)
-    parser.add_argument("--long", action="store_true", help="send nearly all of the largest, and as many of each")
+    parser.add_argument("--long", action="store_true", help="send nearly all of the largest")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -24,6 +24,7 @@ from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import State
 from broadcaster.lanes import claims
 from broadcaster.ledger.recording import Results, record
+from broadcaster.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ COMMANDS_ALONE: Final = 38.0
 #: Seen: 21.3 calls of our functions, 22.5 of built-in ones by them; more where fewer travel together.
 OUR_CALLS: Final = 26.0
 BUILT_IN_CALLS: Final = 28.0
+#: Seen: 0.6 round trips for a message of a lane at 200/s; 1.6 where outcomes have trips of their own.
+EXCHANGES_AT_200: Final = 1.1
 #: Seen: 0.58 to 1.03, by machine and by what else runs there.
 CPU_RATIO: Final = 0.25
 SEND_PATH: Final = Path(__file__).parents[1] / "bench" / "send_path.py"
@@ -115,6 +118,29 @@ async def test_calls_of_functions_for_a_message(store: Store, wait_until: Callab
     assert await counts(store, bid) == {State.ACCEPTED: MESSAGES}
     assert calls.ours / MESSAGES < OUR_CALLS
     assert calls.built_in / MESSAGES < BUILT_IN_CALLS
+
+
+async def test_outcomes_travel_with_the_next_question(store: Store, wait_until: Callable[..., Any]) -> None:
+    bid = await load(store, {LANE: 200}, batch=100, rates={LANE: 200.0})
+    key, metrics = store.keys.broadcast(bid), Metrics()
+
+    async def completed() -> bool:
+        return bool(await store.redis.hget(key, "state") == b"completed")
+
+    async with dispatching(store, Accepting(), metrics, renew_seconds=1.0):
+        await wait_until(completed, timeout=50)
+    assert exchanges(metrics) / 200 < EXCHANGES_AT_200
+
+
+def exchanges(metrics: Metrics) -> float:
+    """Return how many round trips a dispatcher has made."""
+    (found,) = [
+        sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "broadcaster_redis_roundtrip_seconds_count"
+    ]
+    return found
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from broadcaster.lanes.claims import Claimed, Item, Slice
 from broadcaster.telemetry.metrics import Metrics
-from workers.holding import UNASKED_SECONDS, Holding
+from workers.holding import UNASKED_SECONDS, UNSENT_AT_MOST, Holding
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -46,6 +46,28 @@ def test_who_has_nothing_to_do_claims_again_when_a_lane_is_due() -> None:
     assert holding.claim_at == pytest.approx(now + 3.0, abs=0.5)
     holding.hear(0.0)
     assert holding.claim_at <= monotonic()
+
+
+def test_nobody_holds_more_than_would_leave_while_a_slice_lasts() -> None:
+    holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
+    assert holding.ask("w1", 0).arguments[3] == UNSENT_AT_MOST, (
+        "records, of one whose requests took no time so far"
+    )
+    holding.within = lambda seconds: int(160 * seconds)
+    assert holding.ask("w1", 0).arguments[3] == 80
+    holding.plan.unsent = 60
+    assert holding.wants()
+    assert holding.ask("w1", 0).arguments[3] == 20
+    holding.limited = True
+    assert not holding.wants(), "what it holds has to wait as it is"
+    holding.plan.unsent = 39
+    assert holding.wants()
+    holding.limited, holding.plan.unsent = False, 80
+    assert not holding.wants()
+    holding.within = lambda _: 0
+    holding.plan.unsent = 0
+    assert holding.wants()
+    assert holding.ask("w1", 0).arguments[3] == 1
 
 
 def test_a_wake_that_comes_while_a_claim_is_under_way_is_not_forgotten() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from broadcaster.lanes.claims import Item, Slice
 from broadcaster.telemetry.metrics import Metrics
 from workers.clock import LATELY_SECONDS, ROUND_TRIP_MOST_SECONDS, SLEW, Moments, RoundTrips
-from workers.gate import ASK_SECONDS, Gate
+from workers.gate import Gate
 from workers.plan import LAST_SECONDS, STALE_SECONDS, Held, Plan
 
 if TYPE_CHECKING:
@@ -134,6 +134,6 @@ async def test_the_gate_is_asked_as_much_ahead_as_its_answers_take() -> None:
     poster = SimpleNamespace(allowance=SimpleNamespace(ready=64), ready=[])
     holding = cast("Holding", SimpleNamespace(plan=plan))
     gate = Gate(cast("Store", None), holding, cast("Poster", poster), Metrics())
-    assert gate.next_at() == 10.0 - ASK_SECONDS
+    assert gate.next_at() == 10.0
     await gate.answered([], [], asked_at=monotonic() - 0.08, late=False, repeated=False)
     assert gate.next_at() == pytest.approx(10.0 - 0.08, abs=0.02)
