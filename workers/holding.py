@@ -43,8 +43,8 @@ IDLE_SECONDS: Final = 1.0
 UNASKED_SECONDS: Final = 10.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
-#: Nobody holds more than would leave within so long, which is how long a slice lasts (claim.lua): permits of what
-#: is late are lost to the lane, while others could have used them.
+#: Nobody holds more than would leave within so long, which is how long a slice lasts (claim.lua): permits of
+#: what is late are lost to the lane, while others could have used them.
 SLICE_SECONDS: Final = 0.5
 ENOUGH: Final = 256
 _NOBODY: Final[frozenset[int]] = frozenset()

@@ -40,7 +40,7 @@ COMMANDS_ALONE: Final = 38.0
 #: Seen: 21.3 calls of our functions, 22.5 of built-in ones by them; more where fewer travel together.
 OUR_CALLS: Final = 26.0
 BUILT_IN_CALLS: Final = 28.0
-#: Seen: 0.6 round trips for a message of a lane at 200/s; 1.6 where outcomes have trips of their own.
+#: Seen: 0.84 round trips for a message of a lane at 200/s; 1.33 where outcomes have trips of their own.
 EXCHANGES_AT_200: Final = 1.1
 #: Seen: 0.58 to 1.03, by machine and by what else runs there.
 CPU_RATIO: Final = 0.25

@@ -50,9 +50,7 @@ def test_who_has_nothing_to_do_claims_again_when_a_lane_is_due() -> None:
 
 def test_nobody_holds_more_than_would_leave_while_a_slice_lasts() -> None:
     holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
-    assert holding.ask("w1", 0).arguments[3] == UNSENT_AT_MOST, (
-        "records, of one whose requests took no time so far"
-    )
+    assert holding.ask("w1", 0).arguments[3] == UNSENT_AT_MOST, "of one that sent nothing so far"
     holding.within = lambda seconds: int(160 * seconds)
     assert holding.ask("w1", 0).arguments[3] == 80
     holding.plan.unsent = 60
