@@ -2,7 +2,8 @@
 
 Each round trip ("exchange") carries whatever there is: outcomes to record, claims to end, messages to ask the
 gate for, and a claim for more. Nothing is asked ahead of need: of all messages with a yes, at most
-`gate.GROUP` wait for a connection, so that is what a crash can put in doubt besides the requests in flight.
+`gate.GROUP` wait for a connection, so that is what a crash can put in doubt besides the requests in flight
+and the outcomes that wait for company.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ log = structlog.get_logger("gate")
 
 #: At most so many messages with a yes wait for a connection.
 GROUP: Final = 64
-#: Whoever may leave within so long goes along with the first: half a hundredth more in any second, beside what
-#: a lane may be ahead of its pace and a permit late (workers/plan.py).
+#: Whoever may leave within so long goes along with the first: half a hundredth more in any second, beside
+#: what a lane may be ahead of its pace and a permit late (workers/plan.py).
 TOGETHER_SECONDS: Final = 0.005
 #: So often a slice is asked for again at once, whose worker had not heard of the latest opt-outs.
 ASKED_AGAIN: Final = 5
