@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from driving import result
+from driving import overdue, result
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from test_model import LANES, Key, Messages, Post, letters_of, play
@@ -162,6 +162,8 @@ class Lossy(Messages):
         """Not here."""
 
     def drain(self) -> None:
+        for hands in self.workers:  # also the lease of one that was killed with a Redis that has it again
+            self.do(overdue(self.store, hands.name))
         super().drain()
         while found := self.rewound():
             for key, one in found.items():
