@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -19,6 +19,7 @@ from broadcaster.domain.circuit import FLOOD, QUIET_SECONDS, RECENT_SECONDS, RUN
 from broadcaster.domain.concurrency import STRAY, Second
 from broadcaster.domain.failures import Remedy
 from broadcaster.twilio.codes import lookup
+from workers.plan import STALE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,13 @@ PROBE_SECONDS: Final = 0.95
 ALONE_AFTER_SECONDS: Final = 2.0
 #: How long a request takes is an average of about so many.
 USUAL_OF: Final = 16
+
+
+class Speed(NamedTuple):
+    """What a worker can send: so many messages a second, and `at_once` beyond that without being late."""
+
+    a_second: float
+    at_once: int
 
 
 class Allowance:
@@ -96,11 +104,16 @@ class Allowance:
     @property
     def ready(self) -> int:
         """How many may wait with a yes: those that leave soon, if requests take as long as they do now."""
-        return max(1, min(max(4, 2 * self.now), self.within(READY_SECONDS)))
+        return max(1, min(max(4, 2 * self.now), int(self._a_second() * READY_SECONDS)))
 
-    def within(self, seconds: float) -> int:
-        """Return how many leave within so long, if requests take as long as they do now."""
-        return int(self.now * seconds / max(self._usual, 0.001))
+    @property
+    def speed(self) -> Speed:
+        """What this worker can send, if requests take as long as they do now."""
+        a_second = self._a_second()
+        return Speed(a_second, max(1, self.now + int(a_second * STALE_SECONDS)))
+
+    def _a_second(self) -> float:
+        return self.now / max(self._usual, 0.001)
 
     def admitted(self, in_flight: int, started: float, ended: float) -> None:
         """Note that Twilio processed a request; with it so many had been in flight when it started."""

@@ -81,7 +81,7 @@ class Dispatcher:
         self._pulse = pulse or Pulse("worker")
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
-        self._holding.within = self._poster.allowance.within
+        self._holding.speed = lambda: self._poster.allowance.speed
         self._poster.allowance.changed = self._on_circuit
         self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.store.ending import end
 from broadcaster.store.errors import LeaseLost
+from workers.allowance import Speed
 from workers.clock import Moments, RoundTrips
 from workers.contents import Contents
 from workers.exhausted import watch
@@ -47,6 +48,7 @@ UNSENT_AT_MOST: Final = 4000
 #: what is late are lost to the lane, while others could have used them.
 SLICE_SECONDS: Final = 0.5
 ENOUGH: Final = 256
+FASTEST: Final = Speed(math.inf, 0)
 _NOBODY: Final[frozenset[int]] = frozenset()
 
 
@@ -75,8 +77,8 @@ class Holding:
         self.claim_at = 0.0
         self.stopped_by = ""
         self.probes: int | None = None
-        #: How many messages may leave within so many seconds.
-        self.within: Callable[[float], int] = lambda _: UNSENT_AT_MOST
+        #: What the worker can send now.
+        self.speed: Callable[[], Speed] = lambda: FASTEST
         self._metrics = metrics
         self._on_change = on_change
         self._held: dict[str, Held] = {}
@@ -90,13 +92,12 @@ class Holding:
 
     def wants(self) -> bool:
         """Whether there is room for more slices."""
-        most = self._most()
-        if self._admitting or self.plan.unsent >= most or self.probes == 0:
+        speed, unsent = self.speed(), self.plan.unsent
+        if self._admitting or unsent >= _most(speed) or self.probes == 0:
             return False
-        return not self.limited or self.plan.unsent < min(ENOUGH, most // 2)
-
-    def _most(self) -> int:
-        return max(1, min(UNSENT_AT_MOST, self.within(SLICE_SECONDS)))
+        # who is behind takes more only when that is all but sent: others are ahead
+        meanwhile = speed.a_second * (LEAD_SECONDS + self._on_its_way())
+        return not self.limited or unsent < max(1, min(ENOUGH, meanwhile))
 
     def ask(self, worker: str, known: int) -> Call[Claimed]:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
@@ -104,7 +105,8 @@ class Holding:
             self._asked += 1
             self._nonce = f"{self._asked}.{secrets.token_hex(6)}"
         self._probing = bool(self.probes)
-        records = self.probes or max(1, self._most() - self.plan.unsent)
+        speed = self.speed()
+        records = self.probes or max(1, _most(speed) - self.plan.unsent)
         if self._probing:
             self.probes = 0
         return claims.claim(
@@ -113,6 +115,8 @@ class Holding:
             lanes=LANES_AT_ONCE,
             records=records,
             horizon_seconds=HORIZON_SECONDS + self._on_its_way(),
+            a_second=speed.a_second,
+            at_once=speed.at_once,
             known=known,
             probing=self._probing,
         )
@@ -233,3 +237,7 @@ class Holding:
     async def close(self) -> None:
         """End what is being fetched."""
         await end(self._admitting)
+
+
+def _most(speed: Speed) -> int:
+    return max(1, int(min(UNSENT_AT_MOST, speed.a_second * SLICE_SECONDS)))

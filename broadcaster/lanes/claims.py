@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: Of an index and the first eight bytes of its record: index, state and attempts spent, segments, attempt.
 _HEAD: Final = struct.Struct(">HBxBH3x")
 MICRO: Final = 1_000_000
+_SLICE_MOST: Final = 500
 
 
 class Item(NamedTuple):
@@ -126,18 +127,20 @@ def claim(
     lanes: int,
     records: int,
     horizon_seconds: float,
-    slice_most: int = 500,
+    a_second: float = 0.0,
+    at_once: int = 0,
     probing: bool = False,
     known: int = 0,
 ) -> Call[Claimed]:
     """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone.
 
+    Who sends `a_second` messages, and `at_once` beyond that (0: all there are), gets no more of a faster lane
+    than it can send in time: the permits of the rest would be lost.
     `known` is what the asker knows of Redis (`Guard.known`): one that knows of less gives nothing.
-
     A probe rather takes what was never tried, so that a long silence does not spend all attempts of a few.
     """
-    horizon_us = int(horizon_seconds * MICRO)
-    arguments = (worker, nonce, lanes, records, horizon_us, slice_most, int(probing), known)
+    bounds = (lanes, records, int(horizon_seconds * MICRO), _SLICE_MOST)
+    arguments = (worker, nonce, *bounds, int(probing), known, a_second, at_once)
     return Call("claim", arguments, _claimed)
 
 

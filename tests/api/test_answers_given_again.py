@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from holding import an_hour_later
 from hosting import hosting
 
 from broadcaster.api.once import Turn
@@ -40,11 +41,6 @@ async def sent_to(store: Store, number: str) -> int:
 async def names(store: Store, kind: str) -> list[bytes]:
     found: list[bytes] = await store.redis.keys(store.keys.plain(f"{kind}:*"))
     return found
-
-
-async def an_hour_later(store: Store) -> None:
-    """Take away the memos that an answer took the place of, which expire then."""
-    await store.redis.delete(*await names(store, "append"))
 
 
 async def test_one_key_is_left_of_a_request(store: Store) -> None:

@@ -52,6 +52,22 @@ async def test_the_same_nonce_gets_the_same_slices_and_changes_nothing(store: St
     assert {s.lane for s in first.slices} == {LANE, OTHER}
 
 
+@pytest.mark.parametrize(
+    ("a_second", "at_once", "gets"),
+    [(0.0, 0, 500), (1_000.0, 1, 500), (2_000.0, 1, 500), (640.0, 90, 250), (10.0, 1, 1), (0.0, 1, 1)],
+)
+async def test_of_a_faster_lane_a_worker_gets_what_it_can_send_in_time(
+    store: Store, a_second: float, at_once: int, gets: int
+) -> None:
+    await load(store, {LANE: 500}, rates={LANE: 1_000.0}, batch=500)
+    await join(store)
+    call = claims.claim(
+        "w1", "n", lanes=10, records=4_000, horizon_seconds=0.05, a_second=a_second, at_once=at_once
+    )
+    (slice_,) = (await store.run(call)).slices
+    assert len(slice_.items) == gets
+
+
 async def test_what_is_claimed_is_not_given_to_another(store: Store) -> None:
     await load(store, {LANE: 40}, rates={LANE: 10_000.0}, batch=16)
     await join(store, "w1")

@@ -10,6 +10,7 @@ import pytest
 
 from broadcaster.lanes.claims import Claimed, Item, Slice
 from broadcaster.telemetry.metrics import Metrics
+from workers.allowance import Speed
 from workers.holding import UNASKED_SECONDS, UNSENT_AT_MOST, Holding
 
 if TYPE_CHECKING:
@@ -51,18 +52,18 @@ def test_who_has_nothing_to_do_claims_again_when_a_lane_is_due() -> None:
 def test_nobody_holds_more_than_would_leave_while_a_slice_lasts() -> None:
     holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
     assert holding.ask("w1", 0).arguments[3] == UNSENT_AT_MOST, "of one that sent nothing so far"
-    holding.within = lambda seconds: int(160 * seconds)
+    holding.speed = lambda: Speed(160.0, 16)
     assert holding.ask("w1", 0).arguments[3] == 80
     holding.plan.unsent = 60
     assert holding.wants()
     assert holding.ask("w1", 0).arguments[3] == 20
     holding.limited = True
     assert not holding.wants(), "what it holds has to wait as it is"
-    holding.plan.unsent = 39
+    holding.plan.unsent = 1
     assert holding.wants()
     holding.limited, holding.plan.unsent = False, 80
     assert not holding.wants()
-    holding.within = lambda _: 0
+    holding.speed = lambda: Speed(0.0, 1)
     holding.plan.unsent = 0
     assert holding.wants()
     assert holding.ask("w1", 0).arguments[3] == 1

@@ -7,6 +7,7 @@
 -- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
 -- ARGV[9] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
 -- ARGV[10] count that the caller knows of its last look (guard.lua): a lower one here is older data, which gives nothing
+-- ARGV[11] how many messages a second the worker can send  ARGV[12] how many at once beyond that; 0: as many as there are
 -- Returns [next, slices, reason, now]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
@@ -15,7 +16,7 @@
 
 local worker, nonce = ARGV[3], ARGV[4]
 local lanes_left, records_left, horizon = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local slice_most = tonumber(ARGV[8])
+local slice_most, a_second, at_once = tonumber(ARGV[8]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local SLICE, BURST, DEBT = 500000, 40000, 60000000
 local FRUITLESS = 500
 local CLASSES = {'u', 'n', 'b'}
@@ -91,11 +92,17 @@ local function source(key, f)
   return tried(key) or fresh(key, f)
 end
 
+-- Records of a slice whose last one leaves in time, though the worker is slower than the lane.
+local function in_time(interval)
+  local share = a_second * interval / 1000000
+  if at_once == 0 or share >= 1 then return slice_most end
+  return math.max(1, math.min(slice_most, math.floor(at_once / (1 - share))))
+end
+
 -- Records of a source that may still go, within a budget of segments; marks how far it got.
-local function take(s, bid, lane_index, budget)
+local function take(s, bid, lane_index, budget, most)
   local led = ledger_key(bid, lane_index .. '.' .. s.batch_no)
   local heads, attempts, segments_total = {}, {}, 0
-  local most = math.min(records_left, slice_most)
   local function one(index, raw, at)
     local state, _, _, segments, attempt = head_of(raw, at)
     if state ~= QUEUED and state ~= RETRY then return true end
@@ -197,7 +204,7 @@ local function slice(lane, L, paces)
         local interval = 0
         for _, p in ipairs(paces) do interval = math.max(interval, p.interval) end
         local budget = math.max(1, SLICE / interval * (W[cls] / weight_sum))
-        local heads, attempts, segments = take(s, bid, f[1], budget)
+        local heads, attempts, segments = take(s, bid, f[1], budget, math.min(records_left, in_time(interval)))
         consume(s)
         if #heads > 0 then
           L.tag[c] = tag + segments / W[cls]
