@@ -1,9 +1,11 @@
 """Throughput with 1, 2, 4, 8 workers on one Redis, answers after 100 ms; then what 40 idle workers cost.
 
     python tests/bench/many_workers.py [--workers 1 2 4 8] [--idle 40] [--seconds 8] [--json FILE] [--quick]
+    python tests/bench/many_workers.py --senders 1 --limit 1000 --width 64 --workers 1 2 3 --idle 0
 
 Each worker may have `--width` requests in flight, so `--width` / 0.1 s is the most it sends, and the senders
-together may send `--limit` a second: the first counts are bound by the workers, the last by the senders.
+together may send `--limit` a second: the first counts are bound by the workers, the last by the senders. The
+second command is a sender that is faster than any worker: its permits must not be lost with who took too many.
 Cores bind nothing: all workers share one, Redis and the sink the other. The sink says who sent, how even that
 is, how full each sender's fullest second was, and whether anybody got two messages.
 """
@@ -33,7 +35,6 @@ from broadcaster.domain.record import State
 from broadcaster.lanes.control import cancel
 
 LATENCY_MS: Final = 100.0
-SENDERS: Final = 24
 COMMAND: Final = "python tests/bench/many_workers.py"
 
 
@@ -65,7 +66,7 @@ async def measure(run: Fleet, options: argparse.Namespace, workers: int) -> Seen
     seen = run.sink.arrivals()
     times, who = seen.times[before:], Counter(seen.workers[before:])
     rates = [sum(begin <= at < end for at in times) / (end - begin) for begin, end in pairwise(marks)]
-    each = options.limit / SENDERS
+    each = options.limit / options.senders
     sent = {
         name: [at for at, by in zip(times, seen.senders[before:], strict=True) if by == name]
         for name in set(seen.senders)
@@ -185,9 +186,9 @@ async def bench(options: argparse.Namespace) -> Report:
 
 async def throughput(run: Fleet, options: argparse.Namespace, found: list[Seen]) -> list[Row]:
     """Let ever more workers send one long broadcast; what is `found` of each is added."""
-    each = options.limit / SENDERS
+    each = options.limit / options.senders
     stretch = options.warm_up + options.repeats * options.seconds + 20
-    senders = {f"+1555000{i:04d}": int(each * stretch * len(options.workers)) for i in range(SENDERS)}
+    senders = {f"+1555000{i:04d}": int(each * stretch * len(options.workers)) for i in range(options.senders)}
     broadcast = await load(run.store, senders, rates=dict.fromkeys(senders, each), batch=500)
     for workers in options.workers:
         found.append(await measure(run, options, workers))
@@ -210,6 +211,7 @@ def main() -> int:
     parser.add_argument("--idle", type=int, default=40)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--limit", type=float, default=960.0)
+    parser.add_argument("--senders", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--warm-up", type=float, default=6.0)
