@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -19,7 +19,6 @@ from broadcaster.domain.circuit import FLOOD, QUIET_SECONDS, RECENT_SECONDS, RUN
 from broadcaster.domain.concurrency import STRAY, Second
 from broadcaster.domain.failures import Remedy
 from broadcaster.twilio.codes import lookup
-from workers.plan import STALE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +48,6 @@ PROBE_SECONDS: Final = 0.95
 ALONE_AFTER_SECONDS: Final = 2.0
 #: How long a request takes is an average of about so many.
 USUAL_OF: Final = 16
-
-
-class Speed(NamedTuple):
-    """What a worker can send: so many messages a second, and `at_once` beyond that without being late."""
-
-    a_second: float
-    at_once: int
 
 
 class Allowance:
@@ -104,15 +96,11 @@ class Allowance:
     @property
     def ready(self) -> int:
         """How many may wait with a yes: those that leave soon, if requests take as long as they do now."""
-        return max(1, min(max(4, 2 * self.now), int(self._a_second() * READY_SECONDS)))
+        return max(1, min(max(4, 2 * self.now), int(self.a_second * READY_SECONDS)))
 
     @property
-    def speed(self) -> Speed:
-        """What this worker can send, if requests take as long as they do now."""
-        a_second = self._a_second()
-        return Speed(a_second, max(1, self.now + int(a_second * STALE_SECONDS)))
-
-    def _a_second(self) -> float:
+    def a_second(self) -> float:
+        """How many leave in a second, if requests take as long as they do now."""
         return self.now / max(self._usual, 0.001)
 
     def admitted(self, in_flight: int, started: float, ended: float) -> None:

@@ -81,7 +81,7 @@ class Dispatcher:
         self._pulse = pulse or Pulse("worker")
         self._holding = Holding(store, metrics, self._beat.nudge, callbacks, self.clock.now)
         self._poster = Poster(sender, concurrency=limits.concurrency, policy=policy, ended=self._on_ended)
-        self._holding.speed = lambda: self._poster.allowance.speed
+        self._holding.speed = self._poster.speed
         self._poster.allowance.changed = self._on_circuit
         self._insisting = Insisting(store, lambda: self._poster.in_flight, self._moved)
         self._holding.slices.about = lambda: (self._lease.worker, self._poster.in_flight)
@@ -100,7 +100,7 @@ class Dispatcher:
         self._started = 0.0
         #: When outcomes are written at the latest; 0 while there are none.
         self._write_by = 0.0
-        #: Whether messages wait for room at the gate, which the end of any gives.
+        #: Whether the gate or a claim waits for room, which the end of any message gives.
         self._crowded = False
         self._stop_by: float | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -153,14 +153,17 @@ class Dispatcher:
         soonest = self._started + GAP_SECONDS
         at = now + IDLE_SECONDS
         to_ask = self._gate.next_at()
-        self._crowded = to_ask is None and self._gate.waited_for()
+        wants = self._wants()
+        self._crowded = (to_ask is None and self._gate.waited_for()) or (
+            not wants and self._holding.claim_at <= now
+        )
         if self._poster.has_results() or self._holding.finished:
             self._write_by = self._write_by or now + COMPANY_SECONDS
             hurried = self._crowded or self._poster.signals
             at = soonest if hurried else max(soonest, self._write_by)
         if to_ask is not None:
             at = min(at, max(soonest, to_ask))
-        if self._wants():
+        if wants:
             at = min(at, max(soonest, self._holding.claim_at))
         return at
 

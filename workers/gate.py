@@ -86,7 +86,7 @@ class Gate:
             return []
         again, self._again = self._again, []
         room -= sum(len(items) for _, items in again)
-        ahead = max(TOGETHER_SECONDS, self._round_trips.quickest)
+        ahead = self._round_trips.quickest + TOGETHER_SECONDS
         portions, ended = self._holding.plan.take(now, now + ahead, max(0, room))
         self._holding.limited = sum(len(items) for _, items in portions) >= room
         portions = again + portions

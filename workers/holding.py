@@ -15,11 +15,10 @@ from redis.exceptions import RedisError
 from broadcaster.lanes import claims
 from broadcaster.store.ending import end
 from broadcaster.store.errors import LeaseLost
-from workers.allowance import Speed
 from workers.clock import Moments, RoundTrips
 from workers.contents import Contents
 from workers.exhausted import watch
-from workers.plan import Held, Plan
+from workers.plan import STALE_SECONDS, Held, Plan, Speed
 from workers.slices import SliceLog
 from workers.windows import Windows
 
@@ -44,11 +43,11 @@ IDLE_SECONDS: Final = 1.0
 UNASKED_SECONDS: Final = 10.0
 LANES_AT_ONCE: Final = 200
 UNSENT_AT_MOST: Final = 4000
-#: Nobody holds more than would leave within so long, which is how long a slice lasts (claim.lua): permits of
-#: what is late are lost to the lane, while others could have used them.
+#: Nobody holds more unsent than would leave within so long, which is how long a slice lasts (claim.lua), and
+#: of a faster lane no more than there is room for: permits of what is late are lost to all.
 SLICE_SECONDS: Final = 0.5
 ENOUGH: Final = 256
-FASTEST: Final = Speed(math.inf, 0)
+FASTEST: Final = Speed(math.inf, UNSENT_AT_MOST)
 _NOBODY: Final[frozenset[int]] = frozenset()
 
 
@@ -95,9 +94,12 @@ class Holding:
         speed, unsent = self.speed(), self.plan.unsent
         if self._admitting or unsent >= _most(speed) or self.probes == 0:
             return False
+        # not for the few that one free connection has room for; a probe leaves beside requests that hang
+        if self.probes is None and speed.spare < max(1.0, min(ENOUGH, speed.a_second * STALE_SECONDS / 2)):
+            return False
         # who is behind takes more only when that is all but sent: others are ahead
-        meanwhile = speed.a_second * (LEAD_SECONDS + self._on_its_way())
-        return not self.limited or unsent < max(1, min(ENOUGH, meanwhile))
+        meanwhile = speed.a_second * (2 * LEAD_SECONDS + self._on_its_way())
+        return not self.limited or unsent < max(1.0, min(ENOUGH, meanwhile))
 
     def ask(self, worker: str, known: int) -> Call[Claimed]:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
@@ -116,7 +118,7 @@ class Holding:
             records=records,
             horizon_seconds=HORIZON_SECONDS + self._on_its_way(),
             a_second=speed.a_second,
-            at_once=speed.at_once,
+            at_once=max(1, speed.spare - self.plan.unsent),
             known=known,
             probing=self._probing,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from broadcaster.lanes.claims import Item, Slice
@@ -21,6 +21,13 @@ LAST_SECONDS: Final = 2.0
 #: worker's permits go on where a slice's end: with as much by which a lane may be ahead of its pace
 #: (claim.lua), any second stays below rate + 10 % + one message.
 STALE_SECONDS: Final = 0.04
+
+
+class Speed(NamedTuple):
+    """What a worker can send now: so many a second, and `spare` more than it has before one would be late."""
+
+    a_second: float
+    spare: int
 
 
 @dataclass(slots=True)

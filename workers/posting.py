@@ -21,6 +21,7 @@ from workers.allowance import Allowance, about_concurrency
 from workers.clock import lease_clock
 from workers.exhausted import watch
 from workers.outgoing import NOT_KEPT_BACK, Lines, Message, Sends, Sent, Signal, Tally
+from workers.plan import STALE_SECONDS, Speed
 from workers.slices import CODE
 from workers.tracing import trace_sent, trace_skipped
 
@@ -95,6 +96,12 @@ class Poster:
     def free(self) -> bool:
         """Whether another request could start now."""
         return self.in_flight < self._concurrency and not self.ready
+
+    def speed(self) -> Speed:
+        """Return what could be sent beside what has a yes, if requests take as long as they do now."""
+        a_second = self.allowance.a_second
+        most = max(1, self.allowance.now) + int(a_second * STALE_SECONDS)
+        return Speed(a_second, most - self.in_flight - len(self.ready))
 
     def hear(self, standing: Standing) -> None:
         """Take what a renewal says about Twilio, and about this worker's share of it."""

@@ -134,8 +134,8 @@ def claim(
 ) -> Call[Claimed]:
     """Ask for slices. The same nonce gets the same answer again; `LeaseLost` if the lease is gone.
 
-    Who sends `a_second` messages, and `at_once` beyond that (0: all there are), gets no more of a faster lane
-    than it can send in time: the permits of the rest would be lost.
+    Who sends `a_second` messages gets `at_once` at most of a faster lane (0: all there are): the permits of
+    what it can't send in time would be lost.
     `known` is what the asker knows of Redis (`Guard.known`): one that knows of less gives nothing.
     A probe rather takes what was never tried, so that a long silence does not spend all attempts of a few.
     """

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="measured with lanes, after a warm-up")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--turns", type=int, default=6, help="of each number of recipients")
-    parser.add_argument("--long", action="store_true", help="send all of the largest broadcast")
+    parser.add_argument("--long", action="store_true", help="send most of the largest broadcast")
     parser.add_argument("--quick", action="store_true", help="tiny: does it run?")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -85,7 +85,8 @@ async def _part_of_large(sized: Sized, turn: int, turns: int, part: int) -> Spen
     if turn:
         head = (sized.size - part) * turn // max(1, turns - 1) // BATCH
         if head > int(await place.store.redis.hget(place.store.keys.flow(bid, LANE), "head") or 0):
-            await place.store.redis.hset(place.store.keys.flow(bid, LANE), "head", str(head))
+            at = {"head": str(head), "pos": "0"}
+            await place.store.redis.hset(place.store.keys.flow(bid, LANE), mapping=at)
     begun = await place.now(sized.pid, [bid])
     assert await place.store.run(resume(bid) if turn else start(bid)) == "ok"
     ended = await place.until(sized.pid, [bid], begun.messages + part)
@@ -165,7 +166,10 @@ def main() -> None:
     if options.quick:
         options.sizes, options.part, options.turns = "1000,8000", 2000, 2
     sizes = [int(size) for size in options.sizes.split(",")]
-    part = max(sizes) // (options.turns + 1) if options.long else options.part
+    part = options.part
+    if options.long:
+        part = max(sizes) // (options.turns + 1)
+        part -= part % max((size for size in sizes if size <= part), default=1)
     if any(part % size if size <= part else size < part * (options.turns + 1) for size in sizes):
         parser.error("each size must go into --part, or hold it once more than there are --turns")
     found = asyncio.run(measure(sizes, part, options.turns))

@@ -5,7 +5,7 @@
 
 Each worker may have `--width` requests in flight, so `--width` / 0.1 s is the most it sends, and the senders
 together may send `--limit` a second: the first counts are bound by the workers, the last by the senders. The
-second command is a sender that is faster than any worker: its permits must not be lost with who took too many.
+second command has a sender that is faster than any worker: no permits may be lost with who took too many.
 Cores bind nothing: all workers share one, Redis and the sink the other. The sink says who sent, how even that
 is, how full each sender's fullest second was, and whether anybody got two messages.
 """

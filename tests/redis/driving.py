@@ -115,9 +115,9 @@ async def send_all(store: Store, worker: str = "w1") -> int:
     return sent
 
 
-async def overdue(store: Store, worker: str) -> None:
-    """Let a worker's lease be over."""
-    await store.redis.zadd(store.keys.plain("workers"), {worker: 1})
+async def overdue(store: Store, worker: str, *, xx: bool = False) -> None:
+    """Let a worker's lease be over; `xx`: if it has one."""
+    await store.redis.zadd(store.keys.plain("workers"), {worker: 1}, xx=xx)
 
 
 async def everything(store: Store) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class Lossy(Messages):
 
     def drain(self) -> None:
         for hands in self.workers:  # also the lease of one that was killed with a Redis that has it again
-            self.do(overdue(self.store, hands.name))
+            self.do(overdue(self.store, hands.name, xx=True))
         super().drain()
         while found := self.rewound():
             for key, one in found.items():

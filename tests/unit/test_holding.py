@@ -10,8 +10,8 @@ import pytest
 
 from broadcaster.lanes.claims import Claimed, Item, Slice
 from broadcaster.telemetry.metrics import Metrics
-from workers.allowance import Speed
 from workers.holding import UNASKED_SECONDS, UNSENT_AT_MOST, Holding
+from workers.plan import Speed
 
 if TYPE_CHECKING:
     from broadcaster.store.connection import Store
@@ -52,18 +52,27 @@ def test_who_has_nothing_to_do_claims_again_when_a_lane_is_due() -> None:
 def test_nobody_holds_more_than_would_leave_while_a_slice_lasts() -> None:
     holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
     assert holding.ask("w1", 0).arguments[3] == UNSENT_AT_MOST, "of one that sent nothing so far"
-    holding.speed = lambda: Speed(160.0, 16)
+    holding.speed = lambda: Speed(160.0, 100)
     assert holding.ask("w1", 0).arguments[3] == 80
     holding.plan.unsent = 60
     assert holding.wants()
     assert holding.ask("w1", 0).arguments[3] == 20
     holding.limited = True
-    assert not holding.wants(), "what it holds has to wait as it is"
-    holding.plan.unsent = 1
+    assert not holding.wants(), "it is behind"
+    holding.plan.unsent = 3
     assert holding.wants()
     holding.limited, holding.plan.unsent = False, 80
     assert not holding.wants()
-    holding.speed = lambda: Speed(0.0, 1)
+    holding.plan.unsent = 0
+    holding.speed = lambda: Speed(1_000.0, 19)
+    assert not holding.wants(), "for a few"
+    holding.probes = 1
+    assert holding.wants(), "though requests hang"
+    holding.probes = None
+    holding.speed = lambda: Speed(1_000.0, 20)
+    assert holding.wants()
+    assert holding.ask("w1", 0).arguments[-2:] == (1_000.0, 20)
+    holding.speed = lambda: Speed(1.0, 1)
     holding.plan.unsent = 0
     assert holding.wants()
     assert holding.ask("w1", 0).arguments[3] == 1

@@ -13,7 +13,7 @@ from broadcaster.lanes.claims import Item, Slice
 from broadcaster.ledger.outcomes import RetryPolicy
 from workers.clock import lease_clock
 from workers.outgoing import Message
-from workers.plan import Held
+from workers.plan import Held, Speed
 from workers.posting import Poster
 from workers.routes import Route
 
@@ -131,6 +131,18 @@ async def test_a_yes_that_has_waited_too_long_for_a_connection_is_not_used() -> 
         await asyncio.sleep(0)
     assert [end.row for end in poster.take_results()[0].outcomes] == [2]
     await poster.stop()
+
+
+def test_a_worker_can_send_what_it_has_connections_for_and_what_may_be_late() -> None:
+    poster = Poster(Twilio(), concurrency=64, policy=RetryPolicy(), ended=lambda _: None)
+    poster.allowance._usual = 0.25
+    assert poster.speed() == Speed(256.0, 64 + 10)
+    poster.in_flight = 60
+    poster.ready.extend(messages(0, 10))
+    assert poster.speed() == Speed(256.0, 4)
+    poster.in_flight, poster.allowance.now = 0, 0
+    poster.ready.clear()
+    assert poster.speed() == Speed(0.0, 1), "a try is left to who rests"
 
 
 def test_where_twilio_is_slow_few_have_a_yes() -> None:

@@ -7,7 +7,7 @@
 -- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
 -- ARGV[9] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
 -- ARGV[10] count that the caller knows of its last look (guard.lua): a lower one here is older data, which gives nothing
--- ARGV[11] how many messages a second the worker can send  ARGV[12] how many at once beyond that; 0: as many as there are
+-- ARGV[11] how many messages a second the worker can send  ARGV[12] how many of a faster lane; 0: as many as there are
 -- Returns [next, slices, reason, now]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
@@ -94,9 +94,8 @@ end
 
 -- Records of a slice whose last one leaves in time, though the worker is slower than the lane.
 local function in_time(interval)
-  local share = a_second * interval / 1000000
-  if at_once == 0 or share >= 1 then return slice_most end
-  return math.max(1, math.min(slice_most, math.floor(at_once / (1 - share))))
+  if at_once == 0 or a_second * interval >= 1000000 then return slice_most end
+  return math.min(slice_most, at_once)
 end
 
 -- Records of a source that may still go, within a budget of segments; marks how far it got.
