@@ -18,7 +18,7 @@ local worker, nonce = ARGV[3], ARGV[4]
 local lanes_left, records_left, horizon = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local slice_most, a_second, at_once = tonumber(ARGV[8]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local SLICE, BURST, DEBT = 500000, 40000, 60000000
-local FRUITLESS = 500
+local BRIEF, FRUITLESS = 10000, 500
 local CLASSES = {'u', 'n', 'b'}
 
 if not redis.call('ZSCORE', P .. 'workers', worker) then
@@ -92,10 +92,11 @@ local function source(key, f)
   return tried(key) or fresh(key, f)
 end
 
--- Records of a slice whose last one leaves in time, though the worker is slower than the lane.
+-- Records of a slice whose last one leaves in time, though the worker is slower than the lane; so few that nobody waits
+-- for their permits are no matter.
 local function in_time(interval)
   if at_once == 0 or a_second * interval >= 1000000 then return slice_most end
-  return math.min(slice_most, at_once)
+  return math.min(slice_most, math.max(at_once, math.floor(BRIEF / interval)))
 end
 
 -- Records of a source that may still go, within a budget of segments; marks how far it got.
