@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("gate")
 
 #: At most so many messages with a yes wait for a connection.
-GROUP: Final = 64
+GROUP: Final = 128
 #: Whoever may leave within so long goes along with the first: half a hundredth more in any second, beside
 #: what a lane may be ahead of its pace and a permit late (workers/plan.py).
 TOGETHER_SECONDS: Final = 0.005

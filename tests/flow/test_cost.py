@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 MESSAGES: Final = 2_000
-#: What the gate is asked for at once while all goes well (workers/gate.py).
+#: What the gate is asked for at once, more or less, while all goes well (workers/gate.py).
 GROUP: Final = 64
 #: Seen: 1.59 commands for a message in slices of 500, 35.7 for one that is alone on its lane.
 COMMANDS_IN_COMPANY: Final = 1.75

@@ -262,7 +262,7 @@ async def test_a_template_that_is_suddenly_refused_pauses_its_broadcast(tmp_path
         told = await run.settled(bid, timeout=30)
         dead = told.get(State.DEAD, 0)
         print(f"\n{dead} beside the twenty were in flight and are dead letters")
-        assert dead <= 64 + 64 - 20
+        assert dead <= 64 + 128 - 20
         assert told[State.ACCEPTED] + dead == 1_000
         assert not [to for to, n in (await run.simulator.accepted()).items() if n > 1]
         assert number(0) in await run.simulator.accepted()
