@@ -60,6 +60,11 @@ async def test_the_official_client_sends_finds_and_cancels(tmp_path: Path, wait_
         assert (await wait_until(taken)).status == "sending", "Twilio has it; more is not known yet"
         (accepted,) = await run.simulator.lines("accepted")
         assert (accepted["to"], accepted["body"]) == (ADA, body)
+
+        async def written() -> bool:  # Twilio's answer is, a moment after it came
+            return (await api.client.get(f"/v1/messages/{accepted['sid']}")).is_success
+
+        await wait_until(written)
         by_twilios = await called(client.messages(accepted["sid"]).fetch)
         assert (by_twilios.to, by_twilios.body) == (ADA, body)
         assert (await api.client.get(f"/v1/messages/{accepted['sid']}")).json()["id"] == ours
