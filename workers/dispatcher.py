@@ -153,10 +153,9 @@ class Dispatcher:
         soonest = self._started + GAP_SECONDS
         at = now + IDLE_SECONDS
         to_ask = self._gate.next_at()
-        wants = self._wants()
-        self._crowded = (to_ask is None and self._gate.waited_for()) or (
-            not wants and self._holding.claim_at <= now
-        )
+        wants, soon = self._wants(), self._holding.claim_at <= now + COMPANY_SECONDS
+        full = to_ask is None and self._gate.waited_for()
+        self._crowded = full or (soon and self._holding.short_of_room())
         if self._poster.has_results() or self._holding.finished:
             self._write_by = self._write_by or now + COMPANY_SECONDS
             hurried = self._crowded or self._poster.signals
@@ -185,6 +184,7 @@ class Dispatcher:
         self._holding.slices.write_due(now)
         worker, holding = self._lease.worker, self._holding
         asked = [] if self._stop_by is not None else self._gate.choose(now)
+        holding.asking = sum(len(items) for _, items in asked)
         results, self._write_by = self._poster.take_results(), 0.0
         calls: list[Call[Any]] = [recording.record(worker, results)] if results else []
         calls += reactions(self._poster)
@@ -200,6 +200,7 @@ class Dispatcher:
         if not calls:
             return
         answers = await self._insisting.ask(calls)
+        holding.asking = 0
         answered = monotonic()
         self._metrics.redis_roundtrip.observe_many([answered - now])
         claimed = answers.pop() if claiming else None

@@ -73,6 +73,8 @@ class Holding:
         self.finished: list[str] = []
         self.unsent: dict[str, list[int]] = {}
         self.limited = False
+        #: How many the gate is being asked for: they are neither here nor with the poster.
+        self.asking = 0
         self.claim_at = 0.0
         self.stopped_by = ""
         self.probes: int | None = None
@@ -92,14 +94,20 @@ class Holding:
     def wants(self) -> bool:
         """Whether there is room for more slices."""
         speed, unsent = self.speed(), self.plan.unsent
-        if self._admitting or unsent >= _most(speed) or self.probes == 0:
-            return False
-        # not for the few that one free connection has room for; a probe leaves beside requests that hang
-        if self.probes is None and speed.spare < max(1.0, min(ENOUGH, speed.a_second * STALE_SECONDS / 2)):
+        if self._admitting or unsent >= _most(speed) or self.probes == 0 or self.short_of_room():
             return False
         # who is behind takes more only when that is all but sent: others are ahead
         meanwhile = speed.a_second * (2 * LEAD_SECONDS + self._on_its_way())
         return not self.limited or unsent < max(1.0, min(ENOUGH, meanwhile))
+
+    def short_of_room(self) -> bool:
+        """Whether there is room for too few; a probe leaves beside requests that hang."""
+        speed = self.speed()
+        few = max(1.0, min(ENOUGH, speed.a_second * STALE_SECONDS / 2))
+        return self.probes is None and self._room(speed) < few
+
+    def _room(self, speed: Speed) -> float:
+        return speed.spare - self.asking + speed.a_second * self._on_its_way()
 
     def ask(self, worker: str, known: int) -> Call[Claimed]:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
@@ -118,7 +126,7 @@ class Holding:
             records=records,
             horizon_seconds=HORIZON_SECONDS + self._on_its_way(),
             a_second=speed.a_second,
-            at_once=max(1, speed.spare - self.plan.unsent),
+            at_once=max(1, int(min(UNSENT_AT_MOST, self._room(speed))) - self.plan.unsent),
             known=known,
             probing=self._probing,
         )

@@ -41,7 +41,7 @@ COMMANDS_ALONE: Final = 38.0
 OUR_CALLS: Final = 26.0
 BUILT_IN_CALLS: Final = 28.0
 #: Seen: 1.05 round trips for a message of a lane at 150/s; 2 where outcomes have trips of their own.
-EXCHANGES_AT_150: Final = 1.1
+EXCHANGES_AT_150: Final = 1.4
 #: Seen: 0.58 to 1.03, by machine and by what else runs there.
 CPU_RATIO: Final = 0.25
 SEND_PATH: Final = Path(__file__).parents[1] / "bench" / "send_path.py"
@@ -140,8 +140,10 @@ async def test_an_outcome_does_not_wait_for_company_that_does_not_come(
     async def accepted_one() -> bool:
         return (await counts(store, bid)).get(State.ACCEPTED) == 1
 
-    async with dispatching(store, Accepting(), renew_seconds=1.0):
-        await wait_until(accepted_one, timeout=3)
+    twilio = Accepting()
+    async with dispatching(store, twilio, renew_seconds=5.0):
+        await wait_until(lambda: twilio.sent == 1)
+        await wait_until(accepted_one, timeout=0.8)  # it looks again in a second anyway
 
 
 def exchanges(metrics: Metrics) -> float:

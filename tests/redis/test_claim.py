@@ -68,6 +68,13 @@ async def test_of_a_faster_lane_a_worker_gets_what_it_can_send_in_time(
     assert len(slice_.items) == gets
 
 
+async def test_what_it_can_send_in_time_is_for_all_faster_lanes_together(store: Store) -> None:
+    await load(store, {LANE: 500, OTHER: 500}, rates={LANE: 1_000.0, OTHER: 1_000.0}, batch=500)
+    await join(store)
+    call = claims.claim("w1", "n", lanes=10, records=4_000, horizon_seconds=0.05, a_second=640.0, at_once=90)
+    assert [len(s.items) for s in (await store.run(call)).slices] == [90, 10]
+
+
 async def test_what_is_claimed_is_not_given_to_another(store: Store) -> None:
     await load(store, {LANE: 40}, rates={LANE: 10_000.0}, batch=16)
     await join(store, "w1")

@@ -72,8 +72,14 @@ def test_nobody_holds_more_than_would_leave_while_a_slice_lasts() -> None:
     holding.speed = lambda: Speed(1_000.0, 20)
     assert holding.wants()
     assert holding.ask("w1", 0).arguments[-2:] == (1_000.0, 20)
+    holding.plan.unsent = 5
+    assert holding.ask("w1", 0).arguments[-2:] == (1_000.0, 15)
+    assert not holding.short_of_room()
+    holding.asking = 4
+    assert holding.ask("w1", 0).arguments[-2:] == (1_000.0, 11)
+    assert holding.short_of_room()
     holding.speed = lambda: Speed(1.0, 1)
-    holding.plan.unsent = 0
+    holding.plan.unsent = holding.asking = 0
     assert holding.wants()
     assert holding.ask("w1", 0).arguments[3] == 1
 

@@ -207,6 +207,7 @@ local function slice(lane, L, paces)
         local heads, attempts, segments = take(s, bid, f[1], budget, math.min(records_left, in_time(interval)))
         consume(s)
         if #heads > 0 then
+          if at_once > 0 and a_second * interval < 1000000 then at_once = math.max(1, at_once - #heads) end
           L.tag[c] = tag + segments / W[cls]
           -- who is served alone takes the clock along: whoever comes next starts beside it, owed and owing nothing
           L.clock = weight_sum == W[cls] and L.tag[c] or tag
