@@ -94,7 +94,7 @@ class Holding:
     def wants(self) -> bool:
         """Whether there is room for more slices."""
         speed, unsent = self.speed(), self.plan.unsent
-        if self._admitting or unsent >= _most(speed) or self.probes == 0 or self.short_of_room():
+        if self._admitting or unsent >= _most(speed) or self.probes == 0 or self._short(speed):
             return False
         # who is behind takes more only when that is all but sent: others are ahead
         meanwhile = speed.a_second * (2 * LEAD_SECONDS + self._on_its_way())
@@ -102,7 +102,9 @@ class Holding:
 
     def short_of_room(self) -> bool:
         """Whether there is room for too few; a probe leaves beside requests that hang."""
-        speed = self.speed()
+        return self._short(self.speed())
+
+    def _short(self, speed: Speed) -> bool:
         few = max(1.0, min(ENOUGH, speed.a_second * STALE_SECONDS / 2))
         return self.probes is None and self._room(speed) < few
 

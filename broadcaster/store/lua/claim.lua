@@ -92,10 +92,12 @@ local function source(key, f)
   return tried(key) or fresh(key, f)
 end
 
+local function outpaces_worker(interval) return at_once > 0 and a_second * interval < 1000000 end
+
 -- Records of a slice whose last one leaves in time, though the worker is slower than the lane; so few that nobody waits
 -- for their permits are no matter.
 local function in_time(interval)
-  if at_once == 0 or a_second * interval >= 1000000 then return slice_most end
+  if not outpaces_worker(interval) then return slice_most end
   return math.min(slice_most, math.max(at_once, math.floor(BRIEF / interval)))
 end
 
@@ -207,7 +209,7 @@ local function slice(lane, L, paces)
         local heads, attempts, segments = take(s, bid, f[1], budget, math.min(records_left, in_time(interval)))
         consume(s)
         if #heads > 0 then
-          if at_once > 0 and a_second * interval < 1000000 then at_once = math.max(1, at_once - #heads) end
+          if outpaces_worker(interval) then at_once = math.max(1, at_once - #heads) end
           L.tag[c] = tag + segments / W[cls]
           -- who is served alone takes the clock along: whoever comes next starts beside it, owed and owing nothing
           L.clock = weight_sum == W[cls] and L.tag[c] or tag
