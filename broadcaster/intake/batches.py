@@ -9,6 +9,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.intake.fitting import Fit
+
 #: A batch is about this much of its lane's sending at one segment a message.
 BATCH_SECONDS: Final = 30
 MIN_BATCH: Final = 16
@@ -51,16 +53,17 @@ class BatchRows(msgspec.Struct):
 
 
 def batch_size(rate: float) -> int:
-    """Return how many recipients a batch of a lane of `rate` segments a second holds, 16 to 500."""
+    """Return how many recipients a batch of a lane of `rate` segments a second may hold, 16 to 500."""
     return max(MIN_BATCH, min(MAX_BATCH, int(BATCH_SECONDS * rate)))
 
 
 class LaneRows:
-    """Collects a lane's recipients until they fill a batch."""
+    """Collects a lane's recipients until they fill a batch, whose size is cut to what fits in memory."""
 
-    def __init__(self, lane: str, rate: float) -> None:
+    def __init__(self, lane: str, rate: float, fit: Fit) -> None:
         self.lane = lane
         self.size = batch_size(rate)
+        self._fit = fit
         self._rows: BatchRows | None = None
 
     def add(self, rows: BatchRows) -> list[BatchRows]:
@@ -78,8 +81,9 @@ class LaneRows:
             self._rows = None
         start, count = 0, len(rows)
         while count - start >= size:
-            full.append(_part(rows, start, start + size))
-            start += size
+            stop = start + self._fit.of(rows, start, size)
+            full.append(_part(rows, start, stop))
+            start = stop
         if start < count:
             self._rows = _part(rows, start, count)
         return full

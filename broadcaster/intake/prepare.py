@@ -25,6 +25,7 @@ from broadcaster.intake.addressing import (
 from broadcaster.intake.barred import DUPLICATE, OPTED_OUT, UNVERIFIED, Barred
 from broadcaster.intake.batches import BatchRows, LaneRows
 from broadcaster.intake.faults import ColumnError, EmptyListError, Fault, FaultList, shown_value
+from broadcaster.intake.fitting import Fit
 from broadcaster.intake.rendering import RowRenderer
 from broadcaster.intake.summary import LaneTotals, Summary
 from broadcaster.intake.table import BadRow, listed
@@ -82,7 +83,8 @@ class Preparation:
         self._rejects = rejects
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
-        self._lanes = [LaneRows(name, rate) for name, rate in senders]
+        fit = Fit()
+        self._lanes = [LaneRows(name, rate, fit) for name, rate in senders]
         self._seen = Seen() if seen is None else seen
         self._barred = Barred(
             self._names,

@@ -1,0 +1,67 @@
+"""How many recipients a batch holds, so that little of what Redis' allocator gives it stays empty.
+
+Redis keeps a batch as one string and its records as another. Its allocator, jemalloc, gives each a size of
+its own list, which has four sizes from one doubling to the next (jemalloc's manual, "Implementation notes"):
+of a string just too long for one of them a fifth is empty. A batch of a few recipients less may fit.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+from broadcaster.domain.record import RECORD_BYTES
+from broadcaster.store.batches import Recipients, pack_batch
+
+if TYPE_CHECKING:
+    from broadcaster.intake.batches import BatchRows
+
+#: A batch has at least this part of the recipients that it may have.
+_LEAST: Final = 0.8
+#: What batches of one list differ by.
+_MARGIN: Final = 1.01
+#: After so many batches one is packed again to see how long they are now.
+_LOOK_EVERY: Final = 64
+#: What Redis puts around a string: its length, what was allocated, its kind, a zero (sds.h), by length.
+_AROUND: Final = ((1 << 8, 4), (1 << 16, 6), (1 << 32, 10))
+
+
+def allocated(length: int) -> int:
+    """Return the bytes that jemalloc gives a string of Redis of so many bytes."""
+    wanted = length + next(around for below, around in _AROUND if length < below)
+    step = max(16, 1 << max(0, (wanted - 1).bit_length() - 3))
+    return -(-wanted // step) * step
+
+
+def fitting(most: int, bytes_each: float) -> int:
+    """Return how many recipients, `most` or a little less, take the least for each one.
+
+    `bytes_each` is what a recipient is packed in; what batches differ by is added here.
+    """
+
+    def waste(count: int) -> float:
+        full = int(count * bytes_each * _MARGIN)
+        return (allocated(full) + allocated(count * RECORD_BYTES)) / count
+
+    return min(range(most, int(most * _LEAST), -1), key=waste)
+
+
+class Fit:
+    """What is known of how long a list's batches are; made anew for each list."""
+
+    def __init__(self) -> None:
+        self._cut = 0
+        self._fitting = functools.cache(fitting)
+        self._bytes_each = 0.0
+
+    def of(self, rows: BatchRows, start: int, most: int) -> int:
+        """Return how many of `rows`, of which `most` or more are left from `start` on, are the next batch."""
+        if self._cut % _LOOK_EVERY == 0:
+            part = slice(start, start + most)
+            values = [column[part] for column in rows.values]
+            references = None if rows.references is None else rows.references[part]
+            packed = pack_batch(Recipients(rows.to[part], references, rows.columns, values))
+            self._bytes_each = len(packed) / most
+            self._fitting.cache_clear()
+        self._cut += 1
+        return self._fitting(most, self._bytes_each)
