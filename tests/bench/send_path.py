@@ -64,15 +64,17 @@ def bare_loop(url: str, count: int, width: int) -> Loop:
     return Loop(float(rate), float(cpu))
 
 
-async def ours(at: Bed, recipients: int, *, width: int = 64, tls: bool = False) -> Spent:
-    """Send one broadcast with a worker of its own; what was spent on all but the first tenth."""
+async def ours(
+    at: Bed, recipients: int, *, width: int = 64, tls: bool = False, warm: int | None = None
+) -> Spent:
+    """Send one broadcast with a worker of its own; what was spent on all but the first tenth, or `warm`."""
     await at.fresh()
     lane = "+15550000000"
     broadcast = [await load(at.store, {lane: recipients}, rates={lane: FAST}, batch=500, body=BODY)]
     where = at.sink_with_tls if tls else at.sink
     trusted = at.certificate if tls else None
     with at.worker(sink_url=where, concurrency=width, trusted=trusted) as pid:
-        begun = await at.until(pid, broadcast, recipients // 10)
+        begun = await at.until(pid, broadcast, recipients // 10 if warm is None else warm)
         return (await at.until(pid, broadcast, recipients)).since(begun)
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PEER = "peer."
 OURS = "peer.ours"
-TLS = ".tls"
+#: Ends of peers' ids: they are compared with ours of the same kind.
+TLS, FIRST = ".tls", ".first"
 
 
 class Commands:
@@ -71,8 +72,8 @@ def peer_table(rows: Rows) -> str:
     named = {name: row for name, row in rows.measured.items() if name.startswith(PEER) and _is_rate(name)}
     absent = {name: why for name, why in rows.not_run.items() if name.startswith(PEER) and name != PEER}
     lines: list[tuple[str, ...]] = []
-    for name, row in sorted(named.items(), key=lambda item: (item[0].endswith(TLS), item[1].median)):
-        ours = rows.measured.get(OURS + TLS if name.endswith(TLS) else OURS)
+    for name, row in sorted(named.items(), key=lambda item: (_kind(item[0]), item[1].median)):
+        ours = rows.measured.get(OURS + _kind(name))
         times = f"{_shown(ratio(ours, row))} x" if ours and ours is not row else ""
         cpu = _cpu_to_ours(rows, name, ours)
         lines.append(
@@ -81,6 +82,11 @@ def peer_table(rows: Rows) -> str:
     lines += [(name.removeprefix(PEER), *[""] * 5, f"not run: {why}") for name, why in absent.items()]
     head = ("peer", "messages/s", "spread", "ours is", "CPU", "its CPU to ours", "note")
     return f"{_table(head, lines)}\n" if lines else ""
+
+
+def _kind(name: str) -> str:
+    """Return the end of a peer's id that says with which of ours it is compared."""
+    return next((end for end in (FIRST, TLS) if name.endswith(end)), "")
 
 
 def bench_table(report: Report, rows: Rows, of_step: str) -> str:
