@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 #: Of an index and the first eight bytes of its record: index, state and attempts spent, segments, attempt.
 _HEAD: Final = struct.Struct(">HBxBH3x")
 MICRO: Final = 1_000_000
-_SLICE_MOST: Final = 500
 
 
 class Item(NamedTuple):
@@ -139,7 +138,7 @@ def claim(
     `known` is what the asker knows of Redis (`Guard.known`): one that knows of less gives nothing.
     A probe rather takes what was never tried, so that a long silence does not spend all attempts of a few.
     """
-    bounds = (lanes, records, int(horizon_seconds * MICRO), _SLICE_MOST)
+    bounds = (lanes, records, int(horizon_seconds * MICRO))
     arguments = (worker, nonce, *bounds, int(probing), known, a_second, at_once)
     return Call("claim", arguments, _claimed)
 

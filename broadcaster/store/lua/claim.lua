@@ -4,10 +4,10 @@
 -- ARGV[3] worker  ARGV[4] nonce: the same nonce gets the same answer again. In the form NUMBER.TEXT it also counts: one
 --   with a lower number than the last comes late over a connection that its worker has given up, and gets nothing.
 -- ARGV[5] lanes at most  ARGV[6] records at most
--- ARGV[7] horizon: how far ahead (µs) a permit may lie  ARGV[8] records at most in one slice
--- ARGV[9] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
--- ARGV[10] count that the caller knows of its last look (guard.lua): a lower one here is older data, which gives nothing
--- ARGV[11] how many messages a second the worker can send  ARGV[12] how many of a faster lane; 0: as many as there are
+-- ARGV[7] horizon: how far ahead (µs) a permit may lie
+-- ARGV[8] 1 for a probe into Twilio's silence: rather one that was never tried than, again and again, the same few
+-- ARGV[9] count that the caller knows of its last look (guard.lua): a lower one here is older data, which gives nothing
+-- ARGV[10] how many messages a second the worker can send  ARGV[11] how many of a faster lane; 0: as many as there are
 -- Returns [next, slices, reason, now]: `next` µs until a lane is due (-1: none has work), slices a list of
 --   [claim, lane, broadcast, batch, delay, interval, heads]: the first message may leave after `delay` µs, each
 --   segment sent moves the following by `interval` µs (text); heads are 10 bytes a record: index (u16), record[0:8].
@@ -16,16 +16,16 @@
 
 local worker, nonce = ARGV[3], ARGV[4]
 local lanes_left, records_left, horizon = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local slice_most, a_second, at_once = tonumber(ARGV[8]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local a_second, at_once = tonumber(ARGV[10]), tonumber(ARGV[11])
 local SLICE, BURST, DEBT = 500000, 40000, 60000000
-local BRIEF, FRUITLESS = 10000, 500
+local SLICE_MOST, BRIEF, FRUITLESS = 500, 10000, 500
 local CLASSES = {'u', 'n', 'b'}
 
 if not redis.call('ZSCORE', P .. 'workers', worker) then
   return redis.error_reply('LEASE this worker has no lease')
 end
 local worker_key = P .. 'worker:' .. worker
-if tonumber(ARGV[10]) > tonumber(redis.call('HGET', P .. 'server', 'count') or 0) then return {1000000, {}, '', now} end
+if tonumber(ARGV[9]) > tonumber(redis.call('HGET', P .. 'server', 'count') or 0) then return {1000000, {}, '', now} end
 local last = redis.call('HMGET', worker_key, 'nonce', 'answer')
 if last[1] == nonce then return cmsgpack.unpack(last[2]) end
 local function counted(n) return tonumber(string.match(n or '', '^(%d+)%.')) end
@@ -88,7 +88,7 @@ local function fresh(key, f)
 end
 -- `f` is what a flow's hash says: li, head, pos, n
 local function source(key, f)
-  if ARGV[9] == '1' then return fresh(key, f) or tried(key) end
+  if ARGV[8] == '1' then return fresh(key, f) or tried(key) end
   return tried(key) or fresh(key, f)
 end
 
@@ -97,8 +97,8 @@ local function outpaces_worker(interval) return at_once > 0 and a_second * inter
 -- Records of a slice whose last one leaves in time, though the worker is slower than the lane; so few that nobody waits
 -- for their permits are no matter.
 local function in_time(interval)
-  if not outpaces_worker(interval) then return slice_most end
-  return math.min(slice_most, math.max(at_once, math.floor(BRIEF / interval)))
+  if not outpaces_worker(interval) then return SLICE_MOST end
+  return math.min(SLICE_MOST, math.max(at_once, math.floor(BRIEF / interval)))
 end
 
 -- Records of a source that may still go, within a budget of segments; marks how far it got.
@@ -122,7 +122,7 @@ local function take(s, bid, lane_index, budget, most)
       s.taken[#s.taken + 1] = s.batch_no .. ':' .. index
     end
   else
-    local last_wanted = s.from + math.min(most, math.ceil(budget), 500) + 15
+    local last_wanted = s.from + math.min(most, math.ceil(budget)) + 15
     if s.to and s.to - 1 < last_wanted then last_wanted = s.to - 1 end
     local raw = redis.call('GETRANGE', led, s.from * 32, last_wanted * 32 + 31)
     local count = math.floor(#raw / 32)
