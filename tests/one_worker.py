@@ -133,6 +133,13 @@ class Bed:
             process.terminate()
             process.wait(60)
 
+    async def joined(self) -> None:
+        """Wait until a worker has its lease."""
+        while True:
+            if await self.store.redis.zcard(self.store.keys.plain("workers")):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def now(self, pid: int, broadcasts: Sequence[str]) -> Spent:
         """Look at what has been spent so far, and how many of these broadcasts' messages were accepted."""
         async with self.store.redis.pipeline(transaction=False) as pipe:

@@ -83,7 +83,7 @@ class Preparation:
         self._rejects = rejects
         self._picker = LanePicker(senders)
         self._names = [name for name, _ in senders]
-        fit = Fit()
+        fit = Fit()  # lanes of one rate learn from each other
         self._lanes = [LaneRows(name, rate, fit) for name, rate in senders]
         self._seen = Seen() if seen is None else seen
         self._barred = Barred(

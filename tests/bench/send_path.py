@@ -32,6 +32,8 @@ from measured import Report, Row, Series, told, write
 from one_worker import Bed, bed
 from pinning import on_core
 
+from broadcaster.lanes.control import start
+
 if TYPE_CHECKING:
     from one_worker import Spent
 
@@ -64,18 +66,28 @@ def bare_loop(url: str, count: int, width: int) -> Loop:
     return Loop(float(rate), float(cpu))
 
 
-async def ours(
-    at: Bed, recipients: int, *, width: int = 64, tls: bool = False, warm: int | None = None
-) -> Spent:
-    """Send one broadcast with a worker of its own; what was spent on all but the first tenth, or `warm`."""
+async def ours(at: Bed, recipients: int, *, width: int = 64, tls: bool = False) -> Spent:
+    """Send one broadcast with a worker of its own; what was spent on all but the first tenth."""
     await at.fresh()
     lane = "+15550000000"
     broadcast = [await load(at.store, {lane: recipients}, rates={lane: FAST}, batch=500, body=BODY)]
     where = at.sink_with_tls if tls else at.sink
     trusted = at.certificate if tls else None
     with at.worker(sink_url=where, concurrency=width, trusted=trusted) as pid:
-        begun = await at.until(pid, broadcast, recipients // 10 if warm is None else warm)
+        begun = await at.until(pid, broadcast, recipients // 10)
         return (await at.until(pid, broadcast, recipients)).since(begun)
+
+
+async def ours_from_the_first_on(at: Bed, recipients: int) -> Spent:
+    """Start one broadcast when its worker is there; what was spent until the last was accepted."""
+    await at.fresh()
+    lane = "+15550000000"
+    bid = await load(at.store, {lane: recipients}, rates={lane: FAST}, batch=500, body=BODY, begin=False)
+    with at.worker(sink_url=at.sink) as pid:
+        await at.joined()
+        begun = await at.now(pid, [bid])
+        await at.store.run(start(bid))
+        return (await at.until(pid, [bid], recipients)).since(begun)
 
 
 async def slowly(at: Bed, seconds: float, *, width: int = SLOW_WIDTH, latency_ms: float = SLOW_MS) -> Spent:

@@ -75,11 +75,11 @@ PEERS: Final = (
     Peer("peer.bullmq", "BullMQ + undici", "node", ("bullmq_run.mjs",), 30_000),
     Peer(
         "peer.bullmq.first",
-        f"BullMQ + undici, {FIRST_MESSAGES:,} messages from the first on",
+        "BullMQ + undici, counted from the first message on",
         "node",
         ("bullmq_run.mjs", "0"),
         FIRST_MESSAGES,
-        note="so the budget's own figure for it was measured: Node compiles meanwhile",
+        note=f"{FIRST_MESSAGES:,} messages, as its budget's figure was measured: Node compiles meanwhile",
     ),
     Peer("peer.asynq", "asynq + net/http", "go", ("asynq_run.go",), 20_000, note="v0.24"),
     *(

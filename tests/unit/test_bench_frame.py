@@ -34,6 +34,8 @@ PEERS = Report(
         Row("peer.ours.cpu", "ours", "CPU-µs/message", (60.0, 85.0)),
         Row("peer.bullmq", "BullMQ", "messages/s", (5_000.0, 7_000.0)),
         Row("peer.bullmq.cpu", "BullMQ", "CPU-µs/message", (180.0, 170.0)),
+        Row("peer.ours.first", "ours, from the first", "messages/s", (12_000.0, 12_000.0)),
+        Row("peer.bullmq.first", "BullMQ, from the first", "messages/s", (4_000.0, 4_000.0)),
     ),
     not_run={"peer.asynq": "Go is missing here"},
 )
@@ -80,7 +82,9 @@ def test_peers_are_ordered_and_ours_is_told_as_a_ratio_of_the_rounds(folder: Fol
     lines = peer_table(folder.rows(RUN)).splitlines()[2:]
     assert lines[0].startswith("| BullMQ | 6,000 | 5,000 to 7,000 | 2.5 x | 175 CPU-µs/message | 2.5 x |")
     assert lines[1].startswith("| ours | 14,500 |")
-    assert lines[2] == "| asynq |  |  |  |  |  | not run: Go is missing here |"
+    assert lines[2].startswith("| BullMQ, from the first | 4,000 |  | 3 x |")
+    assert lines[3].startswith("| ours, from the first | 12,000 |  |  |")
+    assert lines[4] == "| asynq |  |  |  |  |  | not run: Go is missing here |"
 
 
 def test_without_peers_there_is_no_table_of_them() -> None:
