@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from broadcaster.store.connection import Store
 
 ACCOUNT: Final = "AC" + "0" * 31 + "1"
-LOOK_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,13 @@ class Bed:
             process.terminate()
             process.wait(60)
 
-    async def joined(self) -> None:
-        """Wait until a worker has its lease."""
+    async def ready(self) -> None:
+        """Wait until a worker has asked for work, and found none."""
+        keys = self.store.keys
         while True:
-            if await self.store.redis.zcard(self.store.keys.plain("workers")):
-                return
+            for worker in await self.store.redis.zrange(keys.plain("workers"), 0, -1):
+                if await self.store.redis.hexists(f"{keys.prefix}worker:{worker.decode()}", "nonce"):
+                    return
             await asyncio.sleep(LOOK_SECONDS)
 
     async def now(self, pid: int, broadcasts: Sequence[str]) -> Spent:

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dispatcher")
 
-#: Exchanges start no closer together than this.
-GAP_SECONDS: Final = 0.002
-#: Outcomes alone wait this long for something to travel with: a round trip costs as much as ten messages.
+#: Exchanges start no closer together than this: each costs as much as ten messages.
+GAP_SECONDS: Final = 0.004
+#: Outcomes alone wait this long for something to travel with.
 COMPANY_SECONDS: Final = 0.02
 #: This loop, to the process's pulse.
 LOOP: Final = "dispatcher"

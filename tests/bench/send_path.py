@@ -79,12 +79,12 @@ async def ours(at: Bed, recipients: int, *, width: int = 64, tls: bool = False) 
 
 
 async def ours_from_the_first_on(at: Bed, recipients: int) -> Spent:
-    """Start one broadcast when its worker is there; what was spent until the last was accepted."""
+    """Start one broadcast when its worker waits for work; what was spent until the last was accepted."""
     await at.fresh()
     lane = "+15550000000"
     bid = await load(at.store, {lane: recipients}, rates={lane: FAST}, batch=500, body=BODY, begin=False)
     with at.worker(sink_url=at.sink) as pid:
-        await at.joined()
+        await at.ready()
         begun = await at.now(pid, [bid])
         await at.store.run(start(bid))
         return (await at.until(pid, [bid], recipients)).since(begun)
