@@ -228,6 +228,8 @@ class Holding:
         self.finished.append(claim)
         if held.unsent:
             self.unsent[claim] = held.unsent
+        if held.late:  # they go back with this claim, and a lane that had no others is asked for them
+            self.wake()
         if held.batch is not None and held.batch.ends_at(held.slice.items[-1].row):
             self.contents.done_with(held.slice.broadcast, held.slice.batch)
         self.slices.ended(held, monotonic())

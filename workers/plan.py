@@ -37,7 +37,8 @@ class Held:
     `batch` is kept here while the slice is held, since the cache may drop it meanwhile. `refused` counts how
     often it was asked for with old opt-outs. `unsent` are rows that the gate refused after its first answer
     about them had been lost: that one may have been a yes. `closed` are rows to which free text may not go,
-    as WhatsApp's 24 hours are over (workers/windows.py). `noted` counts what is no acceptance, for the log.
+    as WhatsApp's 24 hours are over (workers/windows.py). `late` counts those whose permits had grown old.
+    `noted` counts what is no acceptance, for the log.
     """
 
     slice: Slice
@@ -52,6 +53,7 @@ class Held:
     batch: Batch | None = None
     refused: int = 0
     closed: frozenset[int] = frozenset()
+    late: int = 0
     noted: dict[str, int] | None = None
     unsent: list[int] = field(default_factory=list)
     stale_after: float = field(init=False)
@@ -72,7 +74,6 @@ class Plan:
     """A heap of slices. `unsent` counts their messages that have not been taken."""
 
     unsent: int = 0
-    given_up: int = 0
     _heap: list[tuple[float, int, Held]] = field(default_factory=list)
     _serial: int = 0
 
@@ -124,7 +125,7 @@ class Plan:
             position += 1
             if at < oldest and (held.begun or taken or position < end or at < now - LAST_SECONDS):
                 held.open -= 1
-                self.given_up += 1
+                held.late += 1
             else:
                 taken.append(item)
                 at_most -= 1

@@ -79,7 +79,7 @@ def test_a_permit_is_used_in_time_or_given_up(interval: float, now: float, rows:
     plan.add(held)
     portions, _ = plan.take(now, now, 64)
     assert [item.row for _, items in portions for item in items] == rows
-    assert plan.given_up == held.position - len(rows)
+    assert held.late == held.position - len(rows)
 
 
 def test_however_late_all_are_one_of_each_slice_goes() -> None:
@@ -100,7 +100,7 @@ def test_after_a_long_stall_nothing_goes() -> None:
     held = Held(slice_of(3, 0.01), next_at=10.0)
     plan.add(held)
     assert plan.take(10.1 + LAST_SECONDS, 10.1 + LAST_SECONDS, 64) == ([], [held])
-    assert (held.open, plan.given_up, plan.unsent) == (0, 3, 0)
+    assert (held.open, held.late, plan.unsent) == (0, 3, 0)
 
 
 def noted(*seconds: float, at: float = 1000.0, apart: float = 1.0) -> RoundTrips:
