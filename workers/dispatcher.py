@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dispatcher")
 
-#: Exchanges start no closer together than this: each costs as much as ten messages.
+#: Exchanges start no closer together than this, but for new work: each costs as much as ten messages.
 GAP_SECONDS: Final = 0.004
 #: Outcomes alone wait this long for something to travel with.
 COMPANY_SECONDS: Final = 0.02
@@ -113,8 +113,8 @@ class Dispatcher:
         await self._lease.join()
         await first_heard(self._store, self.clock)
         self._poster.start()
-        renewing = asyncio.create_task(self._lease.renew_forever())
-        self._side.update(always := (renewing, asyncio.create_task(self._listen())))
+        always = asyncio.create_task(self._lease.renew_forever()), asyncio.create_task(self._listen())
+        self._side.update(always)
         try:
             while self._stop_by is None:
                 await self._beat.wait_until(self._next_exchange(monotonic()))
@@ -124,9 +124,10 @@ class Dispatcher:
                 for task in always:
                     if task.done():
                         task.result()
+            await end(always[1:])  # what there is to hear is for others now
             await self._drain()
             # or it finds the lease gone, and takes another
-            await end((renewing,))
+            await end(always[:1])
             await self._leave()
         except Unreachable as error:
             log.warning("drain.incomplete", in_flight=self._poster.in_flight, error=str(error))
@@ -170,8 +171,7 @@ class Dispatcher:
         return self._gate.confirmed and self._holding.wants()
 
     def _on_ended(self, held: Held) -> None:
-        self._holding.close_if_done(held)
-        if self._crowded or self._poster.signals:
+        if self._holding.close_if_done(held) or self._crowded or self._poster.signals:
             self._beat.nudge(self._started + GAP_SECONDS)
         elif not self._write_by:
             self._write_by = monotonic() + COMPANY_SECONDS

@@ -115,6 +115,7 @@ class Holding:
         """Return the claim to make. Until it is answered the nonce stays, so that it gets one answer."""
         if not self._nonce:
             self._asked += 1
+            self._woken = -math.inf  # this one sees what came before it
             self._nonce = f"{self._asked}.{secrets.token_hex(6)}"
         self._probing = bool(self.probes)
         speed = self.speed()
@@ -162,7 +163,7 @@ class Holding:
             task.add_done_callback(self._admitted)
 
     def wake(self) -> None:
-        """Claim at once: there is new work."""
+        """Claim at once: there is work that the last answer did not tell of."""
         self._woken = monotonic()
         self.claim_at = 0.0
         self._on_change()
@@ -219,20 +220,24 @@ class Holding:
         else:
             self.close_if_done(held)
 
-    def close_if_done(self, held: Held) -> None:
-        """End a slice's claim once all of its messages have an end that is written, or were given up."""
+    def close_if_done(self, held: Held) -> bool:
+        """End a slice's claim once all of its messages have an end that is written, or were given up.
+
+        Whether some of them go back that came too late for their permits: then it is time to claim again.
+        """
         claim = held.slice.claim
         if held.open > 0 or held.position < len(held.slice.items) or claim not in self._held:
-            return
+            return False
         del self._held[claim]
         self.finished.append(claim)
         if held.unsent:
             self.unsent[claim] = held.unsent
-        if held.late:  # they go back with this claim, and a lane that had no others is asked for them
-            self.wake()
-        if held.batch is not None and held.batch.ends_at(held.slice.items[-1].row):
+        if held.late:
+            self._woken, self.claim_at = monotonic(), 0.0
+        elif held.batch is not None and held.batch.ends_at(held.slice.items[-1].row):
             self.contents.done_with(held.slice.broadcast, held.slice.batch)
         self.slices.ended(held, monotonic())
+        return held.late > 0
 
     def forget_all(self) -> None:
         """Let go of everything: the lease is lost, none of the claims is ours any more."""

@@ -90,3 +90,30 @@ def test_a_wake_that_comes_while_a_claim_is_under_way_is_not_forgotten() -> None
     holding.wake()
     holding.answered(Claimed(None, [], "", asked), asked, monotonic())
     assert holding.claim_at <= monotonic()
+
+
+def test_what_a_claim_has_seen_wakes_nobody_again() -> None:
+    holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
+    holding.wake()
+    asked = monotonic()
+    holding.ask("w1", 0)
+    holding.answered(Claimed(None, [], "", asked), asked, monotonic())
+    assert holding.claim_at > asked + 1.0
+
+
+@pytest.mark.parametrize("late", [0, 1])
+async def test_messages_that_go_back_as_they_were_late_are_claimed_again_at_once(late: int) -> None:
+    holding = holding_of(next_seconds=None, asked=monotonic())
+    slice_ = Slice("1.a.1", "+15550000001", "b", "0.0", 0.0, 0.01, [Item(row, 1, 0, 0) for row in range(3)])
+    now = monotonic()
+    holding.answered(Claimed(None, [slice_], "", now), now, now)
+    (held,) = holding._held.values()
+    held.position, held.open, held.late = 3, 1, late
+    assert not holding.close_if_done(held), "one has no end yet"
+    assert holding.claim_at > now + 1.0
+    held.open = 0
+    assert holding.close_if_done(held) == bool(late)
+    assert (holding.claim_at == 0.0) == bool(late)
+    assert holding.finished == ["1.a.1"]
+    assert not holding.close_if_done(held), "it is ended"
+    await holding.close()
