@@ -28,6 +28,7 @@ from broadcaster.telemetry.metrics import Metrics
 from broadcaster.twilio.answers import outcome_of_created
 from broadcaster.twilio.forms import FormTemplate
 from workers.contents import Batch
+from workers.gate import GROUP as ASKED
 from workers.gate import Gate
 from workers.holding import Holding
 from workers.outgoing import Message, Tally
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = 64
 BATCH: Final = 500
-COMPANY: Final = 32  # messages that share a round trip: seen at 64 in flight with answers at once
+COMPANY: Final = 90  # messages that share a round trip: seen at 64 in flight with answers at once
 LANE: Final = "+15550000000"
 TEXT: Final = "Dear {{name}}, your parcel arrives on Monday at 10:30. Reply STOP to end."
 TO: Final = [f"+1415{i:07d}" for i in range(BATCH)]
@@ -74,7 +75,6 @@ class Accepting:
     """Twilio, which takes everything, a turn of the event loop later."""
 
     async def post(self, _form: bytes) -> Outcome:
-        """Accept."""
         await asyncio.sleep(0)
         return Outcome(Kind.ACCEPTED, SID, 0, 201)
 
@@ -99,10 +99,10 @@ def reading() -> list[Stage]:
     claim = claims.claim("w", "1.aa", lanes=200, records=BATCH, horizon_seconds=0.04)
     raw = pack_batch(Recipients(TO, None, ("name",), [NAMES]))
     untyped = msgspec.msgpack.Decoder().decode
-    yes = msgpack.packb([["", "1" * GROUP, []]], use_bin_type=False)
+    yes = msgpack.packb([["", "1" * ASKED, []]], use_bin_type=False)
     batch, metrics = batch_of(TEXT), Metrics()
     holding = Holding(None, metrics, lambda: None)  # type: ignore[arg-type]
-    poster = Poster(Accepting(), concurrency=GROUP, policy=RetryPolicy(), ended=lambda _: None)
+    poster = Poster(Accepting(), concurrency=ASKED, policy=RetryPolicy(), ended=lambda _: None)
     gate = Gate(None, holding, poster, metrics)  # type: ignore[arg-type]
 
     def claimed() -> None:
@@ -110,26 +110,26 @@ def reading() -> list[Stage]:
             Held(one, 0.0)
 
     async def asked() -> None:
-        held = Held(slice_of(ITEMS[: 7 * GROUP]), 0.0)
+        held = Held(slice_of(ITEMS[: 3 * ASKED]), 0.0)
         held.batch = batch
         held.stale_after = float("inf")
         holding.plan.add(held)
-        for _ in range(7):
+        for _ in range(3):
             portions = gate.choose(1.0)
             verdicts = gate.question("w", portions).decode(yes)
             await gate.answered(portions, verdicts, asked_at=0.0, late=False, repeated=False)
             poster.ready.clear()
 
     def asked_barely() -> None:
-        for at in range(0, 7 * GROUP, GROUP):
-            some = ITEMS[at : at + GROUP]
+        for at in range(0, 3 * ASKED, ASKED):
+            some = ITEMS[at : at + ASKED]
             wanted = [value for item in some for value in (item[0], item[2])]
             msgpack.packb([["1.aa.1", LANE, "b1", "0.0", wanted, 0]], use_bin_type=False)
             deque((item for item, may in zip(some, untyped(yes)[0][1], strict=True) if may == "1"))
 
     return [
         Stage("claim", "claim: read a slice", BATCH, claimed, lambda: list(struct_rows(head))),
-        Stage("intent", "intent: choose, ask the gate, take its answer", 7 * GROUP, asked, asked_barely),
+        Stage("intent", "intent: choose, ask the gate, take its answer", 3 * ASKED, asked, asked_barely),
         Stage(
             "unpack",
             "unpack a batch",

@@ -3,7 +3,7 @@
     python tests/bench/stages.py --repeats 5
 
 The floor is the same work written barely: no checks, no types, nothing that a failure would need. Each
-stage is our own code, called as the dispatcher calls it, in groups of 64 of a batch of 500; a round trip is
+stage is our own code, called as the dispatcher calls it, in groups of a batch of 500; a round trip is
 shared by as many as travel together when Twilio answers at once (`COMPANY`). POST and the client loop run
 against the sink; their CPU is the process', the client's own thread included.
 """
