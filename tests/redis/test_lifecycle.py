@@ -163,6 +163,20 @@ async def test_a_retry_that_was_claimed_goes_back_to_be_due_at_once(store: Store
         await store.run(claims.release("w1", [again.claim]))
 
 
+@pytest.mark.parametrize("released", [True, False])
+async def test_others_hear_of_what_a_worker_gave_back_as_it_left(store: Store, released: bool) -> None:  # noqa: FBT001
+    """Its drain has released it before, and nobody was told of that."""
+    wake: Any = store.keys.plain("wake")
+    await load(store, {LANE: 6})
+    await join(store)
+    (held,) = await take(store)
+    if released:
+        await store.run(claims.release("w1", [held.claim]))
+    await store.redis.delete(wake)
+    await store.run(claims.leave("w1"))
+    assert await store.redis.llen(wake) == 1
+
+
 @pytest.mark.parametrize("ending", ["leave", "sweep"])
 async def test_what_was_sending_becomes_a_doubt_and_the_rest_goes_back(store: Store, ending: str) -> None:
     bid = await load(store, {LANE: 6})

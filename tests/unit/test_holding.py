@@ -87,15 +87,16 @@ def test_nobody_holds_more_than_would_leave_while_a_slice_lasts() -> None:
 def test_a_wake_that_comes_while_a_claim_is_under_way_is_not_forgotten() -> None:
     asked = monotonic()
     holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
+    holding.ask("w1", 0)
     holding.wake()
     holding.answered(Claimed(None, [], "", asked), asked, monotonic())
     assert holding.claim_at <= monotonic()
 
 
 def test_what_a_claim_has_seen_wakes_nobody_again() -> None:
+    asked = monotonic()  # when its exchange began, in which something came before the claim was made
     holding = Holding(cast("Store", SimpleNamespace()), Metrics(), lambda: None)
     holding.wake()
-    asked = monotonic()
     holding.ask("w1", 0)
     holding.answered(Claimed(None, [], "", asked), asked, monotonic())
     assert holding.claim_at > asked + 1.0
@@ -116,4 +117,6 @@ async def test_messages_that_go_back_as_they_were_late_are_claimed_again_at_once
     assert (holding.claim_at == 0.0) == bool(late)
     assert holding.finished == ["1.a.1"]
     assert not holding.close_if_done(held), "it is ended"
+    holding.answered(Claimed(None, [], "", now), now, monotonic())
+    assert (holding.claim_at <= monotonic()) == bool(late), "a claim was under way meanwhile"
     await holding.close()

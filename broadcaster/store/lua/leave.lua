@@ -23,5 +23,5 @@ if left == 0 then
   redis.call('HDEL', P .. 'worker:' .. worker, 'nonce', 'answer')
   redis.call('EXPIRE', P .. 'worker:' .. worker, 86400)
 end
-if done > 0 or left == 0 then wake() end  -- what it released before is for others
+wake()  -- for what it gave back, here or before
 return left
