@@ -138,7 +138,7 @@ class Bed:
         keys = self.store.keys
         while True:
             for worker in await self.store.redis.zrange(keys.plain("workers"), 0, -1):
-                if await self.store.redis.hexists(f"{keys.prefix}worker:{worker.decode()}", "nonce"):
+                if await self.store.redis.hexists(keys.worker(worker.decode()), "nonce"):
                     return
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from broadcaster.store.batches import Recipients
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,6 +37,24 @@ class BatchRows(msgspec.Struct):
 
     def __len__(self) -> int:
         return len(self.to)
+
+    @property
+    def recipients(self) -> Recipients:
+        """What of them is packed."""
+        return Recipients(self.to, self.references, self.columns, self.values)
+
+    def part(self, start: int, stop: int) -> BatchRows:
+        """Return some of these rows in lists of their own."""
+        return BatchRows(
+            lane=self.lane,
+            to=self.to[start:stop],
+            references=None if self.references is None else self.references[start:stop],
+            columns=self.columns,
+            values=[column[start:stop] for column in self.values],
+            states=self.states[start:stop],
+            codes=self.codes[start:stop],
+            segments=self.segments[start:stop],
+        )
 
     def only(self, indexes: Sequence[int], lane: str) -> BatchRows:
         """Return the rows `indexes`, ascending, as rows of `lane`."""
@@ -82,10 +102,10 @@ class LaneRows:
         start, count = 0, len(rows)
         while count - start >= size:
             stop = start + self._fit.of(rows, start, size)
-            full.append(_part(rows, start, stop))
+            full.append(rows.part(start, stop))
             start = stop
         if start < count:
-            self._rows = _part(rows, start, count)
+            self._rows = rows.part(start, count)
         return full
 
     def rest(self) -> BatchRows | None:
@@ -108,17 +128,3 @@ def _extend(rows: BatchRows, more: BatchRows) -> None:
     rows.states += more.states
     rows.codes += more.codes
     rows.segments += more.segments
-
-
-def _part(rows: BatchRows, start: int, stop: int) -> BatchRows:
-    """Return some of `rows` in lists of their own."""
-    return BatchRows(
-        lane=rows.lane,
-        to=rows.to[start:stop],
-        references=None if rows.references is None else rows.references[start:stop],
-        columns=rows.columns,
-        values=[column[start:stop] for column in rows.values],
-        states=rows.states[start:stop],
-        codes=rows.codes[start:stop],
-        segments=rows.segments[start:stop],
-    )

@@ -22,7 +22,7 @@ from broadcaster.intake.load import codes_of, states_of, to_send
 from broadcaster.intake.prepare import Preparation
 from broadcaster.intake.rejects import StoredRejects
 from broadcaster.intake.windows import windows_for
-from broadcaster.store.batches import Recipients, first_records, pack_batch
+from broadcaster.store.batches import first_records, pack_batch
 from broadcaster.store.scripts import Call, packed
 from broadcaster.store.who import marks
 
@@ -156,7 +156,7 @@ class Part:
 
 
 def _batch(rows: BatchRows, place: int, now_s: int) -> list[Any]:
-    recipients = Recipients(rows.to, rows.references, rows.columns, rows.values)
+    recipients = rows.recipients
     return [
         place,
         pack_batch(recipients),

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broadcaster.domain.record import RECORD_BYTES
-from broadcaster.store.batches import Recipients, pack_batch
+from broadcaster.store.batches import pack_batch
 
 if TYPE_CHECKING:
     from broadcaster.intake.batches import BatchRows
 
 #: Smaller batches stay as they are: of few, each one is packed in a few bytes more or less.
-LEAST_FITTED: Final = 90
+_LEAST_FITTED: Final = 90
 #: A batch has at least this part of the recipients that it may have.
 _LEAST: Final = 0.8
 #: What batches of one size in one list differ by.
@@ -58,14 +58,11 @@ class Fit:
 
     def of(self, rows: BatchRows, start: int, most: int) -> int:
         """Return how many of `rows`, of which `most` or more are left from `start` on, are the next batch."""
-        if most < LEAST_FITTED:
+        if most < _LEAST_FITTED:
             return most
         cut = self._cut.get(most, 0)
         if cut % _LOOK_EVERY == 0:
-            part = slice(start, start + most)
-            values = [column[part] for column in rows.values]
-            references = None if rows.references is None else rows.references[part]
-            packed = pack_batch(Recipients(rows.to[part], references, rows.columns, values))
+            packed = pack_batch(rows.part(start, start + most).recipients)
             self._holds[most] = fitting(most, len(packed) / most)
         self._cut[most] = cut + 1
         return self._holds[most]

@@ -171,7 +171,7 @@ class Loader:
         if rows.lane.startswith("MG") and not self._whatsapp:
             self._whatsapp = any(to.startswith("whatsapp:") for to in rows.to)
         spot = place_of(self._lanes[rows.lane], number, len(self._lanes))
-        recipients = Recipients(rows.to, rows.references, rows.columns, rows.values)
+        recipients = rows.recipients
         records = first_records(rows.states, rows.codes, rows.segments, int(time.time()))
         self._pending.append(Laid(batch, spot, recipients, records))
         self._pending_rows += len(rows)

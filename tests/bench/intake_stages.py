@@ -29,7 +29,7 @@ from broadcaster.intake.reader import open_list
 from broadcaster.intake.rendering import RowRenderer
 from broadcaster.intake.sources import open_source
 from broadcaster.intake.summary import LaneTotals, Summary
-from broadcaster.store.batches import Recipients, first_records, pack_batch
+from broadcaster.store.batches import first_records, pack_batch
 from broadcaster.store.who import grouped
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def whole(path: str) -> list[BatchRows]:
 def pack(batches: list[BatchRows]) -> None:
     """Pack batches and make their first records."""
     for rows in batches:
-        pack_batch(Recipients(rows.to, rows.references, rows.columns, rows.values))
+        pack_batch(rows.recipients)
         first_records(rows.states, rows.codes, rows.segments, 1)
 
 

@@ -113,23 +113,20 @@ def rows(seen: list[Seen], twice: int, limit: float) -> list[Row]:
     """Return what is to be said of a series of counts; the last is bound by the senders."""
     first, last = statistics.median(seen[0].rates) / seen[0].workers, seen[-1]
     bound = [s for s in seen if first * s.workers < limit]
-    scaling = tuple(rate / first / s.workers for s in bound for rate in s.rates)
+    scaling = Row(
+        "workers.scaling",
+        "throughput of several workers over that of as many single ones, below the limit",
+        "",
+        tuple(rate / first / s.workers for s in bound for rate in s.rates),
+        COMMAND,
+    )
     note = f"{LATENCY_MS:.0f} ms answers, {limit:.0f}/s is the senders' limit"
     return [
         *(
             Row(f"workers.{s.workers}", f"{s.workers} workers", "messages/s", s.rates, COMMAND, note)
             for s in seen
         ),
-        *(
-            Row(
-                "workers.scaling",
-                "throughput of several workers over that of as many single ones, below the limit",
-                "",
-                scaling,
-                COMMAND,
-            )
-            for _ in bound[1:2]
-        ),
+        *([scaling] if len(bound) > 1 else []),
         Row(
             "workers.limit",
             f"{last.workers} workers: share of the senders' limit that is sent",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
-from dispatching import dispatching
+from dispatching import Accepting, dispatching
 from loading import counts, load
 
-from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import State
 from workers import dispatcher
 
@@ -25,18 +23,6 @@ LANE = "+15550000001"
 HOURS = 3600.0
 
 
-class Twilio:
-    """Accepts everything at once."""
-
-    def __init__(self) -> None:
-        self.sids = (f"SM{number:032x}" for number in itertools.count())
-        self.forms = 0
-
-    async def post(self, _: bytes) -> Outcome:
-        self.forms += 1
-        return Outcome(Kind.ACCEPTED, sid=next(self.sids), http_status=201)
-
-
 async def accepted(store: Store, bid: str) -> int:
     return (await counts(store, bid)).get(State.ACCEPTED, 0)
 
@@ -47,7 +33,7 @@ async def test_a_full_worker_writes_at_once(
     """What waits for hours here would wait for 20 ms: for each handful of messages, with a worker of two."""
     monkeypatch.setattr(dispatcher, "COMPANY_SECONDS", HOURS)
     monkeypatch.setattr(dispatcher, "IDLE_SECONDS", HOURS)
-    twilio = Twilio()
+    twilio = Accepting()
     bid = await load(store, {LANE: 400}, rates={LANE: 20_000.0})
 
     async def most() -> bool:
@@ -55,7 +41,7 @@ async def test_a_full_worker_writes_at_once(
 
     async with dispatching(store, twilio, concurrency=2, renew_seconds=1.0):
         await wait_until(most, timeout=15)
-    assert await accepted(store, bid) == twilio.forms  # an orderly end waits for nobody
+    assert await accepted(store, bid) == twilio.sent  # an orderly end waits for nobody
 
 
 async def test_a_worker_with_room_waits_for_company(
@@ -63,7 +49,7 @@ async def test_a_worker_with_room_waits_for_company(
 ) -> None:
     """One message, and nothing else to do: no round trip is made for it alone."""
     monkeypatch.setattr(dispatcher, "COMPANY_SECONDS", HOURS)
-    twilio = Twilio()
+    twilio = Accepting()
     leases: set[float] = set()
     bid = await load(store, {LANE: 1}, rates={LANE: 20_000.0})
 
@@ -75,7 +61,7 @@ async def test_a_worker_with_room_waits_for_company(
         return len(leases) > 10
 
     async with dispatching(store, twilio):
-        await wait_until(lambda: twilio.forms == 1)
+        await wait_until(lambda: twilio.sent == 1)
         await wait_until(renewed)
         assert await accepted(store, bid) == 0
     assert await accepted(store, bid) == 1

@@ -6,7 +6,6 @@ what that takes. Where it has to be, raise the bound.
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import measured
 import pytest
 from counting_calls import counting_calls
-from dispatching import dispatching
+from dispatching import Accepting, dispatching
 from driving import LANE, group, join, result, take, tell
 from loading import counts, load
 
-from broadcaster.domain.failures import Kind, Outcome
 from broadcaster.domain.record import State
 from broadcaster.lanes import claims
 from broadcaster.ledger.recording import Results, record
@@ -45,18 +43,6 @@ EXCHANGES_AT_150: Final = 1.4
 #: Seen: 0.58 to 1.03, by machine and by what else runs there.
 CPU_RATIO: Final = 0.25
 SEND_PATH: Final = Path(__file__).parents[1] / "bench" / "send_path.py"
-
-
-class Accepting:
-    """Twilio, which takes everything, a turn of the event loop later."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-
-    async def post(self, _form: bytes) -> Outcome:
-        await asyncio.sleep(0)
-        self.sent += 1
-        return Outcome(kind=Kind.ACCEPTED, sid=f"SM{self.sent:032x}", http_status=201)
 
 
 async def processed(store: Store) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from broadcaster.domain.record import RECORD_BYTES
 from broadcaster.intake.batches import BatchRows, LaneRows
 from broadcaster.intake.fitting import Fit, allocated, fitting
-from broadcaster.store.batches import Recipients, pack_batch
+from broadcaster.store.batches import pack_batch
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def sizes(batches: list[BatchRows]) -> tuple[int, int]:
     """Return the bytes of their strings, and what is allocated for them."""
     used = given_to_it = 0
     for rows in batches:
-        packed = len(pack_batch(Recipients(rows.to, rows.references, rows.columns, rows.values)))
+        packed = len(pack_batch(rows.recipients))
         used += packed + len(rows) * RECORD_BYTES
         given_to_it += allocated(packed) + allocated(len(rows) * RECORD_BYTES)
     return used, given_to_it
